@@ -1,0 +1,137 @@
+"""Multi-head self-attention with optional two-dimensional relative positions on keys and values.
+
+Relative positions are those of AutoFormer (Chen et al. 2021, arXiv 2107.00651; after Shaw et al. 2018): an embedding per vertical and one
+per horizontal distance, added up, shared by the heads of a block; pairs with a token outside the grid (class token) have one of their own.
+The textbook form multiplies each query by t x t embeddings. A distance takes only 2g - 1 values along an axis of g tokens, so we multiply
+by that many columns and shift the result into place: t (4g - 1) products instead of t^2.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from vintk_jax.models.layers import Mask, linear_init, masked
+
+Grid = tuple[int, int]
+
+
+def _by_distance_to_pairs(x: Float[Array, "*batch g distances"]) -> Float[Array, "*batch g g"]:
+    """y[i, s] = x[i, s - i + g - 1]: from one column per distance to one per key, by slices alone (no gather)."""
+    *batch, g, _ = x.shape
+    if g == 1:
+        return x
+    flat = x.reshape(*batch, -1)[..., g - 1 : g - 1 + g * (2 * g - 2)]
+    return flat.reshape(*batch, g, 2 * g - 2)[..., :g]
+
+
+def _pairs_to_by_distance(y: Float[Array, "*batch g g"]) -> Float[Array, "*batch g distances"]:
+    """The transpose of `_by_distance_to_pairs`: x[i, s - i + g - 1] = y[i, s], zero elsewhere."""
+    *batch, g, _ = y.shape
+    if g == 1:
+        return y
+    none = [(0, 0)] * len(batch)
+    flat = jnp.pad(y, [*none, (0, 0), (0, g - 2)]).reshape(*batch, g * (2 * g - 2))
+    return jnp.pad(flat, [*none, (g - 1, 1)]).reshape(*batch, g, 2 * g - 1)
+
+
+class _RelativeTables(nn.Module):
+    """Vertical and horizontal tables; row 0 is for pairs outside the grid, row 1 + max_distance for distance zero."""
+
+    max_distance: int
+    head_dim: int
+
+    def tables(self, grid: Grid) -> Float[Array, "columns dim"]:
+        """One row per distance on this grid: vertical, horizontal, outside."""
+        shape = (2 * self.max_distance + 2, self.head_dim)
+        vertical = self.param("vertical", linear_init, shape)
+        horizontal = self.param("horizontal", linear_init, shape)
+
+        def rows(g):
+            return np.clip(np.arange(1 - g, g), -self.max_distance, self.max_distance) + self.max_distance + 1
+
+        return jnp.concatenate([vertical[rows(grid[0])], horizontal[rows(grid[1])], vertical[:1] + horizontal[:1]])
+
+
+class RelativeKeys(_RelativeTables):
+    """What relative positions add to the attention logits: q_i . r(i, j)."""
+
+    @nn.compact
+    def __call__(self, q: Float[Array, "n heads tokens dim"], grid: Grid) -> Float[Array, "n heads tokens tokens"]:
+        table = self.tables(grid).astype(q.dtype)
+        n, heads, tokens, _ = q.shape
+        rows, columns = grid
+        extra = tokens - rows * columns
+        by_distance = jnp.einsum("nhtd,kd->nhtk", q, table)
+        outside = by_distance[..., -1:]
+        on_grid = by_distance[:, :, extra:, :-1].reshape(n, heads, rows, columns, -1)
+        vertical = _by_distance_to_pairs(on_grid[..., : 2 * rows - 1].swapaxes(2, 3)).swapaxes(2, 3)
+        horizontal = _by_distance_to_pairs(on_grid[..., 2 * rows - 1 :])
+        pairs = (vertical[..., :, None] + horizontal[..., None, :]).reshape(n, heads, rows * columns, rows * columns)
+        if not extra:
+            return pairs
+        left = jnp.broadcast_to(outside[:, :, extra:], (n, heads, rows * columns, extra))
+        top = jnp.broadcast_to(outside[:, :, :extra], (n, heads, extra, tokens))
+        return jnp.concatenate([top, jnp.concatenate([left, pairs], axis=-1)], axis=-2)
+
+
+class RelativeValues(_RelativeTables):
+    """What relative positions add to the attention's output: sum_j attention_ij r(i, j)."""
+
+    @nn.compact
+    def __call__(self, attention: Float[Array, "n heads tokens tokens"], grid: Grid) -> Float[Array, "n heads tokens dim"]:
+        table = self.tables(grid).astype(attention.dtype)
+        n, heads, tokens, _ = attention.shape
+        rows, columns = grid
+        extra = tokens - rows * columns
+        pairs = attention[:, :, extra:, extra:].reshape(n, heads, rows, columns, rows, columns)
+        vertical = _pairs_to_by_distance(pairs.sum(-1).swapaxes(2, 3)).swapaxes(2, 3)
+        horizontal = _pairs_to_by_distance(pairs.sum(-2))
+        outside = attention[:, :, extra:, :extra].sum(-1)[..., None]
+        weights = jnp.concatenate([vertical, horizontal], -1).reshape(n, heads, rows * columns, -1)
+        weights = jnp.concatenate([weights, outside], -1)
+        if extra:
+            top = attention[:, :, :extra].sum(-1)[..., None]
+            top = jnp.pad(top, [(0, 0), (0, 0), (0, 0), (weights.shape[-1] - 1, 0)])
+            weights = jnp.concatenate([top, weights], axis=-2)
+        return jnp.einsum("nhtk,kd->nhtd", weights, table)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention.
+
+    Attributes:
+        num_heads, head_dim: their product may differ from the embedding's width (AutoFormer: 64 a head at every width).
+        max_distance: clips relative positions; 0 does without them.
+        dtype: of the computation.
+    """
+
+    num_heads: int
+    head_dim: int
+    max_distance: int = 0
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "n tokens embed"],
+        grid: Grid,
+        embed_mask: Mask | None = None,
+        head_mask: Mask | None = None,
+    ) -> Float[Array, "n tokens embed"]:
+        n, tokens, embed = x.shape
+        qkv = nn.Dense(3 * self.num_heads * self.head_dim, kernel_init=linear_init, dtype=self.dtype, name="qkv")(x)
+        q, k, v = qkv.reshape(n, tokens, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
+        q = q * self.head_dim**-0.5
+        logits = jnp.einsum("nhqd,nhkd->nhqk", q, k)
+        if self.max_distance:
+            logits += RelativeKeys(self.max_distance, self.head_dim, name="relative_keys")(q, grid)
+        attention = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32))).astype(x.dtype)
+        out = jnp.einsum("nhqk,nhkd->nhqd", attention, v)
+        if self.max_distance:
+            out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(attention, grid)
+        if head_mask is not None:
+            out *= head_mask.astype(out.dtype)[:, None, None]
+        out = out.transpose(0, 2, 1, 3).reshape(n, tokens, self.num_heads * self.head_dim)
+        return masked(nn.Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask)

@@ -1,0 +1,60 @@
+"""Layers with optional masks: a mask switches columns off, so that one wide module stands in for many narrow ones.
+
+Every module takes `mask=None`; then it is the ordinary layer. A masked layer computes what the narrow layer would, given inputs whose
+dead columns are zero, and leaves its own dead columns zero.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Mask = Float[Array, " features"]
+linear_init = nn.initializers.truncated_normal(0.02)  # DeiT and AutoFormer: the same for every fan-in, so slices stay well-formed
+
+
+def masked(x: Float[Array, "*batch features"], mask: Mask | None) -> Float[Array, "*batch features"]:
+    """x with its dead columns set to zero."""
+    return x if mask is None else x * mask.astype(x.dtype)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation whose mean and variance count only live columns.
+
+    Attributes:
+        epsilon: added to the variance (timm's ViTs: 1e-6).
+    """
+
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch features"], mask: Mask | None = None) -> Float[Array, "*batch features"]:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        count = x.shape[-1] if mask is None else jnp.sum(mask)
+        mean = jnp.sum(wide, axis=-1, keepdims=True) / count
+        centred = masked(wide - mean, mask)
+        variance = jnp.sum(centred * centred, axis=-1, keepdims=True) / count
+        y = centred * jax.lax.rsqrt(variance + self.epsilon) * scale + masked(bias, mask)
+        return y.astype(x.dtype)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them.
+
+    Attributes:
+        hidden: width in between.
+        dtype: of the computation.
+    """
+
+    hidden: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n tokens embed"], embed_mask: Mask | None = None, hidden_mask: Mask | None = None
+    ) -> Float[Array, "n tokens embed"]:
+        h = nn.Dense(self.hidden, kernel_init=linear_init, dtype=self.dtype, name="fc1")(x)
+        h = masked(nn.gelu(h, approximate=False), hidden_mask)
+        return masked(nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="fc2")(h), embed_mask)

@@ -1,0 +1,134 @@
+"""How each type of layer adds its share to the kernel: one rule per Linen module that owns parameters.
+
+A rule runs the layer and hands its share to the *tap*, an n x n argument on which no output depends in value: a `custom_vjp` identity
+passes the cotangent through and gives a Gram matrix to the tap as the tap's cotangent. The gradient with respect to the tap is then the
+sum of all shares, the kernel, and no parameter gradient is ever formed. The method is this project's own; that a layer's share is an
+inner product of its inputs and cotangents is classic (Goodfellow 2015, arXiv 1510.01799, for norms; Novak et al. 2022, arXiv 2206.08720).
+
+A new layer type takes `register(MyLayer, per_sample)`: exact for every layer that treats samples independently, however often it uses
+its own parameters within one call, and cheap where it has few of them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from vintk_jax.models import attention, layers, patch_embed
+from vintk_jax.ntk.contract import flat_gram, linear_gram
+
+Tap = Float[Array, "n n"]
+Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def tap_linear(y: Float[Array, "n *out b"], x: Float[Array, "n *in a"], tap: Tap, bias: bool) -> Float[Array, "n *out b"]:
+    """y = x W (+ bias), unchanged; in the backward pass the layer's share goes to the tap."""
+    return y
+
+
+def _tap_linear_bwd(bias, residuals, d):
+    x, like = residuals
+    x = x.reshape(x.shape[0], -1, x.shape[-1]).astype(like.dtype)
+    wide = d.reshape(d.shape[0], -1, d.shape[-1]).astype(like.dtype)
+    share = linear_gram(x, wide)
+    return d, None, share + flat_gram(wide.sum(1)) if bias else share
+
+
+tap_linear.defvjp(lambda y, x, tap, bias: (y, (x, tap[:0])), _tap_linear_bwd)
+
+
+@jax.custom_vjp
+def tap_copies(parameter: Float[Array, "*shape"], tap: Tap) -> Float[Array, "n *shape"]:
+    """One copy of a parameter per sample; the copies' cotangents are the per-sample gradients, whose Gram goes to the tap."""
+    return jnp.broadcast_to(parameter, (tap.shape[0], *parameter.shape))
+
+
+tap_copies.defvjp(
+    lambda parameter, tap: (tap_copies(parameter, tap), tap[:0]),
+    lambda like, g: (None, flat_gram(g.astype(like.dtype))),
+)
+
+
+def per_sample(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for any layer that treats samples independently: each sample runs with its own copy of the parameters.
+
+    The first argument holds the samples on its first axis; the others (grids, masks) are shared.
+    """
+    copies = jax.tree.map(lambda p: tap_copies(p, tap), module.variables["params"])
+    alone = module.clone(parent=None, name=None)
+
+    def one(params, x):
+        return alone.apply({"params": params}, x[None], *args[1:], **kwargs)[0]
+
+    return jax.vmap(one)(copies, args[0])
+
+
+def dense(module: nn.Dense, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for `nn.Dense`: the cheaper contraction of its inputs and cotangents."""
+    (x,) = args
+    return tap_linear(call(*args, **kwargs), x, tap, module.use_bias)
+
+
+def embed_patches(module: patch_embed.PatchEmbed, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for `PatchEmbed`: linear in the stored kernel once the patches are expressed in its pixels."""
+    images, grid = args
+    patches = patch_embed.native_patches(images, grid, module.patch_size)
+    return tap_linear(call(*args, **kwargs), patches, tap, True)
+
+
+def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for `nn.Conv` on images: linear in the patches under the kernel; grouped ones (depth-wise) run per sample.
+
+    Few parameters and many patches make a copy per sample the cheaper way for groups.
+    """
+    if module.feature_group_count != 1 or module.padding not in ("SAME", "VALID") or len(module.kernel_size) != 2:
+        return per_sample(module, call, args, kwargs, tap)
+    (x,) = args
+    pair = lambda v: (v, v) if isinstance(v, int) or v is None else tuple(v)  # noqa: E731
+    patches = jax.lax.conv_general_dilated_patches(
+        x,
+        module.kernel_size,
+        tuple(s or 1 for s in pair(module.strides)),
+        module.padding,
+        lhs_dilation=tuple(s or 1 for s in pair(module.input_dilation)),
+        rhs_dilation=tuple(s or 1 for s in pair(module.kernel_dilation)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return tap_linear(call(*args, **kwargs), patches, tap, module.use_bias)
+
+
+_RULES: dict[type[nn.Module], Rule] = {
+    nn.Dense: dense,
+    nn.Conv: conv,
+    patch_embed.PatchEmbed: embed_patches,
+    **dict.fromkeys(
+        [
+            nn.LayerNorm,
+            nn.RMSNorm,
+            nn.GroupNorm,
+            nn.Embed,
+            nn.DenseGeneral,
+            layers.LayerNorm,
+            patch_embed.ClassToken,
+            patch_embed.PositionEmbed,
+            attention.RelativeKeys,
+            attention.RelativeValues,
+        ],
+        per_sample,
+    ),
+}
+
+
+def register(module_type: type[nn.Module], rule: Rule) -> None:
+    """Give a layer type its rule; subclasses need one of their own, since they may compute something else."""
+    _RULES[module_type] = rule
+
+
+def rule_for(module: nn.Module) -> Rule | None:
+    """The rule of exactly this module's type, or None."""
+    return _RULES.get(type(module))

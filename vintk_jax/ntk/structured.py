@@ -1,0 +1,129 @@
+"""The empirical NTK of any Linen model from one forward and one backward pass per cotangent: no per-sample Jacobian.
+
+`rules` says how a layer adds its share. Here the rules are put around a model by intercepting its methods, and a model that they would get
+wrong is refused: parameters outside any rule, and parameters that are read more than once outside their rule (a Dense called twice,
+a block shared over depth), whose cross terms a sum of shares would silently miss.
+"""
+
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float
+
+from vintk_jax.ntk import rules
+
+_MARK = "vintk_jax.ntk:"
+
+
+class UnsupportedModel(ValueError):
+    """The structured kernel would be wrong or has no rule for this model."""
+
+
+def _own_parameters(module: nn.Module) -> dict[str, jax.Array]:
+    """The parameters that a module holds itself, by name, without those of its submodules."""
+    return {k: v for k, v in module.variables.get("params", {}).items() if not isinstance(v, Mapping)}
+
+
+def _interceptor(act: Callable) -> Callable:
+    """An interceptor that calls `act(rule, module, call, args, kwargs)` for each call of a module with parameters and a rule."""
+    busy = []
+
+    def intercept(call, args, kwargs, context):
+        module, method = context.module, context.method_name
+        if busy or method == "setup" or module.is_initializing() or not _own_parameters(module):
+            return call(*args, **kwargs)
+        rule = rules.rule_for(module)
+        if rule is None:
+            return call(*args, **kwargs)
+        if method != "__call__":
+            raise UnsupportedModel(f"{'/'.join(module.path)} is used by its method {method!r}, but the rule of a "
+                                   f"{type(module).__name__} is for __call__ only. Use a module of its own for that, "
+                                   "or set ntk.implementation=neural_tangents.")
+        busy.append(module)
+        try:
+            return act(rule, module, call, args, kwargs)
+        finally:
+            busy.pop()
+
+    return intercept
+
+
+def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str, int]:
+    """How often each marked module runs in one evaluation of a jaxpr; of the branches of a `cond` the busiest counts."""
+    into = {} if into is None else into
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "name" and eqn.params["name"].startswith(_MARK):
+            path = eqn.params["name"].removeprefix(_MARK)
+            into[path] = into.get(path, 0) + times
+        elif eqn.primitive.name == "cond":
+            branches = [_uses(branch.jaxpr, times) for branch in eqn.params["branches"]]
+            for path in set().union(*branches):
+                into[path] = into.get(path, 0) + max(branch.get(path, 0) for branch in branches)
+        else:
+            repeats = eqn.params["length"] if eqn.primitive.name == "scan" else 2 if eqn.primitive.name == "while" else 1
+            for inner in jax.core.jaxprs_in_params(eqn.params):
+                _uses(inner, times * repeats, into)
+    return into
+
+
+def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
+    """Refuse a model that the structured kernel would get wrong. Traces the model once; computes nothing.
+
+    Raises:
+        UnsupportedModel: naming the module that has parameters and no rule, or whose parameters are used more often than its rule joins.
+    """
+    inside: dict[str, dict[str, int]] = {}
+
+    def act(rule, module, call, args, kwargs):
+        path = "/".join(module.path)
+        inside[path] = {name: leaf.size for name, leaf in _own_parameters(module).items()}
+        return jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), call(*args, **kwargs))
+
+    def run(params, inputs):
+        with nn.intercept_methods(_interceptor(act)):
+            return apply(params, inputs)
+
+    uses = _uses(jax.make_jaxpr(run)(params, inputs).jaxpr)
+    for key_path, leaf in jax.tree_util.tree_leaves_with_path(params["params"]):
+        *path, name = [str(k.key) for k in key_path]
+        path = "/".join(path)
+        owner = path or "the top-level module"
+        if path not in inside or path not in uses:
+            raise UnsupportedModel(
+                f"ntk.implementation=structured has no rule for parameter {name!r} of {owner}. Move it into a layer that has one, or give "
+                "the layer a rule: vintk_jax.ntk.rules.register(YourLayer, vintk_jax.ntk.rules.per_sample); or set "
+                "ntk.implementation=neural_tangents."
+            )
+        copies = leaf.size // inside[path][name]
+        if uses[path] > copies:
+            raise UnsupportedModel(
+                f"The parameters of {owner} are used {uses[path]} times in one pass, but exist {copies} time(s): its share of the kernel has "
+                "cross terms that a rule per call misses. Wrap the uses in one module and register a rule for it "
+                "(vintk_jax.ntk.rules.per_sample joins them), or set ntk.implementation=neural_tangents."
+            )
+
+
+def kernel(
+    apply: Callable, params: dict, inputs: Float[Array, "n ..."], directions: Float[Array, "*outputs count"] | None, dtype: jnp.dtype
+) -> Float[Array, "n n"]:
+    """The NTK averaged over cotangents; see `vintk_jax.ntk.kernel` for the arguments."""
+    n = inputs.shape[0]
+
+    def outputs(tap):
+        def act(rule, module, call, args, kwargs):
+            return rule(module, call, args, kwargs, tap)
+
+        with nn.intercept_methods(_interceptor(act)):
+            return apply(params, inputs)
+
+    y, backward = jax.vjp(outputs, jnp.zeros((n, n), dtype))
+
+    def along(direction):
+        return backward(jnp.broadcast_to(direction, y.shape).astype(y.dtype))[0]
+
+    if directions.shape[-1] == 1:
+        return along(directions[..., 0])
+    return jax.lax.map(along, jnp.moveaxis(directions, -1, 0)).mean(0)
