@@ -23,21 +23,43 @@ class LayerNorm(nn.Module):
 
     Attributes:
         epsilon: added to the variance (timm's ViTs: 1e-6).
+        use_scale, use_bias: whether a learned scale and shift follow; named as in `flax.linen.LayerNorm`.
     """
 
     epsilon: float = 1e-6
+    use_scale: bool = True
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch features"], mask: Mask | None = None) -> Float[Array, "*batch features"]:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         count = x.shape[-1] if mask is None else jnp.sum(mask)
         mean = jnp.sum(wide, axis=-1, keepdims=True) / count
         centred = masked(wide - mean, mask)
         variance = jnp.sum(centred * centred, axis=-1, keepdims=True) / count
-        y = centred * jax.lax.rsqrt(variance + self.epsilon) * scale + masked(bias, mask)
+        y = centred * jax.lax.rsqrt(variance + self.epsilon)
+        if self.use_scale:
+            y = y * self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        if self.use_bias:
+            y = y + masked(self.param("bias", nn.initializers.zeros, (x.shape[-1],)), mask)
         return y.astype(x.dtype)
+
+
+@jax.custom_jvp
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x Phi(x), exactly, as timm's ViTs have it.
+
+    Its derivative is formed in the forward pass, so that the backward pass keeps one array instead of JAX's three.
+    """
+    return x * 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
+
+
+@gelu.defjvp
+def _gelu_jvp(primals, tangents):
+    (x,), (t,) = primals, tangents
+    cdf = 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
+    density = jnp.exp(-0.5 * x * x) * (2 * jnp.pi) ** -0.5
+    return x * cdf, (cdf + x * density).astype(x.dtype) * t
 
 
 class Mlp(nn.Module):
@@ -56,5 +78,5 @@ class Mlp(nn.Module):
         self, x: Float[Array, "n tokens embed"], embed_mask: Mask | None = None, hidden_mask: Mask | None = None
     ) -> Float[Array, "n tokens embed"]:
         h = nn.Dense(self.hidden, kernel_init=linear_init, dtype=self.dtype, name="fc1")(x)
-        h = masked(nn.gelu(h, approximate=False), hidden_mask)
+        h = masked(gelu(h), hidden_mask)
         return masked(nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="fc2")(h), embed_mask)

@@ -1,17 +1,24 @@
 """Contractions: from a layer's inputs and output cotangents to its share of the kernel, by the cheaper of two ways.
 
 For a linear layer y = x W the per-sample gradient is the a x b matrix X_n' D_n (X: tokens x a inputs, D: tokens x b cotangents), and the
-layer's share of the kernel is K_nm = <X_n' D_n, X_m' D_m>. Two orders of summation give it:
+layer's share of the kernel is K_nm = <X_n' D_n, X_m' D_m>. Two orders of summation give it, and we count both:
 
-- gradients: form X_n' D_n for all n, multiply them pairwise. n t a b + n (n + 1) / 2 a b multiply-adds.
-- tokens: sum over token pairs of (X X') o (D D'). n (n + 1) / 2 t^2 (a + b) multiply-adds.
+- gradients: form X_n' D_n for all n, multiply them pairwise: n t a b + n (n + 1) / 2 a b multiply-adds.
+- tokens: sum over token pairs of (X X') o (D D'): n (n + 1) / 2 t^2 (a + b) multiply-adds.
 
-Both are symmetric in (n, m); only the lower block triangle is computed.
+A bias is one more input that is always 1. The kernel is symmetric, so only blocks on and below its diagonal are computed.
 """
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+# Row blocks of the lower triangle. Measured on 2 cores at 272 token rows: 4 blocks take 0.6 of the time of the full square, 8 no less.
+_BLOCKS = 4
+_MIN_ROWS = 64
 
 
 def gradients_macs(n: int, t: int, a: int, b: int) -> int:
@@ -29,19 +36,43 @@ def linear_macs(n: int, t: int, a: int, b: int) -> int:
     return min(gradients_macs(n, t, a, b), tokens_macs(n, t, a, b))
 
 
-def flat_gram(g: Float[Array, "n *features"]) -> Float[Array, "n n"]:
-    """<g_n, g_m> over all features."""
-    g = g.reshape(g.shape[0], -1)
-    return g @ g.T
+def _symmetric(n: int, rows_per_sample: int, block: Callable[[slice, slice], Float[Array, "rows columns"]]) -> Float[Array, "n n"]:
+    """A symmetric n x n matrix from `block(rows, columns)`, called only for blocks that reach the lower triangle."""
+    blocks = max(1, min(_BLOCKS, n, n * rows_per_sample // _MIN_ROWS))
+    edges = np.linspace(0, n, blocks + 1).astype(int)
+    strips = [jnp.pad(block(slice(i, j), slice(0, j)), ((0, 0), (0, n - j))) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+    lower = jnp.tril(jnp.concatenate(strips))
+    return lower + jnp.tril(lower, -1).T
 
 
-def linear_gram(x: Float[Array, "n tokens a"], d: Float[Array, "n tokens b"]) -> Float[Array, "n n"]:
-    """The share of a linear layer's weight: K_nm = <X_n' D_n, X_m' D_m>."""
+def gram(gradients: Sequence[Float[Array, "n ..."]]) -> Float[Array, "n n"]:
+    """<g_n, g_m> summed over all the per-sample gradients given."""
+    flat = jnp.concatenate([g.reshape(g.shape[0], -1) for g in gradients], axis=1)
+    # XLA's CPU backend would compute the sums that lead here once more for each row and column of the product.
+    flat = jax.lax.optimization_barrier(flat)
+    return flat @ flat.T
+
+
+def linear_gram(x: Float[Array, "n tokens a"], d: Float[Array, "n tokens b"], *, bias: bool) -> Float[Array, "n n"]:
+    """The share of a linear layer: K_nm = <X_n' D_n, X_m' D_m>, and <1' D_n, 1' D_m> where it has a bias."""
     n, t, a = x.shape
-    b = d.shape[-1]
-    if gradients_macs(n, t, a, b) <= tokens_macs(n, t, a, b):
-        return flat_gram(jnp.einsum("nta,ntb->nab", x, d))
-    xx = x.reshape(n * t, a)
-    dd = d.reshape(n * t, b)
-    p = (xx @ xx.T) * (dd @ dd.T)
-    return p.reshape(n, t, n, t).sum((1, 3))
+    if tokens_macs(n, t, a, d.shape[-1]) < gradients_macs(n, t, a, d.shape[-1]):
+        return _over_tokens(x, d, bias)
+    return _over_gradients(x, d, bias)
+
+
+def _over_tokens(x, d, bias):
+    n, t, _ = x.shape
+
+    def block(rows, columns):
+        pairs = lambda v: v[rows].reshape(-1, v.shape[-1]) @ v[columns].reshape(-1, v.shape[-1]).T  # noqa: E731
+        products = (pairs(x) + 1 if bias else pairs(x)) * pairs(d)
+        return products.reshape(rows.stop - rows.start, t, columns.stop, t).sum((1, 3))
+
+    return _symmetric(n, t, block)
+
+
+def _over_gradients(x, d, bias):
+    flat = jnp.einsum("nta,ntb->nab", x, d).reshape(x.shape[0], -1)
+    share = flat @ flat.T
+    return share + gram([d.sum(1)]) if bias else share

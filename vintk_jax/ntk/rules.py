@@ -16,10 +16,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from vintk_jax.models import attention, layers, patch_embed
-from vintk_jax.ntk.contract import flat_gram, linear_gram
+from vintk_jax.ntk.contract import gram, linear_gram
 
 Tap = Float[Array, "n n"]
 Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]
@@ -35,22 +35,21 @@ def _tap_linear_bwd(bias, residuals, d):
     x, like = residuals
     x = x.reshape(x.shape[0], -1, x.shape[-1]).astype(like.dtype)
     wide = d.reshape(d.shape[0], -1, d.shape[-1]).astype(like.dtype)
-    share = linear_gram(x, wide)
-    return d, None, share + flat_gram(wide.sum(1)) if bias else share
+    return d, None, linear_gram(x, wide, bias=bias)
 
 
 tap_linear.defvjp(lambda y, x, tap, bias: (y, (x, tap[:0])), _tap_linear_bwd)
 
 
 @jax.custom_vjp
-def tap_copies(parameter: Float[Array, "*shape"], tap: Tap) -> Float[Array, "n *shape"]:
-    """One copy of a parameter per sample; the copies' cotangents are the per-sample gradients, whose Gram goes to the tap."""
-    return jnp.broadcast_to(parameter, (tap.shape[0], *parameter.shape))
+def tap_copies(parameters: PyTree[Float[Array, "..."]], tap: Tap) -> PyTree[Float[Array, "n ..."]]:
+    """One copy of each parameter per sample; the copies' cotangents are the per-sample gradients, whose Gram goes to the tap."""
+    return jax.tree.map(lambda p: jnp.broadcast_to(p, (tap.shape[0], *p.shape)), parameters)
 
 
 tap_copies.defvjp(
-    lambda parameter, tap: (tap_copies(parameter, tap), tap[:0]),
-    lambda like, g: (None, flat_gram(g.astype(like.dtype))),
+    lambda parameters, tap: (tap_copies(parameters, tap), tap[:0]),
+    lambda like, copies: (None, gram([g.astype(like.dtype) for g in jax.tree.leaves(copies)])),
 )
 
 
@@ -59,13 +58,28 @@ def per_sample(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap
 
     The first argument holds the samples on its first axis; the others (grids, masks) are shared.
     """
-    copies = jax.tree.map(lambda p: tap_copies(p, tap), module.variables["params"])
+    copies = tap_copies(module.variables["params"], tap)
     alone = module.clone(parent=None, name=None)
 
     def one(params, x):
         return alone.apply({"params": params}, x[None], *args[1:], **kwargs)[0]
 
     return jax.vmap(one)(copies, args[0])
+
+
+def norm(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for normalisations over the last axis with a scale and a shift: only these two are copied per sample."""
+    x = args[0]
+    plain = module.clone(parent=None, name=None, use_scale=False, **({"use_bias": False} if hasattr(module, "use_bias") else {}))
+    y = plain.apply({}, *args, **kwargs)
+    copies = tap_copies(module.variables["params"], tap)
+    along = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+    mask = args[1] if len(args) > 1 else None
+    if "scale" in copies:
+        y = y * copies["scale"].reshape(along)
+    if "bias" in copies:
+        y = y + layers.masked(copies["bias"].reshape(along), mask)
+    return y.astype(x.dtype)
 
 
 def dense(module: nn.Dense, call: Callable, args: tuple, kwargs: dict, tap: Tap):
@@ -106,14 +120,14 @@ _RULES: dict[type[nn.Module], Rule] = {
     nn.Dense: dense,
     nn.Conv: conv,
     patch_embed.PatchEmbed: embed_patches,
+    nn.LayerNorm: norm,
+    nn.RMSNorm: norm,
+    layers.LayerNorm: norm,
     **dict.fromkeys(
         [
-            nn.LayerNorm,
-            nn.RMSNorm,
             nn.GroupNorm,
             nn.Embed,
             nn.DenseGeneral,
-            layers.LayerNorm,
             patch_embed.ClassToken,
             patch_embed.PositionEmbed,
             attention.RelativeKeys,
