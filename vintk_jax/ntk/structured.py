@@ -106,11 +106,10 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
             )
 
 
-def kernel(
-    apply: Callable, params: dict, inputs: Float[Array, "n ..."], directions: Float[Array, "*outputs count"] | None, dtype: jnp.dtype
-) -> Float[Array, "n n"]:
-    """The NTK averaged over cotangents; see `vintk_jax.ntk.kernel` for the arguments."""
-    n = inputs.shape[0]
+def linearise(
+    apply: Callable, params: dict, inputs: Float[Array, "n ..."], tap: Float[Array, "n n"]
+) -> tuple[Float[Array, "n *outputs"], Callable]:
+    """The outputs, and the function from output cotangents to (the kernel under these cotangents,)."""
 
     def outputs(tap):
         def act(rule, module, call, args, kwargs):
@@ -119,7 +118,15 @@ def kernel(
         with nn.intercept_methods(_interceptor(act)):
             return apply(params, inputs)
 
-    y, backward = jax.vjp(outputs, jnp.zeros((n, n), dtype))
+    return jax.vjp(outputs, tap)
+
+
+def kernel(
+    apply: Callable, params: dict, inputs: Float[Array, "n ..."], directions: Float[Array, "*outputs count"], dtype: jnp.dtype
+) -> Float[Array, "n n"]:
+    """The NTK averaged over directions; see `vintk_jax.ntk.kernel`."""
+    n = inputs.shape[0]
+    y, backward = linearise(apply, params, inputs, jnp.zeros((n, n), dtype))
 
     def along(direction):
         return backward(jnp.broadcast_to(direction, y.shape).astype(y.dtype))[0]

@@ -1,0 +1,25 @@
+"""Search spaces by name."""
+
+from vintk_jax.registry import Registry
+from vintk_jax.spaces.autoformer import BASE, SMALL, TINY
+from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+
+_SPACES = Registry("space", {space.name: space for space in (TINY, SMALL, BASE)})
+
+
+def get(name: str) -> SearchSpace:
+    """The space of that name, or of the import path `package.module:attribute` (an instance, or a class that needs no arguments).
+
+    Raises:
+        UnknownName: naming the nearest space there is.
+    """
+    found = _SPACES.get(name)
+    return found() if isinstance(found, type) else found
+
+
+def names() -> list[str]:
+    """The built-in spaces."""
+    return _SPACES.names()
+
+
+__all__ = ["Cost", "InvalidArchitecture", "SearchSpace", "get", "names"]

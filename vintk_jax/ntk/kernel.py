@@ -1,0 +1,125 @@
+"""The one entry to empirical NTKs: which cotangents, which implementation, how much memory.
+
+For outputs f(x) in R^K and a direction v, K_v(x, x') = <d v'f(x) / d theta, d v'f(x') / d theta>. Every choice of `cotangent` is a set of
+directions, and the kernel is the mean over the set:
+
+- sum: one direction of ones, the summed logits, as TE-NAS has it (Chen et al. 2021, arXiv 2102.11535, its public code).
+- random: directions from N(0, I / K). Their expected kernel is that of `full`, at a K-th of the cost (Hutchinson's estimator).
+- full: all K unit vectors: the trace over outputs divided by K, neural-tangents' `trace_axes=(-1,)`.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from vintk_jax.ntk import structured
+
+COTANGENTS = ("sum", "random", "full")
+IMPLEMENTATIONS = ("structured", "neural_tangents", "neural_tangents_ntvp")
+
+
+def directions(cotangent: str, outputs: tuple[int, ...], key: jax.Array | None = None, count: int = 1) -> Float[Array, "*outputs count"]:
+    """The directions whose kernels are averaged.
+
+    Args:
+        cotangent: one of `COTANGENTS`.
+        outputs: shape of one sample's output, (classes,) or (height, width, classes).
+        key: for `random`.
+        count: how many random directions.
+
+    Raises:
+        ValueError: for another name, or `random` without a key.
+    """
+    size = 1
+    for extent in outputs:
+        size *= extent
+    if cotangent == "sum":
+        return jnp.ones((*outputs, 1))
+    if cotangent == "full":
+        return jnp.eye(size).reshape(*outputs, size) * 1.0
+    if cotangent == "random":
+        if key is None:
+            raise ValueError("cotangent='random' needs a PRNG key; pass key=jax.random.key(seed).")
+        return jax.random.normal(key, (*outputs, count)) * size**-0.5
+    raise ValueError(f"ntk.cotangent={cotangent!r} came; one of {', '.join(COTANGENTS)} was wanted.")
+
+
+def _apply_function(model: nn.Module | Callable, masks) -> Callable:
+    if not isinstance(model, nn.Module):
+        return model
+    return (lambda params, x: model.apply(params, x)) if masks is None else (lambda params, x: model.apply(params, x, masks=masks))
+
+
+def kernel(
+    model: nn.Module | Callable,
+    params: dict,
+    inputs: Float[Array, "n ..."],
+    *,
+    cotangent: str | Float[Array, "*outputs count"] = "sum",
+    key: jax.Array | None = None,
+    num_directions: int = 1,
+    masks: dict | None = None,
+    implementation: str = "structured",
+    chunk: int | None = None,
+    dtype: jnp.dtype = jnp.float32,
+) -> Float[Array, "n n"]:
+    """The empirical NTK of a network on a batch; may be called under `jax.jit`, `vmap`, `lax.map`.
+
+    Args:
+        model: a Linen module, or a function (params, inputs) -> outputs made of Linen modules (any function for neural-tangents).
+        params: variables as `model.init` gives them, {"params": ...}.
+        inputs: n samples.
+        cotangent: "sum", "random", "full", or the directions themselves, (*outputs, count).
+        key, num_directions: for "random".
+        masks: passed on to the model (see `ViT`).
+        implementation: "structured" (fast, Linen layers with rules), "neural_tangents" (Jacobian contraction), or
+            "neural_tangents_ntvp" (NTK-vector products); the last two need no rules.
+        chunk: samples at a time; None takes all. Pairs of chunks are run together, so memory falls to 2 chunk / n and time grows by
+            n / chunk - 1.
+        dtype: of computation and result; float64 needs `jax_enable_x64`.
+
+    Returns:
+        A symmetric positive semi-definite matrix, up to rounding. Parameters count with weight one each (no NTK parameterisation).
+
+    Raises:
+        ValueError: for an unknown cotangent or implementation.
+        structured.UnsupportedModel: for a model that the structured path would get wrong.
+    """
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was wanted.")
+    apply = _apply_function(model, masks)
+    params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
+    outputs = jax.eval_shape(apply, params, inputs).shape[1:]
+    vectors = directions(cotangent, outputs, key, num_directions) if isinstance(cotangent, str) else cotangent
+    vectors = vectors.astype(dtype)
+
+    def on(batch):
+        if implementation == "structured":
+            return structured.kernel(apply, params, batch, vectors, dtype)
+        from vintk_jax.ntk import reference  # imports neural-tangents: seconds, only for who asks for it
+
+        return reference.kernel(apply, params, batch, vectors, implementation)
+
+    # TF32 on a GPU and bfloat16 passes on a TPU would cost a float32 kernel its small eigenvalues.
+    with jax.default_matmul_precision("highest"):
+        if implementation == "structured":
+            structured.check(apply, params, inputs)
+        return on(inputs) if chunk is None or chunk >= inputs.shape[0] else _in_chunks(on, inputs, chunk)
+
+
+def _in_chunks(on: Callable, inputs: Float[Array, "n ..."], chunk: int) -> Float[Array, "n n"]:
+    """Kernels of all pairs of chunks, put together. Each pair is one batch of 2 chunk samples."""
+    n = inputs.shape[0]
+    if n % chunk:
+        raise ValueError(f"A chunk of {chunk} samples came for {n}; a divisor of {n} was wanted.")
+    count = n // chunk
+    first, second = jnp.triu_indices(count, k=1)
+    parts = inputs.reshape(count, chunk, *inputs.shape[1:])
+    pairs = jax.lax.map(lambda ij: on(jnp.concatenate([parts[ij[0]], parts[ij[1]]])), (first, second))
+    k = jnp.zeros((count, count, chunk, chunk), pairs.dtype)
+    k = k.at[first, first].set(pairs[:, :chunk, :chunk]).at[second, second].set(pairs[:, chunk:, chunk:])
+    k = k.at[first, second].set(pairs[:, :chunk, chunk:]).at[second, first].set(pairs[:, chunk:, :chunk])
+    return k.transpose(0, 2, 1, 3).reshape(n, n)

@@ -1,0 +1,210 @@
+"""The AutoFormer spaces (Chen et al. 2021, arXiv 2107.00651): width, depth, and heads and MLP ratio of every block."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from vintk_jax.models.vit import ViT
+from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+
+HEAD_DIM = 64
+PATCH = 16
+MAX_DISTANCE = 14  # relative positions are clipped here: the whole of a 14 x 14 grid
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoFormer:
+    """One architecture; the tuples run from the first block to the last."""
+
+    embed_dim: int
+    depth: int
+    num_heads: tuple[int, ...]
+    mlp_ratio: tuple[float, ...]
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """MLP widths."""
+        return tuple(int(self.embed_dim * ratio) for ratio in self.mlp_ratio)
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoFormerSpace(SearchSpace):
+    """Choices of one AutoFormer space; all blocks share theirs."""
+
+    embed_dim: tuple[int, ...] = (192, 216, 240)
+    depth: tuple[int, ...] = (12, 13, 14)
+    num_heads: tuple[int, ...] = (3, 4)
+    mlp_ratio: tuple[float, ...] = (3.5, 4.0)
+
+    def choices(self) -> dict[str, tuple]:
+        """embed_dim, depth, and num_heads_i and mlp_ratio_i of each block up to the greatest depth."""
+        blocks = range(max(self.depth))
+        return {
+            "embed_dim": self.embed_dim,
+            "depth": self.depth,
+            **{f"num_heads_{i}": self.num_heads for i in blocks},
+            **{f"mlp_ratio_{i}": self.mlp_ratio for i in blocks},
+        }
+
+    def decode(self, chosen: Mapping[str, Any]) -> AutoFormer:
+        """Heads and ratios of blocks beyond the depth are dropped."""
+        blocks = range(chosen["depth"])
+        return AutoFormer(
+            chosen["embed_dim"],
+            chosen["depth"],
+            tuple(chosen[f"num_heads_{i}"] for i in blocks),
+            tuple(float(chosen[f"mlp_ratio_{i}"]) for i in blocks),
+        )
+
+    def encode(self, arch: AutoFormer) -> dict[str, Any]:
+        """Blocks beyond the depth get the first option."""
+        heads = arch.num_heads + self.num_heads[:1] * (max(self.depth) - arch.depth)
+        ratios = arch.mlp_ratio + self.mlp_ratio[:1] * (max(self.depth) - arch.depth)
+        return {
+            "embed_dim": arch.embed_dim,
+            "depth": arch.depth,
+            **{f"num_heads_{i}": v for i, v in enumerate(heads)},
+            **{f"mlp_ratio_{i}": v for i, v in enumerate(ratios)},
+        }
+
+    def from_json(self, fields: Mapping[str, Any]) -> AutoFormer:
+        """From {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}."""
+        missing = {"embed_dim", "depth", "num_heads", "mlp_ratio"} - set(fields)
+        if missing:
+            raise InvalidArchitecture(f"An {self.name} architecture came without {', '.join(sorted(missing))}.")
+        arch = AutoFormer(
+            fields["embed_dim"], fields["depth"], tuple(fields["num_heads"]), tuple(float(ratio) for ratio in fields["mlp_ratio"])
+        )
+        for field, values in (("embed_dim", [arch.embed_dim]), ("depth", [arch.depth]), ("num_heads", arch.num_heads), ("mlp_ratio", arch.mlp_ratio)):
+            for value in values:
+                if value not in getattr(self, field):
+                    raise InvalidArchitecture(f"{field}={value} came; {self.name} has {', '.join(map(str, getattr(self, field)))}.")
+            if field in ("num_heads", "mlp_ratio") and len(values) != arch.depth:
+                raise InvalidArchitecture(f"{field} has {len(values)} entries; depth={arch.depth} wants one for each block.")
+        return arch
+
+    def to_json(self, arch: AutoFormer) -> dict[str, Any]:
+        """To {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}."""
+        return {
+            "embed_dim": arch.embed_dim,
+            "depth": arch.depth,
+            "num_heads": list(arch.num_heads),
+            "mlp_ratio": [int(ratio) if ratio == int(ratio) else ratio for ratio in arch.mlp_ratio],
+        }
+
+    def cost(self, arch: AutoFormer, image_size: int = 224, num_classes: int = 1000) -> Cost:
+        """Parameters, and multiply-adds of matrix products, attention and relative positions as our model computes them.
+
+        Relative positions take t (4 g - 1) 64 multiply-adds a head for keys and again for values (g tokens a side), fewer than the
+        t^2 64 of the textbook form.
+        """
+        grid = image_size // PATCH
+        tokens, e = grid**2 + 1, arch.embed_dim
+        params = (PATCH**2 * 3 + 1) * e + e + tokens * e + 2 * e + (e + 1) * num_classes
+        flops = grid**2 * PATCH**2 * 3 * e + e * num_classes
+        for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
+            width = heads * HEAD_DIM
+            tables = 4 * (2 * MAX_DISTANCE + 2) * HEAD_DIM
+            params += 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e + tables
+            flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width + 2 * tokens * (4 * grid - 1) * width
+        return Cost(params, flops)
+
+    def model(self, arch: AutoFormer, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> ViT:
+        """A ViT with 64 dimensions a head, relative positions, and the mean over patches ahead of the classifier."""
+        return self._vit(arch.embed_dim, arch.num_heads, arch.hidden, image_size, num_classes)
+
+    def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> ViT:
+        """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
+        depth, e = max(self.depth), max(self.embed_dim)
+        hidden = (int(e * max(self.mlp_ratio)),) * depth
+        return self._vit(e, (max(self.num_heads),) * depth, hidden, image_size, num_classes, **{"scan": True, **options})
+
+    def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
+        if image_size % PATCH or image_size < PATCH:
+            raise ValueError(f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch size, {PATCH}.")
+        return ViT(
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            hidden=hidden,
+            head_dim=HEAD_DIM,
+            num_classes=num_classes,
+            patch_size=PATCH,
+            native_grid=(image_size // PATCH,) * 2,
+            max_distance=MAX_DISTANCE,
+            pool="mean",
+            **options,
+        )
+
+    def masks(self, arch: AutoFormer) -> dict[str, np.ndarray]:
+        """See `ViT.__call__`; the first columns, heads and hidden units and the first blocks are the live ones."""
+
+        def first(counts, size):
+            return (np.arange(size) < np.asarray(counts)[..., None]).astype(np.float32)
+
+        rest = (0,) * (max(self.depth) - arch.depth)
+        return {
+            "embed": first(arch.embed_dim, max(self.embed_dim)),
+            "alive": first(arch.depth, max(self.depth)),
+            "heads": first(arch.num_heads + rest, max(self.num_heads)),
+            "hidden": first(arch.hidden + rest, int(max(self.embed_dim) * max(self.mlp_ratio))),
+        }
+
+    def subnet(self, params: dict, arch: AutoFormer) -> dict:
+        """Leading columns of every weight; from a scanned supernet or one that isn't."""
+        tree, e = params["params"], arch.embed_dim
+        cut = {
+            "patch_embed": {"kernel": tree["patch_embed"]["kernel"][..., :e], "bias": tree["patch_embed"]["bias"][:e]},
+            "class_token": {"token": tree["class_token"]["token"][..., :e]},
+            "positions": {"table": tree["positions"]["table"][:, :e]},
+            "norm": {k: v[:e] for k, v in tree["norm"].items()},
+            "head": {"kernel": tree["head"]["kernel"][:e], "bias": tree["head"]["bias"]},
+        }
+        for i, (heads, hidden) in enumerate(zip(arch.num_heads, arch.hidden, strict=True)):
+            block = {k: _at(v, i) for k, v in tree["blocks"]["block"].items()} if "blocks" in tree else tree[f"block_{i}"]
+            attention, mlp, width = block["attention"], block["mlp"], heads * HEAD_DIM
+            qkv = attention["qkv"]["kernel"].reshape(-1, 3, max(self.num_heads) * HEAD_DIM)[:e, :, :width]
+            qkv_bias = attention["qkv"]["bias"].reshape(3, -1)[:, :width]
+            cut[f"block_{i}"] = {
+                "norm1": {k: v[:e] for k, v in block["norm1"].items()},
+                "norm2": {k: v[:e] for k, v in block["norm2"].items()},
+                "attention": {
+                    "qkv": {"kernel": qkv.reshape(e, -1), "bias": qkv_bias.reshape(-1)},
+                    "proj": {"kernel": attention["proj"]["kernel"][:width, :e], "bias": attention["proj"]["bias"][:e]},
+                    "relative_keys": dict(attention["relative_keys"]),
+                    "relative_values": dict(attention["relative_values"]),
+                },
+                "mlp": {
+                    "fc1": {"kernel": mlp["fc1"]["kernel"][:e, :hidden], "bias": mlp["fc1"]["bias"][:hidden]},
+                    "fc2": {"kernel": mlp["fc2"]["kernel"][:hidden, :e], "bias": mlp["fc2"]["bias"][:e]},
+                },
+            }
+        return {"params": cut}
+
+    def cheapest(self) -> AutoFormer:
+        """The narrowest, shallowest member."""
+        depth = min(self.depth)
+        return AutoFormer(min(self.embed_dim), depth, (min(self.num_heads),) * depth, (min(self.mlp_ratio),) * depth)
+
+    def size(self) -> int:
+        """widths x sum over depths of (heads x ratios)^depth."""
+        return len(self.embed_dim) * sum((len(self.num_heads) * len(self.mlp_ratio)) ** depth for depth in self.depth)
+
+    def enumerate(self) -> Iterator[AutoFormer]:
+        """By width, then depth, then heads, then ratios."""
+        for e, depth in itertools.product(self.embed_dim, self.depth):
+            for heads in itertools.product(self.num_heads, repeat=depth):
+                for ratios in itertools.product(self.mlp_ratio, repeat=depth):
+                    yield AutoFormer(e, depth, heads, tuple(map(float, ratios)))
+
+
+def _at(tree, i: int):
+    return {k: _at(v, i) for k, v in tree.items()} if isinstance(tree, Mapping) else jnp.asarray(tree)[i]
+
+
+TINY = AutoFormerSpace("autoformer-tiny")
+SMALL = AutoFormerSpace("autoformer-small", (320, 384, 448), (12, 13, 14), (5, 6, 7), (3.0, 3.5, 4.0))
+BASE = AutoFormerSpace("autoformer-base", (528, 576, 624), (14, 15, 16), (9, 10), (3.0, 3.5, 4.0))
