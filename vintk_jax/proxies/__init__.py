@@ -1,0 +1,25 @@
+"""Training-free scores of architectures, by name. A higher score is a better architecture; a new proxy is one function and one line."""
+
+from vintk_jax.proxies.base import Proxy
+from vintk_jax.proxies.kernels import KERNEL_PROXIES
+from vintk_jax.registry import Registry
+
+_PROXIES = Registry("score", {proxy.name: proxy for proxy in KERNEL_PROXIES})
+
+
+def get(name: str) -> Proxy:
+    """The proxy of that name, or of an import path `package.module:attribute`: a `Proxy`, or a function of the kernels by view.
+
+    Raises:
+        UnknownName: naming the nearest proxy there is.
+    """
+    found = _PROXIES.get(name)
+    return found if isinstance(found, Proxy) else Proxy(name, found, ("plain", "fourier"))
+
+
+def names() -> list[str]:
+    """The built-in proxies."""
+    return _PROXIES.names()
+
+
+__all__ = ["Proxy", "get", "names"]

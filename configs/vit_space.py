@@ -1,0 +1,53 @@
+"""Rank the vision transformers of an AutoFormer space without training any.
+
+    python -m vintk_jax.search --config configs/vit_space.py            # AutoFormer-Tiny; also :small, :base
+    python -m vintk_jax.search --config configs/vit_space.py:small --config.limits.max_params_m=25
+
+Scores 1,000 architectures by ViNTK on crops of the photographs that scikit-learn ships (no download). Writes candidates.jsonl, best.json,
+pareto.json and report.html to runs/vit_space (or --workdir). The README has the time it takes.
+"""
+
+import ml_collections
+
+
+def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
+    """The search of one AutoFormer space: "tiny", "small" or "base"."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # draws candidates, weights, Fourier features and inputs; the same seed gives the same best.json
+    config.space = f"autoformer-{size or 'tiny'}"  # autoformer-tiny, -small, -base, or your own: package.module:SPACE
+
+    config.search = ml_collections.ConfigDict()
+    config.search.algorithm = "nsga2"  # random; nsga2: score against multiply-adds; exhaustive: every architecture of a small space
+    config.search.num_candidates = 1000  # trials in all; a resumed search may raise it
+    config.search.population = 50  # nsga2: trials a generation, which ends before the next begins
+    config.search.batch_size = 0  # candidates scored in one call; 0 chooses: 2 a CPU device, more on an accelerator
+    config.search.storage = ""  # Optuna storage URL to share over machines (needs Optuna's driver); empty: a journal file in the workdir
+    config.search.lease_s = 600  # seconds after which a candidate of a silent process on another machine is taken over
+
+    config.limits = ml_collections.ConfigDict()
+    config.limits.max_params_m = 0.0  # millions of parameters at 224 px and 1,000 classes; 0 is no limit
+    config.limits.max_flops_m = 0.0  # millions of multiply-adds at 224 px; 0 is no limit
+    config.limits.max_latency_ms = 0.0  # milliseconds for one 224 px image, measured on this machine; 0 is no limit
+
+    config.inputs = ml_collections.ConfigDict()
+    config.inputs.source = "photos"  # photos (no download), noise, tfds:NAME, folder:PATH, npz:PATH
+    config.inputs.num_images = 16  # images in the kernel
+    config.inputs.image_size = 64  # pixels a side that candidates are scored at; a multiple of the patch size
+
+    config.fourier = ml_collections.ConfigDict()
+    config.fourier.mode = "pixel"  # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions (coords)
+    config.fourier.num_features = 32  # cosines and sines together
+    config.fourier.sigma = 1.0  # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per side)
+
+    config.ntk = ml_collections.ConfigDict()
+    config.ntk.implementation = "structured"  # structured (fast), neural_tangents, neural_tangents_ntvp
+    config.ntk.cotangent = "random"  # of the logits: sum, random directions, full (all classes)
+    config.ntk.num_directions = 1  # random directions averaged over
+    config.ntk.num_seeds = 1  # draws of the weights averaged over
+    config.ntk.num_classes = 100  # outputs of the scored models
+    config.ntk.dtype = "float32"  # float32 or float64
+    config.ntk.memory_gb = 0.0  # memory that kernels may take, per device; 0: what is free
+
+    config.score = ml_collections.ConfigDict()
+    config.score.name = "vintk"  # vintk, a baseline (see vintk_jax/proxies), or your own: package.module:function
+    return config

@@ -1,0 +1,187 @@
+"""Command lines, shared by all commands: --config FILE[:arg], --config.any.field=value, --workdir, --dry-run, --help.
+
+A config file is documented by itself: the comment behind `config.a.b = value` is what --help shows for a.b.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from vintk_jax.errors import UserError, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """A parsed command line."""
+
+    config: ml_collections.ConfigDict
+    workdir: Path
+    dry_run: bool
+
+
+def fields(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every leaf."""
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            yield from fields(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def meanings(path: Path) -> dict[str, str]:
+    """The comment behind each `config.a.b = value` of a config file, by dotted name."""
+    found = {}
+    source = path.read_text()
+    comments = {t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT}
+    for number, line in enumerate(source.splitlines(), start=1):
+        assigned = re.match(r"\s*config\.([\w.]+)\s*=", line)
+        if assigned and number in comments:
+            found[assigned[1]] = comments[number]
+    return found
+
+
+def _config_path(argv: list[str]) -> Path | None:
+    """The config file named on a command line, without its :arg."""
+    for i, word in enumerate(argv):
+        match = re.match(r"--?config(?:=(.*))?$", word)
+        if match:
+            value = match[1] if match[1] is not None else (argv[i + 1] if i + 1 < len(argv) else "")
+            return Path(re.sub(r":[^:/\\]*$", "", value))
+    return None
+
+
+def _help(command: str, about: str, path: Path, config: ml_collections.ConfigDict) -> str:
+    comments = meanings(path)
+    width = max(len(f"{name}={value!r}") for name, value in fields(config))
+    rows = [f"  --config.{f'{name}={value!r}':<{width}}  {comments.get(name, '')}" for name, value in fields(config)]
+    return "\n".join(
+        [
+            f"usage: python -m vintk_jax.{command} --config FILE[:arg] [--config.FIELD=VALUE ...] [--workdir DIR] [--dry-run]",
+            "",
+            about.strip(),
+            "",
+            "  --workdir DIR   where results go and where a stopped run goes on (default: runs/<config's name>[-arg])",
+            "  --dry-run       say what the run will cost in time and memory, and stop",
+            "",
+            f"fields of {path}, with their values:",
+            *rows,
+        ]
+    )
+
+
+def parse(argv: list[str], *, command: str, about: str, default_config: str) -> Invocation | None:
+    """Read a command line; None when it asked for help, which has then been printed.
+
+    Args:
+        argv: with the program's name first, as sys.argv.
+        about: what the command does, for --help.
+        default_config: the file whose fields --help shows when none is named.
+
+    Raises:
+        UserError: for a file that isn't there, a field or flag that doesn't exist, a value of the wrong type.
+    """
+    wants_help = any(word in ("-h", "--help", "-help") for word in argv[1:])
+    argv = ["--dry_run" if word == "--dry-run" else word for word in argv if word not in ("-h", "--help", "-help")]
+    path = _config_path(argv)
+    if path is None:
+        if not wants_help:
+            raise UserError(f"No config came. Try: python -m vintk_jax.{command} --config {default_config}")
+        argv, path = [*argv, f"--config={default_config}"], Path(default_config)
+    if not path.is_file():
+        there = ", ".join(sorted(str(p) for p in (path.parent if path.parent.is_dir() else Path("configs")).glob("*.py")))
+        raise UserError(f"There is no config file {path}.{f' There are: {there}.' if there else ''}")
+    values = flags.FlagValues()
+    given = config_flags.DEFINE_config_file("config", flag_values=values)
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "", flag_values=values)
+    try:
+        rest = values(argv, known_only=False)[1:]
+        config = given.value
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(f"Unknown flag --{error.flagname}.{nearest(error.flagname, ['config', 'workdir', 'dry-run', 'help'])}") from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(_explain(argv, path, error)) from error
+    if rest:
+        raise UserError(f"Can't read {' '.join(rest)!r}: settings are given as --config.FIELD=VALUE.")
+    if wants_help:
+        print(_help(command, about, path, config))
+        return None
+    argument = next((m[1] for word in argv if (m := re.search(r"\.py:([^:/\\]+)$", word))), "")
+    workdir = Path(values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument))))
+    return Invocation(config, workdir, values["dry_run"].value)
+
+
+def _explain(argv: list[str], path: Path, error: Exception) -> str:
+    """One message for what ml_collections and absl raise in many ways."""
+    try:
+        scope: dict[str, Any] = {}
+        exec(compile(path.read_text(), str(path), "exec"), scope)
+        known = dict(fields(scope["get_config"]()))
+    except Exception as broken:  # the config file itself is at fault
+        return f"{path} could not be read: {type(broken).__name__}: {broken}"
+    for word in argv:
+        name = re.match(r"--?config\.([\w.]+)", word)
+        if name and name[1] not in known:
+            inside = [field for field in known if field.startswith(name[1] + ".")]
+            hint = f" It has fields of its own: {', '.join(inside)}." if inside else nearest(name[1], known)
+            return f"{path} has no field {name[1]!r}.{hint}"
+    return f"{path}: {' '.join(str(error).split())}"
+
+
+def digest(config: ml_collections.ConfigDict) -> str:
+    """A short fingerprint of a config, the same for equal values in any order."""
+    return hashlib.sha256(json.dumps(dict(sorted(fields(config))), sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically: readers see the old file or the new one, also after a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: tuple[str, ...]) -> None:
+    """Write the command's config to its workdir, or check that a config already there is the same.
+
+    Args:
+        may_change: fields in which a resumed run may differ.
+
+    Raises:
+        UserError: naming the fields that differ; nothing is written then.
+    """
+    path = workdir / f"{command}.config.json"
+    now = json.loads(json.dumps(dict(fields(config))))
+    if path.exists():
+        try:
+            before = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path} is not readable JSON ({error}). Choose another --workdir, or remove the file if you don't need it.") from error
+        differ = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k) and k not in may_change]
+        if differ:
+            changes = "; ".join(f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in differ)
+            raise UserError(f"{workdir} holds a {command} under another config: {changes}. Choose another --workdir, or the old values to go on.")
+    write_json(path, now)
+
+
+def run(main, argv: list[str] | None = None) -> None:
+    """Call a command's main(argv) and turn a UserError into one message and exit code 2, Ctrl-C into exit code 130."""
+    try:
+        main(sys.argv if argv is None else argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
