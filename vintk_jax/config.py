@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +140,10 @@ def _explain(argv: list[str], path: Path, error: Exception) -> str:
     return f"{path}: {' '.join(str(error).split())}"
 
 
-def digest(config: ml_collections.ConfigDict) -> str:
-    """A short fingerprint of a config, the same for equal values in any order."""
-    return hashlib.sha256(json.dumps(dict(sorted(fields(config))), sort_keys=True, default=str).encode()).hexdigest()[:12]
+def digest(config: ml_collections.ConfigDict, without: Collection[str] = ()) -> str:
+    """A short fingerprint of a config's fields but some, the same for equal values in any order."""
+    kept = {name: value for name, value in sorted(fields(config)) if name not in without}
+    return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()[:12]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -153,7 +154,7 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
-def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: tuple[str, ...]) -> None:
+def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: Collection[str]) -> None:
     """Write the command's config to its workdir, or check that a config already there is the same.
 
     Args:

@@ -1,0 +1,208 @@
+"""Figures of a search, drawn into matplotlib axes; a web page takes them as SVG whose colours follow its light or dark theme."""
+
+import contextlib
+import html
+import io
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vintk_jax.report.describe import best_first, human_score, is_number, lists, shorten, word
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+INK, MUTED, GRID, PAPER, STAR = "#1d232b", "#5d6875", "#dfe3e8", "#fefefe", "#d9483b"
+THEME = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}  # CSS variables that stand in for these in SVG
+RAMP = ("#7b6fe0", "#1f9aa0", "#c9961f")  # of middling lightness, to be told from white and from black
+MOST_VECTOR_POINTS = 1500
+SMALLEST_EIGENVALUE = 1e-10  # of the trace; what is below, zeros and rounding below zero among it, is drawn here
+MOST_COLOURS = 4
+MOST_LABELLED_BLOCKS = 32
+
+
+@contextlib.contextmanager
+def style(font_size: float) -> Iterator[None]:
+    """Matplotlib's settings for every figure; draw and save inside."""
+    import matplotlib
+
+    settings = {
+        "font.size": font_size,
+        "axes.labelsize": font_size,
+        "axes.titlesize": font_size * 1.1,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.formatter.useoffset": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": GRID,
+        "axes.edgecolor": MUTED,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "axes.labelcolor": MUTED,
+        "text.color": INK,
+        "legend.frameon": False,
+        "legend.handletextpad": 0.4,
+        "legend.columnspacing": 1.2,
+        "text.parse_math": False,
+        "svg.fonttype": "none",
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int]) -> None:
+    """Score against multiply-adds: a dot for each candidate, rings joined in steps for the Pareto front, a star for the best."""
+    scored = [candidate for candidate in candidates if math.isfinite(candidate["score"])]
+    _dots(axes, scored)
+    by_number = {candidate["number"]: candidate for candidate in candidates}
+    front = sorted((by_number[number] for number in set(pareto)), key=_cost)
+    axes.plot(*_points(front), color=INK, linewidth=1, drawstyle="steps-post", marker="o", markersize=0, label="Pareto front")
+    for candidate in front:
+        axes.plot(
+            *_points([candidate]), "o", markersize=5.5, markerfacecolor="none", markeredgecolor=INK, gid=f"pareto-{candidate['number']}"
+        )
+    if scored:
+        best = _points(best_first(scored)[:1])
+        axes.plot(*best, "*", markersize=13, color=STAR, markeredgecolor=PAPER, label="best", gid="best", linestyle="none")
+    axes.set(xlabel="multiply-adds at 224 px (G)", ylabel="score")
+    axes.margins(0.06)
+    _legend_above(axes)
+
+
+def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[float]]) -> None:
+    """Eigenvalues over their sum against their index, a line for each view of the input."""
+    for (name, eigenvalues), colour, dashes in zip(spectra.items(), _ramp(len(spectra)), _line_styles(len(spectra)), strict=True):
+        values = np.asarray(eigenvalues, float)
+        shares = np.clip(values / (values.sum() or 1.0), SMALLEST_EIGENVALUE, None)
+        axes.plot(
+            np.arange(1, len(values) + 1), shares, color=colour, linewidth=1.8, linestyle=dashes, label=name, marker="o", markersize=2
+        )
+    axes.set(xlabel="index", ylabel="eigenvalue / trace", yscale="log")
+    axes.yaxis.set_major_formatter(lambda value, _: _power_of_ten(value))
+    axes.minorticks_off()
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=min(3, len(spectra)))
+
+
+def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> None:
+    """A row for each list of the architecture, a column for each block: bars where there are numbers, cells where there are words."""
+    rows = lists(arch)
+    for row, (axes, (name, values)) in enumerate(zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True)):
+        heights = values if all(map(is_number, values)) and min(values) >= 0 else [1] * len(values)
+        labelled = len(values) <= MOST_LABELLED_BLOCKS
+        words = [shorten(word(value), 10) for value in values]
+        colours = _colours_by(words) if heights is not values else dict.fromkeys(words, _ramp(len(rows))[row])
+        axes.bar(range(1, len(values) + 1), heights, width=0.82, color=[colours[text] for text in words], alpha=0.85)
+        if labelled:
+            _label_bars(axes, heights, words)
+        axes.set_title(name, color=MUTED)
+        axes.set_xlim(0.4, len(values) + 0.6)
+        axes.set_ylim(0, (max(heights) or 1) * 1.25)
+        axes.set_yticks([])
+        below = list(rows.values())[row + 1 : row + 2]
+        if below and len(below[0]) == len(values):
+            axes.set_xticks([])  # the next row's numbers serve
+        else:
+            axes.set_xticks(range(1, len(values) + 1) if labelled else [1, len(values)])
+        axes.tick_params(length=0, labelsize="small")
+        axes.spines["left"].set_visible(False)
+        axes.grid(False)
+    axes.set_xlabel("block")
+
+
+def to_svg(figure: "Figure", prefix: str, title: str, tooltips: Mapping[str, str] = {}) -> str:
+    """The figure as an SVG element for a page that has the variables of `THEME`; every id starts with the prefix.
+
+    Args:
+        figure: What was drawn.
+        prefix: Unique in the page.
+        title: What a reader who can't see it is told.
+        tooltips: By the gid of what they belong to.
+    """
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, dpi=200, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = stream.getvalue()
+    svg = re.sub(
+        r'<svg (.*?)width="[^"]*"',
+        lambda m: f'<svg role="img" aria-label="{html.escape(title)}" {m[1]}',
+        svg[svg.index("<svg") :],
+        count=1,
+        flags=re.S,
+    )
+    svg = re.sub(r'height="[^"]*"', "", svg, count=1)
+    for gid, text in tooltips.items():
+        svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(text)}</title>')
+    svg = re.sub(r'( id="|url\(#|href="#)', rf"\1{prefix}-", svg)
+    for colour, variable in THEME.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg
+
+
+def tooltip(candidate: Mapping[str, Any]) -> str:
+    """What a point of the scatter is."""
+    return f"trial {candidate['number']}: score {human_score(candidate['score'])}, {_cost(candidate):.2f} G multiply-adds"
+
+
+def _dots(axes: "Axes", candidates: Sequence[dict]) -> None:
+    look = {"s": 13, "alpha": 0.75, "linewidths": 0, "rasterized": len(candidates) > MOST_VECTOR_POINTS}
+    depths = [candidate["arch"].get("depth") for candidate in candidates]
+    if candidates and all(map(is_number, depths)) and len(set(depths)) <= MOST_COLOURS:
+        for depth, colour in zip(sorted(set(depths)), _ramp(len(set(depths))), strict=True):
+            axes.scatter(*_points([c for c in candidates if c["arch"]["depth"] == depth]), color=colour, label=f"depth {depth}", **look)
+    elif candidates:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        ramp = LinearSegmentedColormap.from_list("ramp", RAMP)
+        dots = axes.scatter(*_points(candidates), c=[c["params"] / 1e6 for c in candidates], cmap=ramp, **look)
+        axes.figure.colorbar(dots, ax=axes, label="parameters (M)", aspect=30)
+
+
+def _legend_above(axes: "Axes") -> None:
+    """Dots in one row, the front and the best in the next (a legend fills its columns first); one row where dots need no key."""
+    handles = axes.get_legend_handles_labels()[0]
+    dots = [handle for handle in handles if not hasattr(handle, "get_marker")]
+    marks = [handle for handle in handles if hasattr(handle, "get_marker")]
+    handles = [handle for pair in itertools.zip_longest(dots, marks) for handle in pair if handle]
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=len(dots) if len(dots) > 1 else 3, handlelength=1.2)
+
+
+def _label_bars(axes: "Axes", heights: Sequence[float], words: Sequence[str]) -> None:
+    upright = max(map(len, words)) > 3
+    look = {"rotation": 90, "va": "top", "xytext": (0, -4)} if upright else {"va": "bottom", "xytext": (0, 1)}
+    for block, (height, text) in enumerate(zip(heights, words, strict=True), start=1):
+        axes.annotate(text, (block, height), textcoords="offset points", ha="center", fontsize="small", **look)
+
+
+def _cost(candidate: Mapping[str, Any]) -> float:
+    return candidate["flops"] / 1e9
+
+
+def _points(candidates: Sequence[dict]) -> tuple[list[float], list[float]]:
+    return [_cost(c) for c in candidates], [c["score"] for c in candidates]
+
+
+def _ramp(count: int) -> list:
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+    ramp = LinearSegmentedColormap.from_list("ramp", RAMP)
+    return [to_hex(ramp(i / max(1, count - 1))) for i in range(count)]
+
+
+def _colours_by(words: Sequence[str]) -> dict[str, str]:
+    distinct = sorted(set(words))
+    return dict(zip(distinct, _ramp(len(distinct)), strict=True))
+
+
+def _line_styles(count: int) -> list[str]:
+    return [("-", "--", ":", "-.")[i % 4] for i in range(count)]
+
+
+def _power_of_ten(value: float) -> str:
+    exponent = round(math.log10(value)) if value > 0 else 0
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

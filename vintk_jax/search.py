@@ -1,0 +1,168 @@
+"""Rank vision transformers without training any: `python -m vintk_jax.search --config configs/vit_space.py`.
+
+Candidates come from random, evolutionary (NSGA-II) or exhaustive search; each is scored at initialisation by its neural tangent kernels.
+Results go to the workdir: candidates.jsonl as it goes; best.json, pareto.json and report.html at the end. The same command resumes a
+stopped search; several processes started with one workdir share it.
+"""
+
+import os
+import sys
+import time
+
+from vintk_jax import config as configs
+from vintk_jax.errors import UserError, nearest
+
+MAY_CHANGE = ("search.num_candidates", "search.batch_size", "search.storage", "search.lease_s", "ntk.memory_gb")
+
+
+def _set_up_jax(dtype: str) -> None:
+    """One CPU device a core, so that each core scores a candidate of its own; compiled programs are kept between runs."""
+    import jax
+
+    if jax.config.jax_num_cpu_devices == -1:
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+
+
+def main(argv: list[str]) -> None:
+    """Run a search from a command line."""
+    start = time.perf_counter()
+    invocation = configs.parse(argv, command="search", about=__doc__, default_config="configs/vit_space.py")
+    if invocation is None:
+        return
+    config, workdir = invocation.config, invocation.workdir
+    _set_up_jax(config.ntk.dtype)
+
+    import jax
+    from rich.console import Console
+
+    from vintk_jax import proxies, spaces
+    from vintk_jax.data import inputs
+    from vintk_jax.proxies.scorer import KernelSettings, Scorer, views
+    from vintk_jax.report.progress import Progress
+    from vintk_jax.report.table import best_table
+    from vintk_jax.study import results
+    from vintk_jax.study.ledger import Ledger
+    from vintk_jax.study.limits import IMAGE_SIZE, Limits
+    from vintk_jax.study.run import run
+    from vintk_jax.study.sampler import ALGORITHMS, MOST_EXHAUSTIVE, TrialSampler
+    from vintk_jax.study.storage import open_study
+
+    console = Console()
+    space, proxy, limits = spaces.get(config.space), proxies.get(config.score.name), Limits(**config.limits)
+    if config.search.algorithm not in ALGORITHMS:
+        hint = nearest(config.search.algorithm, ALGORITHMS)
+        raise UserError(f"search.algorithm={config.search.algorithm!r} came; one of {', '.join(ALGORITHMS)} was wanted.{hint}")
+    if config.search.num_candidates < 1 or config.search.population < 2:
+        raise UserError("search.num_candidates wants 1 at least, search.population 2.")
+    limits.check(space)
+    several, exhaustive = config.search.algorithm == "nsga2", config.search.algorithm == "exhaustive"
+    if exhaustive and space.size() > MOST_EXHAUSTIVE:
+        raise UserError(
+            f"search.algorithm=exhaustive came, but {space.name} has {space.size():,} architectures; {MOST_EXHAUSTIVE:,} are the most. "
+            "Use random or nsga2, or a smaller space."
+        )
+    sampler = TrialSampler(
+        space, config.search.algorithm, config.seed, lambda arch: not limits.violations(space.cost(arch, IMAGE_SIZE)), config.search.population
+    )
+    total = min(config.search.num_candidates, sampler.num_exhaustive()) if exhaustive else config.search.num_candidates
+    batch = inputs.load(config.inputs.source, config.inputs.num_images, config.inputs.image_size, config.seed)
+    for note in batch.notes:
+        console.print(f"inputs: {note}", style="yellow")
+    settings = KernelSettings(**config.ntk)
+    images = views(batch.images, proxy.views, jax.random.key(config.seed), **config.fourier)
+    make_scorer = lambda: Scorer(space, images, settings, seed=config.seed, batch_size=config.search.batch_size)  # noqa: E731
+    console.print(
+        f"{config.search.algorithm} search of {space.name} ({space.size():.3g} architectures): {total:,} candidates by {proxy.name} "
+        f"on {len(batch.images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
+    )
+    if invocation.dry_run:
+        _dry_run(console, make_scorer(), space, total, start)
+        return
+
+    configs.claim_workdir(workdir, "search", config, MAY_CHANGE)
+    digest = configs.digest(config, without=MAY_CHANGE)
+    directions = ["maximize", "minimize"] if several else ["maximize"]
+    study = open_study(workdir, config.search.storage, f"vintk_jax-search-{digest}", directions, sampler)
+    ledger = Ledger(
+        study,
+        space,
+        workdir,
+        total=total,
+        generation=config.search.population if several else None,
+        lease_s=config.search.lease_s,
+        remote=bool(config.search.storage),
+    )
+    if len(ledger.finished()) > total:
+        raise UserError(f"{workdir} holds {len(ledger.finished())} finished trials; search.num_candidates={total} can be raised, not lowered.")
+    scorer = make_scorer()
+    try:
+        with Progress(total, done=len(ledger.finished()), console=console) as progress:
+            candidates = run(
+                ledger, scorer, proxy, limits, workdir, several=several, report=lambda done, best: progress.update(done, best), phase=progress.phase
+            )
+    except KeyboardInterrupt:
+        console.print(f"\nStopped with {len(ledger.finished()):,} of {total:,} trials finished; all are kept. The same command goes on.")
+        raise
+    limits_json = {k: v for k, v in config.limits.items() if v}
+    winner, front = results.write(
+        workdir, candidates, space=config.space, seed=config.seed, score=proxy.name, limits=limits_json, digest=digest
+    )
+    seconds = time.perf_counter() - start
+    _report(workdir, config, ledger, scorer, candidates, winner, front, seconds)
+    console.print(best_table(candidates))
+    console.print(f"{len(candidates):,} architectures scored; this run took {seconds:.0f} s.")
+    console.print(f"The best is in {workdir / 'best.json'}; open {workdir / 'report.html'} to see the search.")
+
+
+def _dry_run(console, scorer, space, total: int, start: float) -> None:
+    """Compile, score one batch, and say what the whole would take."""
+    compiling = time.perf_counter()
+    scorer.compile()
+    compiled = time.perf_counter()
+    scorer.kernels([space.cheapest()])
+    begun = time.perf_counter()
+    scorer.kernels([space.sample(i) for i in _generators(scorer.batch_size)])
+    each = (time.perf_counter() - begun) / scorer.batch_size
+    console.print(
+        f"A dry run: nothing was written. Compiling takes {compiled - compiling:.0f} s and {scorer.peak_bytes / 2**30:.2f} GiB a device are "
+        f"needed; a candidate takes {each:.2f} s, {total:,} take about {(total * each + compiled - start) / 60:.1f} minutes."
+    )
+
+
+def _generators(count: int):
+    import numpy as np
+
+    return [np.random.default_rng(i) for i in range(count)]
+
+
+def _report(workdir, config, ledger, scorer, candidates, winner, front, seconds: float) -> None:
+    """report.html, with the spectra of the winner's kernels."""
+    import jax
+
+    from vintk_jax.ntk import reductions
+    from vintk_jax.report.html import write_search_report
+
+    kernels = scorer.kernels([ledger.space.from_json(winner["arch"])])[0][0]
+    unscored = sum(r.get("score") is None for r in ledger.results().values())
+    write_search_report(
+        workdir / "report.html",
+        title=f"Search of {config.space}",
+        space=config.space,
+        candidates=candidates,
+        pareto=[c["number"] for c in front],
+        spectra={view: reductions.spectrum(kernel).tolist() for view, kernel in kernels.items()},
+        config=config.to_dict(),
+        seed=config.seed,
+        summary={
+            "Architectures scored": f"{len(candidates):,}",
+            "Beyond a limit, not scored": f"{unscored:,}",
+            "This run": f"{seconds:.0f} s on {jax.local_device_count()} {jax.devices()[0].device_kind} device(s)",
+            "Command": " ".join(["python", "-m", "vintk_jax.search", *sys.argv[1:]]),
+        },
+    )
+
+
+if __name__ == "__main__":
+    configs.run(main)

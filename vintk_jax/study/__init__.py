@@ -1,0 +1,1 @@
+"""Searches over Optuna's ask and tell that resume exactly and are shared between processes."""

@@ -1,0 +1,175 @@
+"""Who scores which trial: claims, leases, twins, and what is finished.
+
+All processes on one workdir take turns under a lock that dies with its holder. A claim is a trial in Optuna's state RUNNING with the
+attribute `claim`: who holds it and until when. A claim is void, and its trial open to all, when its process on this host is gone or, on
+another host, when its lease has run out. Parameters are a function of the trial's number (`sampler`), so whoever takes a trial over scores
+the same architecture. An architecture that is finished, or is being scored under another number, is never scored again.
+"""
+
+import dataclasses
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from filelock import FileLock
+from optuna.trial import FrozenTrial, TrialState
+
+from vintk_jax.spaces import SearchSpace
+
+
+_GRACE_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A trial with its architecture."""
+
+    number: int
+    trial: optuna.Trial
+    arch: Any
+
+
+def _identity() -> dict[str, Any]:
+    process = psutil.Process()
+    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+
+
+class Ledger:
+    """One process's view of a study.
+
+    Args:
+        total: trials in all.
+        generation: trials that must be finished together before later ones begin; None for no such barrier.
+        lease_s: how long a claim of another host holds.
+        remote: whether other hosts, which the lock doesn't reach, may take part.
+    """
+
+    def __init__(
+        self, study: optuna.Study, space: SearchSpace, workdir: Path, *, total: int, generation: int | None, lease_s: float, remote: bool
+    ):
+        self.study, self.space, self.total = study, space, total
+        self.lock = FileLock(workdir / ".lock")
+        self._generation, self._lease_s, self._remote, self._me = generation or max(total, 1), lease_s, remote, _identity()
+        self._known: dict[int, tuple[Any, dict]] = {}
+        self._progressed = False
+        self._mine: dict[int, Candidate] = {}
+        self._early: dict[int, optuna.Trial] = {}
+
+    def finished(self) -> list[FrozenTrial]:
+        """Finished trials by number."""
+        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+    def results(self) -> dict[Any, dict]:
+        """What is known of every architecture that was scored or found infeasible, by architecture."""
+        for trial in self.finished():
+            if trial.number not in self._known:
+                result = trial.user_attrs["result"]
+                self._known[trial.number] = (self.space.from_json(result["arch"]), result)
+        return {arch: result for _, (arch, result) in sorted(self._known.items(), reverse=True)}
+
+    def take(self, count: int) -> list[Candidate]:
+        """Claim up to `count` trials whose architectures nobody scores or has scored.
+
+        Trials that repeat a finished architecture are closed with its result on the way. An empty list means: all is finished
+        (`done`), or the rest is in other hands and it is time to wait.
+        """
+        with self.lock:
+            trials = self.study.get_trials(deepcopy=False)
+            self._reclaim(trials)
+            finished = len(self.finished())
+            self._progressed = False
+            results = self.results()
+            claims = (t.user_attrs.get("claim", {}) for t in trials if self._is_others(t))
+            busy = {self.space.from_json(claim["arch"]) for claim in claims if "arch" in claim}
+            chosen: list[Candidate] = []
+            for candidate in sorted(self._mine.values(), key=lambda c: c.number):
+                self._sort(candidate, results, busy, chosen)
+            number = len(trials)
+            while len(chosen) < count and number < min(self.total, (finished // self._generation + 1) * self._generation):
+                candidate = self._open(self.study.ask())
+                if candidate is None:
+                    break
+                number = candidate.number + 1
+                finished += self._sort(candidate, results, busy, chosen)
+            return chosen[:count]
+
+    def close(self, candidate: Candidate, result: dict, values: list[float], violations: dict[str, float] | None = None) -> None:
+        """Record a trial's result and finish it."""
+        for name, excess in (violations or {}).items():
+            candidate.trial.set_constraint(name, excess)
+        candidate.trial.set_user_attr("result", result | {"values": values, "violations": violations or {}})
+        self.study.tell(candidate.number, values)
+        self._mine.pop(candidate.number, None)
+        self._progressed = True
+
+    def has_work(self) -> bool:
+        """Whether the last `take` closed something, so that looking again at once is worth it."""
+        return self._progressed
+
+    def done(self) -> bool:
+        """Whether every trial is finished."""
+        return sum(t.number < self.total for t in self.finished()) >= self.total
+
+    def _sort(self, candidate: Candidate, results: dict, busy: set, chosen: list[Candidate]) -> bool:
+        """Close a repeat, choose a new architecture, or leave a twin for later; True when closed."""
+        if candidate.arch in results:
+            known = results[candidate.arch]
+            self.close(candidate, known, known["values"], known["violations"])
+            return True
+        if candidate.arch not in busy:
+            busy.add(candidate.arch)
+            chosen.append(candidate)
+        return False
+
+    def _open(self, trial: optuna.Trial) -> Candidate | None:
+        """Draw a claimed trial's parameters; None, and kept for later, while the generation before it isn't finished."""
+        number = trial.number
+        born = number // self._generation * self._generation
+        if born and sum(t.number < born for t in self.finished()) < born:
+            trial.set_user_attr("claim", self._claim())
+            self._early[number] = trial
+            return None
+        self._early.pop(number, None)
+        chosen = {name: trial.suggest_categorical(name, options) for name, options in self.space.choices().items()}
+        arch = self.space.decode(chosen)
+        trial.set_user_attr("claim", self._claim() | {"arch": self.space.to_json(arch)})
+        self._mine[number] = Candidate(number, trial, arch)
+        return self._mine[number]
+
+    def _claim(self) -> dict[str, Any]:
+        return self._me | {"until": time.time() + self._lease_s}
+
+    def _is_others(self, trial: FrozenTrial) -> bool:
+        """Whether a running trial is validly held by another process."""
+        claim = trial.user_attrs.get("claim")
+        if trial.state != TrialState.RUNNING or trial.number in self._mine or trial.number in self._early:
+            return False
+        if claim is None:  # under the lock only another host can be between asking and claiming
+            return self._remote and time.time() - trial.datetime_start.timestamp() < _GRACE_S
+        if claim["host"] != self._me["host"]:
+            return claim["until"] > time.time()
+        try:
+            return psutil.Process(claim["pid"]).create_time() == claim["started"]
+        except psutil.NoSuchProcess:
+            return False
+
+    def _reclaim(self, trials: list[FrozenTrial]) -> None:
+        """Take over what dead processes left, and open what had to wait for a generation."""
+        for trial in list(self._early.values()):
+            self._open(trial)
+        for trial in trials:
+            held = trial.number in self._mine or trial.number in self._early or self._is_others(trial)
+            if trial.state == TrialState.RUNNING and not held:
+                if "result" in trial.user_attrs:  # killed between writing the result and closing the trial
+                    self.study.tell(trial.number, trial.user_attrs["result"]["values"])
+                else:
+                    self._open(optuna.Trial(self.study, trial._trial_id))
+
+
+def wait_for_others() -> None:
+    """Sleep a moment before looking again at what other processes have finished."""
+    time.sleep(0.2 + 0.1 * (os.getpid() % 3))

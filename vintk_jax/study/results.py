@@ -1,0 +1,57 @@
+"""The files a search leaves: candidates.jsonl as it goes, best.json and pareto.json at the end."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vintk_jax.config import write_json
+
+_FIELDS = ("number", "arch", "score", "scores", "params", "flops", "latency_ms", "seconds")
+
+
+def scored(results: list[dict]) -> list[dict]:
+    """One record per scored architecture, by trial number."""
+    first: dict[int, dict] = {}
+    for result in results:
+        if result.get("score") is not None:
+            first.setdefault(result["number"], {field: result.get(field) for field in _FIELDS})
+    return [first[number] for number in sorted(first)]
+
+
+def append(workdir: Path, result: dict[str, Any]) -> None:
+    """Add one line to candidates.jsonl; the caller holds the workdir's lock."""
+    with open(workdir / "candidates.jsonl", "a") as f:
+        f.write(json.dumps({field: result.get(field) for field in _FIELDS}) + "\n")
+
+
+def rewrite(workdir: Path, candidates: list[dict]) -> None:
+    """Write candidates.jsonl anew, atomically: by trial number, without lines that a kill has torn or lost."""
+    path = workdir / "candidates.jsonl"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("".join(json.dumps(c) + "\n" for c in candidates))
+    os.replace(temporary, path)
+
+
+def best(candidates: list[dict]) -> dict:
+    """The highest score; among equals the earliest trial."""
+    return min(candidates, key=lambda c: (-c["score"], c["number"]))
+
+
+def pareto(candidates: list[dict]) -> list[dict]:
+    """Candidates that no other beats in both score and multiply-adds, cheapest first."""
+    front: list[dict] = []
+    for candidate in sorted(candidates, key=lambda c: (c["flops"], -c["score"], c["number"])):
+        if not front or candidate["score"] > front[-1]["score"]:
+            front.append(candidate)
+    return front
+
+
+def write(workdir: Path, candidates: list[dict], *, space: str, seed: int, score: str, limits: dict, digest: str) -> tuple[dict, list[dict]]:
+    """Write best.json and pareto.json; the seed, limits and config digest say what search they come from."""
+    origin = {"seed": seed, "score_name": score, "limits": limits, "config": digest}
+    shown = lambda c: {k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")}  # noqa: E731
+    winner, front = best(candidates), pareto(candidates)
+    write_json(workdir / "best.json", {"space": space, **shown(winner), **origin})
+    write_json(workdir / "pareto.json", {"space": space, "candidates": [shown(c) for c in front], **origin})
+    return winner, front

@@ -1,0 +1,76 @@
+"""Where a search's trials live: Optuna's journal file in the workdir, or any storage that Optuna has a URL for."""
+
+import os
+import warnings
+from pathlib import Path
+
+import optuna
+from filelock import FileLock
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from vintk_jax.errors import UserError
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class _KernelLock:
+    """A lock for `JournalFileBackend` that the operating system frees when its holder dies; Optuna's own would stall half a minute after a SIGKILL."""
+
+    def __init__(self, path: Path):
+        self._lock = FileLock(path)
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed process left unfinished; the caller holds the journal's lock."""
+    if not path.exists():
+        return
+    with open(path, "rb+") as f:
+        data = f.read()
+        if data and not data.endswith(b"\n"):
+            f.truncate(data.rfind(b"\n") + 1)
+            f.flush()
+            os.fsync(f.fileno())
+
+
+def open_study(workdir: Path, url: str, name: str, directions: list[str], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    """Create the study or join it.
+
+    Args:
+        url: an Optuna storage URL; empty for the journal file in the workdir.
+        name: of the study: the same for all that share it, another for every other config.
+        directions: "maximize" or "minimize" per objective.
+
+    Raises:
+        UserError: for a storage that can't be opened.
+    """
+    try:
+        if url:
+            storage = optuna.storages.get_storage(url)
+        else:
+            journal = workdir / "journal.log"
+            lock = _KernelLock(workdir / ".journal.lock")
+            lock.acquire()
+            try:
+                _drop_torn_line(journal)
+            finally:
+                lock.release()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+        return optuna.create_study(storage=storage, study_name=name, directions=directions, sampler=sampler, load_if_exists=True)
+    except Exception as error:  # drivers raise types of their own
+        where = url or str(workdir / "journal.log")
+        raise UserError(
+            f"The search's storage {where} could not be opened: {type(error).__name__}: {str(error).strip() or 'no reason given'}. "
+            "A damaged journal can be moved away, and the search started anew."
+        ) from error
