@@ -12,7 +12,7 @@ LONGEST_FIELD = 48  # characters of one field in a summary
 MOST_LETTERS = 4  # values that a summary writes as letters
 
 
-def human_count(n: float) -> str:
+def human_count(n: int | float) -> str:
     """Three digits and a prefix: 5_912_345 is '5.91 M'."""
     for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if n >= size:
@@ -21,7 +21,7 @@ def human_count(n: float) -> str:
     return f"{n:g}"
 
 
-def human_score(score: float) -> str:
+def human_score(score: int | float) -> str:
     """Four decimals, or an exponent where decimals would say nothing."""
     return f"{score:.4f}" if score == 0 or 1e-2 <= abs(score) < 1e4 else f"{score:.4e}"
 
@@ -96,13 +96,13 @@ def _is_records(value: Any) -> bool:
 def _compact(values: Sequence[Any]) -> str:
     words = [word(value) for value in values]
     if len(set(words)) == 1 and len(words) > 1:
-        return f"{words[0]}×{len(words)}"
-    if words and all(word.isdigit() and len(word) == 1 for word in words):
+        return f"{words[0]}x{len(words)}"
+    if words and all(text.isdigit() and len(text) == 1 for text in words):
         return "".join(words)
-    if len(set(words)) <= MOST_LETTERS and len(words) >= 3 * len(set(words)):
+    if 0 < len(set(words)) <= MOST_LETTERS and len(words) >= 3 * len(set(words)):
         return _lettered(words, values)
     runs = [(text, len(list(run))) for text, run in itertools.groupby(words)]
-    return "[" + ",".join(text if count == 1 else f"{text}×{count}" for text, count in runs) + "]"
+    return "[" + ",".join(text if count == 1 else f"{text}x{count}" for text, count in runs) + "]"
 
 
 def _lettered(words: Sequence[str], values: Sequence[Any]) -> str:

@@ -24,10 +24,12 @@ MOST_VECTOR_POINTS = 1500
 SMALLEST_EIGENVALUE = 1e-10  # of the trace; what is below, zeros and rounding below zero among it, is drawn here
 MOST_COLOURS = 4
 MOST_LABELLED_BLOCKS = 32
+LONGEST_LABEL = 8  # characters of a label that stands upright in a bar or over it
+ROOM = 56  # characters that fit side by side across a figure
 
 
 @contextlib.contextmanager
-def style(font_size: float) -> Iterator[None]:
+def style(font_size: int | float) -> Iterator[None]:
     """Matplotlib's settings for every figure; draw and save inside."""
     import matplotlib
 
@@ -76,7 +78,7 @@ def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int])
     _legend_above(axes)
 
 
-def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[float]]) -> None:
+def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[int | float]]) -> None:
     """Eigenvalues over their sum against their index, a line for each view of the input."""
     for (name, eigenvalues), colour, dashes in zip(spectra.items(), _ramp(len(spectra)), _line_styles(len(spectra)), strict=True):
         values = np.asarray(eigenvalues, float)
@@ -87,33 +89,28 @@ def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[float]]) -> None:
     axes.set(xlabel="index", ylabel="eigenvalue / trace", yscale="log")
     axes.yaxis.set_major_formatter(lambda value, _: _power_of_ten(value))
     axes.minorticks_off()
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=min(3, len(spectra)))
 
 
 def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> None:
     """A row for each list of the architecture, a column for each block: bars where there are numbers, cells where there are words."""
     rows = lists(arch)
-    for row, (axes, (name, values)) in enumerate(zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True)):
-        heights = values if all(map(is_number, values)) and min(values) >= 0 else [1] * len(values)
-        labelled = len(values) <= MOST_LABELLED_BLOCKS
-        words = [shorten(word(value), 10) for value in values]
-        colours = _colours_by(words) if heights is not values else dict.fromkeys(words, _ramp(len(rows))[row])
-        axes.bar(range(1, len(values) + 1), heights, width=0.82, color=[colours[text] for text in words], alpha=0.85)
-        if labelled:
-            _label_bars(axes, heights, words)
+    every_axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    below = [*map(len, list(rows.values())[1:]), 0]
+    for axes, (name, values), colour, count_below in zip(every_axes, rows.items(), _ramp(len(rows)), below, strict=True):
+        if all(map(is_number, values)) and min(values) >= 0:
+            _bars(axes, values, colour)
+        else:
+            _cells(axes, values)
         axes.set_title(name, color=MUTED)
         axes.set_xlim(0.4, len(values) + 0.6)
-        axes.set_ylim(0, (max(heights) or 1) * 1.25)
         axes.set_yticks([])
-        below = list(rows.values())[row + 1 : row + 2]
-        if below and len(below[0]) == len(values):
-            axes.set_xticks([])  # the next row's numbers serve
-        else:
-            axes.set_xticks(range(1, len(values) + 1) if labelled else [1, len(values)])
-        axes.tick_params(length=0, labelsize="small")
+        axes.set_xticks(range(1, len(values) + 1) if len(values) <= MOST_LABELLED_BLOCKS else [1, len(values)])
+        axes.tick_params(length=0, labelsize="small", labelbottom=count_below != len(values))
         axes.spines["left"].set_visible(False)
         axes.grid(False)
-    axes.set_xlabel("block")
+    every_axes[-1].set_xlabel("block")
 
 
 def to_svg(figure: "Figure", prefix: str, title: str, tooltips: Mapping[str, str] = {}) -> str:
@@ -155,12 +152,14 @@ def _dots(axes: "Axes", candidates: Sequence[dict]) -> None:
     if candidates and all(map(is_number, depths)) and len(set(depths)) <= MOST_COLOURS:
         for depth, colour in zip(sorted(set(depths)), _ramp(len(set(depths))), strict=True):
             axes.scatter(*_points([c for c in candidates if c["arch"]["depth"] == depth]), color=colour, label=f"depth {depth}", **look)
-    elif candidates:
+    elif len({candidate["params"] for candidate in candidates}) > 1:
         from matplotlib.colors import LinearSegmentedColormap
 
         ramp = LinearSegmentedColormap.from_list("ramp", RAMP)
         dots = axes.scatter(*_points(candidates), c=[c["params"] / 1e6 for c in candidates], cmap=ramp, **look)
         axes.figure.colorbar(dots, ax=axes, label="parameters (M)", aspect=30)
+    else:
+        axes.scatter(*_points(candidates), color=RAMP[0], label="candidates", **look)
 
 
 def _legend_above(axes: "Axes") -> None:
@@ -172,11 +171,26 @@ def _legend_above(axes: "Axes") -> None:
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=len(dots) if len(dots) > 1 else 3, handlelength=1.2)
 
 
-def _label_bars(axes: "Axes", heights: Sequence[float], words: Sequence[str]) -> None:
-    upright = max(map(len, words)) > 3
-    look = {"rotation": 90, "va": "top", "xytext": (0, -4)} if upright else {"va": "bottom", "xytext": (0, 1)}
-    for block, (height, text) in enumerate(zip(heights, words, strict=True), start=1):
-        axes.annotate(text, (block, height), textcoords="offset points", ha="center", fontsize="small", **look)
+def _bars(axes: "Axes", values: Sequence[int | float], colour: str) -> None:
+    axes.bar(range(1, len(values) + 1), values, width=0.82, color=colour, alpha=0.85)
+    words = [shorten(word(value), LONGEST_LABEL) for value in values]
+    upright = max(map(len, words)) > ROOM // len(values)
+    axes.set_ylim(0, (max(values) or 1) * (1.8 if upright else 1.25))
+    _label(axes, values, words, rotation=90 * upright, va="bottom", xytext=(0, 2))
+
+
+def _cells(axes: "Axes", values: Sequence[Any]) -> None:
+    colours = _colours_by([word(value) for value in values])
+    axes.bar(range(1, len(values) + 1), 1, width=0.82, color=[colours[word(value)] for value in values], alpha=0.85)
+    room = ROOM // len(values)
+    words = [shorten(word(value), max(room, LONGEST_LABEL)) for value in values]
+    _label(axes, [0.5] * len(values), words, rotation=90 * (max(map(len, words)) > room), va="center", xytext=(0, 0))
+
+
+def _label(axes: "Axes", heights: Sequence[int | float], words: Sequence[str], **look: Any) -> None:
+    if len(words) <= MOST_LABELLED_BLOCKS:
+        for block, (height, text) in enumerate(zip(heights, words, strict=True), start=1):
+            axes.annotate(text, (block, height), textcoords="offset points", ha="center", fontsize="small", **look)
 
 
 def _cost(candidate: Mapping[str, Any]) -> float:
@@ -203,6 +217,6 @@ def _line_styles(count: int) -> list[str]:
     return [("-", "--", ":", "-.")[i % 4] for i in range(count)]
 
 
-def _power_of_ten(value: float) -> str:
+def _power_of_ten(value: int | float) -> str:
     exponent = round(math.log10(value)) if value > 0 else 0
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

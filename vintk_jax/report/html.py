@@ -74,11 +74,11 @@ def write_search_report(
 
 
 def _figures(
-    candidates: Sequence[dict], pareto: Sequence[int], spectra: Mapping[str, Sequence[float]], arch: Mapping[str, Any]
+    candidates: Sequence[dict], pareto: Sequence[int], spectra: Mapping[str, Sequence[int | float]], arch: Mapping[str, Any]
 ) -> dict[str, str]:
     from matplotlib.figure import Figure
 
-    svgs, rows = {}, len(lists(arch))
+    svgs, rows = {"spectra": "", "architecture": ""}, len(lists(arch))
     tooltips = {f"pareto-{c['number']}": tooltip(c) for c in candidates if c["number"] in set(pareto)}
     with style(font_size=9.5):
         figure = Figure((FIGURE_WIDTH, 3.9), layout="constrained")

@@ -18,7 +18,7 @@ def write_search_picture(
     *,
     candidates: Sequence[dict],
     pareto: Sequence[int],
-    spectra: Mapping[str, Sequence[float]],
+    spectra: Mapping[str, Sequence[int | float]],
     arch: Mapping[str, Any],
     title: str,
 ) -> None:
@@ -49,9 +49,8 @@ def write_search_picture(
 
 
 def _architecture(part, arch, spectra) -> None:
-    part.suptitle(
-        "best architecture   " + "   ".join(f"{name} {value}" for name, value in scalars(arch).items()), x=0.0, ha="left", fontsize="medium"
-    )
+    facts = [f"{name} {value}" for name, value in scalars(arch).items()]
+    part.suptitle("   ".join(["best architecture", *facts]), x=0.0, ha="left", fontsize="medium")
     draw_architecture(part, arch)
 
 

@@ -77,7 +77,7 @@ class Progress:
             self._phase = name
             self._show(force=True)
 
-    def update(self, done: int, best: float | None = None) -> None:
+    def update(self, done: int, best: int | float | None = None) -> None:
         """Say how many units are done in all, and the best score where it is known."""
         now = _now()
         if self._compiled:
@@ -110,7 +110,7 @@ class Progress:
 
     def _show(self, force: bool = False) -> None:
         if self._bar:
-            self._bar.update(self._task, completed=self.done, description=self._phase)
+            self._bar.update(self._task, completed=self.done, description=self._phase, refresh=force)
         elif force or _now() - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = _now()
             self._console.print(f"{self._phase}: {', '.join(self.facts())}", markup=False, highlight=False, soft_wrap=True)

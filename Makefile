@@ -1,0 +1,40 @@
+# Two commands do all the set-up: `make search` and `make test` create the environment, install into it, and run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# What the user adds to a search: make search ARGS="--config.limits.max_params_m=6"
+ARGS ?=
+
+.PHONY: search test test-full lint benchmarks clean
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@echo "Installing into $(VENV): a minute or two, most of it TensorFlow, which neural-tangents needs."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+search: $(VENV)/.installed
+	$(BIN)/python -m vintk_jax.search --config configs/vit_space.py $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+test-full: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+benchmarks: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m benchmarks.ntk_speed
+	$(BIN)/python -m benchmarks.search_speed
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,117 @@
+"""Two CPU devices, shapes checked against their annotations as tests run, and what several tests need."""
+
+import os
+import random
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_num_cpu_devices", 2)  # before any backend starts
+_HOOK = install_import_hook("vintk_jax", "beartype.beartype")  # before vintk_jax is imported
+
+settings.register_profile("vintk", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("vintk")
+
+TABLES = Path(__file__).resolve().parents[2] / "shared" / "nas_tables"
+
+
+@pytest.fixture(autouse=True)
+def _seeds():
+    """The global generators start alike in every test; tests draw from generators of their own."""
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def nas_tables():
+    """The folder of published tables; tests that need it are skipped where it is absent."""
+    if not (TABLES / "autoformer_tiny_imagenet.json").exists():
+        pytest.skip(f"no tables of trained accuracies at {TABLES}")
+    return TABLES
+
+
+def _jacobian(apply, params, x):
+    """d apply(params, x) / d params by reverse mode in float64, as an array of (samples, outputs, parameters)."""
+    with jax.enable_x64(True):
+        params, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
+        leaves, tree = jax.tree.flatten(params)
+
+        @jax.jit
+        def run(leaves, x):
+            return jax.jacrev(lambda leaves: apply(jax.tree.unflatten(tree, leaves), x).reshape(len(x), -1))(leaves)
+
+        rows = run(leaves, x)
+        return np.concatenate([np.asarray(r).reshape(*r.shape[:2], -1) for r in rows], axis=-1)
+
+
+@pytest.fixture(scope="session")
+def jacobian():
+    """A function (apply, params, x) -> the full Jacobian (samples, outputs, parameters) in float64."""
+    return _jacobian
+
+
+@pytest.fixture(scope="session")
+def jacobian_kernel():
+    """A function (apply, params, x, directions) -> the kernel by its definition: J_v J_v' of the outputs along each v, averaged over v.
+
+    A Jacobian that `jacobian` gave may stand in for `apply`; then params and x are not read.
+    """
+
+    def kernel(apply, params, x, directions):
+        full = _jacobian(apply, params, x) if callable(apply) else apply
+        along = np.einsum("nkp,kv->vnp", full, np.asarray(directions, np.float64).reshape(full.shape[1], -1))
+        return (along @ along.transpose(0, 2, 1)).mean(0)
+
+    return kernel
+
+
+@pytest.fixture(scope="session")
+def relative_error():
+    """A function (got, wanted) -> the Frobenius norm of their difference over that of `wanted`."""
+
+    def error(got, wanted):
+        got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+        assert got.shape == wanted.shape
+        assert np.linalg.norm(wanted) > 0
+        return np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
+
+    return error
+
+
+@pytest.fixture(scope="session")
+def variables_for():
+    """A function (module, *call arguments) -> random variables of its shapes in which no bias is zero and no scale one.
+
+    Nothing is compiled for it, unlike for `init`, whose zero biases would also hide mistakes.
+    """
+
+    def draw(module, *args, size=0.3, seed=0):
+        rng = np.random.default_rng(seed)
+        shapes = jax.eval_shape(lambda key: module.init(key, *args), jax.random.key(0))
+
+        def value(path, leaf):
+            noise = size * rng.standard_normal(leaf.shape)
+            return jnp.asarray(noise + 1 if path[-1].key == "scale" else noise, jnp.float32)
+
+        return jax.tree_util.tree_map_with_path(value, shapes)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def stack_blocks():
+    """A function (variables of an unrolled ViT) -> the variables of the scanned one: its blocks' leaves stacked."""
+
+    def stack(variables):
+        tree = dict(variables["params"])
+        blocks = [tree.pop(f"block_{i}") for i in range(sum(name.startswith("block_") for name in variables["params"]))]
+        return {"params": {**tree, "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)}}}
+
+    return stack

@@ -1,0 +1,100 @@
+"""Random Fourier features of images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vintk_jax.ntk import fourier
+from vintk_jax.ntk.fourier import fourier_images
+
+IMAGES = jax.random.normal(jax.random.key(0), (2, 32, 48, 3))
+KEY = jax.random.key(7)
+NUM = {"pixel": 8, "patch": 512, "coords": 10}
+
+
+def test_features_are_cosines_and_sines():
+    """[cos 2 pi B v, sin 2 pi B v], entry by entry."""
+    rng = np.random.default_rng(0)
+    v, b = rng.standard_normal((4, 3)), rng.standard_normal((5, 3))
+    got = fourier.features(jnp.asarray(v, jnp.float32), jnp.asarray(b, jnp.float32))
+    assert got.shape == (4, 10)
+    for i in range(4):
+        for j in range(5):
+            phase = 2 * np.pi * sum(v[i] * b[j])
+            np.testing.assert_allclose(got[i, [j, 5 + j]], [np.cos(phase), np.sin(phase)], atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3])
+def test_inner_products_approximate_the_gaussian_kernel(sigma):
+    """phi(v) . phi(w) / m is exp(-2 pi^2 sigma^2 |v - w|^2) within five Monte-Carlo standard errors."""
+    m = 20000
+    colours = jax.random.normal(jax.random.key(1), (1, 2, 3, 3))
+    phi = np.asarray(fourier_images(colours, KEY, mode="pixel", num_features=2 * m, sigma=sigma), np.float64).reshape(6, 2 * m)
+    v = np.asarray(colours, np.float64).reshape(6, 3)
+    wanted = np.exp(-2 * np.pi**2 * sigma**2 * ((v[:, None] - v[None]) ** 2).sum(-1))
+    assert 0.001 < wanted.min() < 0.99 or sigma == 0.3
+    np.testing.assert_allclose(phi @ phi.T / m, wanted, atol=5 * (2 * m) ** -0.5)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("pixel", 8), ("patch", 2), ("coords", 13)])
+def test_shapes_types_and_channels(mode, channels):
+    """Images of the same sides and type; the channels that `channels` tells."""
+    assert fourier.channels(mode, NUM[mode]) == channels
+    for dtype in (jnp.float32, jnp.bfloat16):
+        got = fourier_images(IMAGES.astype(dtype), KEY, mode=mode, num_features=NUM[mode], sigma=0.1)
+        assert got.shape == (2, 32, 48, channels) and got.dtype == dtype
+
+
+@pytest.mark.parametrize("mode", fourier.MODES)
+def test_the_key_alone_decides(mode):
+    """The same key gives the same map, another key another, and a sample's features don't depend on its batch."""
+    mapped = lambda images, key: np.asarray(fourier_images(images, key, mode=mode, num_features=NUM[mode], sigma=0.3))  # noqa: E731
+    first = mapped(IMAGES, KEY)
+    np.testing.assert_array_equal(mapped(IMAGES, KEY), first)
+    assert not np.allclose(mapped(IMAGES, jax.random.key(8)), first, atol=0.1)
+    np.testing.assert_allclose(mapped(IMAGES[1:], KEY)[0], first[1], atol=1e-5)
+
+
+def test_pixel_mode_maps_each_pixel_by_itself():
+    """A pixel's features depend on its colour alone."""
+    mapped = fourier_images(IMAGES, KEY, mode="pixel", num_features=8, sigma=0.3)
+    moved = fourier_images(IMAGES[:, ::-1], KEY, mode="pixel", num_features=8, sigma=0.3)
+    np.testing.assert_allclose(mapped[:, ::-1], moved, atol=1e-5)
+    np.testing.assert_allclose((mapped**2).sum(-1), 4, atol=1e-4)
+
+
+def test_patch_mode_maps_whole_patches():
+    """A change of one pixel changes all of its patch's features and none of another's; a patch holds its 2m features."""
+    changed = IMAGES.at[0, 20, 5, 1].add(1.0)  # the patch of rows 16-31, columns 0-15
+    a, b = (fourier_images(images, KEY, mode="patch", num_features=512, sigma=0.3) for images in (IMAGES, changed))
+    touched = np.abs(a - b) > 1e-6
+    assert touched[0, 16:, :16].mean() > 0.95
+    touched[0, 16:, :16] = False
+    assert not touched.any()
+    np.testing.assert_allclose((a[:, 16:32, 32:48] ** 2).sum((1, 2, 3)), 256, rtol=1e-4)
+
+
+def test_coords_mode_appends_positions():
+    """The image comes first, unchanged; the rest is the same for every image and differs from place to place."""
+    mapped = fourier_images(IMAGES, KEY, mode="coords", num_features=10, sigma=2.0)
+    np.testing.assert_array_equal(mapped[..., :3], IMAGES)
+    np.testing.assert_array_equal(mapped[0, ..., 3:], mapped[1, ..., 3:])
+    np.testing.assert_allclose(mapped[0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)  # position (0, 0)
+    assert np.std(mapped[0, :, 0, 3:], axis=0).min() > 0.01 and np.std(mapped[0, 0, :, 3:], axis=0).min() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("mode", "num_features", "words"),
+    [("pixels", 8, "'pixels'"), ("pixel", 7, "7"), ("coords", 0, "0"), ("patch", 128, "256")],
+)
+def test_impossible_choices_are_refused(mode, num_features, words):
+    """An unknown mode, odd or no features, patches that can't be laid out: ValueError with what came or was wanted."""
+    with pytest.raises(ValueError, match=words):
+        fourier_images(IMAGES, KEY, mode=mode, num_features=num_features, sigma=1.0)
+
+
+def test_patch_mode_refuses_other_sides():
+    """Sides that 16 doesn't divide are named."""
+    with pytest.raises(ValueError, match="30 x 48"):
+        fourier_images(IMAGES[:, :30], KEY, mode="patch", num_features=256, sigma=1.0)

@@ -1,0 +1,28 @@
+"""Made-up searches."""
+
+import pytest
+
+
+def _candidate(number: int, score: float, **fields) -> dict:
+    depth = 12 + number % 3
+    arch = {
+        "embed_dim": 192,
+        "depth": depth,
+        "num_heads": [3 + (i * number) % 2 for i in range(depth)],
+        "mlp_ratio": [4 if i % 3 else 3.5 for i in range(depth)],
+    }
+    costs = {"params": 5_000_000 + 10_007 * number, "flops": 1_200_000_000 + 1_000_003 * number}
+    measured = {"scores": [score - 0.5, score + 0.5], "seconds": 0.25, "latency_ms": None}
+    return {"number": number, "arch": arch, "score": score, **costs, **measured, **fields}
+
+
+@pytest.fixture
+def candidate():
+    """Makes a candidate of a number and a score; further fields replace the made-up ones."""
+    return _candidate
+
+
+@pytest.fixture
+def candidates():
+    """Thirty, of scores 0 to 29 in no order."""
+    return [_candidate(number, float(number * 7 % 30)) for number in range(30)]
