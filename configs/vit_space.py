@@ -22,7 +22,7 @@ def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
     config.search.population = 50  # nsga2: trials a generation, which ends before the next begins
     config.search.batch_size = 0  # candidates scored in one call; 0 chooses: 2 a CPU device, more on an accelerator
     config.search.storage = ""  # Optuna storage URL to share over machines (needs Optuna's driver); empty: a journal file in the workdir
-    config.search.lease_s = 600  # seconds after which a candidate of a silent process on another machine is taken over
+    config.search.lease_s = 600.0  # seconds after which a candidate of a silent process on another machine is taken over
 
     config.limits = ml_collections.ConfigDict()
     config.limits.max_params_m = 0.0  # millions of parameters at 224 px and 1,000 classes; 0 is no limit

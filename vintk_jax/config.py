@@ -44,7 +44,9 @@ def meanings(path: Path) -> dict[str, str]:
     """The comment behind each `config.a.b = value` of a config file, by dotted name."""
     found = {}
     source = path.read_text()
-    comments = {t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT}
+    comments = {
+        t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT
+    }
     for number, line in enumerate(source.splitlines(), start=1):
         assigned = re.match(r"\s*config\.([\w.]+)\s*=", line)
         if assigned and number in comments:
@@ -103,7 +105,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         there = ", ".join(sorted(str(p) for p in (path.parent if path.parent.is_dir() else Path("configs")).glob("*.py")))
         raise UserError(f"There is no config file {path}.{f' There are: {there}.' if there else ''}")
     values = flags.FlagValues()
-    given = config_flags.DEFINE_config_file("config", flag_values=values)
+    given = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     flags.DEFINE_bool("dry_run", False, "", flag_values=values)
     try:
@@ -169,11 +171,15 @@ def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict
         try:
             before = json.loads(path.read_text())
         except json.JSONDecodeError as error:
-            raise UserError(f"{path} is not readable JSON ({error}). Choose another --workdir, or remove the file if you don't need it.") from error
+            raise UserError(
+                f"{path} is not readable JSON ({error}). Choose another --workdir, or remove the file if you don't need it."
+            ) from error
         differ = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k) and k not in may_change]
         if differ:
             changes = "; ".join(f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in differ)
-            raise UserError(f"{workdir} holds a {command} under another config: {changes}. Choose another --workdir, or the old values to go on.")
+            raise UserError(
+                f"{workdir} holds a {command} under another config: {changes}. Choose another --workdir, or the old values to go on."
+            )
     write_json(path, now)
 
 

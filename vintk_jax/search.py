@@ -64,7 +64,11 @@ def main(argv: list[str]) -> None:
             "Use random or nsga2, or a smaller space."
         )
     sampler = TrialSampler(
-        space, config.search.algorithm, config.seed, lambda arch: not limits.violations(space.cost(arch, IMAGE_SIZE)), config.search.population
+        space,
+        config.search.algorithm,
+        config.seed,
+        lambda arch: not limits.violations(space.cost(arch, IMAGE_SIZE)),
+        config.search.population,
     )
     total = min(config.search.num_candidates, sampler.num_exhaustive()) if exhaustive else config.search.num_candidates
     batch = inputs.load(config.inputs.source, config.inputs.num_images, config.inputs.image_size, config.seed)
@@ -72,7 +76,7 @@ def main(argv: list[str]) -> None:
         console.print(f"inputs: {note}", style="yellow")
     settings = KernelSettings(**config.ntk)
     images = views(batch.images, proxy.views, jax.random.key(config.seed), **config.fourier)
-    make_scorer = lambda: Scorer(space, images, settings, seed=config.seed, batch_size=config.search.batch_size)  # noqa: E731
+    make_scorer = lambda: Scorer(space, images, settings, seed=config.seed, batch_size=config.search.batch_size)
     console.print(
         f"{config.search.algorithm} search of {space.name} ({space.size():.3g} architectures): {total:,} candidates by {proxy.name} "
         f"on {len(batch.images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
@@ -95,12 +99,21 @@ def main(argv: list[str]) -> None:
         remote=bool(config.search.storage),
     )
     if len(ledger.finished()) > total:
-        raise UserError(f"{workdir} holds {len(ledger.finished())} finished trials; search.num_candidates={total} can be raised, not lowered.")
+        raise UserError(
+            f"{workdir} holds {len(ledger.finished())} finished trials; search.num_candidates={total} can be raised, not lowered."
+        )
     scorer = make_scorer()
     try:
         with Progress(total, done=len(ledger.finished()), console=console) as progress:
             candidates = run(
-                ledger, scorer, proxy, limits, workdir, several=several, report=lambda done, best: progress.update(done, best), phase=progress.phase
+                ledger,
+                scorer,
+                proxy,
+                limits,
+                workdir,
+                several=several,
+                report=lambda done, best: progress.update(done, best),
+                phase=progress.phase,
             )
     except KeyboardInterrupt:
         console.print(f"\nStopped with {len(ledger.finished()):,} of {total:,} trials finished; all are kept. The same command goes on.")

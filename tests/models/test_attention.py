@@ -66,14 +66,17 @@ def test_attention_is_softmax_attention(max_distance, variables_for):
     x = jax.random.normal(jax.random.key(0), (2, 7, 10))
     variables = variables_for(module, x, grid)
     p = variables["params"]
-    assert p["qkv"]["kernel"].shape == (10, 3 * heads * DIM) and p["proj"]["kernel"].shape == (heads * DIM, 10)
+    assert p["qkv"]["kernel"].shape == (10, 3 * heads * DIM)
+    assert p["proj"]["kernel"].shape == (heads * DIM, 10)
     assert ("relative_keys" in p) == ("relative_values" in p) == (max_distance > 0)
     q, k, v = np.split(np.asarray(x, np.float64) @ p["qkv"]["kernel"] + p["qkv"]["bias"], 3, axis=-1)
     for head_mask in (None, np.array([1.0, 0.0, 1.0], np.float32)):
         outs = []
         for h in range(heads):
             one = slice(h * DIM, (h + 1) * DIM)
-            rk, rv = (textbook(p[f"relative_{s}"], grid, 1, max_distance) if max_distance else np.zeros((7, 7, DIM)) for s in ("keys", "values"))
+            rk = rv = np.zeros((7, 7, DIM))
+            if max_distance:
+                rk, rv = (textbook(p[f"relative_{s}"], grid, 1, max_distance) for s in ("keys", "values"))
             logits = (np.einsum("nid,njd->nij", q[..., one], k[..., one]) + np.einsum("nid,ijd->nij", q[..., one], rk)) * DIM**-0.5
             weights = softmax(logits, axis=-1)
             out = np.einsum("nij,njd->nid", weights, v[..., one]) + np.einsum("nij,ijd->nid", weights, rv)

@@ -58,7 +58,8 @@ def test_patch_embed_equals_product_with_native_patches(grid, variables_for):
     variables = variables_for(module, images, grid)
     got = module.apply(variables, images, grid)
     kernel, bias = variables["params"]["kernel"], variables["params"]["bias"]
-    assert kernel.shape == (8, 8, 2, 5) and got.shape == (3, grid[0] * grid[1], 5)
+    assert kernel.shape == (8, 8, 2, 5)
+    assert got.shape == (3, grid[0] * grid[1], 5)
     patches = patch_embed.native_patches(images, grid, 8)
     np.testing.assert_allclose(got, patches @ kernel.reshape(-1, 5) + bias, atol=2e-4)
     if grid == (4, 4):

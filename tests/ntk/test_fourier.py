@@ -33,7 +33,7 @@ def test_inner_products_approximate_the_gaussian_kernel(sigma):
     phi = np.asarray(fourier_images(colours, KEY, mode="pixel", num_features=2 * m, sigma=sigma), np.float64).reshape(6, 2 * m)
     v = np.asarray(colours, np.float64).reshape(6, 3)
     wanted = np.exp(-2 * np.pi**2 * sigma**2 * ((v[:, None] - v[None]) ** 2).sum(-1))
-    assert 0.001 < wanted.min() < 0.99 or sigma == 0.3
+    assert wanted.min() < 0.9
     np.testing.assert_allclose(phi @ phi.T / m, wanted, atol=5 * (2 * m) ** -0.5)
 
 
@@ -43,13 +43,14 @@ def test_shapes_types_and_channels(mode, channels):
     assert fourier.channels(mode, NUM[mode]) == channels
     for dtype in (jnp.float32, jnp.bfloat16):
         got = fourier_images(IMAGES.astype(dtype), KEY, mode=mode, num_features=NUM[mode], sigma=0.1)
-        assert got.shape == (2, 32, 48, channels) and got.dtype == dtype
+        assert got.shape == (2, 32, 48, channels)
+        assert got.dtype == dtype
 
 
 @pytest.mark.parametrize("mode", fourier.MODES)
 def test_the_key_alone_decides(mode):
     """The same key gives the same map, another key another, and a sample's features don't depend on its batch."""
-    mapped = lambda images, key: np.asarray(fourier_images(images, key, mode=mode, num_features=NUM[mode], sigma=0.3))  # noqa: E731
+    mapped = lambda images, key: np.asarray(fourier_images(images, key, mode=mode, num_features=NUM[mode], sigma=0.3))
     first = mapped(IMAGES, KEY)
     np.testing.assert_array_equal(mapped(IMAGES, KEY), first)
     assert not np.allclose(mapped(IMAGES, jax.random.key(8)), first, atol=0.1)
@@ -81,7 +82,8 @@ def test_coords_mode_appends_positions():
     np.testing.assert_array_equal(mapped[..., :3], IMAGES)
     np.testing.assert_array_equal(mapped[0, ..., 3:], mapped[1, ..., 3:])
     np.testing.assert_allclose(mapped[0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)  # position (0, 0)
-    assert np.std(mapped[0, :, 0, 3:], axis=0).min() > 0.01 and np.std(mapped[0, 0, :, 3:], axis=0).min() > 0.01
+    assert np.std(mapped[0, :, 0, 3:], axis=0).min() > 0.01
+    assert np.std(mapped[0, 0, :, 3:], axis=0).min() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def test_files_and_last_line(undisturbed):
     assert set(best) >= {"space", "arch", "score", "params", "flops", "seed", "config"}
     front = json.loads((workdir / "pareto.json").read_text())["candidates"]
     for member in front:  # the definition: nobody is as cheap and as good, and better in one
-        assert not any(s >= member["score"] and f <= member["flops"] and (s > member["score"] or f < member["flops"]) for _, s, _, f in rows)
+        assert not any(
+            s >= member["score"] and f <= member["flops"] and (s > member["score"] or f < member["flops"]) for _, s, _, f in rows
+        )
     assert "report.html" in done.stdout.splitlines()[-1] or "report.html" in done.stdout[-200:]
     assert (workdir / "report.html").stat().st_size > 10_000
 
@@ -106,7 +108,10 @@ def test_torn_files_of_a_kill_are_mended(undisturbed, tmp_path):
 
 
 def test_two_processes_share_one_search(undisturbed, tmp_path):
-    pair = [subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    pair = [
+        subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     outputs = [process.communicate(timeout=300) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], outputs
     assert outcome(tmp_path) == outcome(undisturbed[0])  # also: no architecture twice
@@ -115,7 +120,10 @@ def test_two_processes_share_one_search(undisturbed, tmp_path):
 
 
 def test_one_of_two_processes_killed(undisturbed, tmp_path):
-    pair = [subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    pair = [
+        subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
     path = tmp_path / "candidates.jsonl"
     while pair[0].poll() is None and not (path.exists() and path.read_text().count("\n") >= 6):
         time.sleep(0.005)
@@ -142,12 +150,12 @@ def test_exhaustive_scores_every_architecture_once(tmp_path):
 
 @pytest.mark.parametrize("algorithm", ["random", "nsga2"])
 def test_limits_are_kept(tmp_path, algorithm):
-    limits = ("--config.limits.max_params_m=0.105", "--config.limits.max_flops_m=6.0")
+    limits = ("--config.limits.max_params_m=0.063", "--config.limits.max_flops_m=20.0")
     search(tmp_path, f"--config.search.algorithm={algorithm}", *limits)
     rows, best = outcome(tmp_path)
     assert rows
-    assert all(params <= 105_000 and flops <= 6_000_000 for _, _, params, flops in rows)
-    assert best["limits"] == {"max_params_m": 0.105, "max_flops_m": 6.0}
+    assert all(params <= 63_000 and flops <= 20_000_000 for _, _, params, flops in rows)
+    assert best["limits"] == {"max_params_m": 0.063, "max_flops_m": 20.0}
 
 
 def test_a_latency_limit_is_measured(tmp_path):
@@ -168,7 +176,16 @@ def test_own_score_and_reference_implementation(tmp_path):
 
 
 def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
-    process = subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs are born deaf to Ctrl-C.
+    hearing = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", hearing, *command(tmp_path)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     path = tmp_path / "candidates.jsonl"
     while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= 2):
         time.sleep(0.005)

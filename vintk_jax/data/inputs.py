@@ -4,6 +4,7 @@ All come back standardised by ImageNet's channel means and deviations (noise: N(
 """
 
 import dataclasses
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,15 +92,17 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     if not path.is_file():
         raise UserError(f"inputs.source=npz:{where} came, but there is no file {path.resolve()}.")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in arrays.files:
                 array = arrays[name]
                 if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3))):
                     return _from_sequence(array, len(array), f"{path}[{name}]", count, size, rng)
             shapes = ", ".join(f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} could not be read as an npz: {error}.") from error
-    raise UserError(f"{path} holds {shapes or 'nothing'}; an array of images was wanted: uint8, (n, height, width, 3) or (n, height, width).")
+    raise UserError(
+        f"{path} holds {shapes or 'nothing'}; an array of images was wanted: uint8, (n, height, width, 3) or (n, height, width)."
+    )
 
 
 def _tfds(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
@@ -109,7 +112,9 @@ def _tfds(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs
     try:
         source = tfds.data_source(where, split="train", decoders=None)
     except Exception as error:  # tfds raises many types for an unknown set, a missing download, a failed checksum
-        raise UserError(f"inputs.source=tfds:{where} could not be loaded: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        raise UserError(
+            f"inputs.source=tfds:{where} could not be loaded: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error
     if len(source) == 0 or "image" not in source[0]:
         raise UserError(f"inputs.source=tfds:{where} has no 'image' feature in its train split; a set of images was wanted.")
 
@@ -124,7 +129,9 @@ def _from_sequence(array, length: int, name: str, count: int, size: int, rng: np
     if length < count:
         raise UserError(f"{name} holds {length} image(s); inputs.num_images={count} are wanted. Lower inputs.num_images.")
     chosen = [np.asarray(array[int(i)]) for i in rng.choice(length, count, replace=False)]
-    return Inputs(_standardise([_square(Image.fromarray(image.squeeze(-1) if image.shape[-1:] == (1,) else image), size) for image in chosen]))
+    return Inputs(
+        _standardise([_square(Image.fromarray(image.squeeze(-1) if image.shape[-1:] == (1,) else image), size) for image in chosen])
+    )
 
 
 _SOURCES: dict[str, Callable[[str, int, int, np.random.Generator], Inputs]] = {

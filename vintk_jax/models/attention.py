@@ -10,9 +10,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.layers import Mask, linear_init, masked
+from vintk_jax.models.layers import linear_init, masked
 
 Grid = tuple[int, int]
 
@@ -110,15 +111,15 @@ class Attention(nn.Module):
     num_heads: int
     head_dim: int
     max_distance: int = 0
-    dtype: jnp.dtype | None = None
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
         self,
         x: Float[Array, "n tokens embed"],
         grid: Grid,
-        embed_mask: Mask | None = None,
-        head_mask: Mask | None = None,
+        embed_mask: Float[Array, " embed"] | None = None,
+        head_mask: Float[Array, " heads"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
         n, tokens, embed = x.shape
         qkv = nn.Dense(3 * self.num_heads * self.head_dim, kernel_init=linear_init, dtype=self.dtype, name="qkv")(x)

@@ -7,6 +7,7 @@ dead columns are zero, and leaves its own dead columns zero.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 Mask = Float[Array, " features"]
@@ -71,11 +72,14 @@ class Mlp(nn.Module):
     """
 
     hidden: int
-    dtype: jnp.dtype | None = None
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "n tokens embed"], embed_mask: Mask | None = None, hidden_mask: Mask | None = None
+        self,
+        x: Float[Array, "n tokens embed"],
+        embed_mask: Float[Array, " embed"] | None = None,
+        hidden_mask: Float[Array, " hidden"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
         h = nn.Dense(self.hidden, kernel_init=linear_init, dtype=self.dtype, name="fc1")(x)
         h = masked(gelu(h), hidden_mask)

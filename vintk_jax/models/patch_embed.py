@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models import resample
@@ -36,9 +37,7 @@ def cut_patches(images: Float[Array, "n height width channels"], grid: Grid) -> 
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, grid[0] * grid[1], rows, columns, channels)
 
 
-def native_patches(
-    images: Float[Array, "n height width channels"], grid: Grid, patch_size: int
-) -> Float[Array, "n tokens features"]:
+def native_patches(images: Float[Array, "n height width channels"], grid: Grid, patch_size: int) -> Float[Array, "n tokens features"]:
     """Patches expressed in the native kernel's pixels: <native_patch, kernel> = <patch, PI-resized kernel>.
 
     Moving the resampling from the kernel to the patch leaves the embedding as it is and makes it linear in the stored kernel, which is
@@ -64,7 +63,7 @@ class PatchEmbed(nn.Module):
 
     patch_size: int
     embed_dim: int
-    dtype: jnp.dtype | None = None
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, images: Float[Array, "n height width channels"], grid: Grid) -> Float[Array, "n tokens embed"]:

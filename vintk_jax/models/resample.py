@@ -40,9 +40,7 @@ def kernel_matrix(old: int, new: int) -> np.ndarray:
     return np.eye(old) if old == new else np.linalg.pinv(interpolation_matrix(old, new).T)
 
 
-def resample_positions(
-    table: Float[Array, "tokens dim"], old: tuple[int, int], new: tuple[int, int]
-) -> Float[Array, "new_tokens dim"]:
+def resample_positions(table: Float[Array, "tokens dim"], old: tuple[int, int], new: tuple[int, int]) -> Float[Array, "new_tokens dim"]:
     """Resize the grid part of a position table bilinearly; rows ahead of the grid (class token) are kept.
 
     Args:

@@ -1,9 +1,10 @@
 """The plain vision transformer: DeiT and AutoFormer by configuration, and the supernet that masks turn into either."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import flax.linen as nn
-import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.attention import Attention
@@ -18,7 +19,7 @@ class Block(nn.Module):
     head_dim: int
     hidden: int
     max_distance: int = 0
-    dtype: jnp.dtype | None = None
+    dtype: DTypeLike | None = None
 
     def setup(self):
         self.norm1, self.norm2 = LayerNorm(), LayerNorm()
@@ -34,7 +35,7 @@ class Block(nn.Module):
         """
         if masks is None:
             return self._residuals(x, grid, embed_mask, None, None)
-        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"])  # noqa: E731
+        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"])
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask):
@@ -45,7 +46,7 @@ class Block(nn.Module):
 class _ScanStep(nn.Module):
     """`Block` in the shape that `nn.scan` wants: carry in, (carry, output) out."""
 
-    block: dict
+    block: Mapping[str, Any]
     grid: Grid
 
     @nn.compact
@@ -82,7 +83,7 @@ class ViT(nn.Module):
     pool: Literal["token", "mean"] = "token"
     scan: bool = False
     remat: bool = False
-    dtype: jnp.dtype | None = None
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(

@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vintk_jax.errors import UserError
+
 MODES = ("pixel", "patch", "coords")
 PATCH = 16
 
 
-def features(v: Float[Array, "*batch d"], frequencies: Float[Array, "m d"]) -> Float[Array, "*batch 2m"]:
+def features(v: Float[Array, "*batch d"], frequencies: Float[Array, "m d"]) -> Float[Array, "*batch 2*m"]:
     """[cos 2 pi B v, sin 2 pi B v] along the last axis."""
     phase = 2 * jnp.pi * v @ frequencies.T
     return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
@@ -28,14 +30,14 @@ def channels(mode: str, num_features: int, image_channels: int = 3) -> int:
     """Channels of the mapped images; `num_features` is 2m.
 
     Raises:
-        ValueError: for a mode that doesn't exist or a number of features that it can't lay out.
+        UserError: for a mode that doesn't exist or a number of features that it can't lay out.
     """
     if mode not in MODES:
-        raise ValueError(f"fourier.mode={mode!r} came; one of {', '.join(MODES)} was wanted.")
+        raise UserError(f"fourier.mode={mode!r} came; one of {', '.join(MODES)} was wanted.")
     if num_features < 2 or num_features % 2:
-        raise ValueError(f"fourier.num_features={num_features} came; a positive even number was wanted (a cosine and a sine each).")
+        raise UserError(f"fourier.num_features={num_features} came; a positive even number was wanted (a cosine and a sine each).")
     if mode == "patch" and num_features % PATCH**2:
-        raise ValueError(f"fourier.num_features={num_features} came; mode 'patch' wants a multiple of {PATCH**2}, one channel each.")
+        raise UserError(f"fourier.num_features={num_features} came; mode 'patch' wants a multiple of {PATCH**2}, one channel each.")
     return {"pixel": num_features, "patch": num_features // PATCH**2, "coords": image_channels + num_features}[mode]
 
 
@@ -53,7 +55,7 @@ def fourier_images(
         sigma: standard deviation of the frequencies.
 
     Raises:
-        ValueError: as `channels`; or for images that don't divide into patches in mode "patch".
+        UserError: as `channels`; or for images that don't divide into patches in mode "patch".
     """
     n, height, width, colours = images.shape
     out = channels(mode, num_features, colours)
@@ -66,7 +68,7 @@ def fourier_images(
         mapped = features(position.astype(images.dtype), frequencies)
         return jnp.concatenate([images, jnp.broadcast_to(mapped, (n, *mapped.shape))], axis=-1)
     if height % PATCH or width % PATCH:
-        raise ValueError(f"Images of {height} x {width} pixels came; fourier.mode='patch' wants sides that are multiples of {PATCH}.")
+        raise UserError(f"Images of {height} x {width} pixels came; fourier.mode='patch' wants sides that are multiples of {PATCH}.")
     grid = images.reshape(n, height // PATCH, PATCH, width // PATCH, PATCH, colours).transpose(0, 1, 3, 2, 4, 5)
     mapped = features(grid.reshape(*grid.shape[:3], -1), frequencies)
     mapped = mapped.reshape(*mapped.shape[:3], PATCH, PATCH, out).transpose(0, 1, 3, 2, 4, 5)

@@ -13,8 +13,10 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from vintk_jax.errors import UserError
 from vintk_jax.ntk import structured
 
 COTANGENTS = ("sum", "random", "full")
@@ -31,7 +33,7 @@ def directions(cotangent: str, outputs: tuple[int, ...], key: jax.Array | None =
         count: how many random directions.
 
     Raises:
-        ValueError: for another name, or `random` without a key.
+        UserError: for another name, or `random` without a key.
     """
     size = 1
     for extent in outputs:
@@ -42,9 +44,9 @@ def directions(cotangent: str, outputs: tuple[int, ...], key: jax.Array | None =
         return jnp.eye(size).reshape(*outputs, size) * 1.0
     if cotangent == "random":
         if key is None:
-            raise ValueError("cotangent='random' needs a PRNG key; pass key=jax.random.key(seed).")
+            raise UserError("cotangent='random' needs a PRNG key; pass key=jax.random.key(seed).")
         return jax.random.normal(key, (*outputs, count)) * size**-0.5
-    raise ValueError(f"ntk.cotangent={cotangent!r} came; one of {', '.join(COTANGENTS)} was wanted.")
+    raise UserError(f"ntk.cotangent={cotangent!r} came; one of {', '.join(COTANGENTS)} was wanted.")
 
 
 def _apply_function(model: nn.Module | Callable, masks) -> Callable:
@@ -64,7 +66,7 @@ def kernel(
     masks: dict | None = None,
     implementation: str = "structured",
     chunk: int | None = None,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "n n"]:
     """The empirical NTK of a network on a batch; may be called under `jax.jit`, `vmap`, `lax.map`.
 
@@ -85,11 +87,11 @@ def kernel(
         A symmetric positive semi-definite matrix, up to rounding. Parameters count with weight one each (no NTK parameterisation).
 
     Raises:
-        ValueError: for an unknown cotangent or implementation.
+        UserError: for an unknown cotangent or implementation.
         structured.UnsupportedModel: for a model that the structured path would get wrong.
     """
     if implementation not in IMPLEMENTATIONS:
-        raise ValueError(f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was wanted.")
+        raise UserError(f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was wanted.")
     apply = _apply_function(model, masks)
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
     outputs = jax.eval_shape(apply, params, inputs).shape[1:]
@@ -114,7 +116,7 @@ def _in_chunks(on: Callable, inputs: Float[Array, "n ..."], chunk: int) -> Float
     """Kernels of all pairs of chunks, put together. Each pair is one batch of 2 chunk samples."""
     n = inputs.shape[0]
     if n % chunk:
-        raise ValueError(f"A chunk of {chunk} samples came for {n}; a divisor of {n} was wanted.")
+        raise UserError(f"A chunk of {chunk} samples came for {n}; a divisor of {n} was wanted.")
     count = n // chunk
     first, second = jnp.triu_indices(count, k=1)
     parts = inputs.reshape(count, chunk, *inputs.shape[1:])

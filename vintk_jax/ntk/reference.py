@@ -11,7 +11,6 @@ import types
 from collections.abc import Callable
 from functools import lru_cache
 
-import jax
 from jaxtyping import Array, Float
 
 _CORE_NAMES = ("ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")

@@ -103,7 +103,7 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
     if module.feature_group_count != 1 or module.padding not in ("SAME", "VALID") or len(module.kernel_size) != 2:
         return per_sample(module, call, args, kwargs, tap)
     (x,) = args
-    pair = lambda v: (v, v) if isinstance(v, int) or v is None else tuple(v)  # noqa: E731
+    pair = lambda v: (v, v) if isinstance(v, int) or v is None else tuple(v)
     patches = jax.lax.conv_general_dilated_patches(
         x,
         module.kernel_size,

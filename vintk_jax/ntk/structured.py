@@ -11,14 +11,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import jaxprs_in_params
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from vintk_jax.errors import UserError
 from vintk_jax.ntk import rules
 
 _MARK = "vintk_jax.ntk:"
 
 
-class UnsupportedModel(ValueError):
+class UnsupportedModel(UserError):
     """The structured kernel would be wrong or has no rule for this model."""
 
 
@@ -39,9 +42,11 @@ def _interceptor(act: Callable) -> Callable:
         if rule is None:
             return call(*args, **kwargs)
         if method != "__call__":
-            raise UnsupportedModel(f"{'/'.join(module.path)} is used by its method {method!r}, but the rule of a "
-                                   f"{type(module).__name__} is for __call__ only. Use a module of its own for that, "
-                                   "or set ntk.implementation=neural_tangents.")
+            raise UnsupportedModel(
+                f"{'/'.join(module.path)} is used by its method {method!r}, but the rule of a "
+                f"{type(module).__name__} is for __call__ only. Use a module of its own for that, "
+                "or set ntk.implementation=neural_tangents."
+            )
         busy.append(module)
         try:
             return act(rule, module, call, args, kwargs)
@@ -64,7 +69,7 @@ def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str
                 into[path] = into.get(path, 0) + max(branch.get(path, 0) for branch in branches)
         else:
             repeats = eqn.params["length"] if eqn.primitive.name == "scan" else 2 if eqn.primitive.name == "while" else 1
-            for inner in jax.core.jaxprs_in_params(eqn.params):
+            for inner in jaxprs_in_params(eqn.params):
                 _uses(inner, times * repeats, into)
     return into
 
@@ -122,7 +127,7 @@ def linearise(
 
 
 def kernel(
-    apply: Callable, params: dict, inputs: Float[Array, "n ..."], directions: Float[Array, "*outputs count"], dtype: jnp.dtype
+    apply: Callable, params: dict, inputs: Float[Array, "n ..."], directions: Float[Array, "*outputs count"], dtype: DTypeLike
 ) -> Float[Array, "n n"]:
     """The NTK averaged over directions; see `vintk_jax.ntk.kernel`."""
     n = inputs.shape[0]

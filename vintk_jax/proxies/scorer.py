@@ -76,16 +76,26 @@ class Scorer:
         self._images = jax.device_put({k: jnp.asarray(v, dtype) for k, v in images.items()}, self._everywhere)
         self._size = next(iter(images.values())).shape[1]
         keys = jax.random.split(jax.random.key(seed), settings.num_seeds)
-        self._params = jax.device_put({view: self._init(keys, view) for view in images}, self._everywhere)
+        self._params = jax.device_put(self._init(keys), self._everywhere)
         draw = jax.vmap(lambda k: ntk.directions(settings.cotangent, (settings.num_classes,), k, settings.num_directions))
         self._directions = jax.device_put(draw(jax.vmap(lambda k: jax.random.fold_in(k, 1))(keys)).astype(dtype), self._everywhere)
         self._compiled = None
         self.peak_bytes = 0
 
-    def _init(self, keys, view):
+    def _init(self, keys) -> dict[str, dict]:
+        """Weights by view, stacked over seeds. Views share all but what their channels reshape: the first layer."""
         model = self._space.supernet(self._size, self._settings.num_classes)
-        shapes = jax.ShapeDtypeStruct(self._images[view].shape, self._images[view].dtype)
-        return jax.jit(jax.vmap(lambda key: model.init(key, jnp.zeros(shapes.shape, shapes.dtype))))(keys)
+        first, *others = self._images
+        draw = lambda view: lambda key: model.init(key, jnp.zeros(self._images[view].shape, self._images[view].dtype))
+        params = {first: jax.jit(jax.vmap(draw(first)))(keys)}
+        leaves, tree = jax.tree.flatten(params[first])
+        for view in others:
+            shapes = jax.tree.leaves(jax.eval_shape(draw(view), keys[0]))
+            new = [i for i, leaf in enumerate(leaves) if leaf.shape[1:] != shapes[i].shape]
+            drawn = jax.jit(jax.vmap(lambda key, view=view, new=new: [jax.tree.leaves(draw(view)(key))[i] for i in new]))(keys)
+            own = dict(zip(new, drawn, strict=True))
+            params[view] = jax.tree.unflatten(tree, [own.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return params
 
     def compile(self) -> None:
         """Compile the one function, in the first variant that fits into memory: as it is, then recomputing activations, then in chunks.
@@ -114,7 +124,7 @@ class Scorer:
         def one(params, images, directions, masks):
             def of_seed(drawn):
                 params, directions = drawn
-                kernel = lambda view: ntk.kernel(  # noqa: E731
+                kernel = lambda view: ntk.kernel(
                     model,
                     params[view],
                     images[view],
@@ -129,7 +139,7 @@ class Scorer:
             return jax.lax.map(of_seed, (params, directions))
 
         def many(params, images, directions, masks):
-            candidate = lambda m: one(params, images, directions, m)  # noqa: E731
+            candidate = lambda m: one(params, images, directions, m)
             return jax.lax.map(candidate, masks) if self._mapped else jax.vmap(candidate)(masks)
 
         everywhere, spread = PartitionSpec(), PartitionSpec("candidates")

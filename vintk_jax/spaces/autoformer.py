@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 
@@ -79,7 +80,12 @@ class AutoFormerSpace(SearchSpace):
         arch = AutoFormer(
             fields["embed_dim"], fields["depth"], tuple(fields["num_heads"]), tuple(float(ratio) for ratio in fields["mlp_ratio"])
         )
-        for field, values in (("embed_dim", [arch.embed_dim]), ("depth", [arch.depth]), ("num_heads", arch.num_heads), ("mlp_ratio", arch.mlp_ratio)):
+        for field, values in (
+            ("embed_dim", [arch.embed_dim]),
+            ("depth", [arch.depth]),
+            ("num_heads", arch.num_heads),
+            ("mlp_ratio", arch.mlp_ratio),
+        ):
             for value in values:
                 if value not in getattr(self, field):
                     raise InvalidArchitecture(f"{field}={value} came; {self.name} has {', '.join(map(str, getattr(self, field)))}.")
@@ -125,7 +131,7 @@ class AutoFormerSpace(SearchSpace):
 
     def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
         if image_size % PATCH or image_size < PATCH:
-            raise ValueError(f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch size, {PATCH}.")
+            raise UserError(f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch size, {PATCH}.")
         return ViT(
             embed_dim=embed_dim,
             num_heads=num_heads,

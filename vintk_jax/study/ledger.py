@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from vintk_jax.spaces import SearchSpace
 
-
 _GRACE_S = 30.0
 
 

@@ -38,7 +38,10 @@ class Limits:
             if getattr(self, field.name) < 0:
                 raise UserError(f"limits.{field.name}={getattr(self, field.name)} came; a positive limit, or 0 for none, was wanted.")
         cost = space.cost(space.cheapest(), IMAGE_SIZE)
-        for name, least, unit in (("max_params_m", cost.params, "million parameters"), ("max_flops_m", cost.flops, "million multiply-adds")):
+        for name, least, unit in (
+            ("max_params_m", cost.params, "million parameters"),
+            ("max_flops_m", cost.flops, "million multiply-adds"),
+        ):
             limit = getattr(self, name)
             if limit and least > limit * 1e6:
                 raise UserError(

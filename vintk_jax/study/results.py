@@ -47,10 +47,12 @@ def pareto(candidates: list[dict]) -> list[dict]:
     return front
 
 
-def write(workdir: Path, candidates: list[dict], *, space: str, seed: int, score: str, limits: dict, digest: str) -> tuple[dict, list[dict]]:
+def write(
+    workdir: Path, candidates: list[dict], *, space: str, seed: int, score: str, limits: dict, digest: str
+) -> tuple[dict, list[dict]]:
     """Write best.json and pareto.json; the seed, limits and config digest say what search they come from."""
     origin = {"seed": seed, "score_name": score, "limits": limits, "config": digest}
-    shown = lambda c: {k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")}  # noqa: E731
+    shown = lambda c: {k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")}
     winner, front = best(candidates), pareto(candidates)
     write_json(workdir / "best.json", {"space": space, **shown(winner), **origin})
     write_json(workdir / "pareto.json", {"space": space, "candidates": [shown(c) for c in front], **origin})

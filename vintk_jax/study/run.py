@@ -18,7 +18,14 @@ def _unscored(ledger: Ledger, candidate: Candidate, cost, latency_ms: float | No
     violations = limits.violations(cost, latency_ms)
     if violations:
         arch = ledger.space.to_json(candidate.arch)
-        result = {"number": candidate.number, "arch": arch, "score": None, "params": cost.params, "flops": cost.flops, "latency_ms": latency_ms}
+        result = {
+            "number": candidate.number,
+            "arch": arch,
+            "score": None,
+            "params": cost.params,
+            "flops": cost.flops,
+            "latency_ms": latency_ms,
+        }
         ledger.close(candidate, result, [float("-inf"), float(cost.flops)][: 2 if several else 1], violations)
     return bool(violations)
 
