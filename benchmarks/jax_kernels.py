@@ -39,9 +39,9 @@ def unstack(variables: dict) -> dict:
     return {"params": tree | {f"block_{i}": jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(depth)}}
 
 
-def variables_of(space: spaces.SearchSpace, image_size: int, classes: int = NUM_CLASSES) -> dict:
+def variables_of(space: spaces.SearchSpace, image_size: int, channels: int = 3, classes: int = NUM_CLASSES) -> dict:
     """The scanned supernet's parameters."""
-    images = jnp.zeros((1, image_size, image_size, 3))
+    images = jnp.zeros((1, image_size, image_size, channels))
     return jax.jit(space.supernet(image_size, classes).init)(jax.random.key(0), images)
 
 

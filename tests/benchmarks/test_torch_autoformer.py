@@ -43,6 +43,7 @@ def test_unrolled_parameters_load_to_the_same_model(problem):
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:size requires ndarray:DeprecationWarning")  # neural-tangents' own
 def test_all_contestants_compute_one_kernel(problem, relative_error):
     """Ours, neural-tangents' two, the loop and vmap(grad)."""
     variables, model, images, direction = problem

@@ -9,6 +9,7 @@ layer's share of the kernel is K_nm = <X_n' D_n, X_m' D_m>. Two orders of summat
 A bias is one more input that is always 1. The kernel is symmetric, so only blocks on and below its diagonal are computed.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -40,7 +41,7 @@ def _symmetric(n: int, rows_per_sample: int, block: Callable[[slice, slice], Flo
     """A symmetric n x n matrix from `block(rows, columns)`, called only for blocks that reach the lower triangle."""
     blocks = max(1, min(_BLOCKS, n, n * rows_per_sample // _MIN_ROWS))
     edges = np.linspace(0, n, blocks + 1).astype(int)
-    strips = [jnp.pad(block(slice(i, j), slice(0, j)), ((0, 0), (0, n - j))) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+    strips = [jnp.pad(block(slice(i, j), slice(0, j)), ((0, 0), (0, n - j))) for i, j in itertools.pairwise(edges)]
     lower = jnp.tril(jnp.concatenate(strips))
     return lower + jnp.tril(lower, -1).T
 
