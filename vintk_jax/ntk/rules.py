@@ -74,7 +74,7 @@ def norm(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap)
     y = plain.apply({}, *args, **kwargs)
     copies = tap_copies(module.variables["params"], tap)
     along = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
-    mask = args[1] if len(args) > 1 else None
+    mask = args[1] if len(args) > 1 else kwargs.get("mask") if isinstance(module, layers.LayerNorm) else None
     if "scale" in copies:
         y = y * copies["scale"].reshape(along)
     if "bias" in copies:
@@ -100,7 +100,8 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
 
     Few parameters and many patches make a copy per sample the cheaper way for groups.
     """
-    if module.feature_group_count != 1 or module.padding not in ("SAME", "VALID") or len(module.kernel_size) != 2:
+    images = not isinstance(module.kernel_size, int) and len(module.kernel_size) == 2 and args[0].ndim == 4
+    if not images or module.feature_group_count != 1 or module.padding not in ("SAME", "VALID") or module.mask is not None:
         return per_sample(module, call, args, kwargs, tap)
     (x,) = args
     pair = lambda v: (v, v) if isinstance(v, int) or v is None else tuple(v)

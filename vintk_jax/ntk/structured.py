@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import jaxprs_in_params
+from jax.interpreters import partial_eval as pe
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -19,6 +20,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.ntk import rules
 
 _MARK = "vintk_jax.ntk:"
+_PROBE = 1009  # samples in a trace of the check: a size that no other axis has
 
 
 class UnsupportedModel(UserError):
@@ -74,6 +76,22 @@ def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str
     return into
 
 
+def _read_outside(apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct) -> list[bool]:
+    """For each parameter, whether the outputs depend on it other than through the calls of modules with rules."""
+
+    def act(rule, module, call, args, kwargs):
+        return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(lambda: call(*args, **kwargs)))
+
+    def run(params, inputs):
+        with nn.intercept_methods(_interceptor(act)):
+            return apply(params, inputs)
+
+    closed = jax.make_jaxpr(run)(params, inputs)
+    _, used = pe.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    names = [path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    return [use for name, use in zip(names, used, strict=False) if name == "params"]
+
+
 def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
     """Refuse a model that the structured kernel would get wrong. Traces the model once; computes nothing.
 
@@ -81,9 +99,18 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
         UnsupportedModel: naming the module that has parameters and no rule, or whose parameters are used more often than its rule joins.
     """
     inside: dict[str, dict[str, int]] = {}
+    # Traced on an unlikely number of samples, so that a layer whose first axis is another one can be told by its size.
+    probe = jax.ShapeDtypeStruct((_PROBE, *inputs.shape[1:]), inputs.dtype)
 
     def act(rule, module, call, args, kwargs):
         path = "/".join(module.path)
+        leading = [x for x in (*args, *kwargs.values()) if isinstance(x, jax.Array)][:1]
+        if not leading or leading[0].shape[:1] != (_PROBE,):
+            raise UnsupportedModel(
+                f"{path or 'The top-level module'} has something other than the samples on its first argument's first axis, where the rule "
+                "of its type looks for them. Move the samples there (fold other axes behind them), or set "
+                "ntk.implementation=neural_tangents."
+            )
         inside[path] = {name: leaf.size for name, leaf in _own_parameters(module).items()}
         return jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), call(*args, **kwargs))
 
@@ -91,8 +118,9 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
         with nn.intercept_methods(_interceptor(act)):
             return apply(params, inputs)
 
-    uses = _uses(jax.make_jaxpr(run)(params, inputs).jaxpr)
-    for key_path, leaf in jax.tree_util.tree_leaves_with_path(params["params"]):
+    uses = _uses(jax.make_jaxpr(run)(params, probe).jaxpr)
+    read_outside = _read_outside(apply, params, probe)
+    for (key_path, leaf), outside in zip(jax.tree_util.tree_leaves_with_path(params["params"]), read_outside, strict=True):
         *path, name = [str(k.key) for k in key_path]
         path = "/".join(path)
         owner = path or "the top-level module"
@@ -101,6 +129,12 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
                 f"ntk.implementation=structured has no rule for parameter {name!r} of {owner}. Move it into a layer that has one, or give "
                 "the layer a rule: vintk_jax.ntk.rules.register(YourLayer, vintk_jax.ntk.rules.per_sample); or set "
                 "ntk.implementation=neural_tangents."
+            )
+        if outside:
+            raise UnsupportedModel(
+                f"Parameter {name!r} of {owner} is also read outside the module's own call (weight tying?): its share of the kernel has cross "
+                "terms that a rule per call misses. Set ntk.implementation=neural_tangents, or wrap the uses in one module and register a "
+                "rule for it."
             )
         copies = leaf.size // inside[path][name]
         if uses[path] > copies:
