@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
     _set_up_jax(config.ntk.dtype)
 
     import jax
+    from filelock import FileLock
     from rich.console import Console
 
     from vintk_jax import proxies, spaces
@@ -88,11 +89,12 @@ def main(argv: list[str]) -> None:
     configs.claim_workdir(workdir, "search", config, MAY_CHANGE)
     digest = configs.digest(config, without=MAY_CHANGE)
     directions = ["maximize", "minimize"] if several else ["maximize"]
-    study = open_study(workdir, config.search.storage, f"vintk_jax-search-{digest}", directions, sampler)
+    lock = FileLock(workdir / ".lock")
+    study = open_study(workdir, lock, config.search.storage, f"vintk_jax-search-{digest}", directions, sampler)
     ledger = Ledger(
         study,
         space,
-        workdir,
+        lock,
         total=total,
         generation=config.search.population if several else None,
         lease_s=config.search.lease_s,

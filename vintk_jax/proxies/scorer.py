@@ -46,7 +46,7 @@ class Scorer:
     Args:
         images: by view, all of one number.
         seed: draws weights and directions: the same for all architectures, so that they differ in nothing else.
-        batch_size: candidates a call; rounded up to fill the devices. 0 chooses one a CPU device, 16 on others.
+        batch_size: candidates a call; rounded up to fill the devices. 0 chooses 4 a CPU device (a call's memory is paged in once for all), 16 on others.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Scorer:
         self._devices = jax.local_devices()
         self._mapped = self._devices[0].platform == "cpu"
         count = len(self._devices)
-        self.batch_size = -(-(batch_size or count * (1 if self._mapped else 16)) // count) * count
+        self.batch_size = -(-(batch_size or count * (4 if self._mapped else 16)) // count) * count
         mesh = jax.make_mesh((count,), ("candidates",), axis_types=(AxisType.Auto,), devices=self._devices)
         self._everywhere, self._spread = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("candidates"))
         self._mesh = mesh

@@ -10,7 +10,6 @@ import dataclasses
 import os
 import socket
 import time
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -41,6 +40,7 @@ class Ledger:
     """One process's view of a study.
 
     Args:
+        lock: of the workdir; see `storage.open_study`.
         total: trials in all.
         generation: trials that must be finished together before later ones begin; None for no such barrier.
         lease_s: how long a claim of another host holds.
@@ -48,10 +48,10 @@ class Ledger:
     """
 
     def __init__(
-        self, study: optuna.Study, space: SearchSpace, workdir: Path, *, total: int, generation: int | None, lease_s: float, remote: bool
+        self, study: optuna.Study, space: SearchSpace, lock: FileLock, *, total: int, generation: int | None, lease_s: float, remote: bool
     ):
         self.study, self.space, self.total = study, space, total
-        self.lock = FileLock(workdir / ".lock")
+        self.lock = lock
         self._generation, self._lease_s, self._remote, self._me = generation or max(total, 1), lease_s, remote, _identity()
         self._known: dict[int, tuple[Any, dict]] = {}
         self._progressed = False

@@ -14,22 +14,6 @@ from vintk_jax.errors import UserError
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-class _KernelLock:
-    """A lock for `JournalFileBackend` that the operating system frees when its holder dies; Optuna's own would stall half a minute after a SIGKILL."""
-
-    def __init__(self, path: Path):
-        self._lock = FileLock(path)
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        self._lock.release()
-
-
 def _drop_torn_line(path: Path) -> None:
     """Cut off a last line that a killed process left unfinished; the caller holds the journal's lock."""
     if not path.exists():
@@ -42,10 +26,14 @@ def _drop_torn_line(path: Path) -> None:
             os.fsync(f.fileno())
 
 
-def open_study(workdir: Path, url: str, name: str, directions: list[str], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+def open_study(
+    workdir: Path, lock: FileLock, url: str, name: str, directions: list[str], sampler: optuna.samplers.BaseSampler
+) -> optuna.Study:
     """Create the study or join it.
 
     Args:
+        lock: guards the workdir, the journal included: the operating system frees it when its holder dies, where Optuna's own lock would
+            stall half a minute after a SIGKILL; and whoever holds it already, for a claim of several writes, doesn't lock for each.
         url: an Optuna storage URL; empty for the journal file in the workdir.
         name: of the study: the same for all that share it, another for every other config.
         directions: "maximize" or "minimize" per objective.
@@ -58,12 +46,8 @@ def open_study(workdir: Path, url: str, name: str, directions: list[str], sample
             storage = optuna.storages.get_storage(url)
         else:
             journal = workdir / "journal.log"
-            lock = _KernelLock(workdir / ".journal.lock")
-            lock.acquire()
-            try:
+            with lock:
                 _drop_torn_line(journal)
-            finally:
-                lock.release()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
