@@ -46,7 +46,8 @@ class Scorer:
     Args:
         images: by view, all of one number.
         seed: draws weights and directions: the same for all architectures, so that they differ in nothing else.
-        batch_size: candidates a call; rounded up to fill the devices. 0 chooses 4 a CPU device (a call's memory is paged in once for all), 16 on others.
+        batch_size: candidates a call; rounded up to fill the devices. 0 chooses 4 a CPU device (a call's memory is paged in
+            once for all), 16 on others.
     """
 
     def __init__(
