@@ -1,0 +1,43 @@
+"""The README's picture, from a finished search: `python -m benchmarks.picture runs/vit_space docs/search.png`."""
+
+import argparse
+import json
+from pathlib import Path
+
+import jax
+
+from vintk_jax import proxies, spaces
+from vintk_jax.data import inputs
+from vintk_jax.ntk import reductions
+from vintk_jax.proxies.scorer import KernelSettings, Scorer, views
+from vintk_jax.report.picture import write_search_picture
+
+
+def main() -> None:
+    """Read the workdir, compute the winner's kernels once more, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workdir", type=Path)
+    parser.add_argument("picture", type=Path)
+    arguments = parser.parse_args()
+    config = json.loads((arguments.workdir / "search.config.json").read_text())
+    section = lambda name: {k.split(".")[1]: v for k, v in config.items() if k.startswith(f"{name}.")}
+    candidates = [json.loads(line) for line in (arguments.workdir / "candidates.jsonl").read_text().splitlines()]
+    best = json.loads((arguments.workdir / "best.json").read_text())
+    front = json.loads((arguments.workdir / "pareto.json").read_text())["candidates"]
+    space, seed = spaces.get(config["space"]), config["seed"]
+    images = inputs.load(config["inputs.source"], config["inputs.num_images"], config["inputs.image_size"], seed).images
+    batches = views(images, proxies.get(config["score.name"]).views, jax.random.key(seed), **section("fourier"))
+    scorer = Scorer(space, batches, KernelSettings(**section("ntk")), seed=seed)
+    kernels = scorer.kernels([space.from_json(best["arch"])])[0][0]
+    write_search_picture(
+        arguments.picture,
+        candidates=candidates,
+        pareto=[c["number"] for c in front],
+        spectra={view: reductions.spectrum(kernel).tolist() for view, kernel in kernels.items()},
+        arch=best["arch"],
+        title=f"{space.name}: {len(candidates):,} architectures, none trained",
+    )
+
+
+if __name__ == "__main__":
+    main()
