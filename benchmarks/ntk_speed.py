@@ -132,6 +132,8 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only the first case, two rounds")
+    every = ", ".join(f"{i}: {case}" for i, case in enumerate(CASES))
+    parser.add_argument("--cases", type=int, nargs="+", default=range(len(CASES)), help=f"which cases, by number ({every})")
     parser.add_argument("--rounds", type=int, default=7, help="runs of each contestant in a case (default: %(default)s)")
     parser.add_argument("--slow-rounds", type=int, default=3, help=f"runs of those that take over {_SLOW_S:.0f} s (default: %(default)s)")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="also measure peak memory (default: yes)")
@@ -140,7 +142,7 @@ def main() -> None:
     rounds, slow_rounds = (2, 1) if args.quick else (args.rounds, args.slow_rounds)
     machine = common.machine() | {"torch_threads": common.use_all_cores()}
     results = {}
-    for case in CASES[:1] if args.quick else CASES:
+    for case in CASES[:1] if args.quick else [CASES[i] for i in args.cases]:
         print(case, flush=True)
         memory = {"memory": measure_memory(case)} if args.memory else {}
         results[str(case)] = {"case": case._asdict()} | measure_time(case, rounds, slow_rounds) | memory

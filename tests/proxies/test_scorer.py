@@ -18,7 +18,7 @@ FOURIER = dict(mode="pixel", num_features=4, sigma=1.0)
 
 def make(**overrides):
     settings = KernelSettings(**{"num_classes": 5, "num_seeds": 2, "cotangent": "sum", **overrides})
-    return Scorer(SPACE, views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER), settings, seed=3)
+    return Scorer(SPACE, views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER), settings, seed=3, batch_size=2)
 
 
 @pytest.fixture(scope="module")
