@@ -83,6 +83,9 @@ def kernel(
             n / chunk - 1.
         dtype: of computation and result; float64 needs `jax_enable_x64`.
 
+    The structured path takes samples to be independent: a model that mixes them (batch statistics, a batch mean) or that transforms its
+    parameters on the way to a layer (`nn.map_variables`) gets a wrong kernel without an error; use "neural_tangents" there.
+
     Returns:
         A symmetric positive semi-definite matrix, up to rounding. Parameters count with weight one each (no NTK parameterisation).
 
