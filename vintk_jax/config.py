@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import re
 import sys
 import tokenize
@@ -20,6 +19,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from vintk_jax.errors import UserError, nearest
+from vintk_jax.files import write_atomically
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,10 +150,7 @@ def digest(config: ml_collections.ConfigDict, without: Collection[str] = ()) -> 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically: readers see the old file or the new one, also after a kill."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: Collection[str]) -> None:

@@ -16,7 +16,7 @@ MAY_CHANGE = ("search.num_candidates", "search.batch_size", "search.storage", "s
 
 
 def _set_up_jax(dtype: str) -> None:
-    """One CPU device a core, so that each core scores a candidate of its own; compiled programs are kept between runs."""
+    """One CPU device a core, so that each core scores a candidate of its own; float64 where it is asked for."""
     import jax
 
     if jax.config.jax_num_cpu_devices == -1:

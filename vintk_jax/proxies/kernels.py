@@ -10,7 +10,7 @@ def vintk(kernels) -> float:
     """ViNTK, a first form: the log participation ratios of the plain and the Fourier kernel, added up.
 
     That the kernel on Fourier features of the inputs belongs into the score is the paper's (arXiv 2405.04536, abstract); the reduction and
-    the sum are our choice: free of scale, and the one that held on three spaces in our prototypes. Score: higher is better.
+    the sum are our choice, and a first one: the reduction is free of scale. How well it ranks is not settled. Higher is better.
     """
     return reductions.log_participation_ratio(kernels["plain"]) + reductions.log_participation_ratio(kernels["fourier"])
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vintk_jax.files import write_atomically
 from vintk_jax.report.describe import best_first, human_count, lists, scalars, score_with_spread, summarise
 from vintk_jax.report.figures import draw_architecture, draw_scores, draw_spectra, style, to_svg, tooltip
-from vintk_jax.report.files import write_atomically
 
 BEST = 10  # rows of the table
 FIGURE_WIDTH = 5.2  # inches: its letters are as large as the text when it fills a phone, and half as large again at full width

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vintk_jax.files import write_atomically
 from vintk_jax.report.describe import lists, scalars
 from vintk_jax.report.figures import PAPER, draw_architecture, draw_scores, draw_spectra, style
-from vintk_jax.report.files import write_atomically
 
 INCHES = (16.0, 7.0)
 DPI = 100

@@ -1,11 +1,11 @@
 """The files a search leaves: candidates.jsonl as it goes, best.json and pareto.json at the end."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from vintk_jax.config import write_json
+from vintk_jax.files import write_atomically
 
 _FIELDS = ("number", "arch", "score", "scores", "params", "flops", "latency_ms", "seconds")
 
@@ -27,10 +27,7 @@ def append(workdir: Path, result: dict[str, Any]) -> None:
 
 def rewrite(workdir: Path, candidates: list[dict]) -> None:
     """Write candidates.jsonl anew, atomically: by trial number, without lines that a kill has torn or lost."""
-    path = workdir / "candidates.jsonl"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(json.dumps(c) + "\n" for c in candidates))
-    os.replace(temporary, path)
+    write_atomically(workdir / "candidates.jsonl", "".join(json.dumps(c) + "\n" for c in candidates).encode())
 
 
 def best(candidates: list[dict]) -> dict:
