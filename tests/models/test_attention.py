@@ -36,12 +36,15 @@ def test_relative_keys_and_values_are_the_textbook_ones(grid, extra, max_distanc
     keys, values = RelativeKeys(max_distance, DIM), RelativeValues(max_distance, DIM)
     q = jax.random.normal(jax.random.key(0), (2, 3, tokens, DIM))
     a = jax.random.uniform(jax.random.key(1), (2, 3, tokens, tokens))
+    where = attention.places(grid, extra)
     for module, x, formula in ((keys, q, "nhid,ijd->nhij"), (values, a, "nhij,ijd->nhid")):
-        variables = variables_for(module, x, grid, size=1.0)
+        to_places = (lambda x: x) if module is keys else (lambda x: x @ where)
+        variables = variables_for(module, to_places(x), grid, size=1.0)
         tables = variables["params"]
         assert {k: v.shape for k, v in tables.items()} == dict.fromkeys(("vertical", "horizontal"), (2 * max_distance + 2, DIM))
         wanted = np.einsum(formula, x, textbook(tables, grid, extra, max_distance))
-        got = jax.jit(module.apply, static_argnums=2)(variables, x, grid)
+        got = jax.jit(module.apply, static_argnums=2)(variables, to_places(x), grid)
+        got = got @ where.T if module is keys else got
         np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 

@@ -79,13 +79,14 @@ def test_scan_and_remat_compute_the_same(unrolled, stack_blocks):
 
 
 def test_remat_recomputes():
-    """The option reaches the program: the backward pass holds a checkpointed call."""
+    """The option reaches the program: the backward pass holds a call of which nothing is kept. Scanned blocks keep some without it."""
     for scan in (False, True):
         for remat in (False, True):
             model = ViT(**TINY, scan=scan, remat=remat)
             variables = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
             jaxpr = str(jax.make_jaxpr(lambda v, model=model: model.apply(v, IMAGES))(variables))
-            assert ("checkpoint" in jaxpr or "remat" in jaxpr) == remat
+            assert ("policy=None" in jaxpr) == remat
+            assert ("policy=" in jaxpr.replace("policy=None", "")) == (scan and not remat)
 
 
 def test_other_grids_and_rectangular_images(unrolled):

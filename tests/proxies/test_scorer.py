@@ -1,5 +1,7 @@
 """The batched, masked, sharded scorer against kernels of each architecture's own model."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,8 +35,9 @@ def test_kernels_are_those_of_each_architectures_own_model(scorer):
     for arch, of_arch in zip(archs, found, strict=True):
         for seed, key in enumerate(jax.random.split(jax.random.key(3), 2)):
             for view, batch in images.items():
-                params = SPACE.supernet(32, 5).init(key, jnp.asarray(batch))
-                own = ntk.kernel(SPACE.model(arch, 32, batch.shape[-1], 5), SPACE.subnet(params, arch), jnp.asarray(batch))
+                params = jax.jit(SPACE.supernet(32, 5).init)(key, jnp.asarray(batch))
+                model = SPACE.model(arch, 32, batch.shape[-1], 5)
+                own = jax.jit(partial(ntk.kernel, model))(SPACE.subnet(params, arch), jnp.asarray(batch))
                 np.testing.assert_allclose(of_arch[seed][view], own, rtol=1e-4, atol=1e-5 * float(jnp.abs(own).max()))
 
 

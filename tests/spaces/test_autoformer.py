@@ -82,7 +82,10 @@ def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classe
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     cost = space.cost(arch, image_size, num_classes)
     assert cost.params == sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
-    assert cost.flops == dot_macs(jax.make_jaxpr(model.apply)(variables, image).jaxpr)
+    # The model adds relative positions to the attention by products with constant zeros and ones (`attention.places`): not a cost of it.
+    grid = image_size // 16
+    shifts = 2 * sum(arch.num_heads) * (grid**2 + 1) ** 2 * (2 * grid + 2)
+    assert cost.flops == dot_macs(jax.make_jaxpr(model.apply)(variables, image).jaxpr) - shifts
 
 
 @pytest.mark.parametrize("size", [64, 224])

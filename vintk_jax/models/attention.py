@@ -2,14 +2,17 @@
 
 Relative positions are those of AutoFormer (Chen et al. 2021, arXiv 2107.00651; after Shaw et al. 2018): an embedding per vertical and one
 per horizontal distance, added up, shared by the heads of a block; pairs with a token outside the grid (class token) have one of their own.
-The textbook form multiplies each query by t x t embeddings. A distance takes only 2g - 1 values along an axis of g tokens, so we multiply
-by that many columns and shift the result into place: t (4g - 1) products instead of t^2.
+The textbook form multiplies each query by t x t embeddings. We multiply it by one per distance (2g - 1 on an axis of g tokens) and shift
+the result to one number per row and one per column of keys. Which row and column a key is in is a constant 0/1 matrix of `places`; put
+beside the keys, the same product that forms the attention logits adds the relative ones, and put beside the values, it sums the attention
+that each row and column receives. No array of t x t elements is made for positions.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -55,11 +58,22 @@ class _RelativeTables(nn.Module):
         return jnp.concatenate([vertical[rows(grid[0])], horizontal[rows(grid[1])], vertical[:1] + horizontal[:1]])
 
 
+def places(grid: Grid, extra: int) -> Float[np.ndarray, "tokens places"]:
+    """Where each token is: one-hot row, one-hot column, then whether it is outside the grid, and whether it is on it."""
+    rows, columns = grid
+    on_grid = np.concatenate(
+        [np.repeat(np.eye(rows), columns, axis=0), np.tile(np.eye(columns), (rows, 1)), np.tile([0.0, 1.0], (rows * columns, 1))], axis=1
+    )
+    outside = np.zeros((extra, rows + columns + 2))
+    outside[:, -2] = 1
+    return np.concatenate([outside, on_grid]).astype(np.float32)
+
+
 class RelativeKeys(_RelativeTables):
-    """What relative positions add to the attention logits: q_i . r(i, j)."""
+    """What relative positions add to the attention logits, q_i . r(i, j), as one number per place of a key (see `places`)."""
 
     @nn.compact
-    def __call__(self, q: Float[Array, "n heads tokens dim"], grid: Grid) -> Float[Array, "n heads tokens tokens"]:
+    def __call__(self, q: Float[Array, "n heads tokens dim"], grid: Grid) -> Float[Array, "n heads tokens places"]:
         table = self.tables(grid).astype(q.dtype)
         n, heads, tokens, _ = q.shape
         rows, columns = grid
@@ -69,34 +83,29 @@ class RelativeKeys(_RelativeTables):
         on_grid = by_distance[:, :, extra:, :-1].reshape(n, heads, rows, columns, -1)
         vertical = _by_distance_to_pairs(on_grid[..., : 2 * rows - 1].swapaxes(2, 3)).swapaxes(2, 3)
         horizontal = _by_distance_to_pairs(on_grid[..., 2 * rows - 1 :])
-        pairs = (vertical[..., :, None] + horizontal[..., None, :]).reshape(n, heads, rows * columns, rows * columns)
-        if not extra:
-            return pairs
-        left = jnp.broadcast_to(outside[:, :, extra:], (n, heads, rows * columns, extra))
-        top = jnp.broadcast_to(outside[:, :, :extra], (n, heads, extra, tokens))
-        return jnp.concatenate([top, jnp.concatenate([left, pairs], axis=-1)], axis=-2)
+        by_axis = jnp.concatenate([vertical, horizontal], -1).reshape(n, heads, rows * columns, rows + columns)
+        by_axis = jnp.pad(by_axis, [(0, 0), (0, 0), (extra, 0), (0, 0)])
+        is_outside = (np.arange(tokens) < extra).astype(q.dtype)[:, None]
+        return jnp.concatenate([by_axis, outside, outside * is_outside], axis=-1)
 
 
 class RelativeValues(_RelativeTables):
-    """What relative positions add to the attention's output: sum_j attention_ij r(i, j)."""
+    """What relative positions add to the attention's output, sum_j attention_ij r(i, j), from the attention per place of the keys."""
 
     @nn.compact
-    def __call__(self, attention: Float[Array, "n heads tokens tokens"], grid: Grid) -> Float[Array, "n heads tokens dim"]:
-        table = self.tables(grid).astype(attention.dtype)
-        n, heads, tokens, _ = attention.shape
+    def __call__(self, received: Float[Array, "n heads tokens places"], grid: Grid) -> Float[Array, "n heads tokens dim"]:
+        table = self.tables(grid).astype(received.dtype)
+        n, heads, tokens, _ = received.shape
         rows, columns = grid
         extra = tokens - rows * columns
-        pairs = attention[:, :, extra:, extra:].reshape(n, heads, rows, columns, rows, columns)
-        vertical = _pairs_to_by_distance(pairs.sum(-1).swapaxes(2, 3)).swapaxes(2, 3)
-        horizontal = _pairs_to_by_distance(pairs.sum(-2))
-        outside = attention[:, :, extra:, :extra].sum(-1)[..., None]
-        weights = jnp.concatenate([vertical, horizontal], -1).reshape(n, heads, rows * columns, -1)
-        weights = jnp.concatenate([weights, outside], -1)
-        if extra:
-            top = attention[:, :, :extra].sum(-1)[..., None]
-            top = jnp.pad(top, [(0, 0), (0, 0), (0, 0), (weights.shape[-1] - 1, 0)])
-            weights = jnp.concatenate([top, weights], axis=-2)
-        return jnp.einsum("nhtk,kd->nhtd", weights, table)
+        on_grid = received[:, :, extra:].reshape(n, heads, rows, columns, -1)
+        vertical = _pairs_to_by_distance(on_grid[..., :rows].swapaxes(2, 3)).swapaxes(2, 3)
+        horizontal = _pairs_to_by_distance(on_grid[..., rows : rows + columns])
+        by_distance = jnp.concatenate([vertical, horizontal], -1).reshape(n, heads, rows * columns, -1)
+        by_distance = jnp.pad(by_distance, [(0, 0), (0, 0), (extra, 0), (0, 0)])
+        is_outside = (np.arange(tokens) < extra).astype(received.dtype)[:, None]
+        outside = received[..., -2:-1] + received[..., -1:] * is_outside
+        return jnp.einsum("nhtk,kd->nhtd", jnp.concatenate([by_distance, outside], -1), table)
 
 
 class Attention(nn.Module):
@@ -123,15 +132,20 @@ class Attention(nn.Module):
     ) -> Float[Array, "n tokens embed"]:
         n, tokens, embed = x.shape
         qkv = nn.Dense(3 * self.num_heads * self.head_dim, kernel_init=linear_init, dtype=self.dtype, name="qkv")(x)
+        qkv = checkpoint_name(qkv, "qkv")
         q, k, v = qkv.reshape(n, tokens, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
         q = q * self.head_dim**-0.5
+        if self.max_distance:
+            where = jnp.broadcast_to(places(grid, tokens - grid[0] * grid[1]).astype(k.dtype), (n, self.num_heads, tokens, sum(grid) + 2))
+            relative = RelativeKeys(self.max_distance, self.head_dim, name="relative_keys")(q, grid)
+            q, k, v = (jnp.concatenate(pair, axis=-1) for pair in ((q, relative), (k, where), (v, where)))
         logits = jnp.einsum("nhqd,nhkd->nhqk", q, k)
-        if self.max_distance:
-            logits += RelativeKeys(self.max_distance, self.head_dim, name="relative_keys")(q, grid)
         attention = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32))).astype(x.dtype)
-        out = jnp.einsum("nhqk,nhkd->nhqd", attention, v)
+        attention = checkpoint_name(attention, "attention")
+        out = checkpoint_name(jnp.einsum("nhqk,nhkd->nhqd", attention, v), "context")
         if self.max_distance:
-            out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(attention, grid)
+            out, received = out[..., : self.head_dim], out[..., self.head_dim :]
+            out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(received, grid)
         if head_mask is not None:
             out *= head_mask.astype(out.dtype)[:, None, None]
         out = out.transpose(0, 2, 1, 3).reshape(n, tokens, self.num_heads * self.head_dim)

@@ -7,6 +7,7 @@ dead columns are zero, and leaves its own dead columns zero.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -34,7 +35,7 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*batch features"], mask: Mask | None = None) -> Float[Array, "*batch features"]:
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        count = x.shape[-1] if mask is None else jnp.sum(mask)
+        count = x.shape[-1] if mask is None else jnp.maximum(jnp.sum(mask), 1)
         mean = jnp.sum(wide, axis=-1, keepdims=True) / count
         centred = masked(wide - mean, mask)
         variance = jnp.sum(centred * centred, axis=-1, keepdims=True) / count
@@ -82,5 +83,6 @@ class Mlp(nn.Module):
         hidden_mask: Float[Array, " hidden"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
         h = nn.Dense(self.hidden, kernel_init=linear_init, dtype=self.dtype, name="fc1")(x)
+        h = checkpoint_name(h, "preactivation")
         h = masked(gelu(h), hidden_mask)
         return masked(nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="fc2")(h), embed_mask)

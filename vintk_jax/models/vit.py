@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.attention import Attention
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, PositionEmbed, grid_of
+
+# What a scanned block keeps for its backward pass; the rest (norms, GELU, softmax's inputs) is recomputed in less time than it takes to
+# store and fetch it. Halves the memory at 224 px and takes about a tenth off the time of a kernel there.
+_KEPT = ("qkv", "attention", "context", "middle", "preactivation")
 
 
 class Block(nn.Module):
@@ -39,7 +45,7 @@ class Block(nn.Module):
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask):
-        x = x + self.attention(self.norm1(x, embed_mask), grid, embed_mask, head_mask)
+        x = checkpoint_name(x + self.attention(self.norm1(x, embed_mask), grid, embed_mask, head_mask), "middle")
         return x + self.mlp(self.norm2(x, embed_mask), embed_mask, hidden_mask)
 
 
@@ -122,7 +128,8 @@ class ViT(nn.Module):
             return x
         if any(kind != kinds[0] for kind in kinds):
             raise ValueError("scan=True needs equal heads and MLP widths in every block; set scan=False for this architecture.")
-        step = nn.remat(_ScanStep, prevent_cse=False) if self.remat else _ScanStep
+        keep = None if self.remat else jax.checkpoint_policies.save_only_these_names(*_KEPT)
+        step = nn.remat(_ScanStep, prevent_cse=False, policy=keep)
         scanned = nn.scan(
             step,
             variable_axes={"params": 0},

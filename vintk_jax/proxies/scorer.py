@@ -147,9 +147,18 @@ class Scorer:
         specs = (everywhere, everywhere, everywhere, spread)
         return jax.jit(jax.shard_map(many, mesh=self._mesh, in_specs=specs, out_specs=spread, check_vma=False))
 
+    def _slots(self, count: int) -> list[int]:
+        """Where each of `count` architectures goes in a call, so that all devices get as many."""
+        devices = len(self._devices)
+        return [i % devices * (self.batch_size // devices) + i // devices for i in range(count)]
+
     def _masks(self, archs: Sequence[Any]):
-        padded = [*archs, *[archs[-1]] * (self.batch_size - len(archs))]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(self._space.masks, padded))
+        """Masks of a call. Slots left over are masked as a whole, so that a mapped scorer skips their blocks."""
+        masks = [self._space.masks(arch) for arch in archs]
+        slots = [jax.tree.map(np.zeros_like, masks[0])] * self.batch_size
+        for slot, mask in zip(self._slots(len(archs)), masks, strict=True):
+            slots[slot] = mask
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *slots)
         return jax.device_put(jax.tree.map(lambda leaf: leaf.astype(self._settings.dtype), stacked), self._spread)
 
     def kernels(self, archs: Sequence[Any]) -> list[list[dict[str, Float[np.ndarray, "n n"]]]]:
@@ -157,7 +166,7 @@ class Scorer:
         self.compile()
         out = jax.device_get(self._compiled(self._params, self._images, self._directions, self._masks(archs)))
         seeds = range(self._settings.num_seeds)
-        return [[{view: k[i, s] for view, k in out.items()} for s in seeds] for i in range(len(archs))]
+        return [[{view: k[slot, s] for view, k in out.items()} for s in seeds] for slot in self._slots(len(archs))]
 
 
 def score(proxy, kernels: list[dict[str, np.ndarray]], arch_json: dict) -> list[float]:
