@@ -5,24 +5,14 @@ Results go to the workdir: candidates.jsonl as it goes; best.json, pareto.json a
 stopped search; several processes started with one workdir share it.
 """
 
-import os
 import sys
 import time
 
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError, nearest
+from vintk_jax.set_up import set_up_jax
 
 MAY_CHANGE = ("search.num_candidates", "search.batch_size", "search.storage", "search.lease_s", "ntk.memory_gb")
-
-
-def _set_up_jax(dtype: str) -> None:
-    """One CPU device a core, so that each core scores a candidate of its own; float64 where it is asked for."""
-    import jax
-
-    if jax.config.jax_num_cpu_devices == -1:
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
 
 
 def main(argv: list[str]) -> None:
@@ -32,7 +22,7 @@ def main(argv: list[str]) -> None:
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
-    _set_up_jax(config.ntk.dtype)
+    set_up_jax(config.ntk.dtype)
 
     import jax
     from filelock import FileLock
@@ -52,6 +42,11 @@ def main(argv: list[str]) -> None:
 
     console = Console()
     space, proxy, limits = spaces.get(config.space), proxies.get(config.score.name), Limits(**config.limits)
+    if proxy.of != "kernels":
+        raise UserError(
+            f"score.name={proxy.name} is a cost, not a score of kernels: the largest architecture within the limits has the most. "
+            "Choose another score; `python -m vintk_jax.rank` compares scores with costs."
+        )
     if config.search.algorithm not in ALGORITHMS:
         hint = nearest(config.search.algorithm, ALGORITHMS)
         raise UserError(f"search.algorithm={config.search.algorithm!r} came; one of {', '.join(ALGORITHMS)} was wanted.{hint}")

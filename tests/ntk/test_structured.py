@@ -222,7 +222,13 @@ class Attends(nn.Module):
         return nn.MultiHeadDotProductAttention(2)(x, x).mean(1)
 
 
-@pytest.mark.parametrize("model", [Remat(), Attends()], ids=lambda m: type(m).__name__)
+class NormOverTwoAxes(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.LayerNorm(reduction_axes=(1, 2), feature_axes=(1, 2))(x).sum(1) ** 2 @ jnp.ones((x.shape[-1], 1))
+
+
+@pytest.mark.parametrize("model", [Remat(), Attends(), NormOverTwoAxes()], ids=lambda m: type(m).__name__)
 def test_linen_compositions(model, variables_for, jacobian_kernel, relative_error):
     """nn.remat around a layer, and Linen's own attention, made of layers with rules."""
     x = jax.random.normal(jax.random.key(0), (4, 3, 4))
@@ -408,3 +414,14 @@ def test_samples_on_another_axis_are_refused(tokens, variables_for):
     x = jax.random.normal(jax.random.key(0), (4, tokens, 2))
     with pytest.raises(UnsupportedModel, match="swapped"):
         ntk.kernel(SamplesNotFirst(), variables_for(SamplesNotFirst(), x), x)
+
+
+def test_an_input_by_keyword_is_refused_with_what_to_do():
+    class ByKeyword(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2, name="last")(inputs=x)
+
+    x = jnp.ones((2, 3))
+    with pytest.raises(UnsupportedModel, match=r"last.*keyword.*by position"):
+        ntk.kernel(ByKeyword(), ByKeyword().init(jax.random.key(0), x), x)

@@ -49,6 +49,11 @@ def _interceptor(act: Callable) -> Callable:
                 f"{type(module).__name__} is for __call__ only. Use a module of its own for that, "
                 "or set ntk.implementation=neural_tangents."
             )
+        if not args:
+            raise UnsupportedModel(
+                f"{'/'.join(module.path)} is called with its input by keyword ({', '.join(kwargs)}), but the rule of a "
+                f"{type(module).__name__} looks for it in the first place. Pass it by position, or set ntk.implementation=neural_tangents."
+            )
         busy.append(module)
         try:
             return act(rule, module, call, args, kwargs)

@@ -1,10 +1,11 @@
 """Training-free scores of architectures, by name. A higher score is a better architecture; a new proxy is one function and one line."""
 
 from vintk_jax.proxies.base import Proxy
+from vintk_jax.proxies.costs import COST_PROXIES
 from vintk_jax.proxies.kernels import KERNEL_PROXIES
 from vintk_jax.registry import Registry
 
-_PROXIES = Registry("score", {proxy.name: proxy for proxy in KERNEL_PROXIES})
+_PROXIES = Registry("score", {proxy.name: proxy for proxy in (*KERNEL_PROXIES, *COST_PROXIES)})
 
 
 def get(name: str) -> Proxy:

@@ -89,6 +89,14 @@ class SearchSpace(abc.ABC):
     def enumerate(self) -> Iterator[Any]:
         """All architectures, in a fixed order."""
 
+    def width(self, arch: Any) -> int:
+        """What groups architectures by width when scores are compared; the choice `embed_dim` unless a space says otherwise."""
+        return self.encode(arch)["embed_dim"]
+
+    def total_depth(self, arch: Any) -> int:
+        """Number of blocks; the choice `depth` unless a space says otherwise."""
+        return self.encode(arch)["depth"]
+
     def sample(self, key: jax.Array | np.random.Generator) -> Any:
         """An architecture with every decision drawn uniformly (so depths are as frequent as each other)."""
         rng = key if isinstance(key, np.random.Generator) else np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())

@@ -1,0 +1,103 @@
+"""The command from end to end on a table of small architectures: what it writes, that it resumes, what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_space import SPACE
+
+from vintk_jax import rank
+from vintk_jax.errors import UserError
+from vintk_jax.ranking import statistics, tables
+
+SMALL = ["--config.inputs.image_size=32", "--config.inputs.num_images=4", "--config.ntk.num_classes=5", "--config.fourier.num_features=4"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A file of 12 architectures; the second accuracy is missing for one."""
+    archs = list({SPACE.sample(np.random.default_rng(i)): None for i in range(30)})[:12]
+    rows = [
+        {"arch": SPACE.to_json(arch), "accuracy": {"params": SPACE.cost(arch).params / 1e4, "noise": None if i == 3 else float(i * 7 % 5)}}
+        for i, arch in enumerate(archs)
+    ]
+    path = tmp_path_factory.mktemp("table") / "table.json"
+    path.write_text(json.dumps({"table": "small", "space": "tiny_space:SPACE", "rows": rows}))
+    return path
+
+
+def run(table, workdir, *more):
+    rank.main(["rank", "--config=configs/rank.py", f"--config.table={table}", f"--workdir={workdir}", *SMALL, *more])
+    return json.loads((workdir / "rank.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def ranked(table, tmp_path_factory):
+    """The workdir of a run that nothing disturbed, and its rank.json."""
+    workdir = tmp_path_factory.mktemp("ranked")
+    return workdir, run(table, workdir)
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "scores.jsonl").read_text().splitlines()]
+
+
+def test_rank_json_compares_the_scores_with_the_accuracies(ranked, table):
+    workdir, result = ranked
+    assert (result["table"], result["space"], result["num_architectures"]) == ("small", "tiny-test", 12)
+    assert {"vintk", "ntk_cond", "params", "flops", "depth"} <= set(result["proxies"])
+    assert result["proxies"]["params"]["accuracy"]["params"]["kendall_tau"] == 1
+    assert result["proxies"]["params"]["accuracy"]["params"]["first_choice"]["rank"] == 1
+    assert result["proxies"]["vintk"]["accuracy"]["noise"]["num_architectures"] == 11
+    assert result["proxies"]["vintk"]["seconds_per_architecture"] > 0
+    rows = json.loads(table.read_text())["rows"]
+    score = np.array([line["scores"]["vintk"] for line in lines(workdir)])
+    wanted = statistics.kendall_tau(score, np.array([row["accuracy"]["params"] for row in rows]))
+    assert result["proxies"]["vintk"]["accuracy"]["params"]["kendall_tau"] == wanted
+
+
+def test_a_killed_run_goes_on_to_the_same_scores(ranked, table, tmp_path):
+    """Half of the scores are there, and half a line."""
+    workdir, result = ranked
+    for name in ("rank.config.json", "scores.jsonl"):
+        (tmp_path / name).write_text((workdir / name).read_text())
+    whole = (tmp_path / "scores.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "scores.jsonl").write_text("".join(whole[:6]) + whole[6][:20])
+    again = run(table, tmp_path)
+    assert [(x["row"], x["scores"]) for x in lines(tmp_path)] == [(x["row"], x["scores"]) for x in lines(workdir)]
+    of = lambda r: {name: proxy["accuracy"] for name, proxy in r["proxies"].items()}
+    assert of(again) == of(result)
+
+
+def test_a_sample_has_the_scores_of_the_whole(ranked, table, tmp_path):
+    """Other batches, fewer architectures, one proxy: the same numbers."""
+    run(table, tmp_path, "--config.num_architectures=5", "--config.proxies=vintk,depth", "--config.batch_size=2")
+    whole = {line["row"]: line["scores"] for line in lines(ranked[0])}
+    assert len(lines(tmp_path)) == 5
+    for line in lines(tmp_path):
+        assert line["scores"]["vintk"] == pytest.approx(whole[line["row"]]["vintk"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("--config.proxies=vintq", "vintk"),
+        ("--config.proxies=,", "all"),
+        ("--config.num_architectures=2", "three"),
+        ("--config.table=", "--config.table=FILE"),
+        ("--config.table=nowhere.json", "nowhere.json"),
+        ("--config.table=configs/rank.py", "not a table"),
+    ],
+)
+def test_bad_input(table, tmp_path, override, says):
+    with pytest.raises(UserError, match=says):
+        run(table, tmp_path / "out", override)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_row_outside_the_space_is_named(table, tmp_path):
+    content = json.loads(table.read_text())
+    content["rows"][2]["arch"]["embed_dim"] = 17
+    (tmp_path / "bad.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"row 2.*embed_dim"):
+        tables.load(str(tmp_path / "bad.json"), 0, 0)

@@ -1,0 +1,70 @@
+"""Rank statistics against their definitions by loops over pairs, and against properties that they must have."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vintk_jax.ranking import statistics
+
+values = st.lists(st.integers(-5, 5), min_size=6, max_size=12)
+
+
+def pairs(score, accuracy, keep):
+    """Sum of agreements and number of pairs, over pairs that `keep(i, j)` admits."""
+    found = [np.sign(score[i] - score[j]) * np.sign(accuracy[i] - accuracy[j]) for i in range(len(score)) for j in range(i) if keep(i, j)]
+    return sum(found), len(found)
+
+
+@given(score=values, seed=st.integers(0, 99))
+def test_tau_is_agreement_over_pairs_that_are_not_tied(score, seed):
+    score, accuracy = np.array(score, float), np.random.default_rng(seed).integers(0, 4, len(score)).astype(float)
+    agree, _ = pairs(score, accuracy, lambda i, j: True)
+    untied = [sum(x[i] != x[j] for i in range(len(x)) for j in range(i)) for x in (score, accuracy)]
+    got = statistics.kendall_tau(score, accuracy)
+    if min(untied) == 0:
+        assert math.isnan(got)
+    else:
+        assert got == pytest.approx(agree / math.sqrt(untied[0] * untied[1]))
+
+
+@given(seed=st.integers(0, 99))
+def test_tau_within_groups_counts_their_pairs_alone(seed):
+    rng = np.random.default_rng(seed)
+    score, accuracy, groups = rng.random(9), rng.random(9), rng.integers(0, 3, 9).tolist()
+    agree, count = pairs(score, accuracy, lambda i, j: groups[i] == groups[j])
+    assert statistics.tau_within(score, accuracy, groups) == pytest.approx(agree / count)
+
+
+def test_no_group_with_a_pair():
+    assert math.isnan(statistics.tau_within(np.arange(3.0), np.arange(3.0), ["a", "b", "c"]))
+
+
+def test_top_fifth_takes_the_most_accurate():
+    """20 architectures whose four best are ranked the wrong way round, in an order that is otherwise right."""
+    accuracy = np.arange(20.0)
+    score = np.concatenate([np.arange(16.0), [19.0, 18.0, 17.0, 16.0]])
+    assert statistics.tau_of_top(score, accuracy) == -1
+    assert statistics.kendall_tau(score, accuracy) > 0.9
+
+
+def test_interval_covers_a_known_tau_as_often_as_it_says():
+    """Bivariate normal of correlation r: tau = 2 / pi arcsin r. 95% of intervals should cover it; 40 draws, at least 34."""
+    truth, covered = 2 / np.pi * np.arcsin(0.6), 0
+    for seed in range(40):
+        x, noise = np.random.default_rng(seed).standard_normal((2, 60))
+        low, high = statistics.bootstrap_tau(x, 0.6 * x + 0.8 * noise, seed)
+        covered += low <= truth <= high
+    assert covered >= 34
+
+
+def test_compare_leaves_out_what_was_not_measured():
+    score, accuracy = np.array([3.0, 1.0, 2.0, 9.0]), np.array([30.0, 10.0, 20.0, np.nan])
+    found = statistics.compare(score, accuracy, "aabb")
+    assert found["num_architectures"] == 3
+    assert found["kendall_tau"] == found["spearman_rho"] == pytest.approx(1)
+    assert found["first_choice"] == {"accuracy": 30.0, "rank": 1}
+    assert statistics.compare(np.ones(4), np.arange(4.0), "aabb")["kendall_tau"] is None
+    assert statistics.compare(score, np.full(4, np.nan), "aabb")["kendall_tau"] is None

@@ -1,0 +1,83 @@
+"""Hold training-free scores against trained accuracies: `python -m vintk_jax.rank --config configs/rank.py --config.table=FILE`.
+
+Scores every architecture of a table with any set of proxies, then reads the accuracies and says, for each proxy, how well it ranks.
+scores.jsonl in the workdir holds the scores, rank.json the comparison. The same command resumes a stopped run.
+"""
+
+import sys
+
+from vintk_jax import config as configs
+from vintk_jax.errors import UserError
+from vintk_jax.set_up import set_up_jax
+
+MAY_CHANGE = ("num_architectures", "batch_size", "ntk.memory_gb")
+
+
+def _chosen(names: str) -> list:
+    """The proxies of a comma-separated list, each once."""
+    from vintk_jax import proxies
+
+    listed = proxies.names() if names.strip() == "all" else [name.strip() for name in names.split(",") if name.strip()]
+    if not listed:
+        raise UserError(f"proxies={names!r} came; all, or some of {', '.join(proxies.names())}, was wanted.")
+    return [proxies.get(name) for name in dict.fromkeys(listed)]
+
+
+def main(argv: list[str]) -> None:
+    """Rank from a command line."""
+    invocation = configs.parse(argv, command="rank", about=__doc__, default_config="configs/rank.py")
+    if invocation is None:
+        return
+    config, workdir = invocation.config, invocation.workdir
+    set_up_jax(config.ntk.dtype)
+
+    import jax
+    from filelock import FileLock, Timeout
+    from rich.console import Console
+
+    from vintk_jax.data import inputs
+    from vintk_jax.proxies.scorer import KernelSettings, Scorer, views
+    from vintk_jax.ranking import scores, tables
+    from vintk_jax.ranking.compare import compare_all
+    from vintk_jax.report.progress import Progress
+    from vintk_jax.report.rank_table import rank_tables
+
+    console = Console()
+    chosen = _chosen(config.proxies)
+    table = tables.load(config.table, config.num_architectures, config.seed)
+    wanted = [view for view in ("plain", "fourier") if any(view in proxy.views for proxy in chosen)]
+    batch = inputs.load(config.inputs.source, config.inputs.num_images, config.inputs.image_size, config.seed)
+    for note in batch.notes:
+        console.print(f"inputs: {note}", style="yellow")
+    images = views(batch.images, wanted, jax.random.key(config.seed), **config.fourier)
+    settings = KernelSettings(**config.ntk)
+    console.print(
+        f"{len(chosen)} proxies on {len(table.archs):,} architectures of {table.name} ({table.space.name}), "
+        f"{len(batch.images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
+    )
+    make = lambda view: Scorer(table.space, {view: images[view]}, settings, seed=config.seed, batch_size=config.batch_size)
+    if invocation.dry_run:
+        console.print("A dry run: nothing was written. `python -m vintk_jax.search --dry-run` says what an architecture takes.")
+        return
+    configs.claim_workdir(workdir, "rank", config, MAY_CHANGE)
+    try:
+        with FileLock(workdir / ".rank.lock", timeout=0):
+            scorers = {view: make(view) for view in wanted}
+            done = len(set(scores.read(workdir / "scores.jsonl")) & set(table.rows))
+            with Progress(len(table.archs), done=done, unit="architectures", console=console) as progress:
+                records = scores.score_all(workdir / "scores.jsonl", table, chosen, scorers, progress.update, progress.phase)
+            peaks = {view: scorer.peak_bytes for view, scorer in scorers.items()}
+            result = compare_all(table, chosen, records, peaks, config.seed)
+            configs.write_json(workdir / "rank.json", result)
+    except Timeout as error:
+        raise UserError(f"Another process ranks into {workdir}. Wait for it, or choose another --workdir.") from error
+    except KeyboardInterrupt:
+        console.print("\nStopped; what is scored is kept. The same command goes on.")
+        raise
+    for shown in rank_tables(result):
+        console.print(shown)
+    console.print(f"Written to {workdir / 'rank.json'}; the scores are in {workdir / 'scores.jsonl'}.")
+
+
+if __name__ == "__main__":
+    configs.run(main, sys.argv)

@@ -1,0 +1,1 @@
+"""How well scores rank architectures whose trained accuracies are known."""

@@ -1,0 +1,90 @@
+"""Scores of a table's architectures, kept line by line, so that a killed run goes on where it was.
+
+One line of scores.jsonl is one architecture: {"row", "arch", "scores": {proxy: value}, "seconds": {view: value}}. Accuracies are not read here.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vintk_jax.errors import UserError
+from vintk_jax.files import write_atomically
+from vintk_jax.proxies import Proxy
+from vintk_jax.proxies.scorer import Scorer, score
+from vintk_jax.ranking.tables import Table
+
+
+def read(path: Path) -> dict[int, dict]:
+    """What is scored already, by row; a last line that a kill has torn is dropped."""
+    if not path.exists():
+        return {}
+    lines = path.read_text().split("\n")[:-1]
+    try:
+        records = [json.loads(line) for line in lines]
+        return {record["row"]: record for record in records}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} holds a line that isn't a score ({error}). Move the file away to score anew.") from error
+
+
+def score_all(
+    path: Path,
+    table: Table,
+    proxies: Sequence[Proxy],
+    scorers: dict[str, Scorer],
+    report: Callable[[int], None],
+    phase: Callable[[str], None],
+) -> list[dict]:
+    """Score what isn't scored yet; the records of all rows of the table, in its order.
+
+    Args:
+        path: scores.jsonl.
+        scorers: one for each view that the proxies need, so that each view's time is known.
+        report: called with the number of finished architectures.
+        phase: called with what goes on.
+
+    Raises:
+        UserError: naming the architecture, when a kernel or a score is not finite; what is finished is kept.
+    """
+    done = read(path)
+    write_atomically(path, "".join(json.dumps(record) + "\n" for record in done.values()).encode())
+    left = [(row, arch) for row, arch in zip(table.rows, table.archs, strict=True) if row not in done]
+    if left and scorers:
+        phase("compiling")
+        for scorer in scorers.values():
+            scorer.compile()
+    phase("scoring")
+    size = min((scorer.batch_size for scorer in scorers.values()), default=16)
+    with open(path, "a") as file:
+        for start in range(0, len(left), size):
+            batch = left[start : start + size]
+            kernels, seconds = [[] for _ in batch], {}
+            for view, scorer in scorers.items():
+                begun = time.perf_counter()
+                found = scorer.kernels([arch for _, arch in batch])
+                seconds[view] = (time.perf_counter() - begun) / len(batch)
+                for of_arch, seeds in zip(kernels, found, strict=True):
+                    of_arch[:] = [{**before, **now} for before, now in zip(of_arch or [{}] * len(seeds), seeds, strict=True)]
+            for (row, arch), of_arch in zip(batch, kernels, strict=True):
+                record = {
+                    "row": row,
+                    "arch": table.space.to_json(arch),
+                    "scores": _scores(table, arch, proxies, of_arch),
+                    "seconds": seconds,
+                }
+                file.write(json.dumps(record) + "\n")
+                done[row] = record
+            file.flush()
+            report(sum(row in done for row in table.rows))
+    return [done[row] for row in table.rows]
+
+
+def _scores(table: Table, arch, proxies: Sequence[Proxy], kernels: list[dict]) -> dict[str, float]:
+    values = {}
+    for proxy in proxies:
+        if proxy.of == "architecture":
+            values[proxy.name] = float(proxy.score(table.space, arch))
+        else:
+            of_seeds = score(proxy, kernels, table.space.to_json(arch))
+            values[proxy.name] = sum(of_seeds) / len(of_seeds)
+    return values
