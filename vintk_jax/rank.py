@@ -1,7 +1,7 @@
 """Hold training-free scores against trained accuracies: `python -m vintk_jax.rank --config configs/rank.py --config.table=FILE`.
 
 Scores every architecture of a table with any set of proxies, then reads the accuracies and says, for each proxy, how well it ranks.
-scores.jsonl in the workdir holds the scores, rank.json the comparison. The same command resumes a stopped run.
+scores.jsonl in the workdir holds the scores, rank.json the comparison, rank.html the same to look at. The same command resumes a stopped run.
 """
 
 import sys
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.ranking import scores, tables
     from vintk_jax.ranking.compare import compare_all
     from vintk_jax.report.progress import Progress
+    from vintk_jax.report.rank_html import write_rank_report
     from vintk_jax.report.rank_table import rank_tables
 
     console = Console()
@@ -69,6 +70,7 @@ def main(argv: list[str]) -> None:
             peaks = {view: scorer.peak_bytes for view, scorer in scorers.items()}
             result = compare_all(table, chosen, records, peaks, config.seed)
             configs.write_json(workdir / "rank.json", result)
+            write_rank_report(workdir / "rank.html", result, records, table.accuracies(), config.to_dict())
     except Timeout as error:
         raise UserError(f"Another process ranks into {workdir}. Wait for it, or choose another --workdir.") from error
     except KeyboardInterrupt:
@@ -76,7 +78,7 @@ def main(argv: list[str]) -> None:
         raise
     for shown in rank_tables(result):
         console.print(shown)
-    console.print(f"Written to {workdir / 'rank.json'}; the scores are in {workdir / 'scores.jsonl'}.")
+    console.print(f"Written to {workdir / 'rank.json'}; open {workdir / 'rank.html'} to see it.")
 
 
 if __name__ == "__main__":

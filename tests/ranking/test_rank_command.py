@@ -56,6 +56,15 @@ def test_rank_json_compares_the_scores_with_the_accuracies(ranked, table):
     assert result["proxies"]["vintk"]["accuracy"]["params"]["kendall_tau"] == wanted
 
 
+def test_the_page_shows_every_proxy_and_accuracy(ranked):
+    page = (ranked[0] / "rank.html").read_text()
+    for name in ranked[1]["proxies"]:
+        assert page.count(f"<td>{name}</td>") == 2
+    assert page.count("<svg") == 2
+    assert page.index("<td>params</td>") < page.index("<td>vintk</td>")  # by tau: params ranks itself perfectly
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
 def test_a_killed_run_goes_on_to_the_same_scores(ranked, table, tmp_path):
     """Half of the scores are there, and half a line."""
     workdir, result = ranked

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vintk_jax.files import write_atomically
 from vintk_jax.report.describe import best_first, human_count, lists, scalars, score_with_spread, summarise
 from vintk_jax.report.figures import draw_architecture, draw_scores, draw_spectra, style, to_svg, tooltip
+from vintk_jax.report.page import as_yaml, write_page
 
 BEST = 10  # rows of the table
 FIGURE_WIDTH = 5.2  # inches: its letters are as large as the text when it fills a phone, and half as large again at full width
@@ -44,19 +44,13 @@ def write_search_report(
     """
     if not candidates:
         raise ValueError("A report wants at least one candidate; none came.")
-    import jinja2
     import markupsafe
 
     ranked = best_first(candidates)
     best = ranked[0]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("search.html.j2").render(
+    write_page(
+        path,
+        "search.html.j2",
         title=title,
         space=space,
         seed=seed,
@@ -67,10 +61,9 @@ def write_search_report(
         scored=len(candidates),
         scalars=scalars(best["arch"]),
         arch_json=_json_by_line(best["arch"]),
-        config=_yaml(config),
+        config=as_yaml(config),
         figures={name: markupsafe.Markup(svg) for name, svg in _figures(candidates, pareto, spectra, best["arch"]).items()},
     )
-    write_atomically(Path(path), page.encode())
 
 
 def _figures(
@@ -110,9 +103,3 @@ def _row(candidate: Mapping[str, Any], pareto: Sequence[int]) -> dict[str, Any]:
 
 def _json_by_line(arch: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value, default=str)}" for key, value in arch.items()) + "\n}"
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(json.loads(json.dumps(config, default=str)), sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""How well proxies rank, as tables for the terminal."""
+"""How well proxies rank, as tables for the terminal and the page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,39 +6,49 @@ from typing import Any
 import rich.box
 from rich.table import Table
 
+HEADINGS = ("tau", "95%", "rho", "same width", "top fifth", "first choice", "its rank", "s/arch")
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+
+def accuracy_names(result: Mapping[str, Any]) -> list[str]:
+    """The accuracies that rank.json compares with."""
+    return list(dict.fromkeys(name for proxy in result["proxies"].values() for name in proxy["accuracy"]))
+
+
+def rank_rows(result: Mapping[str, Any], accuracy: str) -> list[tuple[str, ...]]:
+    """(proxy, and a word for each of `HEADINGS`) by proxy, the greatest Kendall tau first."""
+    found = {name: (proxy, proxy["accuracy"][accuracy]) for name, proxy in result["proxies"].items()}
+    tau = lambda item: -2.0 if item[1][1]["kendall_tau"] is None else item[1][1]["kendall_tau"]
+    return [_row(name, proxy, compared) for name, (proxy, compared) in sorted(found.items(), key=tau, reverse=True)]
 
 
 def rank_tables(result: Mapping[str, Any]) -> list[Table]:
-    """One table for each accuracy, the best Kendall tau first; `result` is what rank.json holds."""
-    names = list(dict.fromkeys(name for proxy in result["proxies"].values() for name in proxy["accuracy"]))
-    return [_of(result, name) for name in names]
+    """One table for each accuracy; `result` is what rank.json holds."""
+    tables = []
+    for accuracy in accuracy_names(result):
+        table = Table(title=f"{result['table']}: {accuracy}", title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("proxy", no_wrap=True)
+        for heading in HEADINGS:
+            table.add_column(heading, justify="right")
+        for row in rank_rows(result, accuracy):
+            table.add_row(*row)
+        tables.append(table)
+    return tables
 
 
-def _of(result: Mapping[str, Any], accuracy: str) -> Table:
-    table = Table(title=f"{result['table']}: {accuracy}", title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("proxy", no_wrap=True)
-    for heading in ("tau", "95%", "rho", "tau, same width", "tau, top fifth", "first choice", "rank", "s/arch"):
-        table.add_column(heading, justify="right")
-    ordered = sorted(result["proxies"].items(), key=lambda item: -_tau(item[1]["accuracy"][accuracy]))
-    for name, proxy in ordered:
-        found = proxy["accuracy"][accuracy]
-        first = found.get("first_choice")
-        table.add_row(
-            name,
-            _number(found["kendall_tau"]),
-            " ".join(_number(value) for value in found["ci95"]),
-            _number(found["spearman_rho"]),
-            _number(found.get("tau_equal_width")),
-            _number(found.get("tau_top_fifth")),
-            f"{first['accuracy']:.2f}" if first else "-",
-            f"{first['rank']}/{found['num_architectures']}" if first else "-",
-            f"{proxy['seconds_per_architecture']:.2g}",
-        )
-    return table
+def _row(name: str, proxy: Mapping[str, Any], compared: Mapping[str, Any]) -> tuple[str, ...]:
+    first = compared.get("first_choice")
+    return (
+        name,
+        _number(compared["kendall_tau"]),
+        " ".join(map(_number, compared["ci95"])),
+        _number(compared["spearman_rho"]),
+        _number(compared.get("tau_equal_width")),
+        _number(compared.get("tau_top_fifth")),
+        f"{first['accuracy']:.2f}" if first else "-",
+        f"{first['rank']}/{compared['num_architectures']}" if first else "-",
+        f"{proxy['seconds_per_architecture']:.2g}",
+    )
 
 
-def _tau(found: Mapping[str, Any]) -> float:
-    return -2.0 if found["kendall_tau"] is None else found["kendall_tau"]
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
