@@ -147,10 +147,11 @@ def main() -> None:
         memory = {"memory": measure_memory(case)} if args.memory else {}
         results[str(case)] = {"case": case._asdict()} | measure_time(case, rounds, slow_rounds) | memory
         gc.collect()
-    targets = evaluate(results)
+        targets = evaluate(results)
+        rate = statistics.median(result["matrix_product"]["gflops"] for result in results.values())
+        # After each case, so that a run cut off keeps what it measured.
+        common.write_json(args.out, {"machine": machine, "matrix_product_gflops": rate, "cases": results, "targets": targets})
     report(results, targets)
-    rate = statistics.median(result["matrix_product"]["gflops"] for result in results.values())
-    common.write_json(args.out, {"machine": machine, "matrix_product_gflops": rate, "cases": results, "targets": targets})
 
 
 if __name__ == "__main__":
