@@ -10,7 +10,7 @@ and the model too, which the row "nothing run" shows by themselves.
 import argparse
 import gc
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from vintk_jax import spaces
 
 PRODUCT = "2048 x 2048 product"
 _SLOW_S = 15.0
+_SHARE = 0.6  # of the free memory that one contestant may need
 _KERNELS = (OURS, *NEURAL_TANGENTS, torch_kernels.LOOP, torch_kernels.VMAP)
 
 
-def measure_memory(case: Case) -> dict[str, dict[str, Any]]:
+def measure_memory(case: Case, without: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Peak bytes, or the error, of every contestant in a process of its own, and of one that only builds the model ("nothing run")."""
     space = spaces.get(case.space)
     config = torch_config(widest(space), case.image_size)
@@ -37,13 +38,15 @@ def measure_memory(case: Case) -> dict[str, dict[str, Any]]:
         requests["benchmarks.torch_kernels", name] = {"config": config, "images": case.images, "contestant": name}
     replies = {}
     for (module, name), request in requests.items():
+        if name in without:
+            continue
         label = name or ("nothing run, JAX" if module.endswith("jax_kernels") else "nothing run, PyTorch")
         print(f"  memory of {label}", flush=True)
         replies[label] = common.child(module, request)
     return replies
 
 
-def _prepare(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, dict[str, Any]]]:
+def _prepare(case: Case, without: Sequence[str]) -> tuple[dict[str, Callable[[], Any]], dict[str, dict[str, Any]]]:
     """What to run by contestant, and for every contestant its compile time or the reason for which it is left out."""
     space = spaces.get(case.space)
     variables = jax_kernels.variables_of(space, case.image_size)
@@ -55,24 +58,26 @@ def _prepare(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, dict[s
     def admit(name: str, run: Callable[[], Any], needs: int, compile_s: float) -> None:
         about[name] = {"compile_s": compile_s}
         free = common.free_bytes()
-        if needs > free:
+        if needs > _SHARE * free:  # others keep their own memory, and all of them run in one process
             about[name]["skipped"] = f"needs {needs / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
         else:
             runs[name] = run
 
-    for name in jax_kernels.CONTESTANTS:
+    for name in (name for name in jax_kernels.CONTESTANTS if name not in without):
         print(f"  compiling {name}", flush=True)
         ready = jax_kernels.prepare(name, space, variables, images, direction)
         admit(name, ready.run, ready.needs, ready.compile_s)
     for name, kernel in torch_kernels.CONTESTANTS.items():
+        if name in without:
+            continue
         needs = torch_kernels.bytes_needed(name, model, case.images)
         admit(name, lambda kernel=kernel: kernel(model, *tensors), needs, 0.0)
     return {PRODUCT: common.matrix_product(), **runs}, about
 
 
-def measure_time(case: Case, rounds: int, slow_rounds: int) -> dict[str, Any]:
+def measure_time(case: Case, rounds: int, slow_rounds: int, without: Sequence[str] = ()) -> dict[str, Any]:
     """Times of all contestants on a case, in turns; who took long to warm up has fewer rounds."""
-    runs, contestants = _prepare(case)
+    runs, contestants = _prepare(case, without)
     wanted, reference = {}, None
     for name, run in runs.items():
         result, warm = common.timed(run)
@@ -136,6 +141,8 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="+", default=range(len(CASES)), help=f"which cases, by number ({every})")
     parser.add_argument("--rounds", type=int, default=7, help="runs of each contestant in a case (default: %(default)s)")
     parser.add_argument("--slow-rounds", type=int, default=3, help=f"runs of those that take over {_SLOW_S:.0f} s (default: %(default)s)")
+    everyone = (*jax_kernels.CONTESTANTS[1:], *torch_kernels.CONTESTANTS)
+    parser.add_argument("--without", nargs="+", default=(), choices=everyone, metavar="NAME", help=f"leave out: {'; '.join(everyone)}")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="also measure peak memory (default: yes)")
     parser.add_argument("--out", type=Path, default=common.RESULTS / "ntk_speed.json", help="where the JSON goes (default: %(default)s)")
     args = parser.parse_args()
@@ -144,8 +151,8 @@ def main() -> None:
     results = {}
     for case in CASES[:1] if args.quick else [CASES[i] for i in args.cases]:
         print(case, flush=True)
-        memory = {"memory": measure_memory(case)} if args.memory else {}
-        results[str(case)] = {"case": case._asdict()} | measure_time(case, rounds, slow_rounds) | memory
+        memory = {"memory": measure_memory(case, args.without)} if args.memory else {}
+        results[str(case)] = {"case": case._asdict()} | measure_time(case, rounds, slow_rounds, args.without) | memory
         gc.collect()
         targets = evaluate(results)
         rate = statistics.median(result["matrix_product"]["gflops"] for result in results.values())

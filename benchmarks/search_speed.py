@@ -94,7 +94,10 @@ def loop_candidate(arch) -> dict[str, float]:
 
 def one_by_one(score, archs: list) -> dict[str, Any]:
     """Score candidates one after the other; the median stands for a candidate."""
-    runs = [score(arch) for arch in archs]
+    runs = []
+    for arch in archs:
+        runs.append(score(arch))
+        print(f"  {len(runs)} of {len(archs)}: {runs[-1]['seconds']:.1f} s", flush=True)
     seconds = [run["seconds"] for run in runs]
     compiling = statistics.median(run["compile_s"] for run in runs)
     return {"candidates": len(archs), "per_candidate_s": statistics.median(seconds), "compile_s": compiling, "seconds": seconds}
@@ -131,6 +134,7 @@ def main() -> None:
     supernets = {channels: variables_of(TINY, IMAGE_SIZE, channels, CLASSES) for channels in CHANNELS}
     product = {"product": common.matrix_product()}
     before = common.alternate(product, 10)["product"]
+    print(f"{count} candidates of the search, then {compiled_count} compiled one by one, then {loop_count} in PyTorch", flush=True)
     results = {
         SEARCH: search_command(count),
         COMPILED: one_by_one(lambda arch: compiled_candidate(arch, supernets), archs[:compiled_count]),
