@@ -28,7 +28,7 @@ def rank_tables(result: Mapping[str, Any]) -> list[Table]:
         table = Table(title=f"{result['table']}: {accuracy}", title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("proxy", no_wrap=True)
         for heading in HEADINGS:
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=heading == "95%")
         for row in rank_rows(result, accuracy):
             table.add_row(*row)
         tables.append(table)
@@ -44,8 +44,8 @@ def _row(name: str, proxy: Mapping[str, Any], compared: Mapping[str, Any]) -> tu
         _number(compared["spearman_rho"]),
         _number(compared.get("tau_equal_width")),
         _number(compared.get("tau_top_fifth")),
-        f"{first['accuracy']:.2f}" if first else "-",
-        f"{first['rank']}/{compared['num_architectures']}" if first else "-",
+        f"{first['accuracy']:.1f}" if first else "-",
+        str(first["rank"]) if first else "-",
         f"{proxy['seconds_per_architecture']:.2g}",
     )
 
