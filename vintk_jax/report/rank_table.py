@@ -25,10 +25,12 @@ def rank_tables(result: Mapping[str, Any]) -> list[Table]:
     """One table for each accuracy; `result` is what rank.json holds."""
     tables = []
     for accuracy in accuracy_names(result):
-        table = Table(title=f"{result['table']}: {accuracy}", title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=f"{result['table']}: {accuracy}", title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+        )
         table.add_column("proxy", no_wrap=True)
         for heading in HEADINGS:
-            table.add_column(heading, justify="right", no_wrap=heading == "95%")
+            table.add_column(heading, justify="right", no_wrap=heading == "95%", min_width=5)
         for row in rank_rows(result, accuracy):
             table.add_row(*row)
         tables.append(table)
