@@ -57,18 +57,17 @@ def main(argv: list[str]) -> None:
         f"{len(batch.images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
     )
     make = lambda view: Scorer(table.space, {view: images[view]}, settings, seed=config.seed, batch_size=config.batch_size)
+    make_scorers = lambda: {view: make(view) for view in wanted}
     if invocation.dry_run:
         console.print("A dry run: nothing was written. `python -m vintk_jax.search --dry-run` says what an architecture takes.")
         return
     configs.claim_workdir(workdir, "rank", config, MAY_CHANGE)
     try:
         with FileLock(workdir / ".rank.lock", timeout=0):
-            scorers = {view: make(view) for view in wanted}
-            done = len(set(scores.read(workdir / "scores.jsonl")) & set(table.rows))
+            done = len(scores.finished(workdir / "scores.jsonl", table).keys() & set(table.rows))
             with Progress(len(table.archs), done=done, unit="architectures", console=console) as progress:
-                records = scores.score_all(workdir / "scores.jsonl", table, chosen, scorers, progress.update, progress.phase)
-            peaks = {view: scorer.peak_bytes for view, scorer in scorers.items()}
-            result = compare_all(table, chosen, records, peaks, config.seed)
+                records = scores.score_all(workdir / "scores.jsonl", table, chosen, make_scorers, progress.update, progress.phase)
+            result = compare_all(table, chosen, records, config.seed)
             configs.write_json(workdir / "rank.json", result)
             write_rank_report(workdir / "rank.html", result, records, table.accuracies(), config.to_dict())
     except Timeout as error:

@@ -77,6 +77,7 @@ def test_a_killed_run_goes_on_to_the_same_scores(ranked, table, tmp_path):
     assert [(x["row"], x["scores"]) for x in lines(tmp_path)] == [(x["row"], x["scores"]) for x in lines(workdir)]
     of = lambda r: {name: proxy["accuracy"] for name, proxy in r["proxies"].items()}
     assert of(again) == of(result)
+    assert run(table, tmp_path)["proxies"]["vintk"]["peak_bytes"] == result["proxies"]["vintk"]["peak_bytes"] > 0  # nothing left to score
 
 
 def test_a_sample_has_the_scores_of_the_whole(ranked, table, tmp_path):

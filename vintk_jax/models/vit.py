@@ -13,8 +13,8 @@ from vintk_jax.models.attention import Attention
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, PositionEmbed, grid_of
 
-# What a scanned block keeps for its backward pass; the rest (norms, GELU, softmax's inputs) is recomputed in less time than it takes to
-# store and fetch it. Halves the memory at 224 px and takes about a tenth off the time of a kernel there.
+# What a scanned block keeps for its backward pass; the rest (norms, GELU, softmax's inputs) is cheap to recompute, and storing and
+# fetching it is not: much of what the loop would keep goes.
 _KEPT = ("qkv", "attention", "context", "middle", "preactivation")
 
 

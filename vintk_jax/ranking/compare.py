@@ -11,14 +11,11 @@ from vintk_jax.ranking.statistics import compare
 from vintk_jax.ranking.tables import Table
 
 
-def compare_all(
-    table: Table, proxies: Sequence[Proxy], records: Sequence[Mapping[str, Any]], peak_bytes: Mapping[str, int], seed: int
-) -> dict[str, Any]:
+def compare_all(table: Table, proxies: Sequence[Proxy], records: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     """Every proxy against every accuracy of the table.
 
     Args:
         records: of the table's rows, in its order (see `scores`).
-        peak_bytes: by view, what a scorer needs on a device.
 
     Returns:
         {"table", "space", "num_architectures", "proxies": {name: {"seconds_per_architecture", "peak_bytes", "accuracy": {name: see
@@ -32,7 +29,7 @@ def compare_all(
         seconds = [sum(record["seconds"].get(view, 0.0) for view in proxy.views) for record in records]
         compared[proxy.name] = {
             "seconds_per_architecture": statistics.median(seconds),
-            "peak_bytes": max((peak_bytes[view] for view in proxy.views), default=0),
+            "peak_bytes": max((record["peak_bytes"][view] for record in records for view in proxy.views), default=0),
             "accuracy": {name: compare(values, accuracy, groups, seed) for name, accuracy in accuracies.items()},
         }
     return {"table": table.name, "space": table.space.name, "num_architectures": len(table.archs), "proxies": compared}

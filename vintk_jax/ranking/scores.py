@@ -1,6 +1,7 @@
 """Scores of a table's architectures, kept line by line, so that a killed run goes on where it was.
 
-One line of scores.jsonl is one architecture: {"row", "arch", "scores": {proxy: value}, "seconds": {view: value}}. Accuracies are not read here.
+One line of scores.jsonl is one architecture: {"row", "arch", "scores": {proxy: value}, "seconds": {view: value},
+"peak_bytes": {view: value}}. Accuracies are not read here.
 """
 
 import json
@@ -27,11 +28,17 @@ def read(path: Path) -> dict[int, dict]:
         raise UserError(f"{path} holds a line that isn't a score ({error}). Move the file away to score anew.") from error
 
 
+def finished(path: Path, table: Table) -> dict[int, dict]:
+    """The records that are of this table: a row whose architecture has been edited since is scored anew."""
+    now = {row: table.space.to_json(arch) for row, arch in zip(table.rows, table.archs, strict=True)}
+    return {row: record for row, record in read(path).items() if now.get(row, record["arch"]) == record["arch"]}
+
+
 def score_all(
     path: Path,
     table: Table,
     proxies: Sequence[Proxy],
-    scorers: dict[str, Scorer],
+    make_scorers: Callable[[], dict[str, Scorer]],
     report: Callable[[int], None],
     phase: Callable[[str], None],
 ) -> list[dict]:
@@ -39,18 +46,20 @@ def score_all(
 
     Args:
         path: scores.jsonl.
-        scorers: one for each view that the proxies need, so that each view's time is known.
+        make_scorers: makes one for each view that the proxies need, so that each view's time is known.
         report: called with the number of finished architectures.
         phase: called with what goes on.
 
     Raises:
         UserError: naming the architecture, when a kernel or a score is not finite; what is finished is kept.
     """
-    done = read(path)
+    done = finished(path, table)
     write_atomically(path, "".join(json.dumps(record) + "\n" for record in done.values()).encode())
     left = [(row, arch) for row, arch in zip(table.rows, table.archs, strict=True) if row not in done]
-    if left and scorers:
+    scorers = {}
+    if left:
         phase("compiling")
+        scorers = make_scorers()
         for scorer in scorers.values():
             scorer.compile()
     phase("scoring")
@@ -71,6 +80,7 @@ def score_all(
                     "arch": table.space.to_json(arch),
                     "scores": _scores(table, arch, proxies, of_arch),
                     "seconds": seconds,
+                    "peak_bytes": {view: scorer.peak_bytes for view, scorer in scorers.items()},
                 }
                 file.write(json.dumps(record) + "\n")
                 done[row] = record
