@@ -21,7 +21,9 @@ class Target(NamedTuple):
 
 def _seconds(result: Result, *names: str) -> float | None:
     """The shortest median among contestants."""
-    return min((result["contestants"][name]["median_s"] for name in names if "median_s" in result["contestants"][name]), default=None)
+    return min(
+        (result["contestants"][name]["median_s"] for name in names if "median_s" in result["contestants"].get(name, {})), default=None
+    )
 
 
 def _over(upper: float | None, lower: float | None) -> float | None:

@@ -128,13 +128,19 @@ class Attention(nn.Module):
         x: Float[Array, "n tokens embed"],
         grid: Grid,
         embed_mask: Float[Array, " embed"] | None = None,
-        head_mask: Float[Array, " heads"] | None = None,
+        head_mask: Float[Array, " heads"] | Float[Array, "heads dim"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
+        """Attend; `head_mask` switches heads off, or with a second axis dimensions of each head too (the live ones set the scale)."""
         n, tokens, embed = x.shape
         qkv = nn.Dense(3 * self.num_heads * self.head_dim, kernel_init=linear_init, dtype=self.dtype, name="qkv")(x)
         qkv = checkpoint_name(qkv, "qkv")
         q, k, v = qkv.reshape(n, tokens, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
-        q = q * self.head_dim**-0.5
+        if head_mask is None or head_mask.ndim == 1:
+            q = q * self.head_dim**-0.5
+        else:
+            narrow = head_mask.astype(x.dtype)[:, None]
+            live = jnp.maximum(jnp.max(jnp.sum(narrow, axis=-1)), 1)
+            q, k, v = q * (narrow * live**-0.5), k * narrow, v * narrow
         if self.max_distance:
             where = jnp.broadcast_to(places(grid, tokens - grid[0] * grid[1]).astype(k.dtype), (n, self.num_heads, tokens, sum(grid) + 2))
             relative = RelativeKeys(self.max_distance, self.head_dim, name="relative_keys")(q, grid)
@@ -147,6 +153,6 @@ class Attention(nn.Module):
             out, received = out[..., : self.head_dim], out[..., self.head_dim :]
             out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(received, grid)
         if head_mask is not None:
-            out *= head_mask.astype(out.dtype)[:, None, None]
+            out *= head_mask.astype(out.dtype).reshape(self.num_heads, 1, -1)
         out = out.transpose(0, 2, 1, 3).reshape(n, tokens, self.num_heads * self.head_dim)
         return masked(nn.Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from vintk_jax.models import attention, layers, patch_embed
+from vintk_jax.models import attention, layers, patch_embed, pit
 from vintk_jax.ntk.contract import gram, linear_gram
 
 Tap = Float[Array, "n n"]
@@ -119,10 +119,17 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
     return tap_linear(call(*args, **kwargs), patches, tap, module.use_bias)
 
 
+def pool(module: pit.DepthwisePool, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for `DepthwisePool`: each sample with a kernel of its own, nine numbers a channel."""
+    copies = tap_copies(module.variables["params"], tap)
+    return pit.depthwise_pool(args[0], copies["kernel"], copies["bias"], *args[1:], **kwargs)
+
+
 _RULES: dict[type[nn.Module], Rule] = {
     nn.Dense: dense,
     nn.Conv: conv,
     patch_embed.PatchEmbed: embed_patches,
+    pit.DepthwisePool: pool,
     nn.LayerNorm: norm,
     nn.RMSNorm: norm,
     layers.LayerNorm: norm,

@@ -70,8 +70,8 @@ class SearchSpace(abc.ABC):
         """The widest model, which `masks` turn into any architecture of the space; `options` go to the module."""
 
     @abc.abstractmethod
-    def masks(self, arch: Any) -> dict[str, np.ndarray]:
-        """What of the supernet this architecture has, as float32 zeros and ones."""
+    def masks(self, arch: Any) -> dict[str, Any]:
+        """What of the supernet this architecture has, as (nested) dicts of float32 zeros and ones."""
 
     @abc.abstractmethod
     def subnet(self, params: dict, arch: Any) -> dict:

@@ -1,8 +1,11 @@
 """Where a search's trials live: Optuna's journal file in the workdir, or any storage that Optuna has a URL for."""
 
+import json
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -12,6 +15,24 @@ from optuna.storages.journal import JournalFileBackend
 from vintk_jax.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal file without an fsync for each of a trial's thirty entries, which took 8 ms a candidate.
+
+    What is written survives the process that wrote it, kill -9 included; should the machine itself lose power, the last entries may be
+    gone, and the search scores those candidates again.
+    """
+
+    def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
+        """Append entries, a line each, under the lock."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._lock.acquire()
+        try:
+            with open(self._file_path, "ab") as file:
+                file.write(lines.encode())
+        finally:
+            self._lock.release()
 
 
 def _drop_torn_line(path: Path) -> None:
@@ -50,7 +71,7 @@ def open_study(
                 _drop_torn_line(journal)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+                storage = JournalStorage(_Journal(str(journal), lock_obj=lock))
         return optuna.create_study(storage=storage, study_name=name, directions=directions, sampler=sampler, load_if_exists=True)
     except Exception as error:  # drivers raise types of their own
         where = url or str(workdir / "journal.log")

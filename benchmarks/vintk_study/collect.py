@@ -1,0 +1,102 @@
+"""Kernels of a table's architectures on many views of the same photographs, kept for `benchmarks.vintk_study.forms` to choose from.
+
+    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group views        # one random direction, all views of the plan
+    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group cotangents4  # four directions, few views
+    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group cotangents_sum
+    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group tokens       # 96 px, few views
+
+Accuracies are not read here. OUT holds `rows`, and for each view an array (rows, seeds, n, n); it is written every few minutes, and a run
+that was cut off goes on.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vintk_jax.data import inputs
+from vintk_jax.ntk import fourier
+from vintk_jax.proxies.scorer import KernelSettings, Scorer
+from vintk_jax.ranking import tables
+from vintk_jax.set_up import set_up_jax
+
+SEEDS = {"images": 0}
+FEW = ("plain", "pixel s1 m32", "coords s3 m32")
+GROUPS = {
+    "views": {"cotangent": "random"},
+    "cotangents4": {"cotangent": "random", "num_directions": 4},
+    "cotangents_sum": {"cotangent": "sum"},
+    "tokens": {"cotangent": "random", "size": 96},
+}
+
+
+def make_views(images, only=None) -> dict[str, np.ndarray]:
+    """The plan's views by name, standardised as the photographs are; controls begin with "noise"."""
+    key = jax.random.key(0)
+    mapped = lambda mode, m, sigma: np.asarray(fourier.fourier_images(jnp.asarray(images), key, mode=mode, num_features=m, sigma=sigma))
+    noise = lambda channels, seed: np.random.default_rng(seed).standard_normal((*images.shape[:3], channels)).astype(np.float32)
+    every = {
+        "plain": lambda: images,
+        "pixel s0.3 m32": lambda: mapped("pixel", 32, 0.3),
+        "pixel s1 m16": lambda: mapped("pixel", 16, 1.0),
+        "pixel s1 m32": lambda: mapped("pixel", 32, 1.0),
+        "pixel s1 m64": lambda: mapped("pixel", 64, 1.0),
+        "pixel s3 m32": lambda: mapped("pixel", 32, 3.0),
+        "patch s0.03 m768": lambda: mapped("patch", 768, 0.03),
+        "patch s0.3 m768": lambda: mapped("patch", 768, 0.3),
+        "coords s3 m32": lambda: mapped("coords", 32, 3.0),
+        "noise m3": lambda: noise(3, 1),
+        "noise m32": lambda: noise(32, 2),
+    }
+    return {name: make() for name, make in every.items() if only is None or name in only}
+
+
+def main() -> None:
+    """Score, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--group", choices=GROUPS, default="views")
+    parser.add_argument("--architectures", type=int, default=0, help="a sample of the table's rows; 0 takes all")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and directions")
+    args = parser.parse_args()
+    set_up_jax("float32")
+    settings = dict(GROUPS[args.group])
+    size = settings.pop("size", 64)
+    table = tables.load(args.table, args.architectures, 0)
+    images = inputs.load("photos", 16, size, 0).images
+    batches = make_views(images, None if args.group == "views" else FEW)
+    scorer = Scorer(table.space, batches, KernelSettings(**settings), seed=args.seed)
+    print(f"{table.name}: {len(table.rows)} architectures, {len(batches)} views; compiling", flush=True)
+    scorer.compile()
+    found = {name: np.zeros((len(table.rows), 1, len(images), len(images)), np.float32) for name in batches}
+    done = 0
+    if args.out.exists():
+        with np.load(args.out) as before:
+            done = int(before["done"])
+            for name in found:
+                found[name][:done] = before[name][:done]
+    start, saved = time.perf_counter(), time.perf_counter()
+    first = done
+    while done < len(table.rows):
+        archs = table.archs[done : done + scorer.batch_size]
+        for i, of_seeds in enumerate(scorer.kernels(archs)):
+            for s, kernels in enumerate(of_seeds):
+                for name, kernel in kernels.items():
+                    found[name][done + i, s] = kernel
+        done += len(archs)
+        if time.perf_counter() - saved > 60 or done == len(table.rows):
+            saved = time.perf_counter()
+            part = args.out.with_suffix(".part.npz")
+            np.savez(part, rows=np.array(table.rows), done=done, **found)
+            os.replace(part, args.out)
+            each = (saved - start) / (done - first)
+            print(f"  {done}/{len(table.rows)}, {each:.2f} s each, {(len(table.rows) - done) * each / 60:.1f} min left", flush=True)
+
+
+if __name__ == "__main__":
+    main()

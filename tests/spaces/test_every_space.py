@@ -1,0 +1,202 @@
+"""What holds for every search space: counts, encodings, and the supernet that stands in for every member."""
+
+import dataclasses
+import json
+import math
+
+import hypothesis.strategies as st
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from vintk_jax import ntk, spaces
+from vintk_jax.errors import UnknownName
+from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
+from vintk_jax.spaces.pit import PitArch, PitSpace
+
+SPACES = [spaces.get(name) for name in spaces.names()]
+MINI = AutoFormerSpace("mini", (16, 24), (1, 2), (1, 2), (1.0, 1.5))  # 2 (4 + 16) members
+MINI_PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))  # 2 x 2 x 2 x 4 members
+seeds = st.integers(0, 10**6)
+each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT], ids=lambda space: space.name)
+
+
+class Mine(AutoFormerSpace):
+    """A space of a user's own, as a class that needs no arguments."""
+
+    def __init__(self):
+        super().__init__("mine", (16,), (1,), (1,), (1.0,))
+
+
+def sample(space, seed):
+    return space.sample(np.random.default_rng(seed))
+
+
+def product_macs(jaxpr):
+    """Multiply-adds of all matrix products and convolutions in a program; loops counted as often as they run.
+
+    A product takes batch m n k, a convolution (k inputs per group) for each output.
+    """
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
+        if eqn.primitive.name == "conv_general_dilated":
+            kernel = eqn.invars[1].aval.shape
+            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) // kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+        times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        total += times * sum(product_macs(inner) for inner in jax.extend.core.jaxprs_in_params(eqn.params))
+    return total
+
+
+def test_product_macs_counts_products():
+    """The counter itself, on a batched product, one in a loop, and a convolution."""
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((2, 3, 4), (2, 4, 5))]
+    assert product_macs(jax.make_jaxpr(lambda a, b: a @ b)(*shapes).jaxpr) == 2 * 3 * 4 * 5
+    loop = lambda a: jax.lax.fori_loop(0, 7, lambda i, c: c @ c, a)
+    assert product_macs(jax.make_jaxpr(loop)(jax.ShapeDtypeStruct((3, 3), jnp.float32)).jaxpr) == 7 * 27
+    convolve = lambda a: jax.lax.conv_general_dilated(
+        a, jnp.ones((2, 3, 4, 6)), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    assert product_macs(jax.make_jaxpr(convolve)(jax.ShapeDtypeStruct((5, 8, 9, 4), jnp.float32)).jaxpr) == 5 * 7 * 7 * 6 * 2 * 3 * 4
+
+
+def other_macs(space, arch, image_size):
+    """What the cost counts otherwise than the traced model: (not products there but counted, products there that aren't a cost).
+
+    AutoFormer adds relative positions to the attention by products with constant zeros and ones (`attention.places`); PiT's depth-wise
+    poolings are nine shifted products of arrays.
+    """
+    if isinstance(space, PitSpace):
+        first = (image_size - 16) // 8 + 1
+        sides = [-(-first // 2), -(-first // 4)]
+        return sum(9 * side**2 * dim for side, dim in zip(sides, arch.embed_dims[1:], strict=True)), 0
+    grid = image_size // 16
+    return 0, 2 * sum(arch.num_heads) * (grid**2 + 1) ** 2 * (2 * grid + 2)
+
+
+@each_space
+@settings(max_examples=4)
+@given(seed=seeds, image_size=st.sampled_from([64, 224]), num_classes=st.sampled_from([10, 1000]))
+def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classes):
+    """Parameters of the initialised model and multiply-adds of its traced forward pass, both exactly; nothing is computed."""
+    arch = sample(space, seed)
+    model = space.model(arch, image_size, num_classes=num_classes)
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    cost = space.cost(arch, image_size, num_classes)
+    assert cost.params == sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
+    counted, uncounted = other_macs(space, arch, image_size)
+    assert cost.flops == product_macs(jax.make_jaxpr(model.apply)(variables, image).jaxpr) + counted - uncounted
+
+
+@each_space
+@pytest.mark.parametrize("size", [64, 224])
+def test_cost_at_both_sizes(space, size):
+    """The same for one member at each size, whatever hypothesis draws."""
+    test_cost_is_what_the_model_has_and_does.hypothesis.inner_test(space, 1, size, 10)
+
+
+@each_space
+@pytest.mark.slow
+def test_parameters_of_200_samples(space):
+    """Counted parameters are those of the initialised model, for 200 members."""
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    for seed in range(200):
+        arch = sample(space, seed)
+        variables = jax.eval_shape(space.model(arch).init, jax.random.key(0), image)
+        assert space.cost(arch).params == sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
+
+
+@each_space
+@given(seed=seeds)
+def test_round_trips(space, seed):
+    """JSON text and decisions give the architecture back; decisions are those of `choices`."""
+    arch = sample(space, seed)
+    assert space.from_json(json.loads(json.dumps(space.to_json(arch)))) == arch
+    chosen = space.encode(arch)
+    assert space.decode(chosen) == arch
+    assert set(chosen) == set(space.choices())
+    assert all(chosen[name] in options for name, options in space.choices().items())
+    assert hash(arch) == hash(dataclasses.replace(arch))
+
+
+@each_space
+def test_cheapest_is_no_dearer_than_any(space):
+    """Neither of 200 samples nor of a single step up; and it belongs to the space."""
+    least = space.cost(space.cheapest())
+    assert space.from_json(space.to_json(space.cheapest())) == space.cheapest()
+    for seed in range(200):
+        cost = space.cost(sample(space, seed))
+        assert cost.params >= least.params
+        assert cost.flops >= least.flops
+
+
+@pytest.mark.parametrize(("space", "count"), [(MINI, 40), (MINI_PIT, 32)], ids=["mini", "mini-pit"])
+def test_size_counts_the_members(space, count):
+    """As many as `enumerate` gives, all different and valid; samples reach all of them and no other."""
+    members = list(space.enumerate())
+    assert len(members) == len(set(members)) == space.size() == count
+    assert all(space.from_json(space.to_json(arch)) == arch for arch in members)
+    assert {sample(space, seed) for seed in range(600)} == set(members)
+
+
+def test_sizes_of_the_built_in_spaces():
+    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for PiT."""
+    formula = [3 * sum(k**d for d in depths) for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))]
+    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10]
+
+
+def test_spaces_by_name():
+    """Built-in names; the nearest of them for a slip; one's own class or instance by import path."""
+    assert [space.name for space in SPACES] == spaces.names() == ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit"]
+    with pytest.raises(UnknownName, match="Did you mean 'autoformer-small'"):
+        spaces.get("autoformer-smal")
+    assert spaces.get(f"{__name__}:MINI") is MINI
+    mine = spaces.get(f"{__name__}:Mine")
+    assert isinstance(mine, Mine)
+    assert mine.size() == 1
+    for wrong in (f"{__name__}:Absent", "no_such_module_here:Space"):
+        with pytest.raises(UnknownName, match="could not be imported"):
+            spaces.get(wrong)
+
+
+@each_mini
+def test_image_sizes_that_patches_do_not_fill(space):
+    """A size that no whole number of patches fills is refused before anything is built."""
+    for build in (lambda: space.model(space.cheapest(), 44), lambda: space.supernet(44), lambda: space.supernet(8)):
+        with pytest.raises(ValueError, match=r"image_size=(44|8).*16"):
+            build()
+
+
+MEMBERS = {
+    "mini": [AutoFormer(16, 1, (1,), (1.0,)), AutoFormer(24, 2, (1, 2), (1.5, 1.0)), AutoFormer(16, 2, (2, 1), (1.0, 1.5))],
+    "mini-pit": [PitArch(4, 1, (1, 1, 1), (1, 1, 2)), PitArch(6, 2, (1, 2, 1), (2, 2, 2)), PitArch(4, 2, (1, 2, 1), (1, 2, 2))],
+}
+IMAGES = jax.random.normal(jax.random.key(0), (3, 32, 32, 3))
+
+
+@each_mini
+@pytest.mark.parametrize("scan", [True, False], ids=["scanned", "unrolled"])
+def test_masked_supernet_is_the_small_model(space, scan, variables_for, relative_error):
+    """Logits and kernel under an architecture's masks are those of its own model with the cut-down weights; for three members."""
+    supernet = space.supernet(32, 3, scan=scan)
+    variables = variables_for(supernet, IMAGES, size=0.1)
+
+    @jax.jit
+    def wide(v, masks):
+        return supernet.apply(v, IMAGES, masks=masks), ntk.kernel(supernet, v, IMAGES, masks=masks)
+
+    for arch in MEMBERS[space.name]:
+        small, cut = space.model(arch, 32, num_classes=3), space.subnet(variables, arch)
+        wanted_shapes = jax.eval_shape(small.init, jax.random.key(0), IMAGES)
+        assert jax.tree.map(jnp.shape, cut) == jax.tree.map(lambda leaf: leaf.shape, wanted_shapes)
+        logits, kernel = jax.jit(lambda v, small=small: (small.apply(v, IMAGES), ntk.kernel(small, v, IMAGES)))(cut)
+        got = wide(variables, jax.tree.map(jnp.asarray, space.masks(arch)))
+        assert relative_error(got[0], logits) < 1e-5
+        assert relative_error(got[1], kernel) < 1e-5

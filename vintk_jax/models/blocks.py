@@ -1,0 +1,100 @@
+"""Transformer blocks, and a stack of them: unrolled, or scanned with masks that switch blocks off."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from vintk_jax.models.attention import Attention
+from vintk_jax.models.layers import LayerNorm, Mlp
+from vintk_jax.models.patch_embed import Grid
+
+# What a scanned block keeps for its backward pass; the rest (norms, GELU, softmax's inputs) is cheap to recompute, and storing and
+# fetching it is not: much of what the loop would keep goes.
+_KEPT = ("qkv", "attention", "context", "middle", "preactivation")
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    num_heads: int
+    head_dim: int
+    hidden: int
+    max_distance: int = 0
+    dtype: DTypeLike | None = None
+
+    def setup(self):
+        self.norm1, self.norm2 = LayerNorm(), LayerNorm()
+        self.attention = Attention(self.num_heads, self.head_dim, self.max_distance, self.dtype)
+        self.mlp = Mlp(self.hidden, self.dtype)
+
+    def __call__(
+        self, x: Float[Array, "n tokens embed"], grid: Grid, embed_mask=None, masks: dict | None = None
+    ) -> Float[Array, "n tokens embed"]:
+        """Apply the block; `masks` holds `alive` (), `heads` (heads,) or (heads, head_dim), and `hidden` (hidden,); 1 is live.
+
+        A dead block is skipped by `lax.cond`: under `vmap` both branches run, under `lax.map` on one device only the live one.
+        """
+        if masks is None:
+            return self._residuals(x, grid, embed_mask, None, None)
+        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"])
+        return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
+
+    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask):
+        x = checkpoint_name(x + self.attention(self.norm1(x, embed_mask), grid, embed_mask, head_mask), "middle")
+        return x + self.mlp(self.norm2(x, embed_mask), embed_mask, hidden_mask)
+
+
+class _ScanStep(nn.Module):
+    """`Block` in the shape that `nn.scan` wants: carry in, (carry, output) out."""
+
+    block: Mapping[str, Any]
+    grid: Grid
+
+    @nn.compact
+    def __call__(self, x, embed_mask, masks):
+        return Block(**self.block, name="block")(x, self.grid, embed_mask, masks), None
+
+
+def stack(
+    kinds: Sequence[Mapping[str, Any]],
+    x: Float[Array, "n tokens embed"],
+    grid: Grid,
+    embed_mask: Float[Array, " embed"] | None,
+    masks: dict | None,
+    *,
+    scan: bool,
+    remat: bool,
+) -> Float[Array, "n tokens embed"]:
+    """Blocks one after another, as submodules of the compact method that calls this.
+
+    Args:
+        kinds: the fields of each `Block`.
+        masks: as `Block` takes them, stacked over blocks.
+        scan: one traced block over stacked parameters (named `blocks`), instead of one for each (`block_i`).
+        remat: recompute activations in the backward pass instead of keeping them.
+
+    Raises:
+        ValueError: if blocks that differ are to be scanned.
+    """
+    if not scan:
+        block = nn.remat(Block, static_argnums=(2,)) if remat else Block
+        for i, kind in enumerate(kinds):
+            x = block(**kind, name=f"block_{i}")(x, grid, embed_mask, None if masks is None else {k: v[i] for k, v in masks.items()})
+        return x
+    if any(kind != kinds[0] for kind in kinds):
+        raise ValueError("scan=True needs equal heads and MLP widths in every block; set scan=False for this architecture.")
+    keep = None if remat else jax.checkpoint_policies.save_only_these_names(*_KEPT)
+    step = nn.remat(_ScanStep, prevent_cse=False, policy=keep)
+    scanned = nn.scan(
+        step,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=(nn.broadcast, 0 if masks is not None else nn.broadcast),
+        length=len(kinds),
+    )
+    return scanned(kinds[0], grid, name="blocks")(x, embed_mask, masks)[0]
