@@ -9,7 +9,8 @@ import jax
 from vintk_jax import proxies, spaces
 from vintk_jax.data import inputs
 from vintk_jax.ntk import reductions
-from vintk_jax.proxies.scorer import KernelSettings, Scorer, views
+from vintk_jax.proxies.scorer import Scorer
+from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
 from vintk_jax.report.picture import write_search_picture
 
 
@@ -26,9 +27,10 @@ def main() -> None:
     front = json.loads((arguments.workdir / "pareto.json").read_text())["candidates"]
     space, seed = spaces.get(config["space"]), config["seed"]
     images = inputs.load(config["inputs.source"], config["inputs.num_images"], config["inputs.image_size"], seed).images
-    batches = views(images, proxies.get(config["score.name"]).views, jax.random.key(seed), **section("fourier"))
-    scorer = Scorer(space, batches, KernelSettings(**section("ntk")), seed=seed)
-    kernels = scorer.kernels([space.from_json(best["arch"])])[0][0]
+    measurements = proxies.get(config["score.name"]).measurements
+    batches = views(images, needed_views(measurements), jax.random.key(seed), **section("fourier"))
+    scorer = Scorer(Supernet(space, batches, KernelSettings(**section("ntk")), seed=seed), measurements)
+    kernels = scorer.measure([space.from_json(best["arch"])])[0][0]
     write_search_picture(
         arguments.picture,
         candidates=candidates,

@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests compile far longer than they run: without LLVM's optimisations a third less.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,10 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 2)  # before any backend starts
 _HOOK = install_import_hook("vintk_jax", "beartype.beartype")  # before vintk_jax is imported
+
+from vintk_jax.set_up import avoid_wrong_fusions  # noqa: E402 (after the hook)
+
+avoid_wrong_fusions()
 
 settings.register_profile("vintk", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("vintk")

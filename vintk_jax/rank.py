@@ -31,14 +31,13 @@ def main(argv: list[str]) -> None:
     config, workdir = invocation.config, invocation.workdir
     set_up_jax(config.ntk.dtype)
 
-    import jax
     from filelock import FileLock, Timeout
     from rich.console import Console
 
-    from vintk_jax.data import inputs
-    from vintk_jax.proxies.scorer import KernelSettings, Scorer, views
+    from vintk_jax.proxies.scorer import Scorer
+    from vintk_jax.proxies.setup import load_images, make_supernet
     from vintk_jax.ranking import scores, tables
-    from vintk_jax.ranking.compare import compare_all
+    from vintk_jax.ranking.compare import compare_all, values_of
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.rank_html import write_rank_report
     from vintk_jax.report.rank_table import rank_tables
@@ -46,18 +45,17 @@ def main(argv: list[str]) -> None:
     console = Console()
     chosen = _chosen(config.proxies)
     table = tables.load(config.table, config.num_architectures, config.seed)
-    wanted = [view for view in ("plain", "fourier") if any(view in proxy.views for proxy in chosen)]
-    batch = inputs.load(config.inputs.source, config.inputs.num_images, config.inputs.image_size, config.seed)
-    for note in batch.notes:
-        console.print(f"inputs: {note}", style="yellow")
-    images = views(batch.images, wanted, jax.random.key(config.seed), **config.fourier)
-    settings = KernelSettings(**config.ntk)
+    images = load_images(config, lambda note: console.print(note, style="yellow"))
+    measurements = list({m.name: m for proxy in chosen for m in proxy.measurements}.values())
     console.print(
         f"{len(chosen)} proxies on {len(table.archs):,} architectures of {table.name} ({table.space.name}), "
-        f"{len(batch.images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
+        f"{len(images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
     )
-    make = lambda view: Scorer(table.space, {view: images[view]}, settings, seed=config.seed, batch_size=config.batch_size)
-    make_scorers = lambda: {view: make(view) for view in wanted}
+
+    def make_scorers():
+        supernet = make_supernet(config, table.space, measurements, images)
+        return {m.name: Scorer(supernet, [m], batch_size=config.batch_size) for m in measurements}
+
     if invocation.dry_run:
         console.print("A dry run: nothing was written. `python -m vintk_jax.search --dry-run` says what an architecture takes.")
         return
@@ -67,9 +65,10 @@ def main(argv: list[str]) -> None:
             done = len(scores.finished(workdir / "scores.jsonl", table).keys() & set(table.rows))
             with Progress(len(table.archs), done=done, unit="architectures", console=console) as progress:
                 records = scores.score_all(workdir / "scores.jsonl", table, chosen, make_scorers, progress.update, progress.phase)
-            result = compare_all(table, chosen, records, config.seed)
+            values = values_of(chosen, records)
+            result = compare_all(table, chosen, records, values, config.seed)
             configs.write_json(workdir / "rank.json", result)
-            write_rank_report(workdir / "rank.html", result, records, table.accuracies(), config.to_dict())
+            write_rank_report(workdir / "rank.html", result, values, table.accuracies(), config.to_dict())
     except Timeout as error:
         raise UserError(f"Another process ranks into {workdir}. Wait for it, or choose another --workdir.") from error
     except KeyboardInterrupt:

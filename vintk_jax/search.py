@@ -24,13 +24,12 @@ def main(argv: list[str]) -> None:
     config, workdir = invocation.config, invocation.workdir
     set_up_jax(config.ntk.dtype)
 
-    import jax
     from filelock import FileLock
     from rich.console import Console
 
     from vintk_jax import proxies, spaces
-    from vintk_jax.data import inputs
-    from vintk_jax.proxies.scorer import KernelSettings, Scorer, views
+    from vintk_jax.proxies.scorer import Scorer
+    from vintk_jax.proxies.setup import load_images, make_supernet
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.table import best_table
     from vintk_jax.study import results
@@ -42,10 +41,10 @@ def main(argv: list[str]) -> None:
 
     console = Console()
     space, proxy, limits = spaces.get(config.space), proxies.get(config.score.name), Limits(**config.limits)
-    if proxy.of != "kernels":
+    if proxy.join:
         raise UserError(
-            f"score.name={proxy.name} is a cost, not a score of kernels: the largest architecture within the limits has the most. "
-            "Choose another score; `python -m vintk_jax.rank` compares scores with costs."
+            f"score.name={proxy.name} compares candidates with each other and is known only once all are measured, so a search can't climb "
+            "it. Choose another score; `python -m vintk_jax.rank` knows this one."
         )
     if config.search.algorithm not in ALGORITHMS:
         hint = nearest(config.search.algorithm, ALGORITHMS)
@@ -67,15 +66,13 @@ def main(argv: list[str]) -> None:
         config.search.population,
     )
     total = min(config.search.num_candidates, sampler.num_exhaustive()) if exhaustive else config.search.num_candidates
-    batch = inputs.load(config.inputs.source, config.inputs.num_images, config.inputs.image_size, config.seed)
-    for note in batch.notes:
-        console.print(f"inputs: {note}", style="yellow")
-    settings = KernelSettings(**config.ntk)
-    images = views(batch.images, proxy.views, jax.random.key(config.seed), **config.fourier)
-    make_scorer = lambda: Scorer(space, images, settings, seed=config.seed, batch_size=config.search.batch_size)
+    images = load_images(config, lambda note: console.print(note, style="yellow"))
+    make_scorer = lambda: Scorer(
+        make_supernet(config, space, proxy.measurements, images), proxy.measurements, batch_size=config.search.batch_size
+    )
     console.print(
         f"{config.search.algorithm} search of {space.name} ({space.size():.3g} architectures): {total:,} candidates by {proxy.name} "
-        f"on {len(batch.images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
+        f"on {len(images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
     )
     if invocation.dry_run:
         _dry_run(console, make_scorer(), space, total, start)
@@ -131,9 +128,9 @@ def _dry_run(console, scorer, space, total: int, start: float) -> None:
     compiling = time.perf_counter()
     scorer.compile()
     compiled = time.perf_counter()
-    scorer.kernels([space.cheapest()])
+    scorer.measure([space.cheapest()])
     begun = time.perf_counter()
-    scorer.kernels([space.sample(i) for i in _generators(scorer.batch_size)])
+    scorer.measure([space.sample(i) for i in _generators(scorer.batch_size)])
     each = (time.perf_counter() - begun) / scorer.batch_size
     console.print(
         f"A dry run: nothing was written. Compiling takes {compiled - compiling:.0f} s and {scorer.peak_bytes / 2**30:.2f} GiB a device are "
@@ -150,11 +147,13 @@ def _generators(count: int):
 def _report(workdir, config, ledger, scorer, candidates, winner, front, seconds: float) -> None:
     """report.html, with the spectra of the winner's kernels."""
     import jax
+    import numpy as np
 
     from vintk_jax.ntk import reductions
     from vintk_jax.report.html import write_search_report
 
-    kernels = scorer.kernels([ledger.space.from_json(winner["arch"])])[0][0]
+    measured = scorer.measure([ledger.space.from_json(winner["arch"])])[0][0]
+    kernels = {name: found for name, found in measured.items() if np.ndim(found) == 2 and found.shape[0] == found.shape[1]}
     unscored = sum(r.get("score") is None for r in ledger.results().values())
     write_search_report(
         workdir / "report.html",

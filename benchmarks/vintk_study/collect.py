@@ -20,23 +20,28 @@ import numpy as np
 
 from vintk_jax.data import inputs
 from vintk_jax.ntk import fourier
-from vintk_jax.proxies.scorer import KernelSettings, Scorer
+from vintk_jax.proxies.base import Measurement
+from vintk_jax.proxies.scorer import Scorer
+from vintk_jax.proxies.supernet import KernelSettings, Supernet
 from vintk_jax.ranking import tables
 from vintk_jax.set_up import set_up_jax
 
-SEEDS = {"images": 0}
 FEW = ("plain", "pixel s1 m32", "coords s3 m32")
+COORDS = ("coords s1 m32", "coords s10 m32", "coords s3 m8")
+BEST = ("plain", "coords s3 m32")
 GROUPS = {
     "views": {"cotangent": "random"},
-    "cotangents4": {"cotangent": "random", "num_directions": 4},
-    "cotangents_sum": {"cotangent": "sum"},
-    "tokens": {"cotangent": "random", "size": 96},
+    "cotangents4": {"cotangent": "random", "num_directions": 4, "views": FEW},
+    "cotangents_sum": {"cotangent": "sum", "views": BEST},
+    "tokens": {"cotangent": "random", "size": 96, "views": BEST},
+    "coords": {"cotangent": "random", "views": COORDS},
+    "best": {"cotangent": "random", "views": BEST},
 }
 
 
-def make_views(images, only=None) -> dict[str, np.ndarray]:
+def make_views(images, only=None, seed: int = 0) -> dict[str, np.ndarray]:
     """The plan's views by name, standardised as the photographs are; controls begin with "noise"."""
-    key = jax.random.key(0)
+    key = jax.random.key(seed)
     mapped = lambda mode, m, sigma: np.asarray(fourier.fourier_images(jnp.asarray(images), key, mode=mode, num_features=m, sigma=sigma))
     noise = lambda channels, seed: np.random.default_rng(seed).standard_normal((*images.shape[:3], channels)).astype(np.float32)
     every = {
@@ -48,7 +53,10 @@ def make_views(images, only=None) -> dict[str, np.ndarray]:
         "pixel s3 m32": lambda: mapped("pixel", 32, 3.0),
         "patch s0.03 m768": lambda: mapped("patch", 768, 0.03),
         "patch s0.3 m768": lambda: mapped("patch", 768, 0.3),
+        "coords s1 m32": lambda: mapped("coords", 32, 1.0),
         "coords s3 m32": lambda: mapped("coords", 32, 3.0),
+        "coords s10 m32": lambda: mapped("coords", 32, 10.0),
+        "coords s3 m8": lambda: mapped("coords", 8, 3.0),
         "noise m3": lambda: noise(3, 1),
         "noise m32": lambda: noise(32, 2),
     }
@@ -62,15 +70,17 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--group", choices=GROUPS, default="views")
     parser.add_argument("--architectures", type=int, default=0, help="a sample of the table's rows; 0 takes all")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and directions")
+    parser.add_argument("--seed", type=int, default=0, help="of images, weights and directions")
+    parser.add_argument("--images", type=int, default=16)
     args = parser.parse_args()
     set_up_jax("float32")
     settings = dict(GROUPS[args.group])
-    size = settings.pop("size", 64)
+    size, only = settings.pop("size", 64), settings.pop("views", None)
     table = tables.load(args.table, args.architectures, 0)
-    images = inputs.load("photos", 16, size, 0).images
-    batches = make_views(images, None if args.group == "views" else FEW)
-    scorer = Scorer(table.space, batches, KernelSettings(**settings), seed=args.seed)
+    images = inputs.load("photos", args.images, size, args.seed).images
+    batches = make_views(images, only, args.seed)
+    supernet = Supernet(table.space, batches, KernelSettings(**settings), seed=args.seed)
+    scorer = Scorer(supernet, [Measurement(name, "kernel") for name in batches])
     print(f"{table.name}: {len(table.rows)} architectures, {len(batches)} views; compiling", flush=True)
     scorer.compile()
     found = {name: np.zeros((len(table.rows), 1, len(images), len(images)), np.float32) for name in batches}
@@ -84,7 +94,7 @@ def main() -> None:
     first = done
     while done < len(table.rows):
         archs = table.archs[done : done + scorer.batch_size]
-        for i, of_seeds in enumerate(scorer.kernels(archs)):
+        for i, of_seeds in enumerate(scorer.measure(archs)):
             for s, kernels in enumerate(of_seeds):
                 for name, kernel in kernels.items():
                     found[name][done + i, s] = kernel

@@ -12,7 +12,9 @@ from vintk_jax import ntk, proxies
 from vintk_jax.data import inputs
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import reductions
-from vintk_jax.proxies.scorer import KernelSettings, Scorer, score, views
+from vintk_jax.proxies.base import Measurement
+from vintk_jax.proxies.scorer import Scorer, score
+from vintk_jax.proxies.supernet import KernelSettings, Supernet, views
 
 IMAGES = inputs.load("photos", 4, 32, 0).images
 FOURIER = dict(mode="pixel", num_features=4, sigma=1.0)
@@ -20,7 +22,8 @@ FOURIER = dict(mode="pixel", num_features=4, sigma=1.0)
 
 def make(**overrides):
     settings = KernelSettings(**{"num_classes": 5, "num_seeds": 2, "cotangent": "sum", **overrides})
-    return Scorer(SPACE, views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER), settings, seed=3, batch_size=2)
+    supernet = Supernet(SPACE, views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER), settings, seed=3)
+    return Scorer(supernet, [Measurement(view, "kernel") for view in ("plain", "fourier")], batch_size=2)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def scorer():
 
 def test_kernels_are_those_of_each_architectures_own_model(scorer):
     archs = [SPACE.sample(np.random.default_rng(i)) for i in range(3)]
-    found = scorer.kernels(archs[: scorer.batch_size]) + scorer.kernels(archs[scorer.batch_size :])
+    found = scorer.measure(archs[: scorer.batch_size]) + scorer.measure(archs[scorer.batch_size :])
     images = views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER)
     init = jax.jit(SPACE.supernet(32, 5).init)
     for arch, of_arch in zip(archs, found, strict=True):
@@ -45,9 +48,9 @@ def test_kernels_are_those_of_each_architectures_own_model(scorer):
 @pytest.mark.parametrize("variant", [(True, None), (True, 2)])
 def test_variants_that_save_memory_give_the_same_kernels(scorer, monkeypatch, variant):
     arch = SPACE.sample(np.random.default_rng(0))
-    plain = scorer.kernels([arch])[0][0]
+    plain = scorer.measure([arch])[0][0]
     monkeypatch.setattr(scorer, "_compiled", scorer._build(*variant))
-    for view, kernel in scorer.kernels([arch])[0][0].items():
+    for view, kernel in scorer.measure([arch])[0][0].items():
         np.testing.assert_allclose(kernel, plain[view], rtol=1e-4, atol=1e-5 * np.abs(kernel).max())
 
 

@@ -1,11 +1,13 @@
 """Training-free scores of architectures, by name. A higher score is a better architecture; a new proxy is one function and one line."""
 
-from vintk_jax.proxies.base import Proxy
+from vintk_jax.proxies.activations import ACTIVATION_PROXIES
+from vintk_jax.proxies.base import Measurement, Network, Proxy
 from vintk_jax.proxies.costs import COST_PROXIES
+from vintk_jax.proxies.gradients import GRADIENT_PROXIES
 from vintk_jax.proxies.kernels import KERNEL_PROXIES
 from vintk_jax.registry import Registry
 
-_PROXIES = Registry("score", {proxy.name: proxy for proxy in (*KERNEL_PROXIES, *COST_PROXIES)})
+_PROXIES = Registry("score", {proxy.name: proxy for proxy in (*KERNEL_PROXIES, *COST_PROXIES, *GRADIENT_PROXIES, *ACTIVATION_PROXIES)})
 
 
 def get(name: str) -> Proxy:
@@ -15,7 +17,7 @@ def get(name: str) -> Proxy:
         UnknownName: naming the nearest proxy there is.
     """
     found = _PROXIES.get(name)
-    return found if isinstance(found, Proxy) else Proxy(name, found, ("plain", "fourier"))
+    return found if isinstance(found, Proxy) else Proxy.of_kernels(name, found, "plain", "fourier")
 
 
 def names() -> list[str]:
@@ -23,4 +25,4 @@ def names() -> list[str]:
     return _PROXIES.names()
 
 
-__all__ = ["Proxy", "get", "names"]
+__all__ = ["Measurement", "Network", "Proxy", "get", "names"]

@@ -1,25 +1,102 @@
-"""What a proxy is."""
+"""What a proxy is: a score made of measurements of an architecture that has not been trained.
+
+Three lines define one, by what it is measured on:
+
+    Proxy.of_kernels("my_score", lambda kernels: ..., "plain", "fourier")    # of tangent kernels, on the host
+    Proxy.of_network(my_measure)                                            # of the untrained network, compiled
+    Proxy.of_architecture("my_count", lambda space, arch: ...)              # of the architecture alone
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
+
+Measured = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """An untrained network with a batch for it. With masks it is an architecture within the supernet: dead parameters have no effect.
+
+    Attributes:
+        model: the Linen module.
+        params: its variables, {"params": ...}.
+        images: the inputs: standardised photographs, (n, height, width, channels).
+        masks: of the architecture, or None for a model of its own.
+        num_classes: outputs.
+        key: for whatever is drawn.
+    """
+
+    model: nn.Module
+    params: dict
+    images: Float[Array, "n *image"]
+    masks: dict | None
+    num_classes: int
+    key: jax.Array
+
+    def apply(self, params: dict, images: Float[Array, "n *image"]) -> Float[Array, "n classes"]:
+        """Logits."""
+        return self.model.apply(params, images) if self.masks is None else self.model.apply(params, images, masks=self.masks)
+
+    def labels(self) -> Int[Array, " n"]:
+        """A class for each image, drawn: the built-in photographs have none (our choice)."""
+        return jax.random.randint(self.key, (self.images.shape[0],), 0, self.num_classes, dtype=jnp.int32)
+
+    def loss(self, params: dict, images: Float[Array, "n *image"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+        """Mean cross-entropy."""
+        logits = self.apply(params, images)
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=-1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Something measured of an architecture.
+
+    Attributes:
+        name: under which the proxy finds the result; of a kernel, the view of the inputs ("plain", "fourier").
+        of: a tangent kernel (n, n); the untrained `Network`, by a function that JAX compiles; the architecture alone.
+        function: for a network, Network -> array; for an architecture, (space, architecture) -> number; None for a kernel.
+    """
+
+    name: str
+    of: Literal["kernel", "network", "architecture"]
+    function: Callable[..., Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Proxy:
-    """A score of an architecture: a function of the kernels of its untrained network, or of the architecture itself.
+    """A score of an architecture; the higher the better.
 
     Attributes:
         name: as in `score.name`.
-        score: the higher the better. Of "kernels": kernels by view -> a number. Of an "architecture": (space, architecture) -> a number.
-        views: the inputs whose kernels it needs: "plain" images, their "fourier" features.
-        of: what it is computed from.
+        measurements: what it needs.
+        score: from measured arrays by name to a number; to several where the proxy has a `join`.
+        join: for proxies that compare candidates with each other: (candidates, numbers) -> one score each, known only once all are measured.
     """
 
     name: str
-    score: Callable[[Mapping[str, Float[np.ndarray, "n n"]]], float] | Callable[[Any, Any], float]
-    views: tuple[str, ...] = ()
-    of: Literal["kernels", "architecture"] = "kernels"
+    measurements: tuple[Measurement, ...]
+    score: Callable[[Measured], Any]
+    join: Callable[[Float[np.ndarray, "candidates numbers"]], Float[np.ndarray, " candidates"]] | None = None
+
+    @classmethod
+    def of_kernels(cls, name: str, score: Callable[[Measured], float], *views: str) -> "Proxy":
+        """A function of the kernels on some views of the inputs."""
+        return cls(name, tuple(Measurement(view, "kernel") for view in views), score)
+
+    @classmethod
+    def of_network(cls, measure: Callable[[Network], Array], score: Callable[[np.ndarray], float] = float, name: str = "") -> "Proxy":
+        """A function of the untrained network, and what turns its result into the score."""
+        name = name or measure.__name__
+        return cls(name, (Measurement(name, "network", measure),), lambda measured: score(measured[name]))
+
+    @classmethod
+    def of_architecture(cls, name: str, count: Callable[[Any, Any], float]) -> "Proxy":
+        """A function of (space, architecture)."""
+        return cls(name, (Measurement(name, "architecture", count),), lambda measured: float(measured[name]))

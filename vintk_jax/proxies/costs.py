@@ -3,7 +3,7 @@
 from vintk_jax.proxies.base import Proxy
 
 COST_PROXIES = (
-    Proxy("params", lambda space, arch: space.cost(arch).params, of="architecture"),
-    Proxy("flops", lambda space, arch: space.cost(arch).flops, of="architecture"),
-    Proxy("depth", lambda space, arch: space.total_depth(arch), of="architecture"),
+    Proxy.of_architecture("params", lambda space, arch: space.cost(arch).params),
+    Proxy.of_architecture("flops", lambda space, arch: space.cost(arch).flops),
+    Proxy.of_architecture("depth", lambda space, arch: space.total_depth(arch)),
 )

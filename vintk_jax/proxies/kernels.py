@@ -46,11 +46,11 @@ def ntk_log_determinant(kernels) -> float:
 
 
 KERNEL_PROXIES = (
-    Proxy("vintk", vintk, ("plain", "fourier")),
-    Proxy("ntk_cond", ntk_cond, ("plain",)),
-    Proxy("ntk_trace", ntk_trace, ("plain",)),
-    Proxy("ntk_frobenius", ntk_frobenius, ("plain",)),
-    Proxy("ntk_participation", ntk_participation, ("plain",)),
-    Proxy("ntk_effective_rank", ntk_effective_rank, ("plain",)),
-    Proxy("ntk_log_determinant", ntk_log_determinant, ("plain",)),
+    Proxy.of_kernels("vintk", vintk, "plain", "fourier"),
+    Proxy.of_kernels("ntk_cond", ntk_cond, "plain"),
+    Proxy.of_kernels("ntk_trace", ntk_trace, "plain"),
+    Proxy.of_kernels("ntk_frobenius", ntk_frobenius, "plain"),
+    Proxy.of_kernels("ntk_participation", ntk_participation, "plain"),
+    Proxy.of_kernels("ntk_effective_rank", ntk_effective_rank, "plain"),
+    Proxy.of_kernels("ntk_log_determinant", ntk_log_determinant, "plain"),
 )

@@ -5,17 +5,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from vintk_jax.proxies import Proxy
 from vintk_jax.ranking.statistics import compare
 from vintk_jax.ranking.tables import Table
 
 
-def compare_all(table: Table, proxies: Sequence[Proxy], records: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+def values_of(proxies: Sequence[Proxy], records: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, " architectures"]]:
+    """Each proxy's score of every architecture; what compares architectures with each other is joined here."""
+    found = {proxy.name: np.array([record["scores"][proxy.name] for record in records], float) for proxy in proxies}
+    return {proxy.name: proxy.join(found[proxy.name]) if proxy.join else found[proxy.name] for proxy in proxies}
+
+
+def compare_all(
+    table: Table,
+    proxies: Sequence[Proxy],
+    records: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Float[np.ndarray, " architectures"]],
+    seed: int,
+) -> dict[str, Any]:
     """Every proxy against every accuracy of the table.
 
     Args:
         records: of the table's rows, in its order (see `scores`).
+        values: the scores, as `values_of` gives them.
 
     Returns:
         {"table", "space", "num_architectures", "proxies": {name: {"seconds_per_architecture", "peak_bytes", "accuracy": {name: see
@@ -25,11 +39,10 @@ def compare_all(table: Table, proxies: Sequence[Proxy], records: Sequence[Mappin
     accuracies = table.accuracies()
     compared = {}
     for proxy in proxies:
-        values = np.array([record["scores"][proxy.name] for record in records], float)
-        seconds = [sum(record["seconds"].get(view, 0.0) for view in proxy.views) for record in records]
+        needed = [m.name for m in proxy.measurements]
         compared[proxy.name] = {
-            "seconds_per_architecture": statistics.median(seconds),
-            "peak_bytes": max((record["peak_bytes"][view] for record in records for view in proxy.views), default=0),
-            "accuracy": {name: compare(values, accuracy, groups, seed) for name, accuracy in accuracies.items()},
+            "seconds_per_architecture": statistics.median(sum(record["seconds"][name] for name in needed) for record in records),
+            "peak_bytes": max(record["peak_bytes"][name] for record in records for name in needed),
+            "accuracy": {name: compare(values[proxy.name], accuracy, groups, seed) for name, accuracy in accuracies.items()},
         }
     return {"table": table.name, "space": table.space.name, "num_architectures": len(table.archs), "proxies": compared}

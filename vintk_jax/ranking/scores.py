@@ -1,13 +1,15 @@
 """Scores of a table's architectures, kept line by line, so that a killed run goes on where it was.
 
-One line of scores.jsonl is one architecture: {"row", "arch", "scores": {proxy: value}, "seconds": {view: value},
-"peak_bytes": {view: value}}. Accuracies are not read here.
+One line of scores.jsonl is one architecture: {"row", "arch", "scores": {proxy: value}, "seconds": {measurement: value},
+"peak_bytes": {measurement: value}}; the value of a proxy that is joined over architectures is a list. Accuracies are not read here.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_atomically
@@ -46,12 +48,12 @@ def score_all(
 
     Args:
         path: scores.jsonl.
-        make_scorers: makes one for each view that the proxies need, so that each view's time is known.
+        make_scorers: makes one for each measurement that the proxies need, so that each one's time is known.
         report: called with the number of finished architectures.
         phase: called with what goes on.
 
     Raises:
-        UserError: naming the architecture, when a kernel or a score is not finite; what is finished is kept.
+        UserError: naming the architecture, when a measurement or a score is not finite; what is finished is kept.
     """
     done = finished(path, table)
     write_atomically(path, "".join(json.dumps(record) + "\n" for record in done.values()).encode())
@@ -67,20 +69,20 @@ def score_all(
     with open(path, "a") as file:
         for start in range(0, len(left), size):
             batch = left[start : start + size]
-            kernels, seconds = [[] for _ in batch], {}
-            for view, scorer in scorers.items():
+            measured, seconds = [[] for _ in batch], {}
+            for name, scorer in scorers.items():
                 begun = time.perf_counter()
-                found = scorer.kernels([arch for _, arch in batch])
-                seconds[view] = (time.perf_counter() - begun) / len(batch)
-                for of_arch, seeds in zip(kernels, found, strict=True):
+                found = scorer.measure([arch for _, arch in batch])
+                seconds[name] = (time.perf_counter() - begun) / len(batch)
+                for of_arch, seeds in zip(measured, found, strict=True):
                     of_arch[:] = [{**before, **now} for before, now in zip(of_arch or [{}] * len(seeds), seeds, strict=True)]
-            for (row, arch), of_arch in zip(batch, kernels, strict=True):
+            for (row, arch), of_arch in zip(batch, measured, strict=True):
                 record = {
                     "row": row,
                     "arch": table.space.to_json(arch),
                     "scores": _scores(table, arch, proxies, of_arch),
                     "seconds": seconds,
-                    "peak_bytes": {view: scorer.peak_bytes for view, scorer in scorers.items()},
+                    "peak_bytes": {name: scorer.peak_bytes for name, scorer in scorers.items()},
                 }
                 file.write(json.dumps(record) + "\n")
                 done[row] = record
@@ -89,12 +91,6 @@ def score_all(
     return [done[row] for row in table.rows]
 
 
-def _scores(table: Table, arch, proxies: Sequence[Proxy], kernels: list[dict]) -> dict[str, float]:
-    values = {}
-    for proxy in proxies:
-        if proxy.of == "architecture":
-            values[proxy.name] = float(proxy.score(table.space, arch))
-        else:
-            of_seeds = score(proxy, kernels, table.space.to_json(arch))
-            values[proxy.name] = sum(of_seeds) / len(of_seeds)
-    return values
+def _scores(table: Table, arch, proxies: Sequence[Proxy], measured: list[dict]) -> dict[str, float | list[float]]:
+    of_seeds = {proxy.name: score(proxy, measured, table.space.to_json(arch)) for proxy in proxies}
+    return {name: np.mean(values, axis=0).tolist() for name, values in of_seeds.items()}

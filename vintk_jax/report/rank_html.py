@@ -18,7 +18,7 @@ SIDE = 2.1  # inches of one plot
 def write_rank_report(
     path: Path,
     result: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Float[np.ndarray, " architectures"]],
     accuracies: Mapping[str, Float[np.ndarray, " architectures"]],
     config: Mapping[str, Any],
 ) -> None:
@@ -27,7 +27,7 @@ def write_rank_report(
     Args:
         path: the HTML file.
         result: what rank.json holds.
-        records: scores of the table's architectures, in its order (see `vintk_jax.ranking.scores`).
+        values: scores of the table's architectures by proxy, in its order.
         accuracies: by name, in the same order.
         config: the whole configuration.
     """
@@ -36,7 +36,7 @@ def write_rank_report(
     sections = []
     for i, name in enumerate(accuracy_names(result)):
         rows = rank_rows(result, name)
-        svg = _scatter([row[0] for row in rows], records, accuracies[name], f"accuracy{i}", name)
+        svg = _scatter([row[0] for row in rows], values, accuracies[name], f"accuracy{i}", name)
         sections.append({"name": name, "rows": rows, "figure": markupsafe.Markup(svg)})
     write_page(
         path,
@@ -50,7 +50,7 @@ def write_rank_report(
     )
 
 
-def _scatter(proxies: Sequence[str], records, accuracy, prefix: str, name: str) -> str:
+def _scatter(proxies: Sequence[str], values, accuracy, prefix: str, name: str) -> str:
     from matplotlib.figure import Figure
 
     height = -(-len(proxies) // COLUMNS)
@@ -58,7 +58,7 @@ def _scatter(proxies: Sequence[str], records, accuracy, prefix: str, name: str) 
         figure = Figure((COLUMNS * SIDE, height * SIDE), layout="constrained")
         figure.subplots(height, COLUMNS, squeeze=False)
         for axes, proxy in zip(figure.axes, proxies, strict=False):
-            score = np.array([record["scores"][proxy] for record in records], float)
+            score = values[proxy]
             axes.plot(score, accuracy, "o", color=RAMP[0], markersize=2.5, alpha=0.6, markeredgewidth=0)
             first = int(np.argmax(np.where(np.isfinite(accuracy), score, -np.inf)))
             axes.plot(score[first], accuracy[first], "*", color=STAR, markersize=9)

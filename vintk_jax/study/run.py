@@ -80,9 +80,9 @@ def run(
             compiled = True
         phase("scoring")
         start = time.perf_counter()
-        kernels = scorer.kernels([candidate.arch for candidate, _, _ in batch])
+        measured = scorer.measure([candidate.arch for candidate, _, _ in batch])
         seconds = (time.perf_counter() - start) / len(batch)
-        for (candidate, cost, latency_ms), of_candidate in zip(batch, kernels, strict=True):
+        for (candidate, cost, latency_ms), of_candidate in zip(batch, measured, strict=True):
             arch = space.to_json(candidate.arch)
             scores = score(proxy, of_candidate, arch)
             mean = sum(scores) / len(scores)

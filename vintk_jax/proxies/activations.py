@@ -1,0 +1,193 @@
+"""Proxies of what happens inside a network: its layers are tapped as the forward pass is traced, scanned or not.
+
+A statistic leaves the network as a cotangent: a `custom_vjp` identity on a layer's output hands it, in the backward pass, to an argument
+on which no output depends in value (as the kernel's rules do, `vintk_jax.ntk.rules`). A sum over layers goes to one extra argument; a list by
+layer goes to a parameter of each layer, whose gradient is otherwise zero since the outputs' cotangent is.
+"""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from vintk_jax.models.blocks import Block
+from vintk_jax.models.layers import Mlp, masked
+from vintk_jax.models.patch_embed import PatchEmbed
+from vintk_jax.proxies.base import Measurement, Network, Proxy
+from vintk_jax.proxies.costs import COST_PROXIES
+
+_SLOT = "scale"  # the parameter of a block's second norm that carries the block's statistics out
+_STATISTICS = 3  # alive, expressivity, trainability
+_EPSILON = 1e-8  # within AZ-NAS's logarithm
+
+
+def _intercepting(types: tuple[type, ...], act: Callable) -> Callable:
+    """An interceptor that lets `act(module, call, args, kwargs)` stand for the calls of modules of these types."""
+    busy = []
+
+    def intercept(call, args, kwargs, context):
+        module = context.module
+        if busy or context.method_name != "__call__" or type(module) not in types:
+            return call(*args, **kwargs)
+        busy.append(module)
+        try:
+            return act(module, call, args, kwargs)
+        finally:
+            busy.pop()
+
+    return intercept
+
+
+@jax.custom_vjp
+def _hand_over(y: Array, statistic: Array, tap: Array) -> Array:
+    """y; in the backward pass the statistic goes to the tap."""
+    return y
+
+
+_hand_over.defvjp(lambda y, statistic, tap: (y, statistic), lambda statistic, d: (d, None, statistic))
+
+
+@jax.custom_vjp
+def _fisher_tap(y: Array, tap: Array) -> Array:
+    """y; in the backward pass its channels' Fisher information goes to the tap."""
+    return y
+
+
+def _fisher_bwd(y, d):
+    of_channels = jnp.sum((y * d).reshape(y.shape[0], -1, y.shape[-1]), axis=1)
+    return d, jnp.sum(jnp.mean(of_channels**2, axis=0)) / 2
+
+
+_fisher_tap.defvjp(lambda y, tap: (y, y), _fisher_bwd)
+
+
+def fisher(net: Network) -> Float[Array, ""]:
+    """Fisher information of the channels of all linear layers and convolutions, added up (Turner et al. 2020, arXiv 1906.04113).
+
+    For each channel, half the mean over images of (sum over places of activation x gradient)^2; as a proxy: Abdelfattah et al. 2021.
+    Higher is better.
+    """
+    act = lambda tap: lambda module, call, args, kwargs: _fisher_tap(call(*args, **kwargs), tap)
+
+    def loss(tap):
+        with nn.intercept_methods(_intercepting((nn.Dense, nn.Conv, PatchEmbed), act(tap))):
+            return net.loss(net.params, net.images, net.labels())
+
+    return jax.grad(loss)(jnp.zeros(()))
+
+
+def naswot(net: Network) -> Float[Array, "n n"]:
+    """The Hamming kernel of the MLPs' activation codes: units on which two images agree (NASWOT, Mellor et al. 2021, arXiv 2006.04647).
+
+    A code is the sign of what goes into GELU, for every hidden unit of every token. The score is the kernel's log-determinant; higher is
+    better. The source counts ReLUs: taking GELU's input is our choice for ViTs.
+    """
+    n = net.images.shape[0]
+
+    def act(tap):
+        def of_mlp(module, call, args, kwargs):
+            x, _, hidden_mask = (*args, *[None] * (3 - len(args)))
+            first = module.variables["params"]["fc1"]
+            positive = (x @ first["kernel"] + first["bias"] > 0).astype(x.dtype)
+            codes = [masked(code, hidden_mask).reshape(n, -1) for code in (positive, 1 - positive)]
+            return _hand_over(call(*args, **kwargs), sum(code @ code.T for code in codes), tap)
+
+        return of_mlp
+
+    def outputs(tap):
+        with nn.intercept_methods(_intercepting((Mlp,), act(tap))):
+            return net.apply(net.params, net.images)
+
+    logits, backward = jax.vjp(outputs, jnp.zeros((n, n)))
+    return backward(jnp.zeros_like(logits))[0]
+
+
+def _naswot_score(kernel: Float[np.ndarray, "n n"]) -> float:
+    return float(np.linalg.slogdet(np.asarray(kernel, np.float64))[1])
+
+
+def _entropy(y: Float[Array, "n tokens embed"]) -> Float[Array, ""]:
+    """Entropy of the normalised principal components of a block's output tokens."""
+    tokens = y.reshape(-1, y.shape[-1])
+    tokens = tokens - jnp.mean(tokens, axis=0)
+    values = jnp.maximum(jnp.linalg.eigvalsh(tokens.T @ tokens / tokens.shape[0]), 0)
+    share = values / jnp.maximum(jnp.sum(values), _EPSILON)
+    return -jnp.sum(share * jnp.log(share + _EPSILON))
+
+
+def _trainability(run: Callable, x: Float[Array, "n tokens embed"], key: jax.Array, mask) -> Float[Array, ""]:
+    """2 - s - 1/s for the largest singular value s of a block's Jacobian, estimated from a random cotangent of signs."""
+    cotangent = masked(jax.random.rademacher(key, x.shape, x.dtype), mask)
+    (back,) = jax.vjp(run, x)[1](cotangent)
+    matrix = jnp.mean(jnp.einsum("nta,ntb->nab", back, cotangent) / x.shape[1], axis=0)
+    largest = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(matrix.T @ matrix)[-1], 0))
+    return 2 - largest - 1 / (largest + 1e-6)
+
+
+def az_nas(net: Network) -> Float[Array, " statistics"]:
+    """Expressivity, progressivity and trainability of the blocks (AZ-NAS, Lee and Ham 2024, arXiv 2403.19232).
+
+    Expressivity: entropy of the principal components of a block's output, summed over blocks; progressivity: its smallest growth from
+    block to block; trainability: how near to one the gain of a block's backward pass is, averaged. With multiply-adds for complexity, the
+    score is the sum over the four of log(rank / candidates): it is known only among candidates. Higher is better. A block's Jacobian is
+    taken by itself, and stages' poolings are passed over.
+    """
+
+    def act(module, call, args, kwargs):
+        x, grid, embed_mask, masks = (*args, *[None] * (4 - len(args)))
+        variables, alone = {"params": module.variables["params"]}, module.clone(parent=None, name=None)
+        y = call(*args, **kwargs)
+        alive = jnp.ones(()) if masks is None else masks["alive"]
+        trainability = _trainability(lambda x: alone.apply(variables, x, grid, embed_mask, masks), x, net.key, embed_mask)
+        slot = module.variables["params"]["norm2"][_SLOT]
+        statistics = jnp.pad(jnp.stack([alive, _entropy(y), trainability]), (0, slot.shape[0] - _STATISTICS))
+        return _hand_over(y, jax.lax.stop_gradient(statistics), slot)
+
+    def outputs(params):
+        with nn.intercept_methods(_intercepting((Block,), act)):
+            return net.apply(params, net.images)
+
+    logits, backward = jax.vjp(outputs, net.params)
+    (carried,) = backward(jnp.zeros_like(logits))
+    found = {tuple(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(carried)}
+    slots = [found[path] for path in sorted(found, key=_by_number) if path[-2:] == ("norm2", _SLOT)]
+    blocks = jnp.concatenate([slot.reshape(-1, slot.shape[-1])[:, :_STATISTICS] for slot in slots])
+    alive, entropy, trainability = blocks[:, 0] > 0, blocks[:, 1], blocks[:, 2]
+    # Dead blocks lie behind live ones of their stage, possibly ahead of the next stage's: compare each live block with the live one before.
+    order = jnp.argsort(~alive, stable=True)
+    growth = jnp.diff(entropy[order])
+    both = alive[order][1:]
+    progressivity = jnp.min(jnp.where(both, growth, jnp.inf), initial=jnp.inf)
+    count = jnp.maximum(jnp.sum(alive), 1)
+    summed = lambda values: jnp.sum(jnp.where(alive, values, 0))
+    return jnp.stack([summed(entropy), jnp.where(jnp.isfinite(progressivity), progressivity, 0), summed(trainability) / count])
+
+
+def _by_number(path: tuple[str, ...]) -> list:
+    """Sorts block_2 ahead of block_10."""
+    return [(name.rstrip("0123456789"), int("0" + name[len(name.rstrip("0123456789")) :])) for name in path]
+
+
+def _join(numbers: Float[np.ndarray, "candidates numbers"]) -> Float[np.ndarray, " candidates"]:
+    """AZ-NAS's aggregation: the sum of log(rank / candidates), rank 1 for the worst; equal values share their mean rank."""
+    from scipy import stats
+
+    return np.sum(np.log(stats.rankdata(numbers, axis=0) / len(numbers)), axis=1)
+
+
+_FLOPS = next(proxy for proxy in COST_PROXIES if proxy.name == "flops").measurements[0]
+
+ACTIVATION_PROXIES = (
+    Proxy.of_network(fisher),
+    Proxy.of_network(naswot, _naswot_score),
+    Proxy(
+        "az_nas",
+        (Measurement("az_nas", "network", az_nas), _FLOPS),
+        lambda measured: [*map(float, measured["az_nas"]), math.log(measured["flops"])],
+        _join,
+    ),
+)

@@ -1,0 +1,32 @@
+"""From a command's config to a supernet on its inputs."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import ml_collections
+import numpy as np
+from jaxtyping import Float
+
+from vintk_jax.data import inputs
+from vintk_jax.proxies.base import Measurement
+from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
+from vintk_jax.spaces import SearchSpace
+
+
+def load_images(config: ml_collections.ConfigDict, say: Callable[[str], None]) -> Float[np.ndarray, "n height width 3"]:
+    """The batch that `config.inputs` names; what there is to say about it (broken files) goes to `say`."""
+    batch = inputs.load(config.inputs.source, config.inputs.num_images, config.inputs.image_size, config.seed)
+    for note in batch.notes:
+        say(f"inputs: {note}")
+    return batch.images
+
+
+def make_supernet(
+    config: ml_collections.ConfigDict,
+    space: SearchSpace,
+    measurements: Sequence[Measurement],
+    images: Float[np.ndarray, "n height width 3"],
+) -> Supernet:
+    """The supernet with the views of the images that the measurements need, by the config's `ntk`, `fourier` and `seed`."""
+    batches = views(images, needed_views(measurements), jax.random.key(config.seed), **config.fourier)
+    return Supernet(space, batches, KernelSettings(**config.ntk), seed=config.seed)
