@@ -9,6 +9,7 @@ import jax
 from vintk_jax import proxies, spaces
 from vintk_jax.data import inputs
 from vintk_jax.ntk import reductions
+from vintk_jax.proxies.base import STEM
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
 from vintk_jax.report.picture import write_search_picture
@@ -35,7 +36,7 @@ def main() -> None:
         arguments.picture,
         candidates=candidates,
         pareto=[c["number"] for c in front],
-        spectra={view: reductions.spectrum(kernel).tolist() for view, kernel in kernels.items()},
+        spectra={view: reductions.spectrum(kernel).tolist() for view, kernel in kernels.items() if not view.endswith(STEM)},
         arch=best["arch"],
         title=f"{space.name}: {len(candidates):,} architectures, none trained",
     )

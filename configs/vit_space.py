@@ -35,9 +35,9 @@ def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
     config.inputs.image_size = 64  # pixels a side that candidates are scored at; a multiple of the patch size
 
     config.fourier = ml_collections.ConfigDict()
-    config.fourier.mode = "pixel"  # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions (coords)
+    config.fourier.mode = "coords"  # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions (coords)
     config.fourier.num_features = 32  # cosines and sines together
-    config.fourier.sigma = 1.0  # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per side)
+    config.fourier.sigma = 3.0  # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per side)
 
     config.ntk = ml_collections.ConfigDict()
     config.ntk.implementation = "structured"  # structured (fast), neural_tangents, neural_tangents_ntvp

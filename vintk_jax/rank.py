@@ -54,7 +54,8 @@ def main(argv: list[str]) -> None:
 
     def make_scorers():
         supernet = make_supernet(config, table.space, measurements, images)
-        return {m.name: Scorer(supernet, [m], batch_size=config.batch_size) for m in measurements}
+        groups = {m.group: [other for other in measurements if other.group == m.group] for m in measurements}
+        return {name: Scorer(supernet, group, batch_size=config.batch_size) for name, group in groups.items()}
 
     if invocation.dry_run:
         console.print("A dry run: nothing was written. `python -m vintk_jax.search --dry-run` says what an architecture takes.")

@@ -117,7 +117,7 @@ def main(argv: list[str]) -> None:
         workdir, candidates, space=config.space, seed=config.seed, score=proxy.name, limits=limits_json, digest=digest
     )
     seconds = time.perf_counter() - start
-    _report(workdir, config, ledger, scorer, candidates, winner, front, seconds)
+    _report(workdir, config, ledger, scorer, proxy.measurements, candidates, winner, front, seconds)
     console.print(best_table(candidates))
     console.print(f"{len(candidates):,} architectures scored; this run took {seconds:.0f} s.")
     console.print(f"The best is in {workdir / 'best.json'}; open {workdir / 'report.html'} to see the search.")
@@ -144,16 +144,15 @@ def _generators(count: int):
     return [np.random.default_rng(i) for i in range(count)]
 
 
-def _report(workdir, config, ledger, scorer, candidates, winner, front, seconds: float) -> None:
+def _report(workdir, config, ledger, scorer, measurements, candidates, winner, front, seconds: float) -> None:
     """report.html, with the spectra of the winner's kernels."""
     import jax
-    import numpy as np
 
     from vintk_jax.ntk import reductions
     from vintk_jax.report.html import write_search_report
 
     measured = scorer.measure([ledger.space.from_json(winner["arch"])])[0][0]
-    kernels = {name: found for name, found in measured.items() if np.ndim(found) == 2 and found.shape[0] == found.shape[1]}
+    kernels = {m.name: measured[m.name] for m in measurements if m.of == "kernel" and not m.stem}
     unscored = sum(r.get("score") is None for r in ledger.results().values())
     write_search_report(
         workdir / "report.html",

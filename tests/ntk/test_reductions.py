@@ -113,3 +113,13 @@ def test_float32_kernels_are_reduced_in_float64():
     k = with_spectrum([5.0, 1.0, 1e-3]).astype(np.float32)
     assert r.spectrum(k).dtype == np.float64
     np.testing.assert_array_equal(r.spectrum(k), r.spectrum(k.astype(np.float64)))
+
+
+def test_distinct_share_is_the_centred_trace():
+    """0 for gradients that are all alike, 1 - 1/n for orthogonal ones, whatever their scale."""
+    rng = np.random.default_rng(0)
+    g = rng.standard_normal((5, 7)) + 1
+    centred = g - g.mean(0)
+    assert r.distinct_share(3 * g @ g.T) == pytest.approx(np.sum(centred**2) / np.sum(g**2))
+    assert r.distinct_share(np.ones((4, 4))) == pytest.approx(0)
+    assert r.distinct_share(2 * np.eye(4)) == pytest.approx(3 / 4)

@@ -55,17 +55,41 @@ def test_variants_that_save_memory_give_the_same_kernels(scorer, monkeypatch, va
 
 
 def test_a_kernel_that_is_not_finite_names_the_architecture():
-    kernels = [{"plain": np.full((3, 3), np.nan), "fourier": np.eye(3)}]
+    kernels = [{"plain": np.full((3, 3), np.nan), "fourier": np.eye(3), "plain stem": np.eye(3), "fourier stem": np.eye(3)}]
     with pytest.raises(UserError, match=r"plain kernel of architecture \{'depth': 2\}"):
         score(proxies.get("vintk"), kernels, {"depth": 2})
 
 
-def test_vintk_adds_the_participation_ratios_of_both_kernels():
+def test_vintk_is_the_effect_of_the_blocks_on_both_kernels():
+    """By the definition with a centring matrix, whichever way the blocks move the share."""
     rng = np.random.default_rng(0)
-    plain, fourier = (m @ m.T for m in rng.standard_normal((2, 6, 9)))
-    eigen = [np.linalg.eigvalsh(k) for k in (plain, fourier)]
-    expected = sum(np.log(e.sum() ** 2 / (e**2).sum()) for e in eigen)
-    assert proxies.get("vintk").score({"plain": plain, "fourier": fourier}) == pytest.approx(expected)
+    names = ("plain", "fourier", "plain stem", "fourier stem")
+    kernels = {name: m @ m.T for name, m in zip(names, rng.standard_normal((4, 6, 9)) + np.array([0, 1, 2, 0])[:, None, None], strict=True)}
+    centre = np.eye(6) - 1 / 6
+    share = {name: np.trace(centre @ k @ centre) / np.trace(k) for name, k in kernels.items()}
+    plain, fourier = abs(share["plain"] - share["plain stem"]), abs(share["fourier"] - share["fourier stem"])
+    assert share["plain"] > share["plain stem"]
+    assert share["fourier"] < share["fourier stem"]
+    assert proxies.get("vintk").score(kernels) == pytest.approx(plain + fourier)
+    assert proxies.get("vintk_plain").score(kernels) == pytest.approx(plain)
+    assert proxies.get("vintk_fourier").score(kernels) == pytest.approx(fourier)
+
+
+def test_stems_are_kernels_without_blocks():
+    """The kernel of the supernet with every block dead; computed once for architectures of one width, and of use to the score."""
+    proxy = proxies.get("vintk")
+    supernet = Supernet(SPACE, views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER), KernelSettings(num_classes=5), seed=3)
+    scorer = Scorer(supernet, proxy.measurements, batch_size=2)
+    archs = [SPACE.decode({**SPACE.encode(SPACE.cheapest()), "embed_dim": width, "depth": depth}) for width, depth in ((16, 2), (24, 1))]
+    found = [seeds[0] for seeds in scorer.measure(archs)]
+    again = scorer.measure(archs[:1])[0][0]
+    assert set(found[0]) == {"plain", "fourier", "plain stem", "fourier stem"}
+    np.testing.assert_array_equal(again["plain stem"], found[0]["plain stem"])
+    model, params = supernet.model(), jax.tree.map(lambda leaf: leaf[0], supernet.params["plain"])
+    masks = {k: jnp.asarray(v) * (k == "embed") for k, v in SPACE.masks(archs[1]).items()}
+    wanted = jax.jit(lambda m: ntk.kernel(model, params, jnp.asarray(IMAGES), cotangent=supernet.directions[0], masks=m))(masks)
+    np.testing.assert_allclose(found[1]["plain stem"], wanted, rtol=1e-4)
+    assert score(proxy, found, {})[0] > 0
 
 
 def test_signs_of_the_baselines():

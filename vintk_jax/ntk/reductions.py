@@ -65,6 +65,15 @@ def log_participation_ratio(kernel: Float[np.ndarray, "n n"]) -> float:
     return float(2 * np.log(trace(kernel)) - 2 * np.log(frobenius_norm(kernel)))
 
 
+def distinct_share(kernel: Float[np.ndarray, "n n"]) -> float:
+    """tr(HKH) / tr(K), H centring: which share of the gradients' power tells the samples apart; the rest is common to all of them.
+
+    Between 0 (all gradients alike) and 1 (they cancel in the mean; 1 - 1/n for orthogonal ones of equal length); free of scale. Our choice.
+    """
+    k = np.asarray(kernel, np.float64)
+    return float(1 - k.sum() / (len(k) * np.trace(k)))
+
+
 def target_alignment(kernel: Float[np.ndarray, "n n"], targets: Float[np.ndarray, "n k"]) -> float:
     """Kernel-target alignment <K, Y Y'> / (|K| |Y Y'|) (Cristianini et al. 2001), both centred (Cortes et al. 2012)."""
     centre = np.eye(len(kernel)) - 1 / len(kernel)

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 Measured = Mapping[str, np.ndarray]
+STEM = " stem"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Measurement:
     """Something measured of an architecture.
 
     Attributes:
-        name: under which the proxy finds the result; of a kernel, the view of the inputs ("plain", "fourier").
+        name: under which the proxy finds the result. Of a kernel: the view of the inputs ("plain", "fourier"), and with " stem" behind it
+            the kernel on that view of what is left when all blocks are taken out (embedding, norm, classifier).
         of: a tangent kernel (n, n); the untrained `Network`, by a function that JAX compiles; the architecture alone.
         function: for a network, Network -> array; for an architecture, (space, architecture) -> number; None for a kernel.
     """
@@ -67,6 +69,16 @@ class Measurement:
     name: str
     of: Literal["kernel", "network", "architecture"]
     function: Callable[..., Any] | None = None
+
+    @property
+    def stem(self) -> bool:
+        """Whether it is the kernel of the network without its blocks."""
+        return self.of == "kernel" and self.name.endswith(STEM)
+
+    @property
+    def group(self) -> str:
+        """What is measured together: a kernel's view, else the measurement itself."""
+        return self.name.removesuffix(STEM) if self.of == "kernel" else self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Proxy:
 
     @classmethod
     def of_kernels(cls, name: str, score: Callable[[Measured], float], *views: str) -> "Proxy":
-        """A function of the kernels on some views of the inputs."""
+        """A function of the kernels on some views of the inputs, or of their stems (see `Measurement.name`)."""
         return cls(name, tuple(Measurement(view, "kernel") for view in views), score)
 
     @classmethod

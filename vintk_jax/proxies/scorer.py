@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from vintk_jax import ntk
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import memory
-from vintk_jax.proxies.base import Measured, Measurement, Network, Proxy
+from vintk_jax.proxies.base import STEM, Measured, Measurement, Network, Proxy
 from vintk_jax.proxies.supernet import PLAIN, Supernet
 
 
@@ -29,7 +29,9 @@ class Scorer:
     def __init__(self, supernet: Supernet, measurements: Sequence[Measurement], *, batch_size: int = 0):
         self._supernet, self._space, self._settings = supernet, supernet.space, supernet.settings
         self._counted = [m for m in measurements if m.of == "architecture"]
-        self._compiling = {m.name: m for m in measurements if m.of != "architecture"}
+        self._compiling = {m.group: m for m in measurements if m.of != "architecture"}
+        self._names = [m.name for m in measurements if m.of != "architecture"]
+        self._stems: dict[bytes, dict[str, np.ndarray]] = {}
         self._mapped = supernet.devices[0].platform == "cpu"
         count = len(supernet.devices)
         self.batch_size = -(-(batch_size or count * (4 if self._mapped else 16)) // count) * count
@@ -37,9 +39,9 @@ class Scorer:
         self._compiled = None
         self.peak_bytes = 0
 
-    def _arguments(self, archs: Sequence[Any]) -> tuple:
+    def _arguments(self, masks: Sequence[dict]) -> tuple:
         net = self._supernet
-        return net.params, net.images, net.directions, net.keys, self._masks(archs)
+        return net.params, net.images, net.directions, net.keys, self._stack(masks)
 
     def compile(self) -> None:
         """Compile the one function, in the first variant that fits into memory: as it is, then recomputing activations, then in chunks.
@@ -53,7 +55,7 @@ class Scorer:
         kernels = any(m.of == "kernel" for m in self._compiling.values()) and self._settings.implementation == "structured"
         chunks = [n // parts for parts in (4, 8) if n % parts == 0 and kernels]
         variants = [(False, None), (True, None), *((True, chunk) for chunk in chunks)]
-        arguments = self._arguments([self._space.cheapest()])
+        arguments = self._arguments([self._space.masks(self._space.cheapest())])
         _, self._compiled, self.peak_bytes = memory.first_fitting(
             variants,
             lambda variant: self._build(*variant).lower(*arguments).compile(),
@@ -71,8 +73,8 @@ class Scorer:
                     return measurement.function(Network(model, params[PLAIN], images[PLAIN], masks, settings.num_classes, key))
             return ntk.kernel(
                 model,
-                params[measurement.name],
-                images[measurement.name],
+                params[measurement.group],
+                images[measurement.group],
                 cotangent=directions,
                 masks=masks,
                 implementation=settings.implementation,
@@ -100,26 +102,40 @@ class Scorer:
         devices = len(self._supernet.devices)
         return [i % devices * (self.batch_size // devices) + i // devices for i in range(count)]
 
-    def _masks(self, archs: Sequence[Any]):
+    def _stack(self, masks: Sequence[dict]):
         """Masks of a call. Slots left over are masked as a whole, so that a mapped scorer skips their blocks."""
-        masks = [self._space.masks(arch) for arch in archs]
         slots = [jax.tree.map(np.zeros_like, masks[0])] * self.batch_size
-        for slot, mask in zip(self._slots(len(archs)), masks, strict=True):
+        for slot, mask in zip(self._slots(len(masks)), masks, strict=True):
             slots[slot] = mask
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *slots)
         return jax.device_put(jax.tree.map(lambda leaf: leaf.astype(self._settings.dtype), stacked), self._spread)
 
+    def _run(self, masks: Sequence[dict]) -> list[dict[str, np.ndarray]]:
+        """What is compiled, for up to `batch_size` masks; by mask, arrays with a leading axis of seeds."""
+        self.compile()
+        out = jax.device_get(self._compiled(*self._arguments(masks)))
+        return [{name: array[slot] for name, array in out.items()} for slot in self._slots(len(masks))]
+
+    def _without_blocks(self, archs: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+        """Kernels of the architectures' stems. Few differ (a space's widths), and each is computed once, by the same compiled function."""
+        masks = [self._space.stem_masks(arch) for arch in archs]
+        keys = [b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(mask)) for mask in masks]
+        missing = {key: mask for key, mask in zip(keys, masks, strict=True) if key not in self._stems}
+        if missing:
+            self._stems |= dict(zip(missing, self._run(list(missing.values())), strict=True))
+        return [{f"{name}{STEM}": kernels for name, kernels in self._stems[key].items()} for key in keys]
+
     def measure(self, archs: Sequence[Any]) -> list[list[dict[str, np.ndarray]]]:
         """Measurements of up to `batch_size` architectures: by architecture, seed, name."""
+        found: list[dict[str, np.ndarray]] = [{} for _ in archs]
+        if self._compiling:
+            found = self._run([self._space.masks(arch) for arch in archs])
+        if any(name.endswith(STEM) for name in self._names):
+            found = [{**own, **stem} for own, stem in zip(found, self._without_blocks(archs), strict=True)]
         counted = [{m.name: np.asarray(m.function(self._space, arch)) for m in self._counted} for arch in archs]
-        seeds = range(self._settings.num_seeds)
-        if not self._compiling:
-            return [[numbers for _ in seeds] for numbers in counted]
-        self.compile()
-        out = jax.device_get(self._compiled(*self._arguments(archs)))
-        slots = self._slots(len(archs))
         return [
-            [{**{k: v[slot, s] for k, v in out.items()}, **numbers} for s in seeds] for slot, numbers in zip(slots, counted, strict=True)
+            [{**{name: own[name][seed] for name in self._names}, **numbers} for seed in range(self._settings.num_seeds)]
+            for own, numbers in zip(found, counted, strict=True)
         ]
 
 

@@ -42,7 +42,7 @@ def views(
 
 def needed_views(measurements: Iterable[Measurement]) -> list[str]:
     """The views of the inputs that measurements are taken on; a network is measured on the plain images."""
-    needed = {m.name if m.of == "kernel" else PLAIN for m in measurements if m.of != "architecture"}
+    needed = {m.group if m.of == "kernel" else PLAIN for m in measurements if m.of != "architecture"}
     return sorted(needed, key=lambda view: (view != PLAIN, view))
 
 

@@ -39,7 +39,7 @@ def compare_all(
     accuracies = table.accuracies()
     compared = {}
     for proxy in proxies:
-        needed = [m.name for m in proxy.measurements]
+        needed = {m.group for m in proxy.measurements}
         compared[proxy.name] = {
             "seconds_per_architecture": statistics.median(sum(record["seconds"][name] for name in needed) for record in records),
             "peak_bytes": max(record["peak_bytes"][name] for record in records for name in needed),

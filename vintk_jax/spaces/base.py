@@ -73,6 +73,25 @@ class SearchSpace(abc.ABC):
     def masks(self, arch: Any) -> dict[str, Any]:
         """What of the supernet this architecture has, as (nested) dicts of float32 zeros and ones."""
 
+    def stem_masks(self, arch: Any) -> dict[str, Any]:
+        """The masks of this architecture with all its blocks off, by the masks named `alive`, heads and hidden units with them.
+
+        Raises:
+            UserError: for masks that know no `alive`.
+        """
+        masks, found = self.masks(arch), []
+
+        def without(node: Mapping[str, Any]) -> dict[str, Any]:
+            if "alive" in node:
+                found.append(node)
+            dead = ("alive", "heads", "hidden") if "alive" in node else ()
+            return {k: without(v) if isinstance(v, Mapping) else np.zeros_like(v) if k in dead else v for k, v in node.items()}
+
+        stem = without(masks)
+        if not found:
+            raise UserError(f"The masks of {self.name} have no `alive`, so its blocks can't be taken out; override `stem_masks`.")
+        return stem
+
     @abc.abstractmethod
     def subnet(self, params: dict, arch: Any) -> dict:
         """The supernet's variables cut down to the variables of `model(arch)`."""
