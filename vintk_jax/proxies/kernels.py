@@ -7,12 +7,14 @@ from vintk_jax.proxies.base import STEM, Proxy
 
 
 def blocks_effect(kernels, view: str) -> float:
-    """How far the blocks move the share of the gradients' power that tells inputs apart, from where embedding and classifier leave it.
+    """How far the blocks move the share of the gradients' power that tells inputs apart, from where a network without blocks begins.
 
-    Pooled tokens start with nearly all of it (gradients of different images differ) and lose some from block to block; a class token starts
-    with none and gains some: the distance means the same for both, where every spectral number of the kernel alone changes its sign.
+    Without blocks, pooled tokens tell all images apart (a share near 1) and lose some of it from block to block; a class token tells none apart
+    (exactly 0) and gains. The distance means the same for both, where every spectral number of the kernel alone changes its sign. The
+    beginning is taken as 1 or 0, whichever the stem is nearer to: a stem's own 0.98 differs by width, and that difference says nothing.
     """
-    return abs(reductions.distinct_share(kernels[view]) - reductions.distinct_share(kernels[f"{view}{STEM}"]))
+    begin = round(reductions.distinct_share(kernels[f"{view}{STEM}"]))
+    return abs(begin - reductions.distinct_share(kernels[view]))
 
 
 def vintk(kernels) -> float:
