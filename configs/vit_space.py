@@ -1,6 +1,6 @@
-"""Rank the vision transformers of an AutoFormer space without training any.
+"""Rank the vision transformers of a space without training any.
 
-    python -m vintk_jax.search --config configs/vit_space.py            # AutoFormer-Tiny; also :small, :base
+    python -m vintk_jax.search --config configs/vit_space.py            # AutoFormer-Tiny; also :small, :base, :pit
     python -m vintk_jax.search --config configs/vit_space.py:small --config.limits.max_params_m=25
 
 Scores 1,000 architectures by ViNTK on crops of the photographs that scikit-learn ships (no download). Writes candidates.jsonl, best.json,
@@ -11,10 +11,10 @@ import ml_collections
 
 
 def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
-    """The search of one AutoFormer space: "tiny", "small" or "base"."""
+    """The search of one space: AutoFormer's "tiny", "small" or "base", or "pit"."""
     config = ml_collections.ConfigDict()
     config.seed = 0  # draws candidates, weights, Fourier features and inputs; the same seed gives the same best.json
-    config.space = f"autoformer-{size or 'tiny'}"  # autoformer-tiny, -small, -base, or your own: package.module:SPACE
+    config.space = size if size == "pit" else f"autoformer-{size or 'tiny'}"  # autoformer-tiny, -small, -base, pit; your own: package.module:SPACE
 
     config.search = ml_collections.ConfigDict()
     config.search.algorithm = "nsga2"  # random; nsga2: score against multiply-adds; exhaustive: every architecture of a small space

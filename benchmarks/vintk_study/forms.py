@@ -2,7 +2,8 @@
 
     python -m benchmarks.vintk_study.forms TABLES_FOLDER KERNELS_FOLDER [--top 15]
 
-A form joins two views by a sum or a difference of one reduction, or takes one view alone. Its value on a family is the mean Kendall tau over
+A form takes one view alone, or joins the plain kernel and one Fourier view, which is what a config can say (`fourier.mode` is one), by a sum
+or a difference of one reduction. Its value on a family is the mean Kendall tau over
 the family's columns; forms are compared on a random half of the rows (seed 0), by the smaller of two families' values, and what the chosen
 one reaches on the other half of the third family is its worth.
 """
@@ -37,7 +38,10 @@ REDUCTIONS: dict[str, Callable] = {
     "determinant": reductions.log_determinant,
     "largest": lambda k: float(np.log(reductions.largest_eigenvalue(k))),
 }
-JOINS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b}
+# Without its blocks a network with pooled tokens tells all images apart, one with a class token none (`proxies.kernels.blocks_effect`).
+BEGIN = {"autoformer_tiny_imagenet": 1, "autoformer_tiny_trained": 1, "autoformer_small_imagenet": 1, "pit_trained": 0}
+EFFECT = "blocks' effect"
+PLAIN = "plain"
 
 
 def load(tables: Path, kernels: Path, group: str):
@@ -56,19 +60,24 @@ def load(tables: Path, kernels: Path, group: str):
             column = [content["rows"][i]["accuracy"].get(name) for i in rows[:done]]
             accuracy[name] = np.array([np.nan if v is None else v for v in column], float)
         reduced = {(r, view): np.array([f(k) for k in ks]) for view, ks in views.items() for r, f in REDUCTIONS.items()}
-        found[table] = (accuracy, reduced)
+        effect = lambda ks, table=table: np.array([abs(BEGIN[table] - reductions.distinct_share(k)) for k in ks])
+        found[table] = (accuracy, reduced | {(EFFECT, view): effect(ks) for view, ks in views.items()})
     return found
 
 
 def forms(views: list[str]):
     """Names and functions from reduced kernels to scores."""
     made = {}
-    for r in REDUCTIONS:
+    for r in (*REDUCTIONS, EFFECT):
         for view in views:
             made[f"{r}({view})"] = lambda reduced, r=r, view=view: reduced[r, view]
         for a, b in itertools.permutations(views, 2):
+            if PLAIN not in (a, b):
+                continue
             made[f"{r}({a}) - {r}({b})"] = lambda reduced, r=r, a=a, b=b: reduced[r, a] - reduced[r, b]
         for a, b in itertools.combinations(views, 2):
+            if PLAIN not in (a, b):
+                continue
             made[f"{r}({a}) + {r}({b})"] = lambda reduced, r=r, a=a, b=b: reduced[r, a] + reduced[r, b]
     return made
 
@@ -88,7 +97,8 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=15)
     args = parser.parse_args()
     found = load(args.tables, args.kernels, args.group)
-    views = sorted({view for _, reduced in found.values() for _, view in reduced})
+    views = sorted({view for _, reduced in found.values() for _, view in reduced if not view.startswith("noise")})
+    controls = sorted({view for _, reduced in found.values() for _, view in reduced} - set(views))
     half = {table: np.random.default_rng(0).permutation(len(next(iter(a.values())))) % 2 == 0 for table, (a, _) in found.items()}
 
     def values(form, part):
@@ -109,6 +119,13 @@ def main() -> None:
     print("form".ljust(64), *(f.rjust(17) for f in families))
     for name in sorted(chosen, key=lambda n: -min(chosen[n].values()))[: args.top]:
         print(name.ljust(64), *(f"{chosen[name][f]:17.2f}" for f in families))
+    print("controls, and what they stand beside:")
+    for view in controls:
+        for name, form in {
+            f"{EFFECT}({view})": lambda reduced, view=view: reduced[EFFECT, view],
+            f"{EFFECT}(plain) + {EFFECT}({view})": lambda reduced, view=view: reduced[EFFECT, "plain"] + reduced[EFFECT, view],
+        }.items():
+            print(name.ljust(64), *(f"{values(form, True)[f]:17.2f}" for f in families))
     for left in families:
         others = [f for f in families if f != left]
         best = max(chosen, key=lambda n: min(chosen[n][f] for f in others))

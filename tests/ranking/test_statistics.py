@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vintk_jax.ranking import statistics
 
+CONTROLS = np.array([[1.0], [1.0], [2.0], [2.0]])
 values = st.lists(st.integers(-5, 5), min_size=6, max_size=12)
 
 
@@ -62,9 +63,23 @@ def test_interval_covers_a_known_tau_as_often_as_it_says():
 
 def test_compare_leaves_out_what_was_not_measured():
     score, accuracy = np.array([3.0, 1.0, 2.0, 9.0]), np.array([30.0, 10.0, 20.0, np.nan])
-    found = statistics.compare(score, accuracy, "aabb")
+    found = statistics.compare(score, accuracy, "aabb", CONTROLS)
     assert found["num_architectures"] == 3
     assert found["kendall_tau"] == found["spearman_rho"] == pytest.approx(1)
     assert found["first_choice"] == {"accuracy": 30.0, "rank": 1}
-    assert statistics.compare(np.ones(4), np.arange(4.0), "aabb")["kendall_tau"] is None
-    assert statistics.compare(score, np.full(4, np.nan), "aabb")["kendall_tau"] is None
+    assert statistics.compare(np.ones(4), np.arange(4.0), "aabb", CONTROLS)["kendall_tau"] is None
+    assert statistics.compare(score, np.full(4, np.nan), "aabb", CONTROLS)["kendall_tau"] is None
+
+
+def test_partial_tau_holds_the_controls_fixed():
+    """A score that is the control has nothing left; one that adds to it what the accuracy has beyond it agrees wholly; noise does not."""
+    rng = np.random.default_rng(0)
+    control, own, noise = rng.standard_normal((3, 400))
+    accuracy = control + 0.3 * own
+    assert math.isnan(statistics.partial_tau(control, accuracy, control[:, None]))
+    assert math.isnan(statistics.partial_tau(np.exp(control), accuracy, control[:, None]))  # only ranks count
+    assert statistics.partial_tau(2 * accuracy + 1, accuracy, control[:, None]) == pytest.approx(1)
+    assert statistics.partial_tau(control + 0.3 * own, accuracy + 0.01 * noise, control[:, None]) > 0.8
+    assert abs(statistics.partial_tau(control + 0.3 * noise, accuracy, control[:, None])) < 0.1
+    two = np.stack([control, own], axis=1)
+    assert abs(statistics.partial_tau(control + own + noise, accuracy, two)) < 0.15

@@ -33,9 +33,11 @@ def compare_all(
 
     Returns:
         {"table", "space", "num_architectures", "proxies": {name: {"seconds_per_architecture", "peak_bytes", "accuracy": {name: see
-        `statistics.compare`}}}}. Seconds are the median over architectures, compiling left out.
+        `statistics.compare`}}}}. Seconds are the median over architectures, compiling left out;
+        what `tau_partial` holds fixed is parameters and depth.
     """
     groups = [table.space.width(arch) for arch in table.archs]
+    controls = np.array([(table.space.cost(arch).params, table.space.total_depth(arch)) for arch in table.archs], float)
     accuracies = table.accuracies()
     compared = {}
     for proxy in proxies:
@@ -43,6 +45,6 @@ def compare_all(
         compared[proxy.name] = {
             "seconds_per_architecture": statistics.median(sum(record["seconds"][name] for name in needed) for record in records),
             "peak_bytes": max(record["peak_bytes"][name] for record in records for name in needed),
-            "accuracy": {name: compare(values[proxy.name], accuracy, groups, seed) for name, accuracy in accuracies.items()},
+            "accuracy": {name: compare(values[proxy.name], accuracy, groups, controls, seed) for name, accuracy in accuracies.items()},
         }
     return {"table": table.name, "space": table.space.name, "num_architectures": len(table.archs), "proxies": compared}

@@ -52,11 +52,34 @@ def tau_of_top(score: Values, accuracy: Values, share: float = 0.2) -> float:
     return kendall_tau(score[top], accuracy[top]) if len(top) >= 3 else math.nan
 
 
-def compare(score: Values, accuracy: Values, groups: Sequence[Hashable], seed: int = 0) -> dict[str, object]:
+def partial_tau(score: Values, accuracy: Values, controls: Float[np.ndarray, "architectures controls"]) -> float:
+    """Kendall's tau of what of both is left when the controls are held fixed; NaN where nothing is left.
+
+    Score and accuracy are turned into ranks, and their least-squares fit by the controls' ranks is taken off (our choice: a rank analogue of
+    partial correlation that takes several controls).
+    """
+    ranks = np.column_stack([np.ones(len(score)), stats.rankdata(controls, axis=0)])
+
+    def left(values: Values) -> Values:
+        r = stats.rankdata(values)
+        rest = r - ranks @ np.linalg.lstsq(ranks, r, rcond=None)[0]
+        return np.where(np.abs(rest) > 1e-6 * len(r), rest, 0.0)
+
+    return kendall_tau(left(score), left(accuracy))
+
+
+def compare(
+    score: Values,
+    accuracy: Values,
+    groups: Sequence[Hashable],
+    controls: Float[np.ndarray, "architectures controls"],
+    seed: int = 0,
+) -> dict[str, object]:
     """All of these for one score and one accuracy, over the architectures that have both.
 
     Returns:
-        `kendall_tau`, its `ci95`, `spearman_rho`, `tau_equal_width`, `tau_top_fifth`, `num_architectures`, and of the first choice its
+        `kendall_tau`, its `ci95`, `spearman_rho`, `tau_equal_width`, `tau_top_fifth`, `tau_partial` (controls held fixed),
+        `num_architectures`, and of the first choice its
         `accuracy` and `rank` (1 is the most accurate). Numbers that don't exist are None.
     """
     known = np.isfinite(score) & np.isfinite(accuracy)
@@ -71,6 +94,7 @@ def compare(score: Values, accuracy: Values, groups: Sequence[Hashable], seed: i
         "spearman_rho": number(spearman_rho(s, a)),
         "tau_equal_width": number(tau_within(s, a, g)),
         "tau_top_fifth": number(tau_of_top(s, a)),
+        "tau_partial": number(partial_tau(s, a, controls[known])),
         "first_choice": {"accuracy": float(a[first]), "rank": int(np.sum(a > a[first])) + 1},
         "num_architectures": len(s),
     }
