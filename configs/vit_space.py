@@ -14,7 +14,8 @@ def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
     """The search of one space: AutoFormer's "tiny", "small" or "base", or "pit"."""
     config = ml_collections.ConfigDict()
     config.seed = 0  # draws candidates, weights, Fourier features and inputs; the same seed gives the same best.json
-    config.space = size if size == "pit" else f"autoformer-{size or 'tiny'}"  # autoformer-tiny, -small, -base, pit; your own: package.module:SPACE
+    name = size if size == "pit" else f"autoformer-{size or 'tiny'}"
+    config.space = name  # autoformer-tiny, -small, -base, pit, or your own: package.module:SPACE
 
     config.search = ml_collections.ConfigDict()
     config.search.algorithm = "nsga2"  # random; nsga2: score against multiply-adds; exhaustive: every architecture of a small space
