@@ -83,7 +83,8 @@ def _draw(axes, experiment: Mapping[str, Any], measure: str, label: str) -> None
     axes.set(xlabel=f"frequency, cycles {' '.join(names[0].split()[1:])}", ylabel=label)
     if measure != "share_in_top":
         axes.set_yscale("log")
-    axes.legend(loc="best", fontsize="small")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best", fontsize="small")
 
 
 def write_spectrum_picture(path: Path, result: Mapping[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """How well and how fast targets are learnt: by kernel regression, and by a network that is really trained."""
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -31,7 +29,7 @@ def share_in_top(kernel: Kernel, targets: Targets, top: int) -> float:
     return float(np.sum((vectors[:, :top].T @ targets) ** 2) / np.sum(targets**2))
 
 
-def residuals(kernel: Kernel, targets: Targets, times: Sequence[float]) -> Float[np.ndarray, " times"]:
+def residuals(kernel: Kernel, targets: Targets, times: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
     """What kernel regression by gradient flow has still to learn of the targets' power at each time.
 
     The residual obeys dr/dt = -K r / mean eigenvalue: time is counted in units in which every kernel's mean eigenvalue is 1, so that
@@ -39,7 +37,7 @@ def residuals(kernel: Kernel, targets: Targets, times: Sequence[float]) -> Float
     """
     values, vectors = _eigen(kernel)
     power = np.sum((vectors.T @ targets) ** 2, axis=1) / np.sum(targets**2)
-    decay = np.exp(-2 * np.outer(np.asarray(times, float), values / values.mean()))
+    decay = np.exp(-2 * np.outer(times, values / values.mean()))
     return decay @ power
 
 
@@ -53,7 +51,7 @@ def time_to_halve(kernel: Kernel, targets: Targets) -> float:
 def train(
     model: nn.Module,
     params: dict,
-    images: Float[np.ndarray, "n height width channels"],
+    images: Float[np.ndarray, "n *image"],
     targets: Float[np.ndarray, "n outputs"],
     *,
     steps: int,

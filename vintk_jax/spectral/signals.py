@@ -56,7 +56,7 @@ def path(ends: Float[np.ndarray, "2 size size 3"], num_images: int, frequencies:
     return Signals("target", _standardised(images), {f"{k} a round": pair(k) for k in frequencies})
 
 
-def radial_bands(size: int, edges: Sequence[float]) -> dict[str, Float[np.ndarray, "size size"]]:
+def radial_bands(size: int, edges: Sequence[int | float]) -> dict[str, Float[np.ndarray, "size size"]]:
     """Masks over the two-dimensional Fourier transform by band's name; edges in cycles per image.
 
     Raises:
@@ -72,7 +72,7 @@ def radial_bands(size: int, edges: Sequence[float]) -> dict[str, Float[np.ndarra
     return {name: mask.astype(float) for name, mask in bands.items()}
 
 
-def bands(size: int, num_images: int, edges: Sequence[float], seed: int) -> Signals:
+def bands(size: int, num_images: int, edges: Sequence[int | float], seed: int) -> Signals:
     """Images of equal power in every band, and for each band a target that reads this band alone.
 
     Args:
