@@ -35,7 +35,7 @@ def test_every_proxy_of_a_network_is_tested_here():
     assert of_networks == set(NAMES)
 
 
-@pytest.mark.parametrize("space", [SPACE, PIT], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [SPACE, pytest.param(PIT, marks=pytest.mark.slow)], ids=lambda space: space.name)
 def test_masked_supernet_gives_what_the_small_model_does(space):
     """Every proxy, for two architectures that switch off columns, heads, hidden units and blocks, from one compiled function."""
     supernet = Supernet(space, {"plain": IMAGES}, KernelSettings(num_classes=5), seed=3)

@@ -134,7 +134,7 @@ class Scorer:
             found = [{**own, **stem} for own, stem in zip(found, self._without_blocks(archs), strict=True)]
         counted = [{m.name: np.asarray(m.function(self._space, arch)) for m in self._counted} for arch in archs]
         return [
-            [{**{name: own[name][seed] for name in self._names}, **numbers} for seed in range(self._settings.num_seeds)]
+            [{**{name: np.asarray(own[name][seed]) for name in self._names}, **numbers} for seed in range(self._settings.num_seeds)]
             for own, numbers in zip(found, counted, strict=True)
         ]
 
