@@ -1,7 +1,13 @@
 """The command from end to end on a table of small architectures: what it writes, that it resumes, what it refuses."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +17,13 @@ from vintk_jax import rank
 from vintk_jax.errors import UserError
 from vintk_jax.ranking import statistics, tables
 
-SMALL = ["--config.inputs.image_size=32", "--config.inputs.num_images=4", "--config.ntk.num_classes=5", "--config.fourier.num_features=4"]
+SMALL = [
+    "--config.inputs.image_size=32",
+    "--config.inputs.num_images=4",
+    "--config.ntk.num_classes=5",
+    "--config.fourier.num_features=4",
+    "--config.proxies=vintk,ntk_cond,snip,az_nas,params,flops,depth",  # one or two of each kind; every one compiles
+]
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +124,40 @@ def test_a_row_outside_the_space_is_named(table, tmp_path):
     (tmp_path / "bad.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"row 2.*embed_dim"):
         tables.load(str(tmp_path / "bad.json"), 0, 0)
+
+
+@pytest.mark.slow
+def test_sigkill_at_any_moment_changes_nothing(ranked, table, tmp_path):
+    """A process killed by the signal as soon as its first scores are written; the same command ends with the undisturbed run's scores."""
+    root = Path(__file__).parents[2]
+    command = [
+        sys.executable,
+        "-m",
+        "vintk_jax.rank",
+        "--config=configs/rank.py",
+        f"--config.table={table}",
+        f"--workdir={tmp_path}",
+        *SMALL,
+    ]
+    command.append("--config.batch_size=2")
+    environment = {**os.environ, "PYTHONPATH": str(root / "tests"), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla")}
+    for _ in range(2):
+        process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        scores, before = tmp_path / "scores.jsonl", len(lines(tmp_path)) if (tmp_path / "scores.jsonl").exists() else 0
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
+            if scores.exists() and scores.read_text().count("\n") > before:
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "rank.json").exists()
+    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, timeout=300)
+    workdir, result = ranked
+    assert [x["arch"] for x in lines(tmp_path)] == [x["arch"] for x in lines(workdir)]
+    for line, wanted in zip(lines(tmp_path), lines(workdir), strict=True):
+        assert line["scores"]["params"] == wanted["scores"]["params"]
+        np.testing.assert_allclose(line["scores"]["vintk"], wanted["scores"]["vintk"], rtol=1e-4)
+    again = json.loads((tmp_path / "rank.json").read_text())
+    assert again["proxies"]["params"]["accuracy"] == result["proxies"]["params"]["accuracy"]
