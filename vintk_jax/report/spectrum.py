@@ -19,8 +19,8 @@ MEASURES = {
     "time_to_halve": "time of kernel regression to learn half",
     "steps_to_halve": "steps of training to learn half",
 }
-VIEWS = {"plain": "NTK, plain images", "fourier": "ViNTK's kernel, Fourier features"}
-HEADINGS = ("in the leading eigenvectors", "time to learn half", "steps to learn half")
+VIEWS = {"plain": "NTK, plain", "fourier": "Fourier features"}
+HEADINGS = ("in top vectors", "time to half", "steps to half")
 DPI = 100
 
 
@@ -48,7 +48,7 @@ def spectrum_tables(result: Mapping[str, Any]) -> list[Table]:
     for name, experiment in result["experiments"].items():
         table = Table(title=TITLES[name], title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("frequency", no_wrap=True)
-        table.add_column("kernel")
+        table.add_column("kernel", no_wrap=True)
         for heading in HEADINGS:
             table.add_column(heading, justify="right")
         for row in rows(experiment):
