@@ -81,8 +81,13 @@ def _draw(axes, experiment: Mapping[str, Any], measure: str, label: str) -> None
     names = list(next(iter(experiment.values()))["frequencies"])
     axes.set_xticks(range(len(names)), [name.split()[0] for name in names])
     axes.set(xlabel=f"frequency, cycles {' '.join(names[0].split()[1:])}", ylabel=label)
-    if measure != "share_in_top":
+    low, high = axes.dataLim.intervaly
+    if measure != "share_in_top" and high > 10 * low > 0:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}" if value < 1e5 else f"{value / 1e6:g} M")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
+    else:
+        axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", fontsize="small")
 
