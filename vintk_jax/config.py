@@ -27,6 +27,7 @@ class Invocation:
     """A parsed command line."""
 
     config: ml_collections.ConfigDict
+    path: Path
     workdir: Path
     dry_run: bool
 
@@ -122,7 +123,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         return None
     argument = next((m[1] for word in argv if (m := re.search(r"\.py:([^:/\\]+)$", word))), "")
     workdir = Path(values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument))))
-    return Invocation(config, workdir, values["dry_run"].value)
+    return Invocation(config, path, workdir, values["dry_run"].value)
 
 
 def _explain(argv: list[str], path: Path, error: Exception) -> str:
@@ -151,6 +152,29 @@ def digest(config: ml_collections.ConfigDict, without: Collection[str] = ()) -> 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically: readers see the old file or the new one, also after a kill."""
     write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def read_claimed(workdir: Path, command: str) -> ml_collections.ConfigDict:
+    """The config that a command has written to its workdir.
+
+    Raises:
+        UserError: when there is none, or none that can be read.
+    """
+    path = workdir / f"{command}.config.json"
+    try:
+        flat = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"There is no {path}. `python -m vintk_jax.{command} --workdir {workdir}` comes first.") from error
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not readable JSON ({error}).") from error
+    config = ml_collections.ConfigDict()
+    for name, value in flat.items():
+        *sections, leaf = name.split(".")
+        inside = config
+        for section in sections:
+            inside = inside[section] if section in inside else inside.update({section: ml_collections.ConfigDict()}) or inside[section]
+        inside[leaf] = tuple(value) if isinstance(value, list) else value
+    return config
 
 
 def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: Collection[str]) -> None:

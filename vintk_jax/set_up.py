@@ -16,6 +16,20 @@ def avoid_wrong_fusions() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {_NO_YNN}".strip()
 
 
+def set_up_training() -> None:
+    """All cores to one CPU device; the processes of a cluster, or those that JAX_COORDINATOR_ADDRESS is set for, find each other.
+
+    For processes of one's own, set JAX_NUM_PROCESSES and JAX_PROCESS_ID too.
+    """
+    avoid_wrong_fusions()
+    import jax
+
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if address:
+        count, number = (os.environ.get(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+        jax.distributed.initialize(address, int(count) if count else None, int(number) if number else None)
+
+
 def set_up_jax(dtype: str) -> None:
     """One CPU device a core, so that each core scores a candidate of its own; float64 where it is asked for."""
     avoid_wrong_fusions()

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from vintk_jax.errors import UserError
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # ImageNet's, as everyone uses them
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 
 Images = Float[np.ndarray, "n size size 3"]
 
@@ -65,7 +65,7 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
     root = Path(where).expanduser()
     if not root.is_dir():
         raise UserError(f"inputs.source=folder:{where} came, but there is no folder {root.resolve()}.")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
     images, broken = [], []
     for index in rng.permutation(len(paths)):
         if len(images) == count:
@@ -78,7 +78,7 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
     named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
     note = f"skipped {len(broken)} broken image(s): {named}" if broken else ""
     if len(images) < count:
-        kinds = ", ".join(sorted(_SUFFIXES))
+        kinds = ", ".join(sorted(SUFFIXES))
         raise UserError(
             f"{root} holds {len(images)} readable image(s) of {len(paths)} with a known ending ({kinds}); inputs.num_images={count} are wanted. "
             f"{note[:1].upper() + note[1:] + '. ' if note else ''}Add images or lower inputs.num_images."

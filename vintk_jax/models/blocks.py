@@ -19,34 +19,51 @@ _KEPT = ("qkv", "attention", "context", "middle", "preactivation")
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x))."""
+    """Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
+
+    Attributes:
+        norm_grids: token grids whose norms have scales and shifts of their own; empty: all share one.
+    """
 
     num_heads: int
     head_dim: int
     hidden: int
     max_distance: int = 0
+    norm_grids: tuple[Grid, ...] = ()
     dtype: DTypeLike | None = None
 
     def setup(self):
-        self.norm1, self.norm2 = LayerNorm(), LayerNorm()
+        self.norm1, self.norm2 = (LayerNorm(variants=len(self.norm_grids)) for _ in range(2))
         self.attention = Attention(self.num_heads, self.head_dim, self.max_distance, self.dtype)
         self.mlp = Mlp(self.hidden, self.dtype)
 
     def __call__(
-        self, x: Float[Array, "n tokens embed"], grid: Grid, embed_mask=None, masks: dict | None = None
+        self,
+        x: Float[Array, "n tokens embed"],
+        grid: Grid,
+        embed_mask: Float[Array, " embed"] | None = None,
+        masks: dict | None = None,
+        keep: Float[Array, "2 n"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
-        """Apply the block; `masks` holds `alive` (), `heads` (heads,) or (heads, head_dim), and `hidden` (hidden,); 1 is live.
+        """Apply the block.
 
         A dead block is skipped by `lax.cond`: under `vmap` both branches run, under `lax.map` on one device only the live one.
+
+        Args:
+            masks: `alive` (), `heads` (heads,) or (heads, head_dim), and `hidden` (hidden,); 1 is live.
+            keep: what stochastic depth multiplies the two residuals of each sample by; None leaves them as they are.
         """
         if masks is None:
-            return self._residuals(x, grid, embed_mask, None, None)
-        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"])
+            return self._residuals(x, grid, embed_mask, None, None, keep)
+        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], keep)
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
-    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask):
-        x = checkpoint_name(x + self.attention(self.norm1(x, embed_mask), grid, embed_mask, head_mask), "middle")
-        return x + self.mlp(self.norm2(x, embed_mask), embed_mask, hidden_mask)
+    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
+        variant = self.norm_grids.index(grid) if self.norm_grids else 0
+        kept = lambda y, which: y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
+        y = kept(self.attention(self.norm1(x, embed_mask, variant), grid, embed_mask, head_mask), 0)
+        x = checkpoint_name(x + y, "middle")
+        return x + kept(self.mlp(self.norm2(x, embed_mask, variant), embed_mask, hidden_mask), 1)
 
 
 class _ScanStep(nn.Module):
@@ -56,8 +73,8 @@ class _ScanStep(nn.Module):
     grid: Grid
 
     @nn.compact
-    def __call__(self, x, embed_mask, masks):
-        return Block(**self.block, name="block")(x, self.grid, embed_mask, masks), None
+    def __call__(self, x, embed_mask, masks, keep):
+        return Block(**self.block, name="block")(x, self.grid, embed_mask, masks, keep), None
 
 
 def stack(
@@ -66,6 +83,7 @@ def stack(
     grid: Grid,
     embed_mask: Float[Array, " embed"] | None,
     masks: dict | None,
+    keep: Float[Array, "depth 2 n"] | None = None,
     *,
     scan: bool,
     remat: bool,
@@ -74,7 +92,7 @@ def stack(
 
     Args:
         kinds: the fields of each `Block`.
-        masks: as `Block` takes them, stacked over blocks.
+        masks, keep: as `Block` takes them, stacked over blocks.
         scan: one traced block over stacked parameters (named `blocks`), instead of one for each (`block_i`).
         remat: recompute activations in the backward pass instead of keeping them.
 
@@ -84,17 +102,18 @@ def stack(
     if not scan:
         block = nn.remat(Block, static_argnums=(2,)) if remat else Block
         for i, kind in enumerate(kinds):
-            x = block(**kind, name=f"block_{i}")(x, grid, embed_mask, None if masks is None else {k: v[i] for k, v in masks.items()})
+            own = None if masks is None else {k: v[i] for k, v in masks.items()}
+            x = block(**kind, name=f"block_{i}")(x, grid, embed_mask, own, None if keep is None else keep[i])
         return x
     if any(kind != kinds[0] for kind in kinds):
         raise ValueError("scan=True needs equal heads and MLP widths in every block; set scan=False for this architecture.")
-    keep = None if remat else jax.checkpoint_policies.save_only_these_names(*_KEPT)
-    step = nn.remat(_ScanStep, prevent_cse=False, policy=keep)
+    policy = None if remat else jax.checkpoint_policies.save_only_these_names(*_KEPT)
+    step = nn.remat(_ScanStep, prevent_cse=False, policy=policy)
     scanned = nn.scan(
         step,
         variable_axes={"params": 0},
         split_rngs={"params": True},
-        in_axes=(nn.broadcast, 0 if masks is not None else nn.broadcast),
+        in_axes=(nn.broadcast, *(nn.broadcast if stacked is None else 0 for stacked in (masks, keep))),
         length=len(kinds),
     )
-    return scanned(kinds[0], grid, name="blocks")(x, embed_mask, masks)[0]
+    return scanned(kinds[0], grid, name="blocks")(x, embed_mask, masks, keep)[0]

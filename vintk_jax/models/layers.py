@@ -26,14 +26,16 @@ class LayerNorm(nn.Module):
     Attributes:
         epsilon: added to the variance (timm's ViTs: 1e-6).
         use_scale, use_bias: whether a learned scale and shift follow; named as in `flax.linen.LayerNorm`.
+        variants: how many scales and shifts to choose from in a call (a ReViT has one for each token length); 0 for just one.
     """
 
     epsilon: float = 1e-6
     use_scale: bool = True
     use_bias: bool = True
+    variants: int = 0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch features"], mask: Mask | None = None) -> Float[Array, "*batch features"]:
+    def __call__(self, x: Float[Array, "*batch features"], mask: Mask | None = None, variant: int = 0) -> Float[Array, "*batch features"]:
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         count = x.shape[-1] if mask is None else jnp.maximum(jnp.sum(mask), 1)
         mean = jnp.sum(wide, axis=-1, keepdims=True) / count
@@ -41,10 +43,13 @@ class LayerNorm(nn.Module):
         variance = jnp.sum(centred * centred, axis=-1, keepdims=True) / count
         y = centred * jax.lax.rsqrt(variance + self.epsilon)
         if self.use_scale:
-            y = y * self.param("scale", nn.initializers.ones, (x.shape[-1],))
+            y = y * self._learned("scale", nn.initializers.ones, x.shape[-1], variant)
         if self.use_bias:
-            y = y + masked(self.param("bias", nn.initializers.zeros, (x.shape[-1],)), mask)
+            y = y + masked(self._learned("bias", nn.initializers.zeros, x.shape[-1], variant), mask)
         return y.astype(x.dtype)
+
+    def _learned(self, name: str, init, features: int, variant: int) -> Array:
+        return self.param(name, init, (self.variants, features))[variant] if self.variants else self.param(name, init, (features,))
 
 
 @jax.custom_jvp

@@ -29,6 +29,25 @@ def grid_of(image_shape: tuple[int, ...], patch_size: int, grid: int | Grid | No
     return pieces
 
 
+def fit_to_grid(images: Float[Array, "n height width channels"], grid: Grid) -> Float[Array, "n fitted_height fitted_width channels"]:
+    """Images whose sides the grid divides: resized bilinearly to the nearest ones where they don't (224 px at 10 x 10 tokens: 220).
+
+    Our choice: ReViT's abstract doesn't say how lengths that don't divide the image are cut.
+
+    Raises:
+        ValueError: for a grid finer than the pixels.
+    """
+    sides = images.shape[-3:-1]
+    if min(grid) < 1 or any(g > side for g, side in zip(grid, sides, strict=True)):
+        raise ValueError(f"A grid of {grid} tokens came for images of {sides} pixels; a token wants one pixel at least.")
+    fitted = tuple(g * round(side / g) for g, side in zip(grid, sides, strict=True))
+    for axis, (old, new) in enumerate(zip(sides, fitted, strict=True), start=1):
+        if old != new:
+            matrix = jnp.asarray(resample.interpolation_matrix(old, new), images.dtype)
+            images = jnp.moveaxis(jnp.tensordot(matrix, images, (1, axis)), 0, axis)
+    return images
+
+
 def cut_patches(images: Float[Array, "n height width channels"], grid: Grid) -> Float[Array, "n tokens rows columns channels"]:
     """Non-overlapping patches in raster order."""
     n, height, width, channels = images.shape
@@ -75,10 +94,7 @@ class PatchEmbed(nn.Module):
         images, kernel, bias = nn.dtypes.promote_dtype(images, kernel, bias, dtype=self.dtype)
         patches = cut_patches(images, grid)
         rows, columns = patches.shape[2:4]
-        if (rows, columns) != (self.patch_size, self.patch_size):
-            by_row = jnp.asarray(resample.kernel_matrix(self.patch_size, rows), kernel.dtype)
-            by_column = jnp.asarray(resample.kernel_matrix(self.patch_size, columns), kernel.dtype)
-            kernel = jnp.einsum("rp,sq,pqce->rsce", by_row, by_column, kernel)
+        kernel = resample.resample_kernel(kernel, (rows, columns))
         return patches.reshape(*patches.shape[:2], -1) @ kernel.reshape(-1, self.embed_dim) + bias
 
 

@@ -40,6 +40,15 @@ def kernel_matrix(old: int, new: int) -> np.ndarray:
     return np.eye(old) if old == new else np.linalg.pinv(interpolation_matrix(old, new).T)
 
 
+def resample_kernel(kernel: Float[Array, "rows columns channels dim"], sides: tuple[int, int]) -> Float[Array, "r s channels dim"]:
+    """A patch kernel for patches of other sides, in pixels (PI-resize)."""
+    rows, columns = kernel.shape[:2]
+    if (rows, columns) == sides:
+        return kernel
+    by_row, by_column = (jnp.asarray(kernel_matrix(old, new), kernel.dtype) for old, new in zip((rows, columns), sides, strict=True))
+    return jnp.einsum("rp,sq,pqce->rsce", by_row, by_column, kernel)
+
+
 def resample_positions(table: Float[Array, "tokens dim"], old: tuple[int, int], new: tuple[int, int]) -> Float[Array, "new_tokens dim"]:
     """Resize the grid part of a position table bilinearly; rows ahead of the grid (class token) are kept.
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
-from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, PositionEmbed, grid_of
+from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, PositionEmbed, fit_to_grid, grid_of
 
 
 class ViT(nn.Module):
@@ -23,6 +23,7 @@ class ViT(nn.Module):
         patch_size: native patch side in pixels.
         native_grid: token rows and columns that the patch kernel and the positions are stored for.
         max_distance: clip of the relative positions; 0 means none (DeiT). AutoFormer: 14.
+        norm_grids: token grids whose norms have scales and shifts of their own (a ReViT's lengths); empty: all share one.
         pool: what the head reads: the class token or the mean over patches (the class token stays in the sequence).
         scan: one traced block over stacked parameters: compiles in a fraction of the time; needs equal blocks.
         remat: recompute a block's activations in the backward pass instead of keeping them.
@@ -37,6 +38,7 @@ class ViT(nn.Module):
     patch_size: int = 16
     native_grid: Grid = (14, 14)
     max_distance: int = 0
+    norm_grids: tuple[Grid, ...] = ()
     pool: Literal["token", "mean"] = "token"
     scan: bool = False
     remat: bool = False
@@ -44,32 +46,43 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "n height width channels"], grid: int | Grid | None = None, masks: dict | None = None
+        self,
+        images: Float[Array, "n height width channels"],
+        grid: int | Grid | None = None,
+        masks: dict | None = None,
+        keep: Float[Array, "depth 2 n"] | None = None,
     ) -> Float[Array, "n classes"]:
         """Logits of a batch of images.
 
         Args:
             images: values as the model was made for; any number of channels at initialisation, that number afterwards.
-            grid: token rows and columns to cut the images into; None keeps the native patch size.
+            grid: token rows and columns to cut the images into, which are resized a little where they don't divide (`fit_to_grid`); None
+                keeps the native patch size.
             masks: switches parts of the model off: `embed` (embed_dim,), and stacked over blocks `alive` (depth,),
                 `heads` (depth, heads), `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary ViT.
+            keep: what stochastic depth multiplies each block's two residuals by (0, or one over the share that is kept).
 
         Raises:
-            ValueError: if the images don't divide into the grid, or blocks that differ are to be scanned.
+            ValueError: if the images don't divide into native patches, the grid is finer than the image or has no norms, or blocks that
+                differ are to be scanned.
         """
+        if grid is not None:
+            grid = (grid, grid) if isinstance(grid, int) else grid
+            images = fit_to_grid(images, grid)
         grid = grid_of(images.shape, self.patch_size, grid)
+        if self.norm_grids and grid not in self.norm_grids:
+            raise ValueError(f"A grid of {grid} tokens came; this model has norms for {self.norm_grids}.")
         embed_mask, block_masks = (None, None) if masks is None else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
         x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(images, grid)
         x = ClassToken(name="class_token")(x)
         x = masked(PositionEmbed(self.native_grid, name="positions")(x, grid), embed_mask)
-        x = self._blocks(x, grid, embed_mask, block_masks)
-        x = LayerNorm(name="norm")(x, embed_mask)
+        x = self._blocks(x, grid, embed_mask, block_masks, keep)
+        variant = self.norm_grids.index(grid) if self.norm_grids else 0
+        x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
         x = x[:, 0] if self.pool == "token" else x[:, 1:].mean(axis=1)
         return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(x)
 
-    def _blocks(self, x, grid, embed_mask, masks):
-        kinds = [
-            dict(num_heads=h, head_dim=self.head_dim, hidden=m, max_distance=self.max_distance, dtype=self.dtype)
-            for h, m in zip(self.num_heads, self.hidden, strict=True)
-        ]
-        return stack(kinds, x, grid, embed_mask, masks, scan=self.scan, remat=self.remat)
+    def _blocks(self, x, grid, embed_mask, masks, keep):
+        shared = dict(head_dim=self.head_dim, max_distance=self.max_distance, norm_grids=self.norm_grids, dtype=self.dtype)
+        kinds = [dict(num_heads=h, hidden=m, **shared) for h, m in zip(self.num_heads, self.hidden, strict=True)]
+        return stack(kinds, x, grid, embed_mask, masks, keep, scan=self.scan, remat=self.remat)

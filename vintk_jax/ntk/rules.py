@@ -70,7 +70,7 @@ def per_sample(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap
 def norm(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):
     """Rule for normalisations with a scale and a shift: over the last axis only these two are copied per sample."""
     x = args[0]
-    if getattr(module, "feature_axes", -1) != -1 or getattr(module, "reduction_axes", -1) != -1:
+    if getattr(module, "feature_axes", -1) != -1 or getattr(module, "reduction_axes", -1) != -1 or getattr(module, "variants", 0):
         return per_sample(module, call, args, kwargs, tap)
     plain = module.clone(parent=None, name=None, use_scale=False, **({"use_bias": False} if hasattr(module, "use_bias") else {}))
     y = plain.apply({}, *args, **kwargs)

@@ -47,6 +47,7 @@ class Progress:
         self._console = console or Console(stderr=True)
         self._phase, self._counted, self._seconds, self._compiled = "starting", 0, 0.0, True
         self._bar: rich.progress.Progress | None = None
+        self._note = ""
 
     def __enter__(self) -> "Progress":
         self._updated = self._printed = _now()
@@ -77,14 +78,15 @@ class Progress:
             self._phase = name
             self._show(force=True)
 
-    def update(self, done: int, best: int | float | None = None) -> None:
-        """Say how many units are done in all, and the best score where it is known."""
+    def update(self, done: int, best: int | float | None = None, note: str = "") -> None:
+        """Say how many units are done in all, the best score where it is known, and what else is worth a word."""
         now = _now()
         if self._compiled:
             self._counted += done - self.done
             self._seconds += now - self._updated
         self._compiled, self._updated, self.done = True, now, done
         self.best = self.best if best is None else best
+        self._note = note or self._note
         self._show()
 
     @property
@@ -106,6 +108,8 @@ class Progress:
             said.append(f"{datetime.timedelta(seconds=round(left))} left")
         if self.best is not None:
             said.append(f"best {human_score(self.best)}")
+        if self._note:
+            said.append(self._note)
         return said
 
     def _show(self, force: bool = False) -> None:

@@ -1,0 +1,192 @@
+"""One train step, against its definition."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vintk_jax.data.inputs import MEAN, STD
+from vintk_jax.models.vit import ViT
+from vintk_jax.training import mixing
+from vintk_jax.training.optimizer import is_decayed, layer_scales, make_optimizer, make_schedule
+from vintk_jax.training.step import Recipe, State, length_losses, make_predict, make_train_step, normalise, stochastic_depth
+
+GRIDS = ((2, 2), (1, 1))
+MODEL = ViT(embed_dim=8, num_heads=(2, 2), hidden=(12, 12), head_dim=4, num_classes=3, patch_size=4, native_grid=(2, 2), norm_grids=GRIDS)
+RNG = np.random.default_rng(0)
+BATCH = {"image": RNG.integers(0, 256, (8, 8, 8, 3), np.uint8), "label": RNG.integers(0, 3, 8, np.int32)}
+
+
+@pytest.fixture(scope="module")
+def params(variables_for):
+    """Variables of the model."""
+    return variables_for(MODEL, jnp.zeros((1, 8, 8, 3)), GRIDS[0])
+
+
+def one_step(params, recipe, optimizer):
+    """The state and metrics after one step."""
+    state = State(jnp.int32(0), params, optimizer.init(params), None)
+    return jax.jit(make_train_step(MODEL, GRIDS, optimizer, recipe, 0))(state, BATCH)
+
+
+def cross_entropy(logits, targets):
+    """In NumPy, float64."""
+    logits = np.asarray(logits, np.float64)
+    return -(targets * (logits - np.log(np.exp(logits).sum(-1, keepdims=True)))).sum(-1)
+
+
+def test_losses_of_the_lengths():
+    """Cross-entropy for the longest; for the shorter a mean of label and teacher, of which no gradient goes to the teacher."""
+    logits, targets = RNG.standard_normal((2, 5, 3)), np.eye(3)[[0, 1, 2, 1, 0]]
+    teacher = np.exp(logits[0]) / np.exp(logits[0]).sum(-1, keepdims=True)
+    divergence = cross_entropy(logits[1], teacher) - cross_entropy(logits[0], teacher)
+    wanted = [cross_entropy(logits[0], targets).mean(), (0.3 * cross_entropy(logits[1], targets) + 0.7 * divergence).mean()]
+    np.testing.assert_allclose(length_losses(list(jnp.asarray(logits, jnp.float32)), jnp.asarray(targets), 0.7), wanted, rtol=1e-5)
+    of_student = jax.grad(lambda longest: length_losses([longest, jnp.asarray(logits[1])], jnp.asarray(targets), 0.7)[1])(
+        jnp.asarray(logits[0], jnp.float32)
+    )
+    assert not np.asarray(of_student).any()
+
+
+def test_a_step_of_plain_descent_follows_the_gradient_of_the_mean_loss(params):
+    """With SGD the parameters move by minus the rate times the gradient of the mean over lengths; metrics are those before the step."""
+    recipe = Recipe(3, label_smoothing=0.1, distill=0.5)
+    state, metrics = one_step(params, recipe, optax.sgd(0.1))
+
+    def loss(p):
+        images = (BATCH["image"] / 255 - MEAN) / STD
+        logits = [MODEL.apply(p, jnp.asarray(images, jnp.float32), grid) for grid in GRIDS]
+        return jnp.mean(length_losses(logits, jnp.eye(3)[BATCH["label"]] * 0.9 + 0.1 / 3, 0.5)), logits
+
+    (value, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-5)
+    accuracy = [(np.argmax(one, -1) == BATCH["label"]).mean() for one in logits]
+    np.testing.assert_allclose(metrics["train_accuracy"], accuracy)
+    moved = jax.tree.map(lambda before, after: (before - after) / 0.1, params, state.params)
+    jax.tree.map(lambda got, wanted: np.testing.assert_allclose(got, wanted, atol=2e-4), moved, gradient)
+    assert int(state.step) == 1
+
+
+def test_pieces_of_a_batch_add_up_to_it(params):
+    """Gradient accumulation gives the step of the whole batch."""
+    recipe = Recipe(3, distill=0.5)
+    whole, metrics = one_step(params, recipe, optax.sgd(0.1))
+    pieces, of_pieces = one_step(params, dataclasses.replace(recipe, accumulate=4), optax.sgd(0.1))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), whole.params, pieces.params)
+    np.testing.assert_allclose(of_pieces["losses"], metrics["losses"], rtol=1e-5)
+
+
+def test_running_mean_and_random_numbers_by_step(params):
+    """The mean moves by its decay (shorter at the start); what is drawn depends on the step: the same twice, another later."""
+    recipe, optimizer = Recipe(3, mixup=0.8, cutmix=1.0, drop_path=0.5, ema=0.99), optax.sgd(0.1)
+    run = jax.jit(make_train_step(MODEL, GRIDS, optimizer, recipe, 0))
+    start = State(jnp.int32(0), params, optimizer.init(params), params)
+    first, again, later = (run(start.replace(step=jnp.int32(step)), BATCH)[0] for step in (0, 0, 7))
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), first.params, again.params)
+    assert all(jax.tree.leaves(same))
+    assert float(optax.tree.norm(jax.tree.map(jnp.subtract, first.params, later.params))) > 1e-4
+    for state, decay in ((first, 0.1), (later, 8 / 17)):
+        mean = jax.tree.map(lambda before, after, decay=decay: decay * before + (1 - decay) * after, params, state.params)
+        jax.tree.map(lambda got, wanted: np.testing.assert_allclose(got, wanted, atol=1e-6), state.ema, mean)
+        assert state.best_params is state.ema
+
+
+def test_stochastic_depth_keeps_its_expectation():
+    """The first block always stays, the last goes with the rate; the mean of every multiplier is one."""
+    keep = np.asarray(stochastic_depth(jax.random.key(0), 5, 20000, 0.4))
+    np.testing.assert_array_equal(keep[0], 1)
+    np.testing.assert_allclose((keep == 0).mean(axis=(1, 2)), [0, 0.1, 0.2, 0.3, 0.4], atol=0.01)
+    np.testing.assert_allclose(keep.mean(axis=(1, 2)), 1, atol=0.02)
+    assert stochastic_depth(jax.random.key(0), 5, 10, 0.0) is None
+
+
+def test_normalise_and_predict(params):
+    """ImageNet's means and deviations; prediction is the model on standardised pixels."""
+    wanted = (BATCH["image"] / 255 - MEAN) / STD
+    np.testing.assert_allclose(normalise(jnp.asarray(BATCH["image"])), wanted, atol=1e-5)
+    got = jax.jit(make_predict(MODEL, (1, 1)))(params, BATCH["image"])
+    np.testing.assert_allclose(got, MODEL.apply(params, jnp.asarray(wanted, jnp.float32), (1, 1)), atol=1e-5)
+
+
+def test_mixup_and_cutmix():
+    """Images and targets are mixed by one share; CutMix takes a rectangle of that share; each is drawn half of the time."""
+    images, targets = jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 16, 16, 1)) + 1, jnp.eye(4)
+    cut, run = 0, jax.jit(lambda key: mixing.mix(images, targets, key, 0.8, 1.0))
+    for seed in range(40):
+        mixed, wanted = (np.asarray(x) for x in run(jax.random.key(seed)))
+        shares = np.diag(wanted)
+        np.testing.assert_allclose(wanted.sum(-1), 1, atol=1e-6)
+        np.testing.assert_allclose(shares, shares[0], atol=1e-6)
+        np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), wanted @ np.arange(1.0, 5.0), atol=1e-4)
+        values = np.unique(mixed[0].round(4))
+        if set(values) <= {1.0, 4.0}:
+            cut += 1
+            foreign = mixed[0, :, :, 0] == 4
+            rows, columns = foreign.any(axis=1), foreign.any(axis=0)
+            assert foreign.sum() == rows.sum() * columns.sum()
+    assert 10 < cut < 30
+    for alphas in ((0.0, 0.0), (0.0, 1.0), (0.8, 0.0)):
+        mixed, _ = mixing.mix(images, targets, jax.random.key(1), *alphas)
+        assert (np.asarray(mixed) == np.asarray(images)).all() == (alphas == (0.0, 0.0))
+
+
+def test_adamw_by_its_definition(params):
+    """Two steps in NumPy: decay on kernels alone, decoupled; clipping of the whole gradient; layer-wise rates."""
+    schedule = make_schedule(0.1, 1, 10)
+    optimizer = make_optimizer(params, schedule, weight_decay=0.3, beta2=0.99, clip_norm=0.5, layer_decay=0.5)
+    gradients = [
+        jax.tree.map(lambda leaf, seed=seed: jnp.asarray(np.random.default_rng(seed).standard_normal(leaf.shape), jnp.float32), params)
+        for seed in (0, 1)
+    ]
+    got, state = params, optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for gradient in gradients:
+        updates, state = update(gradient, state, got)
+        got = optax.apply_updates(got, updates)
+
+    layers = {"patch_embed": 0, "class_token": 0, "positions": 0, "block_0": 1, "block_1": 2, "norm": 3, "head": 3}
+    norms = [np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(g))) for g in gradients]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        names = [part.key for part in path]
+        wanted, m, v = np.asarray(leaf, np.float64), 0.0, 0.0
+        for t, (gradient, norm) in enumerate(zip(gradients, norms, strict=True), start=1):
+            g = gradient
+            for name in names:
+                g = g[name]
+            g = np.asarray(g, np.float64) * min(1, 0.5 / norm)
+            m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
+            adam = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
+            decay = 0.3 * wanted if names[-1] == "kernel" else 0
+            wanted = wanted - float(schedule(t - 1)) * 0.5 ** (3 - layers[names[1]]) * (adam + decay)
+        found = got
+        for name in names:
+            found = found[name]
+        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+
+
+def test_layer_scales_of_a_scanned_stack_are_those_of_the_blocks(params, stack_blocks):
+    """One number a block along the leading axis."""
+    apart, stacked = layer_scales(params, 0.5), layer_scales(stack_blocks(params), 0.5)
+    for i in range(2):
+        got = stacked["params"]["blocks"]["block"]["mlp"]["fc1"]["kernel"][i]
+        assert float(got.squeeze()) == float(apart["params"][f"block_{i}"]["mlp"]["fc1"]["kernel"])
+    assert float(stacked["params"]["positions"]["table"]) == 0.125
+    assert float(stacked["params"]["head"]["bias"]) == 1
+
+
+def test_schedule():
+    """Up in a line, down by a cosine."""
+    schedule = make_schedule(2.0, 10, 110)
+    np.testing.assert_allclose([schedule(0), schedule(5), schedule(10), schedule(60), schedule(110)], [0, 1, 2, 1, 0], atol=1e-6)
+    assert float(make_schedule(2.0, 0, 10)(0)) == 2.0
+    with pytest.raises(ValueError, match="warm-up of 10 steps"):
+        make_schedule(2.0, 10, 10)
+
+
+def test_what_is_decayed(params):
+    """Kernels, nothing else."""
+    names = {path[-1].key for path, _ in jax.tree_util.tree_leaves_with_path(params) if is_decayed(tuple(p.key for p in path))}
+    assert names == {"kernel"}

@@ -1,0 +1,180 @@
+"""Labelled images by number, from the embedded set, tfds, a folder of class folders, or an npz.
+
+A source is a sequence: `len(source)` images, `source[i]` -> {"image": uint8 (height, width, 3), "label": int}. Random access is what lets a run go on
+at any step, and any number of hosts share it (`data.loader`).
+"""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vintk_jax.data import digits
+from vintk_jax.data.inputs import SUFFIXES
+from vintk_jax.errors import UserError, nearest
+
+_HELD_OUT = 10  # of a folder without splits, one image in so many is for testing
+
+
+class Source(Sequence):
+    """Images by number, and the names of their classes."""
+
+    def __init__(self, length: int, get: Callable[[int], dict[str, Any]], classes: Sequence[str]):
+        self._length, self._get, self.classes = length, get, tuple(classes)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._get(int(index))
+
+    def part(self, start: int, stop: int) -> "Source":
+        """The images from `start` to `stop`, numbered from zero."""
+        return Source(stop - start, lambda index: self._get(start + index), self.classes)
+
+
+def _digits(_: str, split: str) -> Source:
+    """See `data.digits`."""
+    if split not in digits.COUNTS:
+        raise UserError(f"A split {split!r} came; the digits have {', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}")
+    made = digits.Digits(split)
+    return Source(len(made), made.__getitem__, [str(i) for i in range(digits.NUM_CLASSES)])
+
+
+def _npz(where: str, split: str) -> Source:
+    """Arrays x_SPLIT (n, height, width, 3) or (n, height, width), uint8, and y_SPLIT (n,), integers; class_names if there."""
+    path = Path(where).expanduser()
+    if not path.is_file():
+        raise UserError(f"data.source=npz:{where} came, but there is no file {path.resolve()}.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
+            if missing:
+                raise UserError(f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was wanted as well.")
+            images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+            names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} could not be read as an npz: {error}.") from error
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
+        raise UserError(f"{path}[x_{split}] is {images.dtype}{images.shape}; uint8 (n, height, width, 3) or (n, height, width) was wanted.")
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+        raise UserError(f"{path}[y_{split}] is {labels.dtype}{labels.shape}; {len(images)} integers from 0 on were wanted.")
+    names = names or [str(i) for i in range(int(labels.max()) + 1)]
+    if len(labels) and labels.max() >= len(names):
+        raise UserError(f"{path}[y_{split}] holds class {labels.max()}; class_names has {len(names)} names.")
+    images = images[..., None] if images.ndim == 3 else images
+    colour = lambda image: image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1)
+    return Source(len(images), lambda i: {"image": colour(images[i]), "label": int(labels[i])}, names)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Pixels of an image file, uint8 (height, width, 3).
+
+    Raises:
+        UserError: naming the file, when it can't be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} can't be read as an image ({error}). Mend or remove it; the same command goes on.") from error
+
+
+def _folder(where: str, split: str) -> Source:
+    """PATH/SPLIT/CLASS/image, or PATH/CLASS/image, of which one image in ten (by a hash of its path) is the split "test"."""
+    root = Path(where).expanduser()
+    if not root.is_dir():
+        raise UserError(f"data.source=folder:{where} came, but there is no folder {root.resolve()}.")
+    top = root / split
+    own = top.is_dir()
+    top = top if own else root
+    classes = sorted(child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith("."))
+    paths = [(p, label) for label, name in enumerate(classes) for p in (top / name).rglob("*") if p.suffix.lower() in SUFFIXES]
+    ordered = sorted((hashlib.sha256(str(p.relative_to(top)).encode()).digest(), p, label) for p, label in paths)
+    if not own:
+        if split not in ("train", "test") or {"train", "test", "val"} & set(classes):
+            raise UserError(
+                f"{root} has no folder {split!r}; it holds {', '.join(classes[:8]) or 'no folders'}. Name one with data.*_split."
+            )
+        ordered = [entry for entry in ordered if (entry[0][0] % _HELD_OUT == 0) == (split == "test")]
+    if not ordered:
+        raise UserError(
+            f"{top} holds no images with a known ending ({', '.join(sorted(SUFFIXES))}) in class folders for the split {split!r}."
+        )
+
+    def get(index: int) -> dict[str, Any]:
+        _, path, label = ordered[index]
+        return {"image": read_image(path), "label": label}
+
+    return Source(len(ordered), get, classes)
+
+
+def _images(where: str, split: str) -> Source:
+    """Images anywhere below a folder, without labels: an element has its "name", the path below the folder, and the label -1."""
+    root = Path(where).expanduser()
+    if not root.is_dir():
+        raise UserError(f"data.source=images:{where} came, but there is no folder {root.resolve()}.")
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UserError(f"{root} holds no images with a known ending ({', '.join(sorted(SUFFIXES))}).")
+    return Source(len(paths), lambda i: {"image": read_image(paths[i]), "label": -1, "name": str(paths[i].relative_to(root))}, ())
+
+
+def _tfds(where: str, split: str) -> Source:
+    """A TensorFlow Datasets set with features "image" and "label", prepared on first use under tfds's own data directory."""
+    import tensorflow_datasets as tfds  # seconds to import
+
+    try:
+        loaded = tfds.data_source(where, split=split)
+    except Exception as error:  # tfds raises many types for an unknown set, a missing download, a failed checksum
+        raise UserError(f"data.source=tfds:{where} ({split}): {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+    features = loaded.dataset_info.features
+    if not {"image", "label"} <= set(features):
+        raise UserError(f"data.source=tfds:{where} has the features {', '.join(features)}; image and label were wanted.")
+
+    def get(index: int) -> dict[str, Any]:
+        element = loaded[index]
+        image = np.asarray(element["image"])
+        return {"image": image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1), "label": int(element["label"])}
+
+    return Source(len(loaded), get, features["label"].names)
+
+
+_KINDS = {"digits": _digits, "npz": _npz, "folder": _folder, "images": _images, "tfds": _tfds}
+
+
+def open_source(where: str, split: str) -> Source:
+    """A source of labelled images.
+
+    Args:
+        where: "digits" (embedded), "tfds:NAME", "folder:PATH" or "npz:PATH"; "images:PATH" has no labels and no splits.
+        split: a split's name, or a part of it in tfds's notation: "train[:90%]", "train[-1000:]".
+
+    Raises:
+        UserError: for what isn't there or can't be read.
+    """
+    kind, _, path = where.partition(":")
+    if kind not in _KINDS or (kind != "digits" and not path):
+        raise UserError(f"data.source={where!r} came; digits, tfds:NAME, folder:PATH or npz:PATH was wanted.")
+    match = re.fullmatch(r"([^\[\]]*)(?:\[(-?\d*%?):(-?\d*%?)\])?", split)
+    if not match:
+        raise UserError(f"The split {split!r} can't be read; a name such as train, or a part such as train[:90%] was wanted.")
+    source = _KINDS[kind](path, match[1])
+    start, stop = (_bound(text, len(source), default) for text, default in ((match[2], 0), (match[3], len(source))))
+    if start >= stop:
+        raise UserError(f"The split {split!r} of {where} holds no images; {match[1]} has {len(source):,}.")
+    return source if (start, stop) == (0, len(source)) else source.part(start, stop)
+
+
+def _bound(text: str | None, length: int, default: int) -> int:
+    if not text:
+        return default
+    number = round(int(text[:-1]) * length / 100) if text.endswith("%") else int(text)
+    return min(max(number + length if number < 0 else number, 0), length)

@@ -1,0 +1,99 @@
+"""A trained model for use in a program: each token length an ordinary ViT of its own, folded once, compiled once a batch shape.
+
+predictor = Predictor.load("runs/revit_digits")
+probabilities = predictor(images, "16")         # uint8 (n, size, size, 3) -> (n, classes)
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from vintk_jax import config as configs
+from vintk_jax.errors import UserError
+from vintk_jax.models.revit import fit, fold
+from vintk_jax.training.checkpoints import BEST, Checkpoints
+from vintk_jax.training.models import Trained, build
+from vintk_jax.training.step import normalise
+
+
+class Predictor:
+    """Class probabilities of images at any of the lengths that a model was trained for.
+
+    Args:
+        trained: the model.
+        params: its variables.
+        classes: names of its outputs.
+        crop_ratio: share of the shorter side that it should be shown.
+    """
+
+    def __init__(self, trained: Trained, params: Any, classes: tuple[str, ...], crop_ratio: float = 1.0):
+        self.classes, self.image_size, self.crop_ratio = tuple(classes), trained.image_size, crop_ratio
+        self._lengths = {name: self._of_length(trained, params, grid) for name, grid in zip(trained.names, trained.grids, strict=True)}
+        self._sides = {name: grid[0] if grid else 0 for name, grid in zip(trained.names, trained.grids, strict=True)}
+
+    @staticmethod
+    def _of_length(trained: Trained, params: Any, grid) -> Callable[[np.ndarray], jax.Array]:
+        if grid is None:
+            model, folded, fitted = trained.model, params, lambda images: images
+        else:
+            model, folded = fold(trained.model, params, grid, trained.image_size)
+            fitted = lambda images: fit(images, grid)
+        run = jax.jit(lambda folded, images: jax.nn.softmax(model.apply(folded, fitted(normalise(images))).astype(np.float32)))
+        return lambda images: run(folded, images)
+
+    @classmethod
+    def load(
+        cls,
+        workdir: str | Path,
+        config: ml_collections.ConfigDict | None = None,
+        which: str = BEST,
+        say: Callable[[str], None] = print,
+    ) -> "Predictor":
+        """The model that was trained into a workdir.
+
+        Args:
+            config: the training's; read from the workdir if None.
+            which: "best" or "last".
+            say: called with what there is to say about a corrupt checkpoint.
+
+        Raises:
+            UserError: when nothing was trained there, or no checkpoint can be read.
+        """
+        workdir = Path(workdir)
+        config = configs.read_claimed(workdir, "train") if config is None else config
+        folder = workdir / "checkpoints" / which
+        if not folder.is_dir():
+            raise UserError(f"There are no checkpoints in {folder}. `python -m vintk_jax.train` writes them.")
+        classes = Checkpoints.classes_in(folder)
+        trained = build(config.model, len(classes), config.data.image_size)
+        place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shapes = jax.eval_shape(trained.draw, jax.random.key(0))
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes)
+        params, _ = Checkpoints(folder, 2, trained.describe(), read_only=True).restore_params(like, say)
+        return cls(trained, params, classes, config.data.crop_ratio)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The lengths by name: the number of patch tokens, longest first."""
+        return tuple(self._lengths)
+
+    def choose(self, sides: tuple[int, ...]) -> tuple[str, ...]:
+        """The names of lengths by their tokens a side; all for none.
+
+        Raises:
+            UserError: for a length that wasn't trained.
+        """
+        by_side = {side: name for name, side in self._sides.items()}
+        unknown = [side for side in sides if side not in by_side]
+        if unknown:
+            raise UserError(f"lengths={tuple(sides)} came; the model was trained for {tuple(by_side)} tokens a side.")
+        return tuple(by_side[side] for side in sides) or self.names
+
+    def __call__(self, images: UInt8[np.ndarray, "n size size 3"], length: str) -> Float[jax.Array, "n classes"]:
+        """Probabilities; a new number of images compiles anew."""
+        return self._lengths[length](images)

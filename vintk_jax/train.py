@@ -1,0 +1,62 @@
+"""Train a vision transformer, at one token length or several: `python -m vintk_jax.train --config configs/revit_digits.py`.
+
+The model is a ViT by its sizes, or the architecture of a search (--config.model.arch=runs/vit_space/best.json). Writes metrics.jsonl, tensorboard/
+and checkpoints/ (the last two and the best) to the workdir. The same command goes on after any kill.
+"""
+
+import sys
+
+from vintk_jax import config as configs
+from vintk_jax.errors import UserError
+from vintk_jax.set_up import set_up_training
+
+MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tensor")
+
+
+def main(argv: list[str]) -> None:
+    """Train from a command line."""
+    invocation = configs.parse(argv, command="train", about=__doc__, default_config="configs/revit_digits.py")
+    if invocation is None:
+        return
+    config, workdir = invocation.config, invocation.workdir
+    set_up_training()
+
+    import jax
+    from filelock import FileLock, Timeout
+    from rich.console import Console
+
+    from vintk_jax.report.progress import Progress
+    from vintk_jax.report.train_table import accuracy_table
+    from vintk_jax.training.loop import fit, set_up
+
+    console = Console(quiet=jax.process_index() > 0)
+    setup = set_up(config)
+    count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
+    lengths = ", ".join(setup.trained.names)
+    console.print(
+        f"{type(setup.trained.model).__name__} of {count / 1e6:.2f} M parameters, token lengths {lengths}, on {len(setup.train):,} images of "
+        f"{config.data.source} ({config.data.image_size} px, {len(setup.train.classes)} classes): {setup.steps:,} steps of "
+        f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), seed {config.seed}, into {workdir}"
+    )
+    if invocation.dry_run:
+        console.print("A dry run: nothing was written.")
+        return
+    if jax.process_index() == 0:
+        configs.claim_workdir(workdir, "train", config, MAY_CHANGE)
+    try:
+        with (
+            FileLock(workdir / f".train.{jax.process_index()}.lock", timeout=0),
+            Progress(setup.steps, unit="steps", console=console) as progress,
+        ):
+            accuracy = fit(setup, workdir, progress, lambda note: console.print(note, style="yellow"))
+    except Timeout as error:
+        raise UserError(f"Another process trains into {workdir}. Wait for it, or choose another --workdir.") from error
+    except KeyboardInterrupt:
+        console.print("\nStopped; the last checkpoint is kept. The same command goes on.")
+        raise
+    console.print(accuracy_table(accuracy, len(setup.test), config.data.test_split))
+    console.print(f"Predict with it: python -m vintk_jax.infer --config {invocation.path} --workdir {workdir}")
+
+
+if __name__ == "__main__":
+    configs.run(main, sys.argv)

@@ -1,0 +1,141 @@
+"""From a config to the model that is trained: a ViT by its sizes or an architecture that a search found, at one token length or several."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from vintk_jax import spaces
+from vintk_jax.errors import UserError
+from vintk_jax.models.patch_embed import Grid
+from vintk_jax.models.vit import ViT
+
+INITS = ("fan_in", "deit")
+_POSITIONS = 10.0  # with fan_in, positions start at 0.2 instead of 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model and how to call it.
+
+    Attributes:
+        model: the module.
+        grids: token rows and columns of each length, longest first; (None,) for a model that has only its own.
+        image_size: pixels a side.
+        init: how weights are drawn, one of `INITS`.
+    """
+
+    model: nn.Module
+    grids: tuple[Grid | None, ...]
+    image_size: int
+    init: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each length: its number of patch tokens, as `fixed-N` has it; "all" for a model that has only its own."""
+        return tuple("all" if grid is None else str(grid[0] * grid[1]) for grid in self.grids)
+
+    def draw(self, key: jax.Array) -> dict:
+        """Variables at the start."""
+        images = jnp.zeros((1, self.image_size, self.image_size, 3))
+        variables = self.model.init(key, images, *(() if self.grids[0] is None else (self.grids[0],)))
+        return _by_fan_in(variables) if self.init == "fan_in" else variables
+
+    def describe(self) -> dict[str, Any]:
+        """The fields that its weights depend on, for checkpoints."""
+        fields = {
+            f.name: getattr(self.model, f.name)
+            for f in dataclasses.fields(self.model)
+            if f.name not in ("parent", "name", "dtype", "remat")
+        }
+        return json.loads(json.dumps({"model": type(self.model).__name__, **fields}, default=str))
+
+
+def _by_fan_in(variables: dict) -> dict:
+    """Linear layers' weights with variance 1 / inputs, larger positions.
+
+    DeiT's deviation of 0.02 for every width is made for some 400 columns; with 64, signals die out and training sits on its first
+    plateau (our choice, by trying on the embedded digits).
+    """
+
+    def scaled(path, leaf):
+        names = [str(part.key) for part in path]
+        if names[-1] == "kernel" and names[1] not in ("patch_embed", "head"):
+            return leaf * (leaf.shape[-2] ** -0.5 / 0.02)
+        return leaf * _POSITIONS if names[-2:] == ["positions", "table"] else leaf
+
+    return jax.tree_util.tree_map_with_path(scaled, variables)
+
+
+def _read_best(where: str) -> tuple[spaces.SearchSpace, Any]:
+    """The space and architecture of a search's best.json.
+
+    Raises:
+        UserError: for a file that isn't there or isn't one.
+    """
+    path = Path(where).expanduser()
+    try:
+        best = json.loads(path.read_text())
+        space, fields = best["space"], best["arch"]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"model.arch={where} came, but there is no such file. `python -m vintk_jax.search` writes one, best.json."
+        ) from error
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no best.json: {type(error).__name__} {error}. An object with space and arch was wanted.") from error
+    found = spaces.get(space)
+    return found, found.from_json(fields)
+
+
+def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) -> Trained:
+    """The model of a config's `model` section.
+
+    Raises:
+        UserError: for sizes that don't fit each other.
+    """
+    lengths = tuple(int(side) for side in config.lengths)
+    if not lengths or list(lengths) != sorted(set(lengths), reverse=True) or lengths[-1] < 1 or lengths[0] > image_size:
+        raise UserError(f"model.lengths={lengths} came; tokens a side were wanted, longest first, from {image_size} (pixels) down to 1.")
+    if config.init not in INITS:
+        raise UserError(f"model.init={config.init!r} came; {' or '.join(INITS)} was wanted.")
+    try:
+        dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
+    except TypeError as error:
+        raise UserError(f"model.dtype={config.dtype!r} came; float32 or bfloat16 was wanted.") from error
+    if config.arch:
+        space, arch = _read_best(config.arch)
+        side = 16 * lengths[0] if space.name.startswith("autoformer") else image_size
+        model = space.model(arch, image_size=side, num_classes=num_classes)
+    else:
+        if config.embed_dim % config.num_heads or config.pool not in ("token", "mean"):
+            raise UserError(
+                f"model.embed_dim={config.embed_dim}, num_heads={config.num_heads}, pool={config.pool!r} came; heads that divide the width, and "
+                "token or mean, were wanted."
+            )
+        model = ViT(
+            embed_dim=config.embed_dim,
+            num_heads=(config.num_heads,) * config.depth,
+            hidden=(int(config.embed_dim * config.mlp_ratio),) * config.depth,
+            head_dim=config.embed_dim // config.num_heads,
+            num_classes=num_classes,
+            pool=config.pool,
+        )
+    if not isinstance(model, ViT):
+        if len(lengths) > 1:
+            raise UserError(f"model.lengths={lengths} came; a {type(model).__name__} has one length. Give one, or take a ViT.")
+        return Trained(model.clone(dtype=dtype), (None,), image_size, config.init)
+    grids = tuple((side, side) for side in lengths)
+    model = model.clone(
+        patch_size=config.patch_size or round(image_size / lengths[0]),
+        native_grid=grids[0],
+        norm_grids=grids if config.separate_norms and len(grids) > 1 else (),
+        dtype=dtype,
+        scan=config.scan,
+        remat=config.remat,
+    )
+    return Trained(model, grids, image_size, config.init)

@@ -1,0 +1,80 @@
+"""AdamW with a warmed-up cosine, layer-wise decay of the learning rate, and gradient clipping, put together from optax."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vintk_jax.errors import UserError
+
+
+def _path(path: tuple) -> tuple[str, ...]:
+    return tuple(str(part.key) for part in path)
+
+
+def is_decayed(path: tuple[str, ...]) -> bool:
+    """Weight decay is for the kernels of linear layers and convolutions; not for biases, norms, tokens, positions (as DeiT)."""
+    return path[-1] == "kernel"
+
+
+def layer_scales(params: Any, decay: int | float) -> Any:
+    """What a parameter's learning rate is multiplied by: decay^(layers above it), 1 for the head (BEiT, arXiv 2106.08254, section 3.2).
+
+    Embeddings are the lowest layer, then each block is one; a scanned stack gets one number a block, shaped to multiply.
+    """
+    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    natural = lambda prefix: [(name.rstrip("0123456789"), int("0" + re.search(r"\d*$", name)[0])) for name in prefix]
+    block_of = lambda path: next((path[: i + 1] for i, name in enumerate(path) if name.startswith("block_")), None)
+    blocks = sorted({block_of(path) for path in paths} - {None}, key=natural)
+    depths = [leaf.shape[0] for path, leaf in zip(paths, jax.tree.leaves(params), strict=True) if "blocks" in path]
+    depth = depths[0] if depths else len(blocks)
+
+    def scale(path, leaf):
+        names = _path(path)
+        if "blocks" in names:
+            return (decay ** jnp.arange(depth, 0, -1)).reshape(-1, *[1] * (leaf.ndim - 1)).astype(jnp.float32)
+        block = block_of(names)
+        layer = blocks.index(block) + 1 if block else depth + 1 if set(names) & {"head", "norm"} else 0
+        return jnp.float32(decay ** (depth + 1 - layer))
+
+    return jax.tree_util.tree_map_with_path(scale, params)
+
+
+def make_schedule(learning_rate: int | float, warmup_steps: int, total_steps: int, end: int | float = 0.0) -> optax.Schedule:
+    """From zero up in a line, down by a cosine to `end` times the peak.
+
+    Raises:
+        UserError: for a warm-up as long as the run.
+    """
+    if not 0 <= warmup_steps < max(total_steps, 1):
+        raise UserError(f"A warm-up of {warmup_steps} steps came for a run of {total_steps}; fewer were wanted.")
+    return optax.warmup_cosine_decay_schedule(
+        0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps, total_steps, end * learning_rate
+    )
+
+
+def make_optimizer(
+    params: Any,
+    schedule: optax.Schedule,
+    *,
+    weight_decay: int | float,
+    beta2: int | float,
+    clip_norm: int | float,
+    layer_decay: int | float,
+) -> optax.GradientTransformation:
+    """AdamW.
+
+    Args:
+        params: names and shapes, for the rules on them.
+        clip_norm: of the whole gradient; 0 doesn't clip.
+        layer_decay: 1 gives every layer the same rate.
+    """
+    decayed = jax.tree_util.tree_map_with_path(lambda path, _: is_decayed(_path(path)), params)
+    steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
+    steps += [optax.scale_by_adam(b2=beta2), optax.add_decayed_weights(weight_decay, decayed)]
+    if layer_decay != 1:
+        scales = layer_scales(params, layer_decay)
+        steps.append(optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, scales)))
+    return optax.chain(*steps, optax.scale_by_learning_rate(schedule))

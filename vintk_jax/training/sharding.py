@@ -1,0 +1,80 @@
+"""Where parameters and batches lie on a mesh of devices: rules on parameters' names.
+
+The mesh has the axes data (copies of the model), fsdp (parameters cut up, gathered where they are used) and tensor (products cut up); each
+may be 1. Batches are spread over data and fsdp. What doesn't divide is replicated.
+"""
+
+import math
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from vintk_jax.errors import UserError
+
+AXES = ("data", "fsdp", "tensor")
+BATCH = PartitionSpec(("data", "fsdp"))
+
+# The last dimensions of a parameter whose path matches; the first rule that does holds. Scanned stacks have the blocks ahead, never cut.
+RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (r"(qkv|fc1)/kernel$", ("fsdp", "tensor")),
+    (r"(qkv|fc1)/bias$", ("tensor",)),
+    (r"(proj|fc2)/kernel$", ("tensor", "fsdp")),
+    (r"patch_embed/kernel$", ("fsdp",)),
+    (r"positions/table$", ("fsdp",)),
+    (r"head/kernel$", ("fsdp", None)),
+)
+
+
+def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh:
+    """A mesh of those sizes; data=-1 takes what the others leave.
+
+    Raises:
+        UserError: if the sizes don't multiply to the number of devices.
+    """
+    count, rest = jax.device_count(), fsdp * tensor
+    if data == -1 and rest > 0 and count % rest == 0:
+        data = count // rest
+    if min(data, fsdp, tensor) < 1 or data * rest != count:
+        raise UserError(
+            f"A mesh of data={data} x fsdp={fsdp} x tensor={tensor} came for {count} device(s); a product of {count} was wanted."
+        )
+    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def spec_of(path: str, shape: tuple[int, ...], sizes: dict[str, int]) -> PartitionSpec:
+    """How a parameter of that path and shape is cut, on a mesh whose axes have these sizes."""
+    for pattern, axes in RULES:
+        if re.search(pattern, path) and len(axes) <= len(shape):
+            wanted = (None,) * (len(shape) - len(axes)) + axes
+            return PartitionSpec(*(a if a and sizes[a] > 1 and length % sizes[a] == 0 else None for a, length in zip(wanted, shape)))
+    return PartitionSpec()
+
+
+def shardings(mesh: Mesh, tree: Any) -> Any:
+    """A `NamedSharding` for every leaf of a tree of arrays or shapes: optimiser states hold parameters' names in their paths too."""
+    sizes = dict(mesh.shape)
+
+    def of_leaf(path, leaf):
+        names = "/".join(str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path)
+        return NamedSharding(mesh, spec_of(names, leaf.shape, sizes))
+
+    return jax.tree_util.tree_map_with_path(of_leaf, tree)
+
+
+def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """This process's part of a global batch, on its devices."""
+    return {key: jax.make_array_from_process_local_data(NamedSharding(mesh, BATCH), value) for key, value in batch.items()}
+
+
+def check_batch(mesh: Mesh, batch_size: int, pieces: int) -> None:
+    """Raises:
+    UserError: if a batch in so many pieces can't be spread evenly.
+    """
+    over = math.prod(mesh.shape[axis] for axis in BATCH[0])
+    if batch_size < 1 or batch_size % (over * pieces):
+        raise UserError(
+            f"A batch of {batch_size} images came; a multiple of {over * pieces} was wanted: {over} shard(s) of data x fsdp, {pieces} piece(s) each."
+        )

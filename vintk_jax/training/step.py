@@ -1,0 +1,156 @@
+"""The train step and the evaluation step, as pure functions to be jitted.
+
+A ReViT sees every token length in each step: the losses of all are averaged, and the shorter ones also learn from the longest (self-distillation).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, UInt8
+
+from vintk_jax.data.inputs import MEAN, STD
+from vintk_jax.models.patch_embed import Grid
+from vintk_jax.training import mixing
+
+
+@flax.struct.dataclass
+class State:
+    """All that a step changes; also its shapes or shardings, in the places of the arrays.
+
+    Attributes:
+        step: how many were done.
+        params: the model's variables, float32.
+        opt_state: the optimiser's.
+        ema: a running mean of the parameters; None without one.
+    """
+
+    step: Any
+    params: Any
+    opt_state: Any
+    ema: Any
+
+    @property
+    def best_params(self) -> Any:
+        """What is evaluated: the running mean where there is one."""
+        return self.params if self.ema is None else self.ema
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How the loss is made; the fields of the same names in the configs.
+
+    Attributes:
+        num_classes: outputs.
+        label_smoothing: share of a target spread over all classes.
+        mixup, cutmix: alphas of their Beta distributions; 0: without.
+        drop_path: probability of leaving the last block's residuals out; it grows in a line from 0 at the first.
+        distill: weight of the longest length's answer in the shorter ones' loss; the rest is the label's.
+        accumulate: pieces that a batch is gone through in.
+        ema: decay of the running mean of the parameters; 0: none.
+    """
+
+    num_classes: int
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    drop_path: float = 0.0
+    distill: float = 0.0
+    accumulate: int = 1
+    ema: float = 0.0
+
+
+def normalise(images: UInt8[Array, "n height width 3"]) -> Float[Array, "n height width 3"]:
+    """Pixels standardised by ImageNet's channel means and deviations."""
+    return (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)
+
+
+def stochastic_depth(key: jax.Array, depth: int, images: int, rate: int | float) -> Float[Array, "depth 2 images"] | None:
+    """What multiplies each residual: 0, or 1 over the probability of keeping it (Huang et al. 2016, arXiv 1603.09382)."""
+    if rate <= 0:
+        return None
+    keeping = (1 - rate * jnp.arange(depth) / max(depth - 1, 1))[:, None, None]
+    return jax.random.bernoulli(key, keeping, (depth, 2, images)) / keeping
+
+
+def length_losses(
+    logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"], distill: int | float
+) -> Float[Array, " lengths"]:
+    """The loss of each length, longest first: cross-entropy, and for the others a share of the divergence from the longest's answer.
+
+    The longest doesn't learn from the others: its answer is taken as given. The form is our choice.
+    """
+    teacher = jax.lax.stop_gradient(jax.nn.softmax(logits[0]))
+    losses = [jnp.mean(optax.softmax_cross_entropy(logits[0], targets))]
+    for student in logits[1:]:
+        labelled = optax.softmax_cross_entropy(student, targets)
+        taught = optax.losses.kl_divergence(jax.nn.log_softmax(student), teacher) if distill else 0.0
+        losses.append(jnp.mean((1 - distill) * labelled + distill * taught))
+    return jnp.stack(losses)
+
+
+def make_train_step(
+    model: nn.Module, grids: Sequence[Grid | None], optimizer: optax.GradientTransformation, recipe: Recipe, seed: int
+) -> Callable[[State, dict[str, Array]], tuple[State, dict[str, Array]]]:
+    """A function (state, batch) -> (state, metrics); what it draws depends on the seed and the state's step alone.
+
+    Args:
+        grids: the token lengths, longest first; (None,) for a model that has only its own.
+    """
+    depth = len(model.num_heads) if recipe.drop_path else 0
+
+    def loss_of(params, images, targets, keep):
+        options = {} if keep is None else {"keep": keep}
+        logits = [model.apply(params, images, *(() if grid is None else (grid,)), **options).astype(jnp.float32) for grid in grids]
+        losses = length_losses(logits, targets, recipe.distill)
+        right = jnp.stack([jnp.mean(jnp.argmax(one, -1) == jnp.argmax(targets, -1)) for one in logits])
+        return jnp.mean(losses), (losses, right)
+
+    def piece(params, batch, key):
+        of_mix, of_depth = jax.random.split(key)
+        targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], recipe.num_classes), recipe.label_smoothing)
+        images, targets = mixing.mix(normalise(batch["image"]), targets, of_mix, recipe.mixup, recipe.cutmix)
+        keep = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
+        (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, images, targets, keep)
+        return gradients, metrics
+
+    def step(state, batch):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        if recipe.accumulate == 1:
+            gradients, (losses, right) = piece(state.params, batch, key)
+        else:
+            # Every piece takes images from all devices, so that none has to send its own to another.
+            pieces = jax.tree.map(lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), batch)
+            keys = jax.random.split(key, recipe.accumulate)
+            found = _summed(piece, state.params, pieces, keys)
+            gradients, (losses, right) = jax.tree.map(lambda x: x / recipe.accumulate, found)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = None if state.ema is None else optax.incremental_update(params, state.ema, 1 - _ema_decay(recipe.ema, state.step))
+        metrics = {"loss": jnp.mean(losses), "losses": losses, "train_accuracy": right, "gradient_norm": optax.tree.norm(gradients)}
+        return State(state.step + 1, params, opt_state, ema), metrics
+
+    return step
+
+
+def _summed(piece: Callable, params: Any, pieces: Any, keys: jax.Array) -> Any:
+    """The sum of `piece` over all pieces, one at a time."""
+    shapes = jax.eval_shape(piece, params, jax.tree.map(lambda x: x[0], pieces), keys[0])
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    add = lambda total, drawn: (jax.tree.map(jnp.add, total, piece(params, *drawn)), None)
+    return jax.lax.scan(add, zeros, (pieces, keys))[0]
+
+
+def _ema_decay(decay: float, step: Array) -> Array:
+    """Shorter at the start, when the first parameters should be forgotten soon."""
+    return jnp.minimum(decay, (1 + step) / (10 + step))
+
+
+def make_predict(model: nn.Module, grid: Grid | None) -> Callable[[Any, Array], Float[Array, "n classes"]]:
+    """A function (params, uint8 images) -> logits at one token length."""
+    return lambda params, images: model.apply(params, normalise(images), *(() if grid is None else (grid,))).astype(jnp.float32)
