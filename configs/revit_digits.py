@@ -7,69 +7,9 @@
 
 import ml_collections
 
+from vintk_jax.defaults.training import training
+
 
 def get_config() -> ml_collections.ConfigDict:
-    """A ViT of 0.14 M parameters on 32,000 images of 32 px."""
-    config = ml_collections.ConfigDict()
-    config.seed = 0  # draws weights, the images' order, augmentation; the same seed gives the same parameters
-    config.log_every = 20  # steps between lines of metrics.jsonl
-
-    config.data = ml_collections.ConfigDict()
-    config.data.source = "digits"  # digits (no download), tfds:NAME, folder:PATH of class folders, npz:PATH (x_train, y_train, x_test, ...)
-    config.data.train_split = "train"  # a split, or a part: train[:90%]
-    config.data.test_split = "test"  # images that accuracy is measured on
-    config.data.image_size = 32  # pixels a side
-    config.data.batch_size = 64  # images a step, over all devices
-    config.data.crop_ratio = 1.0  # share of the shorter side that is looked at when accuracy is measured
-    config.data.threads = 2  # threads that prepare images; 0: the training's own
-
-    config.model = ml_collections.ConfigDict()
-    config.model.arch = ""  # best.json of a search, instead of the sizes that follow
-    config.model.embed_dim = 64  # width of a token
-    config.model.depth = 3  # blocks
-    config.model.num_heads = 4  # heads of each
-    config.model.mlp_ratio = 3.0  # MLP width over embed_dim
-    config.model.pool = "token"  # what the classifier reads: the class token (token) or the mean of the others (mean)
-    config.model.lengths = (8, 4, 2)  # tokens a side of each length, longest first; one number: an ordinary ViT
-    config.model.patch_size = 8  # pixels a side that the patch kernel is stored for; 0: the longest length's
-    config.model.separate_norms = True  # a norm's scale and shift for each length, or one for all
-    config.model.init = "fan_in"  # weights by the number of inputs (narrow models), or DeiT's 0.02 for all (deit)
-    config.model.dtype = "float32"  # of the computation: float32, bfloat16; parameters are float32
-    config.model.scan = False  # one compiled block for all: compiles faster, runs slower on a CPU
-    config.model.remat = False  # recompute activations in the backward pass, to save memory
-
-    config.loss = ml_collections.ConfigDict()
-    config.loss.label_smoothing = 0.0  # share of a target spread over all classes
-    config.loss.distill = 0.5  # weight of the longest length's answer in the shorter ones' loss
-    config.loss.drop_path = 0.0  # probability of leaving the last block's residuals out (stochastic depth)
-
-    config.augment = ml_collections.ConfigDict()
-    config.augment.resized_crop = 0.0  # least share of the area that a random crop shows; 0: the centre square
-    config.augment.padding = 0  # pixels that an image is moved by at most
-    config.augment.flip = False  # mirror half of the images
-    config.augment.randaugment_ops = 0  # operations of RandAugment an image; 0: none
-    config.augment.randaugment_magnitude = 9.0  # their strength, of 10
-    config.augment.erasing = 0.0  # probability of random erasing
-    config.augment.mixup = 0.0  # alpha of mixup; 0: none
-    config.augment.cutmix = 0.0  # alpha of CutMix; with both, each half of the time
-
-    config.optimizer = ml_collections.ConfigDict()
-    config.optimizer.epochs = 4.0  # passes over the images
-    config.optimizer.steps = 0  # steps instead of epochs; 0: by epochs
-    config.optimizer.learning_rate = 2e-3  # peak
-    config.optimizer.warmup = 0.1  # share of the run
-    config.optimizer.weight_decay = 0.05  # of weight matrices
-    config.optimizer.beta2 = 0.999  # AdamW's
-    config.optimizer.clip_norm = 1.0  # of the whole gradient; 0: none
-    config.optimizer.layer_decay = 1.0  # learning rate of a layer over that of the one above
-    config.optimizer.accumulate = 1  # pieces that a batch is gone through in, to save memory
-    config.optimizer.ema = 0.0  # decay of a running mean of the parameters, which is then what is evaluated; 0: none
-
-    config.mesh = ml_collections.ConfigDict()
-    config.mesh.data = -1  # devices with a copy of the model each; -1: all that the others leave
-    config.mesh.fsdp = 1  # devices that parameters are cut up over
-    config.mesh.tensor = 1  # devices that products are cut up over
-
-    config.checkpoints = ml_collections.ConfigDict()
-    config.checkpoints.every_epochs = 0.5  # epochs between evaluations, each with a checkpoint: what a kill loses at most
-    return config
+    """A ViT of 0.14 M parameters on 32,000 images of 32 px: the defaults of a training."""
+    return training()

@@ -1,11 +1,16 @@
 """What JAX is set to before it starts."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
 from vintk_jax.set_up import avoid_wrong_fusions
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_gradients_of_a_layer_norm_are_right(relative_error):
@@ -26,3 +31,15 @@ def test_flags_of_the_users_own_are_kept(monkeypatch):
     avoid_wrong_fusions()
     assert os.environ["XLA_FLAGS"].count("ynn") == 1
     assert os.environ["XLA_FLAGS"].startswith("--xla_cpu_enable_fast_math=false ")
+
+
+def test_memory_settings_start_the_process_again_once():
+    """The settings reach the program, its arguments stay, and a user's own are left alone."""
+    program = "import os, sys; from vintk_jax.set_up import keep_memory; keep_memory(); print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
+    run = lambda environment: subprocess.run(
+        [sys.executable, "-c", program, "a b", "--c=d"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    if sys.platform == "linux":
+        assert run(own) == "glibc.malloc.hugetlb=1 ['a b', '--c=d']"
+    assert run({**own, "GLIBC_TUNABLES": "mine"}) == "mine ['a b', '--c=d']"

@@ -1,12 +1,16 @@
 """Command lines, shared by all commands: --config FILE[:arg], --config.any.field=value, --workdir, --dry-run, --help.
 
-A config file is documented by itself: the comment behind `config.a.b = value` is what --help shows for a.b.
+A config file is documented by itself, and by the shared fields that it takes from `vintk_jax.defaults`: the comment behind `config.a.b = value` is
+what --help shows for a.b.
 """
 
+import ast
 import dataclasses
 import hashlib
+import importlib.util
 import io
 import json
+import os
 import re
 import sys
 import tokenize
@@ -42,9 +46,12 @@ def fields(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tupl
 
 
 def meanings(path: Path) -> dict[str, str]:
-    """The comment behind each `config.a.b = value` of a config file, by dotted name."""
-    found = {}
+    """The comment behind each `config.a.b = value` of a config file and of the `vintk_jax.defaults` it imports, by dotted name."""
+    found: dict[str, str] = {}
     source = path.read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vintk_jax.defaults."):
+            found |= meanings(Path(importlib.util.find_spec(node.module).origin))
     comments = {
         t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT
     }
@@ -213,3 +220,6 @@ def run(main, argv: list[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # the reader, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -8,7 +8,7 @@ import sys
 
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
-from vintk_jax.set_up import set_up_training
+from vintk_jax.set_up import keep_memory, set_up_training
 
 
 def main(argv: list[str]) -> None:
@@ -49,4 +49,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    keep_memory()
     configs.run(main, sys.argv)

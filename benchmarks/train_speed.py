@@ -1,0 +1,154 @@
+"""How fast a train step is: ours against timm's in PyTorch and the operations counted; and what all lengths cost beside one by one.
+
+    pip install torch==2.13.0 && pip install --no-deps timm safetensors huggingface_hub
+    python -m benchmarks.train_speed             # minutes on two cores; writes benchmarks/results/train_speed.json
+    python -m benchmarks.train_speed --cases 0 --rounds 3
+
+Contestants run in turns in one process, in float32, all with the memory settings of `vintk_jax.train`. The floor is the step's multiply-adds (three times those of a forward pass) at the rate that a
+2048 x 2048 matrix product reached in the same turns.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import common, torch_timm
+from vintk_jax.set_up import avoid_wrong_fusions, keep_memory
+
+PRODUCT = "2048 x 2048 product"
+OURS, TIMM, ALL, APART = "ours", "timm", "ours, all lengths", "ours, each length by itself"
+
+
+class Case(NamedTuple):
+    """A ViT and a batch; `lengths` a side, the first of them for the comparison with timm."""
+
+    image_size: int
+    lengths: tuple[int, ...]
+    embed_dim: int
+    depth: int
+    num_heads: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """For the table."""
+        return f"width {self.embed_dim}, depth {self.depth}, {self.lengths[0] ** 2} tokens, batch {self.batch}"
+
+
+CASES = (
+    Case(32, (8, 4, 2), 64, 3, 4, 64),
+    Case(32, (8, 6, 4), 96, 5, 3, 128),
+    Case(32, (8, 6, 4), 192, 6, 3, 64),
+    Case(224, (14, 10, 7), 384, 4, 6, 8),
+)
+
+
+def forward_macs(case: Case, side: int, num_classes: int = 10, mlp_ratio: float = 4.0) -> int:
+    """Multiply-adds of the matrix products of one image's forward pass at one length."""
+    e, tokens, pixels = case.embed_dim, side**2 + 1, round(case.image_size / side) ** 2 * 3
+    block = tokens * (4 * e * e + 2 * e * int(e * mlp_ratio)) + 2 * tokens**2 * e
+    return side**2 * pixels * e + case.depth * block + e * num_classes
+
+
+def our_step(case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
+    """A compiled train step on a batch that stays on the device."""
+    import jax
+    import jax.numpy as jnp
+
+    from vintk_jax.models.vit import ViT
+    from vintk_jax.training.optimizer import make_optimizer, make_schedule
+    from vintk_jax.training.step import Recipe, State, make_train_step
+
+    grids = tuple((side, side) for side in lengths)
+    model = ViT(
+        embed_dim=case.embed_dim,
+        num_heads=(case.num_heads,) * case.depth,
+        hidden=(case.embed_dim * 4,) * case.depth,
+        head_dim=case.embed_dim // case.num_heads,
+        num_classes=10,
+        patch_size=round(case.image_size / lengths[0]),
+        native_grid=grids[0],
+        norm_grids=grids if len(grids) > 1 else (),
+    )
+    params = model.init(jax.random.key(0), jnp.zeros((1, case.image_size, case.image_size, 3)), grids[0])
+    optimizer = make_optimizer(params, make_schedule(1e-3, 0, 10**6), weight_decay=0.05, beta2=0.999, clip_norm=1.0, layer_decay=1)
+    step = jax.jit(make_train_step(model, grids, optimizer, Recipe(10, distill=0.5), 0), donate_argnums=0)
+    held = [State(jnp.int32(0), params, optimizer.init(params), None)]
+    batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
+
+    def run() -> float:
+        held[0], metrics = step(held[0], batch)
+        return float(metrics["loss"])
+
+    run()
+    return run
+
+
+def measure(case: Case, rounds: int) -> dict[str, Any]:
+    """Seconds a step of every contestant, and the ratios that the targets are about."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (case.batch, case.image_size, case.image_size, 3), np.uint8)
+    labels = rng.integers(0, 10, case.batch).astype(np.int32)
+    model = torch_timm.make_vit(
+        case.image_size, round(case.image_size / case.lengths[0]), case.embed_dim, case.depth, case.num_heads, 4.0, 10
+    )
+    apart = {f"ours, {side**2} tokens alone": our_step(case, (side,), images, labels) for side in case.lengths[1:]}
+    runs = {
+        PRODUCT: common.matrix_product(),
+        OURS: our_step(case, case.lengths[:1], images, labels),
+        TIMM: torch_timm.make_step(model, images, labels),
+        ALL: our_step(case, case.lengths, images, labels),
+        **apart,
+    }
+    for run in runs.values():
+        run()
+    sampled = common.alternate(runs, rounds)
+    median = {name: found.median_s for name, found in sampled.items()}
+    macs = 3 * case.batch * forward_macs(case, case.lengths[0])
+    floor = 2 * macs / (common.gflops(median[PRODUCT]) * 1e9)
+    return {
+        "case": case._asdict(),
+        "contestants": {name: found.as_json() for name, found in sampled.items()},
+        "product_gflops": common.gflops(median[PRODUCT]),
+        "macs": macs,
+        "floor_s": floor,
+        "times_timm": median[TIMM] / median[OURS],
+        "share_of_floor": floor / median[OURS],
+        "all_over_apart": median[ALL] / (median[OURS] + sum(median[name] for name in apart)),
+    }
+
+
+def main() -> None:
+    """Print one table, write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, nargs="*", default=list(range(len(CASES))), help="numbers of the cases to run")
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each contestant")
+    arguments = parser.parse_args()
+    avoid_wrong_fusions()
+    common.use_all_cores()
+    found = [measure(CASES[number], arguments.rounds) for number in arguments.cases]
+    rows = [
+        [
+            CASES[number].name,
+            f"{one['contestants'][OURS]['median_s']:.3f}",
+            f"{one['contestants'][TIMM]['median_s']:.3f}",
+            f"{one['floor_s']:.3f}",
+            f"{one['times_timm']:.2f}",
+            f"{one['share_of_floor']:.0%}",
+            f"{one['contestants'][ALL]['median_s']:.3f}",
+            f"{one['all_over_apart']:.2f}",
+        ]
+        for number, one in zip(arguments.cases, found, strict=True)
+    ]
+    rate = statistics.median(one["product_gflops"] for one in found)
+    headings = ["ViT", "ours (s)", "timm (s)", "floor (s)", "x timm's speed", "of the floor", "all lengths (s)", "over one by one"]
+    common.print_table(f"A train step, float32; matrix product at {rate:.0f} GFLOP/s", headings, rows)
+    common.write_json(common.RESULTS / "train_speed.json", {"machine": common.machine() | {"timm": torch_timm.version()}, "cases": found})
+
+
+if __name__ == "__main__":
+    keep_memory()  # for all contestants
+    main()

@@ -1,0 +1,32 @@
+"""A Resizable ViT on CIFAR-10, within reach of 2 cores.
+
+    python -m vintk_jax.train --config configs/revit_cifar10.py                                            # tfds downloads CIFAR-10
+    python -m vintk_jax.train --config configs/revit_cifar10.py --config.data.source=npz:cifar10_subset.npz
+    python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.lengths="(6,)"              # a plain ViT at 36 tokens
+
+64, 36 or 16 tokens by one set of weights of 0.45 M parameters.
+"""
+
+import ml_collections
+
+from vintk_jax.defaults.training import training
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """A narrow ViT, flips and small moves; the schedule suits 20,000 images and a CPU."""
+    config = training()
+    config.data.source = "tfds:cifar10"
+    config.data.batch_size = 128
+    config.model.embed_dim = 96
+    config.model.depth = 5
+    config.model.num_heads = 3
+    config.model.mlp_ratio = 3.0
+    config.model.lengths = (8, 6, 4)
+    config.model.patch_size = 8
+    config.loss.label_smoothing = 0.1
+    config.augment.padding = 4
+    config.augment.flip = True
+    config.optimizer.epochs = 30.0
+    config.optimizer.learning_rate = 1.5e-3
+    config.checkpoints.every_epochs = 2.0
+    return config

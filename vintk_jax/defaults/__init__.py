@@ -1,0 +1,1 @@
+"""Fields that several configs share, with their meanings: the comment behind `config.a.b = value` is what --help shows."""
