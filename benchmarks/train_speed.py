@@ -4,8 +4,8 @@
     python -m benchmarks.train_speed             # minutes on two cores; writes benchmarks/results/train_speed.json
     python -m benchmarks.train_speed --cases 0 --rounds 3
 
-Contestants run in turns in one process, in float32, all with the memory settings of `vintk_jax.train`. The floor is the step's multiply-adds (three times those of a forward pass) at the rate that a
-2048 x 2048 matrix product reached in the same turns.
+Contestants run in turns in one process, in float32, all with the memory settings of `vintk_jax.train`. The floor is the step's multiply-adds
+(three times those of a forward pass) at the rate that a 2048 x 2048 matrix product reached in the same turns.
 """
 
 import argparse

@@ -107,7 +107,7 @@ def test_images_without_labels(tmp_path):
     [
         ("digit", "train", "digits, tfds:NAME"),
         ("npz:", "train", "npz:PATH"),
-        ("digits", "validation", "train, test"),
+        ("digits", "validation", "train, assign, calibrate, test"),
         ("digits", "train[", "can't be read"),
         ("digits", "train[5:5]", "holds no images"),
         ("npz:/nowhere.npz", "train", "no file /nowhere.npz"),

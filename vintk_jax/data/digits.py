@@ -13,9 +13,11 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 SIDE = 32  # pixels of an image
-COUNTS = {"train": 32000, "test": 2000}  # images of each split
+# Images of each split. No handwritten digit is in two: a model trains on the first, learns when it needs how many tokens from the second,
+# sets its thresholds by the third, and is measured on the last.
+COUNTS = {"train": 32000, "assign": 8000, "calibrate": 2000, "test": 2000}
+_SHARES = {"train": 0.7, "assign": 0.15, "calibrate": 0.05, "test": 0.1}  # of the 1,797 digits
 NUM_CLASSES = 10
-_HELD_OUT = 0.25  # share of the handwritten digits that only the test split shows
 _DIGIT_SIDES = (9.0, 24.0)  # pixels, the smallest and largest digit
 _CONTRASTS = (0.5, 1.0)  # of the digit against what lies behind it
 _CLUTTER = (0.05, 0.5)  # contrast of the photograph
@@ -48,9 +50,15 @@ def _material() -> tuple[list[Image.Image], np.ndarray, np.ndarray, dict[str, np
 
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
-    held_out = round(len(order) * _HELD_OUT)
+    parts: dict[str, list[np.ndarray]] = {split: [] for split in _SHARES}
+    for label in range(NUM_CLASSES):  # every class in the same shares
+        mine = order[digits.target[order] == label]
+        ends = np.round(np.cumsum([*_SHARES.values()]) * len(mine)).astype(int)
+        for split, part in zip(_SHARES, np.split(mine, ends[:-1]), strict=True):
+            parts[split].append(part)
+    members = {split: np.concatenate(part) for split, part in parts.items()}
     photographs = [Image.fromarray(photograph) for photograph in load_sample_images().images]
-    return photographs, digits.images / 16, digits.target, {"test": order[:held_out], "train": order[held_out:]}
+    return photographs, digits.images / 16, digits.target, members
 
 
 def _background(rng: np.random.Generator, side: int) -> np.ndarray:
