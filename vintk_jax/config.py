@@ -31,7 +31,6 @@ class Invocation:
     """A parsed command line."""
 
     config: ml_collections.ConfigDict
-    path: Path
     workdir: Path
     dry_run: bool
 
@@ -130,7 +129,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         return None
     argument = next((m[1] for word in argv if (m := re.search(r"\.py:([^:/\\]+)$", word))), "")
     workdir = Path(values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument))))
-    return Invocation(config, path, workdir, values["dry_run"].value)
+    return Invocation(config, workdir, values["dry_run"].value)
 
 
 def _explain(argv: list[str], path: Path, error: Exception) -> str:

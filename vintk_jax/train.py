@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
         console.print("\nStopped; the last checkpoint is kept. The same command goes on.")
         raise
     console.print(accuracy_table(accuracy, len(setup.test), config.data.test_split))
-    console.print(f"Predict with it: python -m vintk_jax.infer --config {invocation.path} --workdir {workdir}")
+    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}", soft_wrap=True)
 
 
 if __name__ == "__main__":

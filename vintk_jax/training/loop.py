@@ -183,10 +183,9 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
                 values |= {"images_per_second": round((done - since) * config.data.batch_size / elapsed, 1)}
                 values |= {"waiting_for_data": round(waited / elapsed, 4)}
                 metrics.write(done, **values)
+                said = f"{values['images_per_second']:,.0f} images/s, {values['waiting_for_data']:.0%} of the time waiting for data"
+                progress.update(done, note=said)
                 progress.phase("training")
-                progress.update(
-                    done, note=f"{values['images_per_second']:,.0f} images/s, {values['waiting_for_data']:.0%} of it waiting for data"
-                )
                 waited, started, since = 0.0, time.perf_counter(), done
             if done % eval_every == 0 or done == setup.steps:
                 progress.phase("evaluating")
