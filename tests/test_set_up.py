@@ -33,9 +33,11 @@ def test_flags_of_the_users_own_are_kept(monkeypatch):
     assert os.environ["XLA_FLAGS"].startswith("--xla_cpu_enable_fast_math=false ")
 
 
-def test_memory_settings_start_the_process_again_once():
-    """The settings reach the program, its arguments stay, and a user's own are left alone."""
-    program = "import os, sys; from vintk_jax.set_up import keep_memory; keep_memory(); print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
+def test_large_pages_start_the_process_again_once():
+    """The setting reaches the program, its arguments stay, and a user's own is left alone."""
+    program = (
+        "import os, sys; from vintk_jax.set_up import use_large_pages; use_large_pages(); print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
+    )
     run = lambda environment: subprocess.run(
         [sys.executable, "-c", program, "a b", "--c=d"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -17,18 +17,13 @@ def avoid_wrong_fusions() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {_NO_YNN}".strip()
 
 
-# Training asks for and gives back tens of megabytes in every step. glibc by default returns them to the kernel, which clears each 4 KiB page
-# anew: a third of the time of a narrow ViT's step (benchmarks/train_speed.py). Kept, and in pages of 2 MiB, they cost nothing.
-_GLIBC = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "MALLOC_TRIM_THRESHOLD_": str(2**33),
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**27),
-}
+# Training asks for and gives back tens of megabytes in every step, and the kernel clears each page anew: a third of the time of a narrow ViT's
+# step in pages of 4 KiB, little in pages of 2 MiB (benchmarks/train_speed.py).
+_GLIBC = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-def keep_memory() -> None:
-    """Start this Python process again with settings of glibc that it reads only at the start; once, and not over a user's own."""
+def use_large_pages() -> None:
+    """Start this Python process again with a setting of glibc that it reads only at the start; once, and not over a user's own."""
     if sys.platform == "linux" and not set(_GLIBC) & set(os.environ):
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **_GLIBC})
 

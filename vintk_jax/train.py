@@ -8,7 +8,7 @@ import sys
 
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
-from vintk_jax.set_up import keep_memory, set_up_training
+from vintk_jax.set_up import set_up_training, use_large_pages
 
 MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tensor")
 
@@ -59,5 +59,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    keep_memory()
+    use_large_pages()
     configs.run(main, sys.argv)
