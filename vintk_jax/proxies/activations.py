@@ -138,7 +138,7 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
     """
 
     def act(module, call, args, kwargs):
-        x, grid, embed_mask, masks = (*args, *[None] * (4 - len(args)))
+        x, grid, embed_mask, masks = (*args, None, None)[:4]
         variables, alone = {"params": module.variables["params"]}, module.clone(parent=None, name=None)
         y = call(*args, **kwargs)
         alive = jnp.ones(()) if masks is None else masks["alive"]
