@@ -7,7 +7,7 @@ import pytest
 
 from vintk_jax.models import resample
 from vintk_jax.models.patch_embed import PatchEmbed, fit_to_grid
-from vintk_jax.models.revit import fit, fold
+from vintk_jax.models.revit import fold
 from vintk_jax.models.vit import ViT
 
 GRIDS = ((4, 4), (3, 3), (2, 2))
@@ -36,7 +36,7 @@ def test_folded_models_give_the_same_logits(scan, variables_for):
     for grid in GRIDS:
         plain, folded = fold(model, variables, grid, 32)
         assert plain.norm_grids == ()
-        got = plain.apply(folded, fit(IMAGES, grid))
+        got = plain.apply(folded, fit_to_grid(IMAGES, grid))
         logits.append(model.apply(variables, IMAGES, grid))
         np.testing.assert_allclose(got, logits[-1], atol=1e-5)
     assert np.abs(logits[0] - logits[1]).max() > 1e-2

@@ -15,7 +15,8 @@ from jaxtyping import Float, UInt8
 
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
-from vintk_jax.models.revit import fit, fold
+from vintk_jax.models.patch_embed import fit_to_grid
+from vintk_jax.models.revit import fold
 from vintk_jax.training.checkpoints import BEST, Checkpoints
 from vintk_jax.training.models import Trained, build
 from vintk_jax.training.step import normalise
@@ -42,7 +43,7 @@ class Predictor:
             model, folded, fitted = trained.model, params, lambda images: images
         else:
             model, folded = fold(trained.model, params, grid, trained.image_size)
-            fitted = lambda images: fit(images, grid)
+            fitted = lambda images: fit_to_grid(images, grid)
         run = jax.jit(lambda folded, images: jax.nn.softmax(model.apply(folded, fitted(normalise(images))).astype(np.float32)))
         return lambda images: run(folded, images)
 

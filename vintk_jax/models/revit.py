@@ -6,17 +6,17 @@ Here is what turns such weights into the ordinary ViT of one length, once, ahead
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from vintk_jax.models import resample
-from vintk_jax.models.patch_embed import Grid, fit_to_grid
+from vintk_jax.models.patch_embed import Grid
 from vintk_jax.models.vit import ViT
 
 
 def fold(model: ViT, variables: dict, grid: Grid, image_size: int) -> tuple[ViT, dict]:
     """The ordinary ViT of one token length, and its variables: kernel and positions resampled, norms chosen.
 
-    The two give the same logits, for images that `fit` has prepared.
+    The two give the same logits, for images that `patch_embed.fit_to_grid` has prepared.
 
     Args:
         grid: token rows and columns.
@@ -44,8 +44,3 @@ def _of_variant(path: tuple, leaf: Array, variant: int) -> Array:
     if not names[-2].startswith("norm"):
         return leaf
     return jnp.take(leaf, variant, axis=1 if names[0] == "blocks" else 0)
-
-
-def fit(images: Float[Array, "n height width channels"], grid: Grid) -> Float[Array, "n fitted_height fitted_width channels"]:
-    """Images as the folded model of this grid takes them."""
-    return fit_to_grid(images, grid)

@@ -70,8 +70,10 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
 
 
 def check_batch(mesh: Mesh, batch_size: int, pieces: int) -> None:
-    """Raises:
-    UserError: if a batch in so many pieces can't be spread evenly.
+    """Refuse a batch that can't be spread evenly.
+
+    Raises:
+        UserError: naming what it would have to be a multiple of.
     """
     over = math.prod(mesh.shape[axis] for axis in BATCH[0])
     if batch_size < 1 or batch_size % (over * pieces):
