@@ -47,8 +47,14 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int, model: dict[str, Any], *, read_only: bool = False):
         self._folder, self._model, self._read_only = folder.absolute(), model, read_only
+        # Two managers at work at once would meet at each other's barriers without names of their own.
+        apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder.name)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=not read_only, read_only=read_only, cleanup_tmp_directories=not read_only
+            max_to_keep=keep,
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
+            multiprocessing_options=apart,
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 

@@ -113,24 +113,24 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
 
 
 class Evaluator:
-    """Accuracy of parameters on a source at every length, by programs compiled once."""
+    """Accuracy of parameters on a source at every length, by one program."""
 
     def __init__(self, setup: Setup, source: Source):
         self._setup, self._source = setup, source
         params = jax.tree.map(lambda leaf: leaf.sharding, setup.like.params)
         of_batch = jax.sharding.NamedSharding(setup.mesh, sharding.BATCH)
 
-        def count(predict):
-            def right(params, image, label, weight):
-                return jnp.sum(weight * (jnp.argmax(predict(params, image), axis=-1) == label))
+        predicts = [make_predict(setup.trained.model, grid) for grid in setup.trained.grids]
 
-            return jax.jit(right, in_shardings=(params, of_batch, of_batch, of_batch))
+        def count(params, image, label, weight):
+            return jnp.stack([jnp.sum(weight * (jnp.argmax(predict(params, image), axis=-1) == label)) for predict in predicts])
 
-        self._counts = [count(make_predict(setup.trained.model, grid)) for grid in setup.trained.grids]
+        # One program for all lengths: two at a time, each with sums over processes, may wait for each other's for ever.
+        self._count = jax.jit(count, in_shardings=(params, of_batch, of_batch, of_batch))
 
     def __call__(self, params: Any) -> dict[str, float]:
         """Share of images that are right, by the name of the length."""
-        config, right = self._setup.config, [0.0] * len(self._counts)
+        config, right = self._setup.config, np.zeros(len(self._setup.trained.grids))
         batches = loader.eval_batches(
             self._source,
             Centre(config.data.image_size, config.data.crop_ratio),
@@ -140,9 +140,8 @@ class Evaluator:
         )
         for batch in batches:
             placed = sharding.put_batch(self._setup.mesh, batch)
-            found = [count(params, placed["image"], placed["label"], placed["weight"]) for count in self._counts]
-            right = [total + float(one) for total, one in zip(right, found, strict=True)]
-        return {name: total / len(self._source) for name, total in zip(self._setup.trained.names, right, strict=True)}
+            right += np.asarray(self._count(params, placed["image"], placed["label"], placed["weight"]), np.float64)
+        return {name: float(total) / len(self._source) for name, total in zip(self._setup.trained.names, right, strict=True)}
 
 
 def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], None]) -> dict[str, float]:
