@@ -62,7 +62,7 @@ def make_step(model: Any, images: np.ndarray, labels: np.ndarray, learning_rate:
     """One train step: normalise, forward, backward, clip, AdamW (its fused form); returns the loss."""
     import torch
 
-    from vintk_jax.data.inputs import MEAN, STD
+    from vintk_jax.data.images import MEAN, STD
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.05, fused=True)
     pixels, targets = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))

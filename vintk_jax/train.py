@@ -28,6 +28,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.train_table import accuracy_table
     from vintk_jax.training.loop import fit, set_up
+    from vintk_jax.training.models import keep_arch
 
     console = Console(quiet=jax.process_index() > 0)
     setup = set_up(config)
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> None:
         return
     if jax.process_index() == 0:
         configs.claim_workdir(workdir, "train", config, MAY_CHANGE)
+        keep_arch(config.model, workdir)
     try:
         with (
             FileLock(workdir / f".train.{jax.process_index()}.lock", timeout=0),

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 
 from vintk_jax.data import inputs
+from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
 
 
 def destandardised(images):
-    return images * inputs.STD + inputs.MEAN
+    return images * STD + MEAN
 
 
 def write_images(folder, count, size=(40, 30)):

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from vintk_jax.data.inputs import MEAN, STD
+from vintk_jax.data.images import MEAN, STD
 from vintk_jax.models.vit import ViT
 from vintk_jax.training import mixing
 from vintk_jax.training.optimizer import is_decayed, layer_scales, make_optimizer, make_schedule

@@ -17,7 +17,7 @@ from vintk_jax import infer as infer_command
 from vintk_jax import train as train_command
 from vintk_jax.errors import UserError
 from vintk_jax.spaces.autoformer import TINY
-from vintk_jax.training.models import build
+from vintk_jax.training.models import build, keep_arch, with_kept_arch
 
 RUN = ["--config.optimizer.epochs=8", "--config.checkpoints.every_epochs=1", "--config.optimizer.ema=0.9", "--config.loss.drop_path=0.2"]
 RUN += ["--config.augment.mixup=0.5", "--config.augment.padding=2"]
@@ -189,3 +189,6 @@ def test_a_found_architecture_at_two_lengths(tmp_path):
     wanted = TINY.cost(TINY.from_json(arch), 64, 10).params
     smaller_patches, second_norms = 3 * (16**2 - 8**2) * 192, 25 * 2 * 192
     assert count == wanted - smaller_patches + second_norms
+    keep_arch(config.model, tmp_path / "workdir")
+    (tmp_path / "best.json").unlink()
+    assert build(with_kept_arch(config.model, tmp_path / "workdir"), 10, 32) == trained

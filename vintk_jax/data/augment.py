@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageEnhance, ImageOps
 
-from vintk_jax.data.inputs import MEAN, STD
+from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
 
 Pixels = UInt8[np.ndarray, "height width 3"]

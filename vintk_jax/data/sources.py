@@ -6,16 +6,12 @@ at any step, and any number of hosts share it (`data.loader`).
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from vintk_jax.data import digits
-from vintk_jax.data.inputs import SUFFIXES
+from vintk_jax.data import digits, images
 from vintk_jax.errors import UserError, nearest
 
 _HELD_OUT = 10  # of a folder without splits, one image in so many is for testing
@@ -48,55 +44,30 @@ def _digits(_: str, split: str) -> Source:
 
 def _npz(where: str, split: str) -> Source:
     """Arrays x_SPLIT (n, height, width, 3) or (n, height, width), uint8, and y_SPLIT (n,), integers; class_names if there."""
-    path = Path(where).expanduser()
-    if not path.is_file():
-        raise UserError(f"data.source=npz:{where} came, but there is no file {path.resolve()}.")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
-            if missing:
-                raise UserError(f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was wanted as well.")
-            images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-            names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} could not be read as an npz: {error}.") from error
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
-        raise UserError(f"{path}[x_{split}] is {images.dtype}{images.shape}; uint8 (n, height, width, 3) or (n, height, width) was wanted.")
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
-        raise UserError(f"{path}[y_{split}] is {labels.dtype}{labels.shape}; {len(images)} integers from 0 on were wanted.")
+    with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
+        missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
+        if missing:
+            raise UserError(f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was wanted as well.")
+        pixels, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else None
+    if not images.is_images(pixels):
+        raise UserError(f"{path}[x_{split}] is {pixels.dtype}{pixels.shape}; uint8 (n, height, width, 3) or (n, height, width) was wanted.")
+    if labels.shape != pixels.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+        raise UserError(f"{path}[y_{split}] is {labels.dtype}{labels.shape}; {len(pixels)} integers from 0 on were wanted.")
     names = names or [str(i) for i in range(int(labels.max()) + 1)]
     if len(labels) and labels.max() >= len(names):
         raise UserError(f"{path}[y_{split}] holds class {labels.max()}; class_names has {len(names)} names.")
-    images = images[..., None] if images.ndim == 3 else images
-    colour = lambda image: image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1)
-    return Source(len(images), lambda i: {"image": colour(images[i]), "label": int(labels[i])}, names)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Pixels of an image file, uint8 (height, width, 3).
-
-    Raises:
-        UserError: naming the file, when it can't be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} can't be read as an image ({error}). Mend or remove it; the same command goes on.") from error
+    return Source(len(pixels), lambda i: {"image": images.as_rgb(pixels[i]), "label": int(labels[i])}, names)
 
 
 def _folder(where: str, split: str) -> Source:
     """PATH/SPLIT/CLASS/image, or PATH/CLASS/image, of which one image in ten (by a hash of its path) is the split "test"."""
-    root = Path(where).expanduser()
-    if not root.is_dir():
-        raise UserError(f"data.source=folder:{where} came, but there is no folder {root.resolve()}.")
+    root = images.folder(where, f"data.source=folder:{where}")
     top = root / split
     own = top.is_dir()
     top = top if own else root
     classes = sorted(child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith("."))
-    paths = [(p, label) for label, name in enumerate(classes) for p in (top / name).rglob("*") if p.suffix.lower() in SUFFIXES]
+    paths = [(path, label) for label, name in enumerate(classes) for path in images.files_below(top / name)]
     ordered = sorted((hashlib.sha256(str(p.relative_to(top)).encode()).digest(), p, label) for p, label in paths)
     if not own:
         if split not in ("train", "test") or {"train", "test", "val"} & set(classes):
@@ -105,44 +76,32 @@ def _folder(where: str, split: str) -> Source:
             )
         ordered = [entry for entry in ordered if (entry[0][0] % _HELD_OUT == 0) == (split == "test")]
     if not ordered:
-        raise UserError(
-            f"{top} holds no images with a known ending ({', '.join(sorted(SUFFIXES))}) in class folders for the split {split!r}."
-        )
+        raise UserError(f"{top} holds no images with a known ending ({images.ENDINGS}) in class folders for the split {split!r}.")
 
     def get(index: int) -> dict[str, Any]:
         _, path, label = ordered[index]
-        return {"image": read_image(path), "label": label}
+        return {"image": images.read_image(path), "label": label}
 
     return Source(len(ordered), get, classes)
 
 
 def _images(where: str, split: str) -> Source:
     """Images anywhere below a folder, without labels: an element has its "name", the path below the folder, and the label -1."""
-    root = Path(where).expanduser()
-    if not root.is_dir():
-        raise UserError(f"data.source=images:{where} came, but there is no folder {root.resolve()}.")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+    root = images.folder(where, f"data.source=images:{where}")
+    paths = images.files_below(root)
     if not paths:
-        raise UserError(f"{root} holds no images with a known ending ({', '.join(sorted(SUFFIXES))}).")
-    return Source(len(paths), lambda i: {"image": read_image(paths[i]), "label": -1, "name": str(paths[i].relative_to(root))}, ())
+        raise UserError(f"{root} holds no images with a known ending ({images.ENDINGS}).")
+    get = lambda i: {"image": images.read_image(paths[i]), "label": -1, "name": str(paths[i].relative_to(root))}
+    return Source(len(paths), get, ())
 
 
 def _tfds(where: str, split: str) -> Source:
-    """A TensorFlow Datasets set with features "image" and "label", prepared on first use under tfds's own data directory."""
-    import tensorflow_datasets as tfds  # seconds to import
-
-    try:
-        loaded = tfds.data_source(where, split=split)
-    except Exception as error:  # tfds raises many types for an unknown set, a missing download, a failed checksum
-        raise UserError(f"data.source=tfds:{where} ({split}): {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
-    features = loaded.dataset_info.features
-    if not {"image", "label"} <= set(features):
-        raise UserError(f"data.source=tfds:{where} has the features {', '.join(features)}; image and label were wanted.")
+    """A TensorFlow Datasets set with features "image" and "label"."""
+    loaded, features = images.tfds_split(where, split, f"data.source=tfds:{where}", ("image", "label"))
 
     def get(index: int) -> dict[str, Any]:
         element = loaded[index]
-        image = np.asarray(element["image"])
-        return {"image": image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1), "label": int(element["label"])}
+        return {"image": images.as_rgb(np.asarray(element["image"])), "label": int(element["label"])}
 
     return Source(len(loaded), get, features["label"].names)
 

@@ -18,7 +18,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.revit import fold
 from vintk_jax.training.checkpoints import BEST, Checkpoints
-from vintk_jax.training.models import Trained, build
+from vintk_jax.training.models import Trained, build, with_kept_arch
 from vintk_jax.training.step import normalise
 
 
@@ -71,7 +71,7 @@ class Predictor:
         if not folder.is_dir():
             raise UserError(f"There are no checkpoints in {folder}. `python -m vintk_jax.train` writes them.")
         classes = Checkpoints.classes_in(folder)
-        trained = build(config.model, len(classes), config.data.image_size)
+        trained = build(with_kept_arch(config.model, workdir), len(classes), config.data.image_size)
         place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         shapes = jax.eval_shape(trained.draw, jax.random.key(0))
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes)

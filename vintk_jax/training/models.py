@@ -12,10 +12,12 @@ import ml_collections
 
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
+from vintk_jax.files import write_atomically
 from vintk_jax.models.patch_embed import Grid
 from vintk_jax.models.vit import ViT
 
 INITS = ("fan_in", "deit")
+_KEPT = "arch.json"  # in a workdir: the search's best.json
 _POSITIONS = 10.0  # with fan_in, positions start at 0.2 instead of 0.02
 
 
@@ -70,6 +72,21 @@ def _by_fan_in(variables: dict) -> dict:
         return leaf * _POSITIONS if names[-2:] == ["positions", "table"] else leaf
 
     return jax.tree_util.tree_map_with_path(scaled, variables)
+
+
+def keep_arch(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Copy the architecture that a `model` section names into the workdir, so that predicting doesn't need the search's."""
+    if config.arch:
+        write_atomically(workdir / _KEPT, Path(config.arch).expanduser().read_bytes())
+
+
+def with_kept_arch(config: ml_collections.ConfigDict, workdir: Path) -> ml_collections.ConfigDict:
+    """A `model` section that names the workdir's copy."""
+    if not config.arch:
+        return config
+    config = ml_collections.ConfigDict(config)
+    config.arch = str(workdir / _KEPT)
+    return config
 
 
 def _read_best(where: str) -> tuple[spaces.SearchSpace, Any]:

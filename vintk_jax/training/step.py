@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, UInt8
 
-from vintk_jax.data.inputs import MEAN, STD
+from vintk_jax.data.images import MEAN, STD
 from vintk_jax.models.patch_embed import Grid
 from vintk_jax.training import mixing
 
