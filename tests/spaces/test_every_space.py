@@ -6,13 +6,13 @@ import math
 
 import hypothesis.strategies as st
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from vintk_jax import ntk, spaces
+from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UnknownName
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
@@ -34,36 +34,6 @@ class Mine(AutoFormerSpace):
 
 def sample(space, seed):
     return space.sample(np.random.default_rng(seed))
-
-
-def product_macs(jaxpr):
-    """Multiply-adds of all matrix products and convolutions in a program; loops counted as often as they run.
-
-    A product takes batch m n k, a convolution (k inputs per group) for each output.
-    """
-    total = 0
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
-        if eqn.primitive.name == "conv_general_dilated":
-            kernel = eqn.invars[1].aval.shape
-            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) // kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
-        times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
-        total += times * sum(product_macs(inner) for inner in jax.extend.core.jaxprs_in_params(eqn.params))
-    return total
-
-
-def test_product_macs_counts_products():
-    """The counter itself, on a batched product, one in a loop, and a convolution."""
-    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((2, 3, 4), (2, 4, 5))]
-    assert product_macs(jax.make_jaxpr(lambda a, b: a @ b)(*shapes).jaxpr) == 2 * 3 * 4 * 5
-    loop = lambda a: jax.lax.fori_loop(0, 7, lambda i, c: c @ c, a)
-    assert product_macs(jax.make_jaxpr(loop)(jax.ShapeDtypeStruct((3, 3), jnp.float32)).jaxpr) == 7 * 27
-    convolve = lambda a: jax.lax.conv_general_dilated(
-        a, jnp.ones((2, 3, 4, 6)), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    assert product_macs(jax.make_jaxpr(convolve)(jax.ShapeDtypeStruct((5, 8, 9, 4), jnp.float32)).jaxpr) == 5 * 7 * 7 * 6 * 2 * 3 * 4
 
 
 def other_macs(space, arch, image_size):
@@ -92,7 +62,7 @@ def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classe
     cost = space.cost(arch, image_size, num_classes)
     assert cost.params == sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
     counted, uncounted = other_macs(space, arch, image_size)
-    assert cost.flops == product_macs(jax.make_jaxpr(model.apply)(variables, image).jaxpr) + counted - uncounted
+    assert cost.flops == multiply_adds(model.apply, variables, image) + counted - uncounted
 
 
 @each_space

@@ -1,0 +1,107 @@
+"""Token merging (ToMe, Bolya et al. 2022, arXiv 2210.09461): a trained ViT that joins its most similar tokens as it goes.
+
+The peer that adaptive inference is held against: every image loses the same number of tokens in every block, none is told apart. Takes the variables of
+an ordinary `ViT` as they are.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from vintk_jax.models.layers import LayerNorm, Mlp
+from vintk_jax.models.patch_embed import ClassToken, PatchEmbed, PositionEmbed, grid_of
+from vintk_jax.models.vit import ViT
+
+
+def merge(
+    x: Float[Array, "n tokens embed"], size: Float[Array, "n tokens"], metric: Float[Array, "n tokens dim"], count: int
+) -> tuple[Float[Array, "n left embed"], Float[Array, "n left"]]:
+    """Bipartite soft matching (section 3): join `count` tokens with the most similar one of the other half, weighed by size.
+
+    Tokens are dealt to two halves in turn; the first one, the class token, is never joined to another, nor another to it.
+
+    Args:
+        size: patches that each token stands for.
+        metric: what similarity is measured on (the keys); cosine.
+        count: how many; at most half of the patch tokens.
+
+    Returns:
+        The tokens that are left, the class token first, and their sizes.
+    """
+    metric = metric / jnp.linalg.norm(metric, axis=-1, keepdims=True)
+    scores = jnp.einsum("nad,nbd->nab", metric[:, ::2], metric[:, 1::2]).at[:, 0].set(-jnp.inf)
+    nearest, best = jnp.argmax(scores, axis=-1), jnp.max(scores, axis=-1)
+    order = jnp.argsort(-best, axis=-1)
+    gone, kept = order[:, :count], jnp.sort(order[:, count:], axis=-1)
+    onto = jax.nn.one_hot(jnp.take_along_axis(nearest, gone, axis=1), metric.shape[1] // 2, dtype=x.dtype)
+    weighed = jnp.concatenate([x * size[..., None], size[..., None]], axis=-1)
+    take = lambda which: jnp.take_along_axis(weighed[:, ::2], which[..., None], axis=1)
+    joined = jnp.concatenate([take(kept), weighed[:, 1::2] + jnp.einsum("ngb,nge->nbe", onto, take(gone))], axis=1)
+    return joined[..., :-1] / joined[..., -1:], joined[..., -1]
+
+
+class _Attention(nn.Module):
+    """Self-attention that gives larger tokens their due (proportional attention, equation 1); also the keys, averaged over heads."""
+
+    num_heads: int
+    head_dim: int
+
+    @nn.compact
+    def __call__(self, x, size):
+        n, tokens, embed = x.shape
+        qkv = nn.Dense(3 * self.num_heads * self.head_dim, name="qkv")(x)
+        q, k, v = qkv.reshape(n, tokens, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
+        logits = jnp.einsum("nhqd,nhkd->nhqk", q * self.head_dim**-0.5, k) + jnp.log(size)[:, None, None]
+        out = jnp.einsum("nhqk,nhkd->nhqd", jax.nn.softmax(logits), v)
+        return nn.Dense(embed, name="proj")(out.transpose(0, 2, 1, 3).reshape(n, tokens, -1)), k.mean(axis=1)
+
+
+class _Block(nn.Module):
+    num_heads: int
+    head_dim: int
+    hidden: int
+    merged: int
+
+    @nn.compact
+    def __call__(self, x, size):
+        y, keys = _Attention(self.num_heads, self.head_dim, name="attention")(LayerNorm(name="norm1")(x), size)
+        x = x + y
+        if self.merged:
+            x, size = merge(x, size, keys, self.merged)
+        return x + Mlp(self.hidden, name="mlp")(LayerNorm(name="norm2")(x)), size
+
+
+class TomeViT(nn.Module):
+    """A `ViT` of one token length whose every block joins up to `merged` tokens, with the ViT's own parameters.
+
+    Attributes:
+        vit: what it is; without relative positions (tokens that were joined have no place), scan or norms per length.
+        merged: tokens that each block does away with, fewer where that would be more than half of them.
+    """
+
+    vit: ViT
+    merged: int
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "n height width channels"]) -> Float[Array, "n classes"]:
+        """Logits.
+
+        Raises:
+            ValueError: for a ViT with relative positions, scanned blocks, or norms per length.
+        """
+        vit = self.vit
+        if vit.max_distance or vit.scan or vit.norm_grids:
+            raise ValueError("Token merging takes a ViT without relative positions, scan or norm_grids (fold a ReViT first).")
+        grid = grid_of(images.shape, vit.patch_size, None)
+        x = PositionEmbed(vit.native_grid, name="positions")(
+            ClassToken(name="class_token")(PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)), grid
+        )
+        size = jnp.ones(x.shape[:2])
+        for i, (heads, hidden) in enumerate(zip(vit.num_heads, vit.hidden, strict=True)):
+            merged = min(self.merged, (x.shape[1] - 1) // 2)
+            x, size = _Block(heads, vit.head_dim, hidden, merged, name=f"block_{i}")(x, size)
+        x = LayerNorm(name="norm")(x)
+        weights = size[:, 1:, None] / jnp.sum(size[:, 1:], axis=1)[:, None, None]
+        x = x[:, 0] if vit.pool == "token" else jnp.sum(x[:, 1:] * weights, axis=1)
+        return nn.Dense(vit.num_classes, name="head")(x)
