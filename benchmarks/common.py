@@ -1,6 +1,7 @@
 """What the benchmarks share: time, memory, the machine's facts, results as a table and as JSON. Imports no array library by itself."""
 
 import importlib.metadata
+import importlib.util
 import itertools
 import json
 import os
@@ -144,7 +145,7 @@ def machine() -> dict[str, Any]:
         "load_average_at_start": os.getloadavg(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES if importlib.util.find_spec(name.replace("-", "_"))},
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

@@ -2,7 +2,7 @@
 
     python -m vintk_jax.train --config configs/revit_digits.py
 
-64, 16 or 4 tokens by one set of weights. Minutes on 2 cores; the README has time and accuracy.
+16, 4 or 1 tokens by one set of weights. Minutes on 2 cores; the README has time and accuracy.
 """
 
 import ml_collections

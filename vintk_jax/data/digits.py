@@ -1,8 +1,9 @@
 """The embedded data set: real digits on real photographs, both from scikit-learn, put together by a generator. No download.
 
 Each image is a pure function of (split, index). A handwritten digit (UCI, 8 x 8) is blown up to a random size, coloured, and laid on a crop of a
-photograph, near its middle; clutter and contrast vary with it. Small or faint digits want small patches, large plain ones don't: that is
-what makes token lengths differ. Sizes, contrasts and clutter are our choice, fixed before any assigner was trained on them.
+photograph, up to a sixth of its side from the middle; clutter and contrast vary with it. Few large patches know a digit only where they have often
+seen it, many small ones put it together wherever it is: that is what makes token lengths differ (docs/adaptive.md). Sizes, places, contrasts and
+clutter are our choice, fixed before any assigner was trained on them.
 """
 
 import dataclasses
@@ -18,10 +19,10 @@ SIDE = 32  # pixels of an image
 COUNTS = {"train": 32000, "assign": 8000, "calibrate": 2000, "test": 2000}
 _SHARES = {"train": 0.7, "assign": 0.15, "calibrate": 0.05, "test": 0.1}  # of the 1,797 digits
 NUM_CLASSES = 10
-_DIGIT_SIDES = (9.0, 24.0)  # pixels, the smallest and largest digit
-_CONTRASTS = (0.5, 1.0)  # of the digit against what lies behind it
-_CLUTTER = (0.05, 0.5)  # contrast of the photograph
-_OFF_CENTRE = 2.0  # pixels at most
+_DIGIT_SIDES = (10.0, 22.0)  # pixels, the smallest and largest digit
+_CONTRASTS = (0.7, 1.0)  # of the digit against what lies behind it
+_CLUTTER = (0.0, 0.3)  # contrast of the photograph
+_OFF_CENTRE = 5.0  # pixels at most
 
 
 @dataclasses.dataclass(frozen=True)

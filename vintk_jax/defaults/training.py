@@ -25,7 +25,7 @@ def training() -> ml_collections.ConfigDict:
     config.model.num_heads = 4  # heads of each
     config.model.mlp_ratio = 3.0  # MLP width over embed_dim
     config.model.pool = "token"  # what the classifier reads: the class token (token) or the mean of the others (mean)
-    config.model.lengths = (8, 4, 2)  # tokens a side of each length, longest first; one number: an ordinary ViT
+    config.model.lengths = (4, 2, 1)  # tokens a side of each length, longest first; one number: an ordinary ViT
     config.model.patch_size = 8  # pixels a side that the patch kernel is stored for; 0: the longest length's
     config.model.separate_norms = True  # a norm's scale and shift for each length, or one for all
     config.model.init = "fan_in"  # weights by the number of inputs (narrow models), or DeiT's 0.02 for all (deit)
@@ -49,7 +49,7 @@ def training() -> ml_collections.ConfigDict:
     config.augment.cutmix = 0.0  # alpha of CutMix; with both, each half of the time
 
     config.optimizer = ml_collections.ConfigDict()
-    config.optimizer.epochs = 4.0  # passes over the images
+    config.optimizer.epochs = 10.0  # passes over the images
     config.optimizer.steps = 0  # steps instead of epochs; 0: by epochs
     config.optimizer.learning_rate = 2e-3  # peak
     config.optimizer.warmup = 0.1  # share of the run
@@ -66,5 +66,5 @@ def training() -> ml_collections.ConfigDict:
     config.mesh.tensor = 1  # devices that products are cut up over
 
     config.checkpoints = ml_collections.ConfigDict()
-    config.checkpoints.every_epochs = 0.5  # epochs between evaluations, each with a checkpoint: what a kill loses at most
+    config.checkpoints.every_epochs = 1.0  # epochs between evaluations, each with a checkpoint: what a kill loses at most
     return config
