@@ -4,22 +4,54 @@ predictor = Predictor.load("runs/revit_digits")
 probabilities = predictor(images, "16")         # uint8 (n, size, size, 3) -> (n, classes)
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
-from vintk_jax.models.patch_embed import fit_to_grid
+from vintk_jax.models.patch_embed import Grid, fit_to_grid
 from vintk_jax.models.revit import fold
-from vintk_jax.training.checkpoints import BEST, Checkpoints
+from vintk_jax.training.checkpoints import BEST, Checkpoints, checksum
 from vintk_jax.training.models import Trained, build, with_kept_arch
 from vintk_jax.training.step import normalise
+
+
+@dataclasses.dataclass(frozen=True)
+class OneLength:
+    """A trained model at one of its lengths: a pure function of variables and images.
+
+    Attributes:
+        model: an ordinary model of that length; variables: its own.
+        grid: token rows and columns; None for a model that has only its own.
+    """
+
+    model: nn.Module
+    variables: Any
+    grid: Grid | None
+
+    @classmethod
+    def of(cls, trained: Trained, params: Any, grid: Grid | None) -> "OneLength":
+        """Fold a trained model's variables for a length."""
+        return cls(*((trained.model, params) if grid is None else fold(trained.model, params, grid, trained.image_size)), grid)
+
+    def __call__(
+        self, variables: Any, images: UInt8[Array, "n size size 3"]
+    ) -> tuple[Float[Array, "n classes"], Float[Array, "n *tokens embed"]]:
+        """Probabilities, and what the last norm gives the classifier."""
+        images = normalise(images)
+        images = images if self.grid is None else fit_to_grid(images, self.grid)
+        is_last = lambda module, method: module.name == "norm" and method == "__call__"
+        logits, seen = self.model.apply(variables, images, capture_intermediates=is_last, mutable=["intermediates"])
+        return jax.nn.softmax(logits.astype(jnp.float32)), seen["intermediates"]["norm"]["__call__"][0]
 
 
 class Predictor:
@@ -34,18 +66,9 @@ class Predictor:
 
     def __init__(self, trained: Trained, params: Any, classes: tuple[str, ...], crop_ratio: float = 1.0):
         self.classes, self.image_size, self.crop_ratio = tuple(classes), trained.image_size, crop_ratio
-        self._lengths = {name: self._of_length(trained, params, grid) for name, grid in zip(trained.names, trained.grids, strict=True)}
-        self._sides = {name: grid[0] if grid else 0 for name, grid in zip(trained.names, trained.grids, strict=True)}
-
-    @staticmethod
-    def _of_length(trained: Trained, params: Any, grid) -> Callable[[np.ndarray], jax.Array]:
-        if grid is None:
-            model, folded, fitted = trained.model, params, lambda images: images
-        else:
-            model, folded = fold(trained.model, params, grid, trained.image_size)
-            fitted = lambda images: fit_to_grid(images, grid)
-        run = jax.jit(lambda folded, images: jax.nn.softmax(model.apply(folded, fitted(normalise(images))).astype(np.float32)))
-        return lambda images: run(folded, images)
+        self.identity = f"{checksum(params):08x}"
+        self._lengths = {name: OneLength.of(trained, params, grid) for name, grid in zip(trained.names, trained.grids, strict=True)}
+        self._runs = {name: jax.jit(lambda variables, images, one=one: one(variables, images)[0]) for name, one in self._lengths.items()}
 
     @classmethod
     def load(
@@ -89,7 +112,7 @@ class Predictor:
         Raises:
             UserError: for a length that wasn't trained.
         """
-        by_side = {side: name for name, side in self._sides.items()}
+        by_side = {one.grid[0] if one.grid else 0: name for name, one in self._lengths.items()}
         unknown = [side for side in sides if side not in by_side]
         if unknown:
             raise UserError(f"lengths={tuple(sides)} came; the model was trained for {tuple(by_side)} tokens a side.")
@@ -97,4 +120,8 @@ class Predictor:
 
     def __call__(self, images: UInt8[np.ndarray, "n size size 3"], length: str) -> Float[jax.Array, "n classes"]:
         """Probabilities; a new number of images compiles anew."""
-        return self._lengths[length](images)
+        return self._runs[length](self._lengths[length].variables, images)
+
+    def length(self, name: str) -> "OneLength":
+        """The model of one length, to build other programs from."""
+        return self._lengths[name]

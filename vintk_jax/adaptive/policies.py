@@ -1,0 +1,122 @@
+"""From what a model knows of an image to a length, by one number that trades tokens for accuracy; and that number for a budget."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from vintk_jax.errors import UserError
+
+Lengths = Int[np.ndarray, " n"]
+
+
+def by_price(likely: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], price: int | float) -> Lengths:
+    """The length with the most expected right answers less its price: sum of `likely` up to it, minus price times its cost.
+
+    `likely` is how likely the model is first right at a length, so its sums are how likely it is right there; what a right answer is worth in
+    costs is the same for all images, which is what makes the choice the best for a mean accuracy at a mean cost (our choice; the paper takes
+    the likeliest label).
+
+    Args:
+        likely: an assigner's probabilities, cheapest first.
+        costs: of running each length, as shares of the longest's.
+    """
+    return np.argmax(np.cumsum(likely, axis=1) - price * costs, axis=1)
+
+
+def by_confidence(confidence: Float[np.ndarray, "n lengths"], threshold: int | float) -> Lengths:
+    """The first length whose highest probability reaches a threshold, else the longest: a cascade (DVT, arXiv 2105.15075)."""
+    sure = confidence >= threshold
+    sure[:, -1] = True
+    return sure.argmax(axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """What one setting of a policy comes to.
+
+    Attributes:
+        setting: the price or threshold.
+        accuracy: share of images that are right; cost: mean, as a share of the longest length's.
+        mix: share of images at each length, cheapest first.
+    """
+
+    setting: float
+    accuracy: float
+    cost: float
+    mix: tuple[float, ...]
+
+
+def curve(
+    policy: Callable[[float], Lengths], settings: Sequence[float], right: Bool[np.ndarray, "n lengths"], paid: Float[np.ndarray, " lengths"]
+) -> list[Point]:
+    """Accuracy against cost for each setting.
+
+    Args:
+        paid: all that it costs to answer at a length, the assigner or the steps before it included, as shares of the longest's.
+    """
+    points = []
+    for setting in settings:
+        lengths = policy(setting)
+        mix = np.bincount(lengths, minlength=len(paid)) / len(lengths)
+        accuracy = right[np.arange(len(lengths)), lengths].mean()
+        points.append(Point(float(setting), float(accuracy), float(mix @ paid), tuple(map(float, mix))))
+    return points
+
+
+def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost: int | float) -> Point:
+    """The cheapest point within both limits if a drop is given, the most accurate one within the cost otherwise.
+
+    Args:
+        full: accuracy of the longest length on the same images.
+        max_drop: percentage points below it; infinite for none.
+        max_cost: share of the longest length's cost.
+
+    Raises:
+        UserError: for an impossible budget, or one that no point is within, with what is nearest.
+    """
+    if not max_cost > 0 or max_drop < 0:
+        raise UserError(
+            f"budget.max_drop={max_drop} and max_cost={max_cost} came; a drop of 0 points at least and a positive cost were wanted."
+        )
+    affordable = [point for point in points if point.cost <= max_cost]
+    # A hair of tolerance: a drop of exactly 0.5 points is within 0.5, whatever its last bit.
+    fitting = [point for point in affordable if (full - point.accuracy) * 100 <= max_drop + 1e-9]
+    if not fitting:
+        least = min(points, key=lambda point: point.cost)
+        best = max(affordable, key=lambda point: point.accuracy, default=None)
+        nearest = (
+            f"within the cost the drop is {(full - best.accuracy) * 100:.2f} points at least"
+            if best
+            else f"the least cost is {least.cost:.3f}"
+        )
+        raise UserError(f"No setting is within budget.max_drop={max_drop} points and max_cost={max_cost}: {nearest}. Relax one of them.")
+    if np.isfinite(max_drop):
+        return min(fitting, key=lambda point: (point.cost, -point.accuracy))
+    return max(fitting, key=lambda point: (point.accuracy, -point.cost))
+
+
+def prices(likely: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], count: int = 200) -> list[float]:
+    """Prices at which some image changes its length: quantiles of what each step up in length gains over what it costs."""
+    gains = (np.cumsum(likely, axis=1)[:, 1:] - np.cumsum(likely, axis=1)[:, :-1]) / np.diff(costs)
+    return [0.0, *np.unique(np.quantile(gains, np.linspace(0, 1, count))).tolist(), float(gains.max()) * 1.01 + 1e-6]
+
+
+def thresholds(confidence: Float[np.ndarray, "n lengths"], count: int = 200) -> list[float]:
+    """Thresholds between those at which nobody and everybody goes on."""
+    return [0.0, *np.unique(np.quantile(confidence, np.linspace(0, 1, count))).tolist(), 1.01]
+
+
+def paid_costs(alone: Mapping[str, float], first: float, *, steps: bool, shared: bool) -> Float[np.ndarray, " lengths"]:
+    """What answering at each length costs in all, as shares of the longest's own cost.
+
+    Args:
+        alone: of each length by itself, cheapest first, in any unit.
+        first: of the assigner, in that unit, without the pass that it shares.
+        steps: whether every shorter length was run before (a cascade).
+        shared: whether the shortest pass comes first and is the answer where it suffices.
+    """
+    costs = np.array(list(alone.values()), float)
+    total = np.cumsum(costs) if steps else first + costs + (costs[0] * (np.arange(len(costs)) > 0) if shared else 0.0)
+    return total / costs[-1]
