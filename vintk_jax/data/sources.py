@@ -119,6 +119,24 @@ def open_source(where: str, split: str) -> Source:
     Raises:
         UserError: for what isn't there or can't be read.
     """
+    source, (start, stop) = _opened(where, split)
+    return source if (start, stop) == (0, len(source)) else source.part(start, stop)
+
+
+def in_common(where: str, split: str, other_split: str) -> int:
+    """How many images two splits of one source share.
+
+    Raises:
+        UserError: as `open_source`.
+    """
+    if split.partition("[")[0] != other_split.partition("[")[0]:
+        return 0
+    (_, (start, stop)), (_, (other_start, other_stop)) = _opened(where, split), _opened(where, other_split)
+    return max(min(stop, other_stop) - max(start, other_start), 0)
+
+
+def _opened(where: str, split: str) -> tuple[Source, tuple[int, int]]:
+    """The whole split, and which part of it was asked for."""
     kind, _, path = where.partition(":")
     if kind not in _KINDS or (kind != "digits" and not path):
         raise UserError(f"data.source={where!r} came; digits, tfds:NAME, folder:PATH or npz:PATH was wanted.")
@@ -129,7 +147,7 @@ def open_source(where: str, split: str) -> Source:
     start, stop = (_bound(text, len(source), default) for text, default in ((match[2], 0), (match[3], len(source))))
     if start >= stop:
         raise UserError(f"The split {split!r} of {where} holds no images; {match[1]} has {len(source):,}.")
-    return source if (start, stop) == (0, len(source)) else source.part(start, stop)
+    return source, (start, stop)
 
 
 def _bound(text: str | None, length: int, default: int) -> int:

@@ -1,0 +1,44 @@
+"""Assigning token lengths, and inference by them: labels, assigner, budget, engine, comparison."""
+
+import ml_collections
+
+
+def adaptive() -> ml_collections.ConfigDict:
+    """The fields of `vintk_jax.assign` and of adaptive `vintk_jax.infer`, set for the embedded digits."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # draws the assigner's weights and batches, and what is random in the comparison
+    config.checkpoint = "best"  # of the training: best or last
+
+    config.labels = ml_collections.ConfigDict()
+    config.labels.split = "assign"  # images that the assigner learns from; the model must not have been trained on them
+    config.labels.none_right = "shortest"  # label where no length is right: shortest, longest, or drop (leave the image out)
+    config.labels.allow_training_images = False  # learn from images that the model was trained on: labels come out too short
+    config.labels.calibrate_split = "calibrate"  # other images, that the budget is kept on
+
+    config.tla = ml_collections.ConfigDict()
+    config.tla.kind = "shared"  # what it reads: shared (the shortest pass), cnn or vit (a thumbnail)
+    config.tla.width = 64  # of its layers
+    config.tla.thumbnail = 16  # pixels a side
+    config.tla.epochs = 20.0  # passes over the labels
+    config.tla.batch_size = 128  # labels a step
+    config.tla.learning_rate = 1e-3  # peak
+    config.tla.weight_decay = 0.05  # AdamW's
+    config.tla.cost_weight = 0.0  # weight of the expected cost in the loss, beside the cross-entropy
+
+    config.budget = ml_collections.ConfigDict()
+    config.budget.max_drop = 0.5  # percentage points that accuracy may be below the longest length's; inf: no limit
+    config.budget.max_cost = 1.0  # share of the longest length's multiply-adds
+
+    config.data = ml_collections.ConfigDict()
+    config.data.source = ""  # empty: the training's; or images:PATH and the like to predict on
+    config.data.split = ""  # that infer goes through; empty: the split that the training tested on
+    config.data.batch_size = 64  # images in a full batch
+
+    config.engine = ml_collections.ConfigDict()
+    config.engine.max_wait_ms = 20.0  # that an image may wait for company at each step
+    config.engine.batch_sizes = (1, 8)  # besides the full batch; programs are compiled for each
+
+    config.compare = ml_collections.ConfigDict()
+    config.compare.rounds = 5  # timed runs of every method, in turn; 0: assign and predict, compare nothing
+    config.compare.drops = (0.2, 0.5, 1.0, 2.0)  # budgets (points) that methods with a setting are compared at, besides budget.max_drop
+    return config
