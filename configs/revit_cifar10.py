@@ -4,7 +4,8 @@
     python -m vintk_jax.train --config configs/revit_cifar10.py --config.data.source=npz:cifar10_subset.npz
     python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.lengths="(6,)"              # a plain ViT at 36 tokens
 
-64, 36 or 16 tokens by one set of weights of 0.45 M parameters.
+64, 36 or 16 tokens by one set of weights of 0.50 M parameters. The last fifth of the training images is left to configs/tla_cifar10.py;
+with `--config.data.train_split=train` it isn't.
 """
 
 import ml_collections
@@ -13,9 +14,10 @@ from vintk_jax.defaults.training import training
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """A narrow ViT, flips and small moves; the schedule suits 20,000 images and a CPU."""
+    """A narrow ViT, flips and small moves; the schedule suits 16,000 images and a CPU."""
     config = training()
     config.data.source = "tfds:cifar10"
+    config.data.train_split = "train[:80%]"
     config.data.batch_size = 128
     config.model.embed_dim = 96
     config.model.depth = 5
@@ -26,7 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.label_smoothing = 0.1
     config.augment.padding = 4
     config.augment.flip = True
-    config.optimizer.epochs = 30.0
+    config.optimizer.epochs = 15.0
     config.optimizer.learning_rate = 1.5e-3
-    config.checkpoints.every_epochs = 2.0
+    config.checkpoints.every_epochs = 3.0
     return config
