@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from vintk_jax.data.sources import open_source
+from vintk_jax.data.sources import folds, in_common, open_source
 from vintk_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -44,15 +46,60 @@ def test_npz(arrays):
 
 @pytest.mark.parametrize(
     ("part", "numbers"),
-    [("train[:3]", range(3)), ("train[-2:]", (5, 6)), ("train[2:50%]", (2, 3)), ("train[90%:]", (6,)), ("train[:100]", range(7))],
+    [
+        ("test[:3]", range(3)),
+        ("test[-2:]", (1998, 1999)),
+        ("test[10:1%]", range(10, 20)),
+        ("test[1999:3000]", (1999,)),
+        ("test[:2]+test[5:6]", (0, 1, 5)),
+    ],
 )
-def test_parts_of_a_split(arrays, part, numbers):
-    """tfds's notation, by numbers, from the end, by percent."""
-    path, images, _ = arrays
-    source = open_source(f"npz:{path}", part)
+def test_parts_of_a_split(part, numbers):
+    """tfds's notation, by numbers, from the end, by percent, added up."""
+    source, whole = open_source("digits", part), open_source("digits", "test")
     assert len(source) == len(numbers)
     for i, number in enumerate(numbers):
-        np.testing.assert_array_equal(source[i]["image"], images[number])
+        np.testing.assert_array_equal(source[i]["image"], whole[number]["image"])
+
+
+def test_parts_of_an_npz_saved_class_by_class(tmp_path):
+    """Two parts hold each image once, and both hold every class."""
+    path = tmp_path / "sorted.npz"
+    labels = np.repeat(np.arange(3), 40)
+    np.savez(path, x_train=np.broadcast_to(np.arange(120, dtype=np.uint8)[:, None, None], (120, 4, 4)), y_train=labels)
+    parts = [open_source(f"npz:{path}", part) for part in ("train[:80%]", "train[80%:]")]
+    assert sorted(int(part[i]["image"][0, 0, 0]) for part in parts for i in range(len(part))) == list(range(120))
+    for part in parts:
+        assert {part[i]["label"] for i in range(len(part))} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("split", "other", "count"),
+    [("test", "train", 0), ("test", "test", 2000), ("test[:60%]", "test[50%:]", 200), ("test[:10]+test[30:40]", "test[5:35]", 10)],
+)
+def test_images_in_common(split, other, count):
+    """Of two splits of one source."""
+    assert in_common("digits", split, other) == count
+
+
+@given(count=st.integers(2, 7), start=st.integers(0, 40), size=st.integers(7, 60))
+def test_folds(count, start, size):
+    """Each part and the others make up the whole, with nothing in common, in nearly equal sizes."""
+    made = folds("digits", f"test[{start}:{start + size}]", count)
+    sizes = []
+    for part, others in made:
+        assert in_common("digits", part, others) == 0
+        assert in_common("digits", f"{part}+{others}", f"test[{start}:{start + size}]") == size
+        sizes.append(in_common("digits", part, "test"))
+    assert sum(sizes) == size
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_that_cannot_be():
+    """Too few, too many, of parts."""
+    for split, count in (("test", 1), ("test[:3]", 4), ("test[:3]+test[5:9]", 2)):
+        with pytest.raises(UserError, match="folds"):
+            folds("digits", split, count)
 
 
 def test_folder_with_splits(tmp_path):

@@ -31,9 +31,14 @@ def start(arguments, **environment):
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish(process):
-    """What it printed; it has to end well."""
-    output, _ = process.communicate(timeout=300)
+def finish(process, seconds=300):
+    """What it printed; it has to end well, and in time."""
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        raise AssertionError(f"not done after {seconds} s; until then it printed:\n{output}") from None
     assert process.returncode == 0, output
     return output
 

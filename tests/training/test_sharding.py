@@ -68,8 +68,13 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     cluster = [{"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(i)} for i in range(2)]
     running = [train(tmp_path / "two", *STEPS, **environment) for environment in cluster] + [train(tmp_path / "one", *STEPS)]
-    for process in running:
-        finish(process)
+    try:
+        for process in running:
+            finish(process)
+    finally:
+        for process in running:
+            with process:
+                process.kill()
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert two[0] == pytest.approx(one[0], rel=1e-5)
     assert two[1] == one[1]

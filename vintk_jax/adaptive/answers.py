@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from vintk_jax.adaptive.policies import blend
 from vintk_jax.data.augment import Centre
 from vintk_jax.data.sources import Source
 from vintk_jax.files import write_atomically
@@ -40,10 +41,9 @@ class Answers:
     thumbnails: UInt8[np.ndarray, "n side side 3"]
     features: Float[np.ndarray, "n features"]
 
-    @property
-    def right(self) -> Bool[np.ndarray, "n lengths"]:
-        """Whether the most probable class is the label."""
-        return self.probabilities.argmax(-1) == self.labels[:, None]
+    def right(self, path: str = "alone", keep: int | float = 0.0) -> Bool[np.ndarray, "n lengths"]:
+        """Whether the most probable class is the label, at each length along a path (`policies.blend`)."""
+        return blend(self.probabilities, path, keep).argmax(-1) == self.labels[:, None]
 
     def __add__(self, other: "Answers") -> "Answers":
         """The images of both."""

@@ -1,6 +1,6 @@
 """Token-Length Assigners: light networks that say, before the work is done, how many tokens an image needs.
 
-Three kinds, each giving one number a length, cheapest first, whose softmax is how likely the model is first right there:
+Three kinds, each giving one number a length, cheapest first:
 
 - shared: an MLP on what the shortest pass knows. Where that pass suffices, its answer is the answer; elsewhere it is
   the price of knowing.
@@ -72,6 +72,10 @@ class ThumbnailViT(nn.Module):
         return vit(normalise(small))
 
 
+TARGETS = (
+    "smallest",  # softmax over the smallest length at which the model is right (the paper's labels); right at all longer ones, says the sum
+    "each",  # a chance of its own of being right at each length
+)
 KINDS = {"shared": SharedHead, "cnn": ThumbnailCnn, "vit": ThumbnailViT}
 
 
@@ -96,6 +100,10 @@ def reads_features(assigner: nn.Module) -> bool:
     return isinstance(assigner, SharedHead)
 
 
-def expected_share(logits: Float[Array, "n lengths"], costs: Float[Array, " lengths"]) -> Float[Array, ""]:
-    """The mean cost of the lengths under the assigner's own probabilities."""
-    return jnp.mean(nn.softmax(logits) @ costs)
+def chances(logits: Float[Array, "n lengths"], target: str) -> Float[Array, "n lengths"]:
+    """Of being right at each length.
+
+    Args:
+        target: what the logits stand for, one of `TARGETS`.
+    """
+    return nn.sigmoid(logits) if target == "each" else jnp.cumsum(nn.softmax(logits), axis=-1)

@@ -1,7 +1,6 @@
-"""Settings of every policy for a budget, from a model's answers to images that neither it nor its assigner has learned from."""
+"""Settings of every policy for a budget, from a model's answers to images that it has not learned from."""
 
 import dataclasses
-from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -10,20 +9,38 @@ from jaxtyping import Float
 from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.assigners import reads_features
-from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.adaptive.fitting import Fit, fit_assigner
+from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.adaptive.policies import Point
 
-
-def likely_of(assigner: Assigner, answers: Answers) -> Float[np.ndarray, "n lengths"]:
-    """An assigner's probabilities of the lengths."""
-    seen = answers.features if reads_features(assigner.module) else answers.thumbnails
-    return np.asarray(jax.jit(lambda params, x: jax.nn.softmax(assigner.module.apply(params, x)))(assigner.params, seen))
+Chances = Float[np.ndarray, "n lengths"]
 
 
-def shares(multiply_adds: Mapping[str, int]) -> tuple[float, ...]:
-    """Costs of the lengths as shares of the longest's, cheapest first."""
-    longest = list(multiply_adds.values())[-1]
-    return tuple(cost / longest for cost in multiply_adds.values())
+def seen_by(assigner: Assigner, answers: Answers) -> np.ndarray:
+    """What an assigner reads of the images."""
+    return answers.features if reads_features(assigner.module) else answers.thumbnails
+
+
+def chances_of(assigner: Assigner, answers: Answers) -> Chances:
+    """An assigner's chances for images that it has not learned from."""
+    return np.asarray(jax.jit(assigner.chances)(assigner.params, seen_by(assigner, answers)))
+
+
+def crossed_chances(assigner: Assigner, answers: Answers, how: Fit, seed: int, folds: int = 5) -> Chances:
+    """Chances for the images that the assigner has learned from, each by an assigner of the same kind that hasn't seen it.
+
+    Args:
+        assigner: its weights aren't used.
+        folds: parts that the images are cut into; each is foreseen from the others.
+    """
+    seen, right = seen_by(assigner, answers), answers.right(assigner.path, assigner.keep)
+    found = np.zeros(right.shape, np.float32)
+    part = np.random.default_rng(seed).permutation(len(seen)) % folds
+    run = jax.jit(assigner.chances)
+    for fold in range(folds):
+        params, _ = fit_assigner(assigner.module, seen[part != fold], right[part != fold], assigner.costs, how, seed)
+        found[part == fold] = run(params, seen[part == fold])
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,31 +48,31 @@ class Calibration:
     """Accuracy against cost on the calibration images.
 
     Attributes:
-        full: accuracy of the longest length.
+        images: how many; full: accuracy of the longest length.
         assigned, cascade: a point for every setting that was tried.
     """
 
+    images: int
     full: float
     assigned: list[Point]
     cascade: list[Point]
 
     @classmethod
-    def of(cls, answers: Answers, assigner: Assigner, multiply_adds: Mapping[str, int], of_assigner: int) -> "Calibration":
+    def of(cls, answers: Answers, chances: Chances, assigner: Assigner, plans: Plans) -> "Calibration":
         """Go through all settings.
 
         Args:
-            multiply_adds: of the lengths; of_assigner: of the assigner by itself.
+            chances: of the images, from `chances_of` or `crossed_chances`.
         """
-        right, costs = answers.right, np.array(assigner.costs)
-        likely, confidence = likely_of(assigner, answers), answers.probabilities.max(axis=-1)
-        shared = reads_features(assigner.module)
-        paid = policies.paid_costs(multiply_adds, of_assigner, steps=False, shared=shared)
-        by_price = lambda price: policies.by_price(likely, costs, price)
-        assigned = policies.curve(by_price, policies.prices(likely, costs), right, paid)
-        paid = policies.paid_costs(multiply_adds, 0, steps=True, shared=False)
+        costs, longest = np.array(assigner.costs), list(plans.multiply_adds.values())[-1]
+        paid = policies.paid_costs(plans.multiply_adds, plans.assigner_multiply_adds(assigner), assigner.path) / longest
+        by_price = lambda price: policies.by_price(chances, costs, price)
+        assigned = policies.curve(by_price, policies.prices(chances, costs), answers.right(assigner.path, assigner.keep), paid)
+        confidence = policies.blend(answers.probabilities, "each", assigner.keep).max(axis=-1)
         by_confidence = lambda threshold: policies.by_confidence(confidence, threshold)
-        cascade = policies.curve(by_confidence, policies.thresholds(confidence), right, paid)
-        return cls(float(right[:, -1].mean()), assigned, cascade)
+        paid = policies.paid_costs(plans.multiply_adds, 0, "each") / longest
+        cascade = policies.curve(by_confidence, policies.thresholds(confidence), answers.right("each", assigner.keep), paid)
+        return cls(len(answers.labels), float(answers.right()[:, -1].mean()), assigned, cascade)
 
     def choose(self, method: str, max_drop: int | float, max_cost: int | float = np.inf) -> Point:
         """The setting of "assigned" or "cascade" for a budget.

@@ -1,28 +1,30 @@
-"""Adaptive inference on a stream: images come one by one, wait in a queue for each step until a batch is full or they have waited long enough, and
-leave in the order in which they came.
+"""Adaptive inference: images wait in a queue for each step until a batch is full or they have waited long enough, and leave in the order in which
+they came.
 
 A step is a compiled program (an assigner, or the model at one length) with batches of few fixed sizes; a plan says where an image goes first and,
 after each step, whether it is answered or goes on. Fixed lengths, cascades and assigners differ in their plan alone, so that they can be compared.
+What is done for each image in Python is kept to list operations; the rest works on whole groups.
 """
 
 import dataclasses
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from vintk_jax.adaptive.feeds import ArrayFeed, Feed, Image, StreamFeed
 from vintk_jax.errors import UserError
 
-Image = UInt8[np.ndarray, "size size 3"]
 DONE = -1
+_FAILED, _WAITING = -2, -1  # in place of the number of the step that answered
+_RUNNING = 2  # groups handed to the device before the first's results are asked for
+_MOST_BYTES = 2**28  # of images held
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What came out for one image.
 
     Attributes:
@@ -43,23 +45,42 @@ class Step:
     """A program, and what follows it.
 
     Attributes:
-        name: of the length, for the answer.
+        name: of the length, for the answer; empty for a step that can't answer.
         run: images (batch, size, size, 3) -> a tuple of arrays whose first axis is the batch; the first are
             probabilities, where it can answer.
         follow: those arrays, rows of real images only, -> the number of the next step of each image, or `DONE`.
+        keep: weight that the probabilities known from an earlier step have in this one's.
     """
 
     name: str
     run: Callable[[UInt8[np.ndarray, "batch size size 3"]], tuple[Any, ...]]
     follow: Callable[[tuple[np.ndarray, ...]], Int[np.ndarray, " n"]]
+    keep: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Steps, and which is the first for an image by its place in the stream."""
+    """Steps, and which is the first for images by their places in the stream."""
 
     steps: Sequence[Step]
-    first: Callable[[int], int] = lambda index: 0
+    first: Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]] = np.zeros_like
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Answers to consecutive images.
+
+    Attributes:
+        start: the first's place in the stream.
+        steps: the number of the step that answered each, negative for an error.
+        probabilities: of the classes; of no meaning for an error.
+        errors: what was wrong, by place in the stream.
+    """
+
+    start: int
+    steps: Int[np.ndarray, " n"]
+    probabilities: Float[np.ndarray, "n classes"]
+    errors: dict[int, str]
 
 
 class Engine:
@@ -69,144 +90,173 @@ class Engine:
         plan: what to do with an image.
         image_size: pixels a side.
         batch_sizes: numbers of images that programs are compiled for; a group is filled up to the next of them.
-        max_wait: seconds that an image may wait for company at each step; a lone image is answered after that.
+        max_wait: seconds that an image of a stream may wait for company at each step; a lone image is answered after that.
 
     Raises:
         UserError: for sizes that aren't positive.
     """
 
     def __init__(self, plan: Plan, image_size: int, batch_sizes: Sequence[int] = (1, 8, 64), max_wait: int | float = 0.02):
-        if not batch_sizes or min(batch_sizes) < 1 or max_wait < 0:
+        if not batch_sizes or min(batch_sizes) < 1 or not max_wait >= 0:
             raise UserError(
                 f"Batch sizes {tuple(batch_sizes)} and a wait of {max_wait} s came; positive sizes and no negative wait were wanted."
             )
-        self._plan, self._sizes, self._max_wait = plan, sorted(set(batch_sizes)), max_wait
-        self._blank = np.zeros((image_size, image_size, 3), np.uint8)
+        self.plan, self._sizes, self._max_wait, self._image_size = plan, sorted(set(batch_sizes)), max_wait, image_size
+
+    @property
+    def ahead(self) -> int:
+        """Images that are held at most: what has been taken and not given back."""
+        most = self._sizes[-1]
+        return max(min(64 * most, _MOST_BYTES // (3 * self._image_size**2)), (len(self.plan.steps) + 2) * most)
 
     def warm_up(self) -> None:
         """Compile every step at every batch size."""
-        for step in self._plan.steps:
+        for step in self.plan.steps:
             for size in self._sizes:
-                for array in step.run(np.broadcast_to(self._blank, (size, *self._blank.shape)).copy()):
+                for array in step.run(np.zeros((size, self._image_size, self._image_size, 3), np.uint8)):
                     np.asarray(array)
 
     def __call__(self, images: Iterable[Image | UserError]) -> Iterator[Answer]:
         """Answers in the order of the images; an error in an image's place comes out in its place.
 
-        At most a few batches are held at a time: the stream is read as answers are taken.
+        The stream is read as answers are taken, `ahead` images before them at most.
         """
-        queues: list[deque] = [deque() for _ in self._plan.steps]
-        finished: dict[int, Answer] = {}
-        given = 0
-        with _Reader(images, 2 * self._sizes[-1]) as reader:
-            while True:
-                for index, image in reader.take(self._room(queues, finished)):
-                    if isinstance(image, UserError):
-                        finished[index] = Answer(index, error=str(image))
-                    else:
-                        queues[self._plan.first(index)].append((time.monotonic(), index, image))
-                which = self._ready(queues, reader.ended, self._room(queues, finished) == 0)
-                if which is not None:
-                    self._advance(which, queues, finished)
-                while given in finished:
-                    yield finished.pop(given)
-                    given += 1
-                if which is None and not any(queues) and reader.ended:
-                    reader.check()
-                    return
-                if which is None:
-                    oldest = min((queue[0][0] for queue in queues if queue), default=None)
-                    reader.wait(None if oldest is None else max(oldest + self._max_wait - time.monotonic(), 0))
-
-    def _room(self, queues: Sequence[deque], finished: Mapping[int, Answer]) -> int:
-        """How many more images may be held: enough for a full batch at every step."""
-        held = sum(map(len, queues)) + len(finished)
-        return max((len(queues) + 2) * self._sizes[-1] - held, 0)
-
-    def _ready(self, queues: Sequence[deque], ended: bool, crowded: bool) -> int | None:
-        """A step with a full batch, the last first; else the one whose oldest image has waited too long, or that nothing more can fill."""
-        full = [i for i, queue in enumerate(queues) if len(queue) >= self._sizes[-1]]
-        if full:
-            return full[-1]
-        waiting = [(queue[0][0], i) for i, queue in enumerate(queues) if queue]
-        if not waiting:
-            return None
-        if ended:  # earlier steps first: they fill the later ones
-            return min(i for _, i in waiting)
-        since, oldest = min(waiting)
-        return oldest if crowded or time.monotonic() - since >= self._max_wait else None
-
-    def _advance(self, which: int, queues: Sequence[deque], finished: dict[int, Answer]) -> None:
-        step, queue = self._plan.steps[which], queues[which]
-        group = [queue.popleft() for _ in range(min(len(queue), self._sizes[-1]))]
-        size = next(size for size in self._sizes if size >= len(group))
-        batch = np.stack([image for _, _, image in group] + [self._blank] * (size - len(group)))
-        found = tuple(np.asarray(array)[: len(group)] for array in step.run(batch))
-        now = time.monotonic()
-        for row, (after, (_, index, image)) in enumerate(zip(step.follow(found), group, strict=True)):
-            if after == DONE:
-                finished[index] = Answer(index, step.name, found[0][row])
-            else:
-                queues[after].append((now, index, image))
-
-
-class _Reader:
-    """A thread that reads ahead, so that a slow source doesn't keep waiting images from being answered."""
-
-    def __init__(self, images: Iterable, ahead: int):
-        self._images, self._ahead = images, ahead
-        self._read: deque = deque()
-        self._changed = threading.Condition()
-        self._over = self._stopped = False
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "_Reader":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        self._thread.join(timeout=1)
-
-    def _run(self) -> None:
+        names = [step.name for step in self.plan.steps]
+        feed = StreamFeed(images, 2 * self._sizes[-1])
         try:
-            for numbered in enumerate(self._images):
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopped or len(self._read) < self._ahead)
-                    if self._stopped:
-                        return
-                    self._read.append(numbered)
-                    self._changed.notify_all()
-        except BaseException as error:  # raised again when all before it is answered
-            self._error = error
+            for block in self._blocks(feed, self._max_wait):
+                for i, (step, probabilities) in enumerate(zip(block.steps.tolist(), block.probabilities), start=block.start):
+                    yield Answer(i, names[step], probabilities) if step >= 0 else Answer(i, error=block.errors[i])
         finally:
-            with self._changed:
-                self._over = True
-                self._changed.notify_all()
+            feed.close()
+
+    def all(self, images: UInt8[np.ndarray, "n size size 3"]) -> Block:
+        """Answers to images that lie in memory: nobody waits, every batch is as full as it can be."""
+        blocks = list(self._blocks(ArrayFeed(images), np.inf))
+        return Block(0, np.concatenate([b.steps for b in blocks]), np.concatenate([b.probabilities for b in blocks]), {})
+
+    def _blocks(self, feed: Feed, max_wait: float) -> Iterator[Block]:
+        held = _Held(self.plan, self._sizes, self._image_size, self.ahead)
+        while True:
+            if held.room:
+                held.take(feed.take(held.room))
+            ended = feed.ended
+            which = held.ready(max_wait, ended or not held.room)
+            if which is not None and len(held.running) < _RUNNING:
+                held.start(which)
+            elif held.running:
+                held.finish()
+                if block := held.give():
+                    yield block
+            elif block := held.give():
+                yield block
+            elif ended:
+                feed.check()
+                return
+            else:
+                oldest = held.oldest()
+                feed.wait(None if oldest is None else max(oldest + max_wait - time.monotonic(), 0))
+
+
+class _Held:
+    """Images on their way through a plan, in a ring of slots by their places in the stream."""
+
+    def __init__(self, plan: Plan, sizes: Sequence[int], image_size: int, capacity: int):
+        self._plan, self._sizes, self._capacity = plan, sizes, capacity
+        self._images = np.zeros((capacity, image_size, image_size, 3), np.uint8)
+        self._ended_at = np.full(capacity, _WAITING)
+        self._since = np.zeros(capacity)
+        self._known: np.ndarray | None = None
+        self._queues: list[list[int]] = [[] for _ in plan.steps]  # slots
+        self._errors: dict[int, str] = {}
+        self._taken = self._given = 0
+        self.running: deque = deque()
 
     @property
-    def ended(self) -> bool:
-        """Whether all has been read and taken."""
-        with self._changed:
-            return self._over and not self._read
+    def room(self) -> int:
+        """How many more images may be taken."""
+        return self._capacity - (self._taken - self._given)
 
-    def take(self, most: int) -> list[tuple[int, Any]]:
-        """What has been read by now."""
-        with self._changed:
-            taken = [self._read.popleft() for _ in range(min(len(self._read), most))]
-            if taken:
-                self._changed.notify_all()
-            return taken
+    def take(self, images: Sequence[Image | UserError]) -> None:
+        """Put images into the queues of their first steps."""
+        if not len(images):
+            return
+        places = np.arange(self._taken, self._taken + len(images))
+        slots = places % self._capacity
+        self._taken += len(images)
+        self._ended_at[slots] = _WAITING
+        fine = np.ones(len(images), bool)
+        if isinstance(images, np.ndarray):
+            self._images[slots] = images
+        else:
+            for i, (slot, image) in enumerate(zip(slots.tolist(), images)):
+                if isinstance(image, UserError):
+                    fine[i] = False
+                    self._errors[self._taken - len(images) + i] = str(image)
+                else:
+                    self._images[slot] = image
+            self._ended_at[slots[~fine]] = _FAILED
+        self._enqueue(slots[fine], self._plan.first(places[fine]))
 
-    def check(self) -> None:
-        """Raise what the source raised."""
-        if self._error is not None:
-            raise self._error
+    def _enqueue(self, slots: Int[np.ndarray, " n"], steps: Int[np.ndarray, " n"]) -> None:
+        self._since[slots] = time.monotonic()
+        for step, queue in enumerate(self._queues):
+            queue += slots[steps == step].tolist()
 
-    def wait(self, seconds: float | None) -> None:
-        """Until there is more, or the time is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._read or self._over, seconds)
+    def oldest(self) -> float | None:
+        """Since when the image that has waited longest does."""
+        return min((self._since[queue[0]] for queue in self._queues if queue), default=None)
+
+    def ready(self, max_wait: float, flush: bool) -> int | None:
+        """The last step with a full batch; else the one whose oldest image has waited too long.
+
+        Args:
+            flush: nothing more can come: the earliest step that has any, when nothing runs that may fill it up.
+        """
+        full = [i for i, queue in enumerate(self._queues) if len(queue) >= self._sizes[-1]]
+        if full:
+            return full[-1]
+        waiting = [i for i, queue in enumerate(self._queues) if queue]
+        if not waiting:
+            return None
+        if flush:
+            return None if self.running else waiting[0]
+        since, step = min((self._since[self._queues[i][0]], i) for i in waiting)
+        return step if time.monotonic() - since >= max_wait else None
+
+    def start(self, which: int) -> None:
+        """Hand a group to the device."""
+        queue = self._queues[which]
+        slots = np.array(queue[: self._sizes[-1]])
+        del queue[: len(slots)]
+        batch = np.zeros((next(size for size in self._sizes if size >= len(slots)), *self._images.shape[1:]), np.uint8)
+        np.take(self._images, slots, axis=0, out=batch[: len(slots)], mode="clip")
+        self.running.append((which, slots, self._plan.steps[which].run(batch)))
+
+    def finish(self) -> None:
+        """Wait for the group that was started first; answer its images or send them on."""
+        which, slots, running = self.running.popleft()
+        step = self._plan.steps[which]
+        found = tuple(np.asarray(array)[: len(slots)] for array in running)
+        if step.name:
+            if self._known is None:
+                self._known = np.zeros((self._capacity, found[0].shape[1]), np.float32)
+            if step.keep:
+                found = (step.keep * self._known[slots] + (1 - step.keep) * found[0], *found[1:])
+            self._known[slots] = found[0]
+        after = step.follow(found)
+        self._ended_at[slots[after == DONE]] = which
+        self._enqueue(slots[after != DONE], after[after != DONE])
+
+    def give(self) -> Block | None:
+        """The answers that nothing before them is missing of."""
+        slots = np.arange(self._given, self._taken) % self._capacity
+        missing = self._ended_at[slots] == _WAITING
+        count = int(missing.argmax()) if missing.any() else len(slots)
+        if not count:
+            return None
+        start, slots = self._given, slots[:count]
+        self._given += count
+        known = np.zeros((self._capacity, 0), np.float32) if self._known is None else self._known
+        errors = {i: self._errors.pop(i) for i in sorted(self._errors) if i < self._given}
+        return Block(start, self._ended_at[slots], known[slots], errors)

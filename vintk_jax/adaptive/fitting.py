@@ -1,60 +1,78 @@
 """Training an assigner on token-length labels: seconds, one program, the same result from the same seed."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 
-from vintk_jax.adaptive.assigners import expected_share
+from vintk_jax.adaptive.assigners import TARGETS
+from vintk_jax.adaptive.labels import smallest_right
 from vintk_jax.errors import UserError
 from vintk_jax.training.optimizer import make_schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How an assigner is trained; see `vintk_jax.defaults.adaptive` for the fields."""
+
+    target: str
+    none_right: str
+    epochs: int | float
+    batch_size: int
+    learning_rate: int | float
+    weight_decay: int | float
+    cost_weight: int | float
 
 
 def fit_assigner(
     assigner: nn.Module,
     seen: Shaped[np.ndarray, "n *features"],
-    labels: Int[np.ndarray, " n"],
-    weights: Float[np.ndarray, " n"],
-    costs: Float[np.ndarray, " lengths"],
-    *,
-    epochs: int | float,
-    batch_size: int,
-    learning_rate: int | float,
-    weight_decay: int | float,
-    cost_weight: int | float,
+    right: Bool[np.ndarray, "n lengths"],
+    costs: tuple[float, ...],
+    how: Fit,
     seed: int,
 ) -> tuple[dict, Float[np.ndarray, " steps"]]:
-    """Parameters, and the loss of every step: cross-entropy on the labels and `cost_weight` times the expected cost.
+    """Parameters, and the loss of every step.
 
-    The expected cost is of the lengths under the assigner's probabilities, as shares of the longest's: it makes an assigner that is unsure lean to the
-    cheaper length (our choice; the paper has cross-entropy alone).
+    With the target "smallest", cross-entropy on the smallest length at which the model is right; with "each", cross-entropy on right or wrong at
+    each. To either, `cost_weight` times the expected cost of the lengths under a softmax of the outputs is added, which makes an assigner that
+    is unsure lean to the cheaper length (our choice; the paper has the labels' cross-entropy alone).
 
     Args:
         seen: what the assigner reads: features or thumbnails.
-        labels, weights: as `labels.smallest_right` gives them.
+        right: whether the model is right about each image at each length, cheapest first.
         costs: of each length, the longest's being 1.
 
     Raises:
-        UserError: for too few images, or a schedule without steps.
+        UserError: for too few images, a schedule without steps, an unknown target, or a loss that is no number at the end.
     """
-    steps = round(epochs * len(seen) / batch_size)
-    if steps < 1 or len(seen) < batch_size:
-        raise UserError(f"tla.epochs={epochs} of {len(seen)} images came; one batch of {batch_size} at least was wanted.")
-    schedule = make_schedule(learning_rate, round(0.1 * steps), steps)
-    optimizer = optax.adamw(schedule, weight_decay=weight_decay)
-    data = jnp.asarray(seen), jnp.asarray(labels), jnp.asarray(weights, jnp.float32)
+    steps = round(how.epochs * len(seen) / how.batch_size)
+    if steps < 1 or len(seen) < how.batch_size:
+        raise UserError(f"tla.epochs={how.epochs} of {len(seen)} images came; one batch of {how.batch_size} at least was wanted.")
+    if how.target not in TARGETS:
+        raise UserError(f"tla.target={how.target!r} came; {' or '.join(TARGETS)} was wanted.")
+    schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)
+    optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
+    labels, weights = smallest_right(right, how.none_right)
+    data = jnp.asarray(seen), jnp.asarray(labels), jnp.asarray(weights, jnp.float32), jnp.asarray(right, jnp.float32)
     share = jnp.asarray(costs, jnp.float32)
 
-    def loss_of(params, x, label, weight):
+    def loss_of(params, x, label, weight, right):
         logits = assigner.apply(params, x)
-        entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-        return jnp.sum(entropy * weight) / jnp.maximum(jnp.sum(weight), 1) + cost_weight * expected_share(logits, share)
+        if how.target == "each":
+            entropy = optax.sigmoid_binary_cross_entropy(logits, right).mean(axis=-1)
+        else:
+            entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+        expected_cost = jnp.mean(nn.softmax(logits) @ share)
+        return jnp.sum(entropy * weight) / jnp.maximum(jnp.sum(weight), 1) + how.cost_weight * expected_cost
 
     def step(state, key):
         params, opt_state = state
-        chosen = jax.random.choice(key, len(seen), (batch_size,), replace=False)
+        chosen = jax.random.choice(key, len(seen), (how.batch_size,), replace=False)
         loss, gradient = jax.value_and_grad(loss_of)(params, *(array[chosen] for array in data))
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
@@ -67,4 +85,6 @@ def fit_assigner(
         return params, losses
 
     params, losses = run(jax.random.key(seed))
+    if not np.isfinite(losses[-1]):
+        raise UserError(f"The assigner's loss is {losses[-1]} at the end. Lower tla.learning_rate.")
     return params, np.asarray(losses)

@@ -1,19 +1,20 @@
 """Plans for the engine: one length for all, assigned lengths, a cascade, random or known lengths, merged tokens.
 
-Each comes with the multiply-adds that an image costs at every step, read off the programs themselves.
+Multiply-adds are read off the programs themselves.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from vintk_jax.adaptive.answers import shared_features, thumbnails
-from vintk_jax.adaptive.assigners import reads_features
+from vintk_jax.adaptive.assigners import chances, reads_features
 from vintk_jax.adaptive.engine import DONE, Plan, Step
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
@@ -29,16 +30,29 @@ class Assigner:
 
     Attributes:
         module: see `assigners`; params: its variables.
+        target: what its outputs stand for, one of `assigners.TARGETS`.
         thumbnail: pixels a side of what it sees, unless it reads features.
+        keep: weight of the shortest pass' answer in a longer one's, for an assigner that shares that pass.
         costs: of running each length, cheapest first, as shares of the longest's.
         price: of the longest length, in right answers (`policies.by_price`).
     """
 
     module: nn.Module
     params: Any
+    target: str
     thumbnail: int
+    keep: float
     costs: tuple[float, ...]
-    price: float
+    price: float = 0.0
+
+    @property
+    def path(self) -> str:
+        """What has been run ahead of the length that answers, one of `policies.PATHS`."""
+        return "shortest" if reads_features(self.module) else "alone"
+
+    def chances(self, params: Any, seen: Any) -> Any:
+        """Of being right at each length, cheapest first; `seen` are features or thumbnails."""
+        return chances(self.module.apply(params, seen), self.target)
 
 
 class Plans:
@@ -59,48 +73,54 @@ class Plans:
             for name, one in zip(self.names, self._lengths, strict=True)
         }
 
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """Of the lengths, cheapest first, as shares of the longest's multiply-adds."""
+        alone = list(self.multiply_adds.values())
+        return tuple(cost / alone[-1] for cost in alone)
+
     @staticmethod
     def _jitted(one: OneLength) -> Callable:
         run = jax.jit(lambda variables, images: one(variables, images)[0])
         return lambda images: (run(one.variables, images),)
 
-    def _step(self, number: int, follow: Callable) -> Step:
-        return Step(self.names[number], self._runs[number], follow)
-
-    def _last(self, number: int) -> Step:
-        return self._step(number, _done)
+    def _last(self, number: int, keep: float = 0.0) -> Step:
+        return Step(self.names[number], self._runs[number], _done, keep)
 
     def fixed(self, name: str) -> Plan:
         """The same length for all."""
         return Plan([self._last(self.names.index(name))])
 
-    def known(self, lengths: Sequence[int]) -> Plan:
+    def known(self, lengths: Int[np.ndarray, " n"]) -> Plan:
         """Image i at lengths[i], cheapest length first: an oracle's, or drawn at random."""
-        return Plan([self._last(i) for i in range(len(self.names))], lambda index: int(lengths[index]))
+        return Plan([self._last(i) for i in range(len(self.names))], lambda places: lengths[places])
 
-    def cascade(self, threshold: float) -> Plan:
-        """Shortest first; on to the next length while the highest probability is below the threshold."""
-        on = lambda i: lambda found: np.where(found[0].max(axis=-1) >= threshold, DONE, i + 1)
-        last = len(self.names) - 1
-        return Plan([self._last(i) if i == last else self._step(i, on(i)) for i in range(last + 1)])
+    def cascade(self, threshold: float, keep: float) -> Plan:
+        """Shortest first; on to the next length while the highest probability is below the threshold.
+
+        Args:
+            keep: weight of what was known before in each length's answer.
+        """
+        steps = []
+        for i, run in enumerate(self._runs[:-1]):
+            on = lambda found, i=i: np.where(found[0].max(axis=-1) >= threshold, DONE, i + 1)
+            steps.append(Step(self.names[i], run, on, keep if i else 0.0))
+        return Plan([*steps, self._last(len(steps), keep)])
 
     def assigned(self, assigner: Assigner) -> Plan:
         """By an assigner, which is the first step; one that shares the shortest pass answers with it where it suffices."""
         run = jax.jit(self._assign(assigner))
         variables = self._lengths[0].variables
         call = lambda images: run(variables, assigner.params, assigner.price, images)
-        lengths = [self._last(i) for i in range(len(self.names))]
-        if reads_features(assigner.module):
-            return Plan([Step(self.names[0], call, lambda found: np.where(found[1] == 0, DONE, found[1])), *lengths[1:]])
-        return Plan([Step("", call, lambda found: found[0] + 1), *lengths])
+        if assigner.path == "shortest":
+            first = Step(self.names[0], call, lambda found: np.where(found[1] == 0, DONE, found[1]))
+            return Plan([first, *(self._last(i, assigner.keep) for i in range(1, len(self.names)))])
+        return Plan([Step("", call, lambda found: found[0] + 1), *(self._last(i) for i in range(len(self.names)))])
 
     def _assign(self, assigner: Assigner) -> Callable:
         """A function (the shortest length's variables, params, price, images) -> ([probabilities,] lengths)."""
         costs = jnp.asarray(assigner.costs, jnp.float32)
-
-        def choose(params, price, seen):
-            likely = jnp.cumsum(jax.nn.softmax(assigner.module.apply(params, seen)), axis=-1)
-            return jnp.argmax(likely - price * costs, axis=-1).astype(jnp.int32)
+        choose = lambda params, price, seen: jnp.argmax(assigner.chances(params, seen) - price * costs, axis=-1).astype(jnp.int32)
 
         def on_features(variables, params, price, images):
             probabilities, tokens = self._lengths[0](variables, images)
@@ -109,12 +129,12 @@ class Plans:
         def on_thumbnails(variables, params, price, images):
             return (choose(params, price, thumbnails(images, assigner.thumbnail)),)
 
-        return on_features if reads_features(assigner.module) else on_thumbnails
+        return on_features if assigner.path == "shortest" else on_thumbnails
 
     def assigner_multiply_adds(self, assigner: Assigner) -> int:
         """Of the assigner alone, without the pass that it shares."""
         counted = multiply_adds(self._assign(assigner), self._lengths[0].variables, assigner.params, assigner.price, self._image)
-        return counted - (self.multiply_adds[self.names[0]] if reads_features(assigner.module) else 0)
+        return counted - (self.multiply_adds[self.names[0]] if assigner.path == "shortest" else 0)
 
     def merged(self, count: int) -> tuple[Plan, int]:
         """The longest length with `count` tokens merged in every block (ToMe), and its multiply-adds.

@@ -11,18 +11,20 @@ from vintk_jax.errors import UserError
 Lengths = Int[np.ndarray, " n"]
 
 
-def by_price(likely: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], price: int | float) -> Lengths:
-    """The length with the most expected right answers less its price: sum of `likely` up to it, minus price times its cost.
+PATHS = ("alone", "shortest", "each")  # what has been run ahead of the length that answers: nothing, the shortest, every shorter one
 
-    `likely` is how likely the model is first right at a length, so its sums are how likely it is right there; what a right answer is worth in
-    costs is the same for all images, which is what makes the choice the best for a mean accuracy at a mean cost (our choice; the paper takes
-    the likeliest label).
+
+def by_price(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], price: int | float) -> Lengths:
+    """The length with the best chance less its price: chance of being right, minus price times cost.
+
+    What a right answer is worth in costs is the same for all images, which makes this the best choice for a mean accuracy at a mean cost, if the chances
+    are true (our choice; the paper takes the likeliest label).
 
     Args:
-        likely: an assigner's probabilities, cheapest first.
+        chances: an assigner's, of being right at each length, cheapest first.
         costs: of running each length, as shares of the longest's.
     """
-    return np.argmax(np.cumsum(likely, axis=1) - price * costs, axis=1)
+    return np.argmax(chances - price * costs, axis=1)
 
 
 def by_confidence(confidence: Float[np.ndarray, "n lengths"], threshold: int | float) -> Lengths:
@@ -97,9 +99,11 @@ def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost
     return max(fitting, key=lambda point: (point.accuracy, -point.cost))
 
 
-def prices(likely: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], count: int = 200) -> list[float]:
-    """Prices at which some image changes its length: quantiles of what each step up in length gains over what it costs."""
-    gains = (np.cumsum(likely, axis=1)[:, 1:] - np.cumsum(likely, axis=1)[:, :-1]) / np.diff(costs)
+def prices(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], count: int = 200) -> list[float]:
+    """Prices at which some image changes its length: quantiles of what a step up in length gains over what it costs."""
+    first, second = np.triu_indices(len(costs), 1)
+    gains = (chances[:, second] - chances[:, first]) / (costs[second] - costs[first])
+    gains = gains[gains > 0] if (gains > 0).any() else np.zeros(1)
     return [0.0, *np.unique(np.quantile(gains, np.linspace(0, 1, count))).tolist(), float(gains.max()) * 1.01 + 1e-6]
 
 
@@ -108,15 +112,27 @@ def thresholds(confidence: Float[np.ndarray, "n lengths"], count: int = 200) -> 
     return [0.0, *np.unique(np.quantile(confidence, np.linspace(0, 1, count))).tolist(), 1.01]
 
 
-def paid_costs(alone: Mapping[str, float], first: float, *, steps: bool, shared: bool) -> Float[np.ndarray, " lengths"]:
-    """What answering at each length costs in all, as shares of the longest's own cost.
+def paid_costs(alone: Mapping[str, float], first: float, path: str) -> Float[np.ndarray, " lengths"]:
+    """What answering at each length costs in all, in the unit of `alone`.
 
     Args:
-        alone: of each length by itself, cheapest first, in any unit.
-        first: of the assigner, in that unit, without the pass that it shares.
-        steps: whether every shorter length was run before (a cascade).
-        shared: whether the shortest pass comes first and is the answer where it suffices.
+        alone: of each length by itself, cheapest first.
+        first: of the assigner, without the pass that it shares.
+        path: one of `PATHS`.
     """
     costs = np.array(list(alone.values()), float)
-    total = np.cumsum(costs) if steps else first + costs + (costs[0] * (np.arange(len(costs)) > 0) if shared else 0.0)
-    return total / costs[-1]
+    before = {"alone": np.zeros_like(costs), "shortest": costs[0] * (np.arange(len(costs)) > 0), "each": np.cumsum(costs) - costs}
+    return first + before[path] + costs
+
+
+def blend(probabilities: Float[np.ndarray, "n lengths classes"], path: str, keep: int | float) -> Float[np.ndarray, "n lengths classes"]:
+    """The answers at each length when what was run before has its say: `keep` times what was known plus the rest of this length's own.
+
+    The passes before are paid for anyway, and two lengths err differently (our choice).
+    """
+    if path == "alone":
+        return probabilities
+    blended = [probabilities[:, 0]]
+    for i in range(1, probabilities.shape[1]):
+        blended.append(keep * blended[-1 if path == "each" else 0] + (1 - keep) * probabilities[:, i])
+    return np.stack(blended, axis=1)

@@ -78,7 +78,7 @@ class Session:
             most: only so many images, the first.
         """
         source = open_source(self.trained.data.source, split)
-        source = source if most is None or most >= len(source) else source.part(0, most)
+        source = source if most is None or most >= len(source) else source.part(np.arange(most))
         what = f"{self.trained.data.source} {split} {len(source)} {self.predictor.identity} {self.config.data.batch_size} {self.config.tla.thumbnail}"
         folder = self.folder / "answers" / hashlib.sha256(what.encode()).hexdigest()[:12]
         return collect(self.predictor, source, self.config.data.batch_size, self.config.tla.thumbnail, folder, advance)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from vintk_jax.data import digits, images
 from vintk_jax.errors import UserError, nearest
@@ -29,9 +30,9 @@ class Source(Sequence):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self._get(int(index))
 
-    def part(self, start: int, stop: int) -> "Source":
-        """The images from `start` to `stop`, numbered from zero."""
-        return Source(stop - start, lambda index: self._get(start + index), self.classes)
+    def part(self, numbers: Int[np.ndarray, " n"]) -> "Source":
+        """The images of those numbers, numbered from zero."""
+        return Source(len(numbers), lambda index: self._get(int(numbers[index])), self.classes)
 
 
 def _digits(_: str, split: str) -> Source:
@@ -114,13 +115,14 @@ def open_source(where: str, split: str) -> Source:
 
     Args:
         where: "digits" (embedded), "tfds:NAME", "folder:PATH" or "npz:PATH"; "images:PATH" has no labels and no splits.
-        split: a split's name, or a part of it in tfds's notation: "train[:90%]", "train[-1000:]".
+        split: a split's name, or a part of it in tfds's notation: "train[:90%]", "train[-1000:]", or parts of one split, "train[:40%]+train[60%:]".
+            Parts of an npz are drawn from a fixed random order: people save images class by class, and the last classes would be missing.
 
     Raises:
         UserError: for what isn't there or can't be read.
     """
-    source, (start, stop) = _opened(where, split)
-    return source if (start, stop) == (0, len(source)) else source.part(start, stop)
+    source, numbers = _opened(where, split)
+    return source if numbers is None else source.part(numbers)
 
 
 def in_common(where: str, split: str, other_split: str) -> int:
@@ -131,23 +133,60 @@ def in_common(where: str, split: str, other_split: str) -> int:
     """
     if split.partition("[")[0] != other_split.partition("[")[0]:
         return 0
-    (_, (start, stop)), (_, (other_start, other_stop)) = _opened(where, split), _opened(where, other_split)
-    return max(min(stop, other_stop) - max(start, other_start), 0)
+    numbers = []
+    for each in (split, other_split):
+        source, some = _opened(where, each)
+        numbers.append(np.arange(len(source)) if some is None else some)
+    return len(np.intersect1d(*numbers))
 
 
-def _opened(where: str, split: str) -> tuple[Source, tuple[int, int]]:
-    """The whole split, and which part of it was asked for."""
+def folds(where: str, split: str, count: int) -> list[tuple[str, str]]:
+    """A split in `count` parts of (nearly) one size: for each, its name and the name of all the others.
+
+    Raises:
+        UserError: as `open_source`; for fewer than two parts, more than images, or a split that has several parts itself.
+    """
+    bounds = _bounds(where, split, len(_whole(where, split)))
+    name, (start, stop) = split.partition("[")[0], bounds[0]
+    if len(bounds) > 1 or not 2 <= count <= stop - start:
+        raise UserError(f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one whole part, were wanted.")
+    ends = np.linspace(start, stop, count + 1).round().astype(int).tolist()
+    part = lambda a, b: [f"{name}[{a}:{b}]"] if a < b else []
+    return [(f"{name}[{a}:{b}]", "+".join(part(start, a) + part(b, stop))) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def _opened(where: str, split: str) -> tuple[Source, Int[np.ndarray, " n"] | None]:
+    """The whole split, and the numbers of the images that were asked for; None for all."""
+    source = _whole(where, split)
+    bounds = _bounds(where, split, len(source))
+    if bounds == [(0, len(source))]:
+        return source, None
+    order = np.random.default_rng(0).permutation(len(source)) if where.startswith("npz:") else np.arange(len(source))
+    return source, np.concatenate([order[start:stop] for start, stop in bounds])
+
+
+def _whole(where: str, split: str) -> Source:
+    """All of the split that a split or its parts name."""
     kind, _, path = where.partition(":")
     if kind not in _KINDS or (kind != "digits" and not path):
         raise UserError(f"data.source={where!r} came; digits, tfds:NAME, folder:PATH or npz:PATH was wanted.")
-    match = re.fullmatch(r"([^\[\]]*)(?:\[(-?\d*%?):(-?\d*%?)\])?", split)
-    if not match:
-        raise UserError(f"The split {split!r} can't be read; a name such as train, or a part such as train[:90%] was wanted.")
-    source = _KINDS[kind](path, match[1])
-    start, stop = (_bound(text, len(source), default) for text, default in ((match[2], 0), (match[3], len(source))))
-    if start >= stop:
-        raise UserError(f"The split {split!r} of {where} holds no images; {match[1]} has {len(source):,}.")
-    return source, (start, stop)
+    return _KINDS[kind](path, split.partition("[")[0])
+
+
+def _bounds(where: str, split: str, length: int) -> list[tuple[int, int]]:
+    """Where the parts of a split of that length begin and end."""
+    matches = [re.fullmatch(r"([^\[\]+]*)(?:\[(-?\d*%?):(-?\d*%?)\])?", part) for part in split.split("+")]
+    if not all(matches) or len({match[1] for match in matches}) > 1:
+        raise UserError(
+            f"The split {split!r} can't be read; a name such as train, a part such as train[:90%], or parts of one split were wanted."
+        )
+    found = []
+    for match in matches:
+        start, stop = (_bound(text, length, default) for text, default in ((match[2], 0), (match[3], length)))
+        if start >= stop:
+            raise UserError(f"The split {split!r} of {where} holds no images; {match[1]} has {length:,}.")
+        found.append((start, stop))
+    return found
 
 
 def _bound(text: str | None, length: int, default: int) -> int:
