@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.source = ""  # digits, tfds:NAME, folder:PATH, npz:PATH with labels; images:PATH without; empty: the training's
     config.data.split = ""  # empty: the split that the training tested on
     config.data.batch_size = 64  # images in one call; one program is compiled for each length
+    config.data.threads = 2  # threads that read images; 0: the one that runs the rest
 
     config.lengths = ()  # tokens a side of the lengths to use, of those trained; empty: all
     return config

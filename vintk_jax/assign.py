@@ -1,7 +1,7 @@
 """Train a Token-Length Assigner for a Resizable ViT: `python -m vintk_jax.assign --config configs/tla_digits.py --workdir runs/revit_digits`.
 
-Labels held-out images with the smallest length at which the model is right, trains a light network to foresee it, and sets its thresholds for a budget
-on other images. Writes assign/ to the workdir of the training; `python -m vintk_jax.infer` with the same config uses it.
+Labels images that the model wasn't trained on with the smallest length at which it is right, trains a light network to foresee that, and sets its
+thresholds for a budget on other images. Writes assign/ to the workdir of the training; `python -m vintk_jax.infer` with the same config uses it.
 """
 
 import sys
@@ -22,84 +22,69 @@ def main(argv: list[str]) -> None:
     configs.read_claimed(workdir, "train")
     set_up_training()
 
-    import dataclasses
-
     from filelock import FileLock, Timeout
     from rich.console import Console
 
-    from vintk_jax.adaptive import assigned, labels
-    from vintk_jax.adaptive.assigners import make, reads_features
-    from vintk_jax.adaptive.calibration import Calibration, shares
-    from vintk_jax.adaptive.fitting import fit_assigner
+    from vintk_jax.adaptive import assigned, calibration, fitting, labels
+    from vintk_jax.adaptive.assigners import make
+    from vintk_jax.adaptive.crossfit import crossed_answers
     from vintk_jax.adaptive.plans import Assigner
     from vintk_jax.adaptive.session import Session
-    from vintk_jax.report.adaptive_table import budget_lines, label_table
+    from vintk_jax.report.adaptive_table import budget_line, label_table
     from vintk_jax.report.progress import COMPILING, Progress
 
     console = Console()
-    session = Session.open(workdir, config, lambda note: console.print(note, style="yellow"))
+    say = lambda note: console.print(note, style="yellow")
+    progress_of = lambda total, unit: Progress(total, unit=unit, console=console)
+    session = Session.open(workdir, config, say)
     session.refuse_training_images()
-    tla = config.tla
-    module = make(tla.kind, len(session.plans.names), tla.width, tla.thumbnail)
-    splits = {"held out": config.labels.split, "calibration": config.labels.calibrate_split, "trained on": session.trained.data.train_split}
-    counts = {what: session.length_of(split) for what, split in splits.items()}
-    counts["trained on"] = min(counts["trained on"], _COMPARED, counts["held out"])
-    console.print(
-        f"Labels from {counts['held out']:,} images of {splits['held out']}, thresholds from {counts['calibration']:,} of {splits['calibration']}; "
-        f"lengths {', '.join(session.plans.names)}; a {tla.kind} assigner, into {session.folder}"
+    tla, names, train_split = config.tla, session.plans.names, session.trained.data.train_split
+    assigner = Assigner(
+        make(tla.kind, len(names), tla.width, tla.thumbnail), None, tla.target, tla.thumbnail, tla.keep, session.plans.costs
     )
+    how = fitting.Fit(config.labels.none_right, **{name: tla[name] for name in fitting.FIELDS})
+    learned_from = f"{train_split}, cross-fitted in {config.labels.folds} folds" if config.labels.folds else config.labels.split
+    splits = {} if config.labels.folds else {"labels": config.labels.split}
+    splits |= {"thresholds": config.labels.calibrate_split} if config.labels.calibrate_split else {}
+    sources = {what: session.open_split(split) for what, split in splits.items()}
+    sources["trained on"] = session.open_split(train_split, _COMPARED)
+    counted = ", ".join(f"{len(source):,} {what}" for what, (source, _) in sources.items())
+    console.print(f"Labels from {learned_from} ({counted}); lengths {', '.join(names)}; a {tla.kind} assigner, into {session.folder}")
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
+    configs.write_json(workdir / "assign.config.json", dict(configs.fields(config)))
     try:
-        with FileLock(workdir / ".assign.lock", timeout=0), Progress(sum(counts.values()), unit="images", console=console) as progress:
-            answers, before = {}, 0
-            for what, split in splits.items():
-                progress.phase(f"{COMPILING if not before else 'running'}: {what}")
-                answers[what] = session.answers(split, lambda done, before=before: progress.update(before + done), counts[what])
-                before += counts[what]
-            progress.phase("training the assigner")
-            of = {what: labels.smallest_right(answers[what].right, config.labels.none_right) for what in splits}
-            costs = shares(session.plans.multiply_adds)
-            held_out = answers["held out"]
-            params, losses = fit_assigner(
-                module,
-                held_out.features if reads_features(module) else held_out.thumbnails,
-                *of["held out"],
-                costs,
-                epochs=tla.epochs,
-                batch_size=tla.batch_size,
-                learning_rate=tla.learning_rate,
-                weight_decay=tla.weight_decay,
-                cost_weight=tla.cost_weight,
-                seed=config.seed,
-            )
-            if not all(map(float.__le__, losses[-1:].tolist(), [1e6])):
-                raise UserError(f"The assigner's loss is {losses[-1]} at the end. Lower tla.learning_rate.")
-            progress.phase("calibrating")
-            assigner = Assigner(module, params, tla.thumbnail, costs, 0.0)
-            of_assigner = session.plans.assigner_multiply_adds(assigner)
-            calibration = Calibration.of(answers["calibration"], assigner, session.plans.multiply_adds, of_assigner)
-            distributions = {what: labels.distribution(*of[what], session.plans.names) for what in ("held out", "trained on")}
-            assigned.save(
-                session.folder,
-                params,
-                {
-                    "model": session.predictor.identity,
-                    "names": session.plans.names,
-                    "tla": dict(tla.items()),
-                    "labels": {"none_right": config.labels.none_right, "split": config.labels.split, "shares": distributions},
-                    "loss": float(losses[-len(losses) // 10 :].mean()),
-                    "multiply_adds": {**session.plans.multiply_adds, "assigner": of_assigner},
-                    "calibration": dataclasses.asdict(calibration),
-                },
-            )
+        with FileLock(workdir / ".assign.lock", timeout=0):
+            answers = {"labels": crossed_answers(session, config.labels.folds, progress_of, say)} if config.labels.folds else {}
+            with progress_of(sum(len(source) for source, _ in sources.values()), "images") as progress:
+                before = 0
+                for what, (source, name) in sources.items():
+                    progress.phase(COMPILING if not before else f"running: {what}")
+                    advance = lambda done, before=before: progress.update(before + done)
+                    answers[what] = session.answers(session.predictor, source, name, advance)
+                    before += len(source)
+                progress.phase("training the assigner")
+                assigner, losses = calibration.fitted(assigner, answers["labels"], how, config.seed)
+                progress.phase("calibrating")
+                if "thresholds" in answers:
+                    chances = calibration.chances_of(assigner, answers["thresholds"])
+                else:
+                    chances = calibration.crossed_chances(assigner, answers["labels"], how, config.seed)
+                calibrated = calibration.Calibration.of(answers.get("thresholds", answers["labels"]), chances, assigner, session.plans)
+            distributions = {
+                f"{len(answers[what].labels):,} images, {said}": labels.distribution(answers[what].right(), config.labels.none_right, names)
+                for what, said in (("labels", "not trained on"), ("trained on", "trained on"))
+            }
+            record = {"model": session.predictor.identity, "names": names, "features": answers["labels"].features.shape[1]}
+            record |= {"tla": dict(tla.items()), "labels": distributions, "loss": float(losses[-max(len(losses) // 10, 1) :].mean())}
+            record |= {"multiply_adds": session.plans.multiply_adds | {"assigner": session.plans.assigner_multiply_adds(assigner)}}
+            assigned.save(session.folder, assigner, calibrated, record)
     except Timeout as error:
         raise UserError(f"Another process assigns in {workdir}. Wait for it.") from error
-    console.print(label_table(distributions, {what: counts[what] for what in distributions}))
-    for line in budget_lines(calibration, config.budget.max_drop, config.budget.max_cost, counts["calibration"]):
-        console.print(line, soft_wrap=True)
-    console.print(f"Use it: python -m vintk_jax.infer --config configs/tla_digits.py --workdir {workdir}", soft_wrap=True)
+    console.print(label_table(distributions))
+    console.print(budget_line(calibrated, config.budget.max_drop, config.budget.max_cost), soft_wrap=True)
+    console.print(f"Use it: python -m vintk_jax.infer --config {invocation.config_file} --workdir {workdir}", soft_wrap=True)
 
 
 if __name__ == "__main__":

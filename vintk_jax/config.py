@@ -33,6 +33,7 @@ class Invocation:
     config: ml_collections.ConfigDict
     workdir: Path
     dry_run: bool
+    config_file: str  # as it was named, with its :arg
 
 
 def fields(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -129,7 +130,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         return None
     argument = next((m[1] for word in argv if (m := re.search(r"\.py:([^:/\\]+)$", word))), "")
     workdir = Path(values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument))))
-    return Invocation(config, workdir, values["dry_run"].value)
+    return Invocation(config, workdir, values["dry_run"].value, f"{path}:{argument}" if argument else str(path))
 
 
 def _explain(argv: list[str], path: Path, error: Exception) -> str:

@@ -1,7 +1,8 @@
-"""Predict with a trained model: `python -m vintk_jax.infer --config configs/infer.py --workdir runs/revit_digits`.
+"""Predict with a trained model: `python -m vintk_jax.infer --config configs/tla_digits.py --workdir runs/revit_digits`.
 
-Runs every image at each token length asked for, with patch kernel and positions resampled once, writes predictions.jsonl to the workdir of the
-training, and prints accuracy and images a second where there are labels.
+With a config that has a budget, each image runs at the length that the assigner of `vintk_jax.assign` gives it, and where there are labels every way to
+spend tokens is compared (adaptive.json, adaptive.png, adaptive.html). With configs/infer.py every image runs at each length asked for. Writes
+predictions.jsonl to the workdir of the training; the same command goes on after any kill.
 """
 
 import sys
@@ -17,35 +18,24 @@ def main(argv: list[str]) -> None:
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
-    train_config = configs.read_claimed(workdir, "train")
-    if config.checkpoint not in ("best", "last"):
-        raise UserError(f"checkpoint={config.checkpoint!r} came; best or last was wanted.")
+    configs.read_claimed(workdir, "train")
     set_up_training()
 
+    from filelock import FileLock, Timeout
     from rich.console import Console
 
-    from vintk_jax.data.sources import open_source
-    from vintk_jax.inference.predictor import Predictor
-    from vintk_jax.inference.run import predict_source
-    from vintk_jax.report.progress import Progress
-    from vintk_jax.report.train_table import speed_table
+    from vintk_jax.adaptive.predicting import predict_adaptively, predict_at_lengths
 
     console = Console()
-    predictor = Predictor.load(workdir, train_config, config.checkpoint, lambda note: console.print(note, style="yellow"))
-    names = predictor.choose(tuple(config.lengths))
-    source = open_source(config.data.source or train_config.data.source, config.data.split or train_config.data.test_split)
-    if source.classes and source.classes != predictor.classes:
-        raise UserError(f"The images have {len(source.classes)} classes, the model {len(predictor.classes)}; the same were wanted.")
-    console.print(
-        f"{len(source):,} images at {', '.join(names)} tokens, batches of {config.data.batch_size}, into {workdir / 'predictions.jsonl'}"
-    )
-    if invocation.dry_run:
-        console.print("A dry run: nothing was written.")
-        return
-    configs.write_json(workdir / "infer.config.json", dict(configs.fields(config)))
-    with Progress(len(source) * len(names), unit="images", console=console) as progress:
-        found = predict_source(predictor, names, source, config.data.batch_size, workdir / "predictions.jsonl", progress)
-    console.print(speed_table(found))
+    predict = predict_adaptively if "budget" in config else predict_at_lengths
+    try:
+        with FileLock(workdir / ".infer.lock", timeout=0):
+            predict(invocation, console)
+    except Timeout as error:
+        raise UserError(f"Another process predicts in {workdir}. Wait for it.") from error
+    except KeyboardInterrupt:
+        console.print("\nStopped; what was predicted is kept. The same command goes on.")
+        raise
 
 
 if __name__ == "__main__":

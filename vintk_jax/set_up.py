@@ -1,5 +1,6 @@
 """What commands set in JAX before it starts."""
 
+import logging
 import os
 import sys
 
@@ -34,6 +35,7 @@ def set_up_training() -> None:
     For processes of one's own, set JAX_NUM_PROCESSES and JAX_PROCESS_ID too.
     """
     avoid_wrong_fusions()
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what it was asked for: reading only
     import jax
 
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")

@@ -41,9 +41,13 @@ class Answers:
     thumbnails: UInt8[np.ndarray, "n side side 3"]
     features: Float[np.ndarray, "n features"]
 
+    def blended(self, path: str, keep: int | float) -> Float[np.ndarray, "n lengths classes"]:
+        """Probabilities at each length along a path (`policies.blend`)."""
+        return blend(self.probabilities, path, keep)
+
     def right(self, path: str = "alone", keep: int | float = 0.0) -> Bool[np.ndarray, "n lengths"]:
-        """Whether the most probable class is the label, at each length along a path (`policies.blend`)."""
-        return blend(self.probabilities, path, keep).argmax(-1) == self.labels[:, None]
+        """Whether the most probable class is the label, at each length along a path."""
+        return self.blended(path, keep).argmax(-1) == self.labels[:, None]
 
     def __add__(self, other: "Answers") -> "Answers":
         """The images of both."""

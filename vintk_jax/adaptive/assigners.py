@@ -100,6 +100,11 @@ def reads_features(assigner: nn.Module) -> bool:
     return isinstance(assigner, SharedHead)
 
 
+def example(assigner: nn.Module, features: int, thumbnail: int) -> Array:
+    """One image of what it reads: `features` numbers, or a thumbnail of so many pixels a side; all zero."""
+    return jnp.zeros((1, features)) if reads_features(assigner) else jnp.zeros((1, thumbnail, thumbnail, 3), jnp.uint8)
+
+
 def chances(logits: Float[Array, "n lengths"], target: str) -> Float[Array, "n lengths"]:
     """Of being right at each length.
 

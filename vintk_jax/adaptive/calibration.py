@@ -21,6 +21,13 @@ def seen_by(assigner: Assigner, answers: Answers) -> np.ndarray:
     return answers.features if reads_features(assigner.module) else answers.thumbnails
 
 
+def fitted(assigner: Assigner, answers: Answers, how: Fit, seed: int) -> tuple[Assigner, Float[np.ndarray, " steps"]]:
+    """An assigner that has learned from the images, and the loss of every step."""
+    right = answers.right(assigner.path, assigner.keep)
+    params, losses = fit_assigner(assigner.module, seen_by(assigner, answers), right, assigner.costs, how, seed)
+    return dataclasses.replace(assigner, params=params), losses
+
+
 def chances_of(assigner: Assigner, answers: Answers) -> Chances:
     """An assigner's chances for images that it has not learned from."""
     return np.asarray(jax.jit(assigner.chances)(assigner.params, seen_by(assigner, answers)))

@@ -1,18 +1,20 @@
 """Every way to spend tokens, on the same images through the same engine: accuracy against images a second."""
 
 import dataclasses
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.calibration import Calibration
-from vintk_jax.adaptive.engine import Engine, Plan
 from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.errors import UserError
+from vintk_jax.inference.engine import Block, Engine, Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,30 +34,44 @@ class Method:
 
 
 def methods(
-    plans: Plans, assigner: Assigner, calibration: Calibration, right: Bool[np.ndarray, "n lengths"], budgets: Sequence[float], seed: int
+    plans: Plans,
+    assigner: Assigner,
+    calibration: Calibration,
+    right: Bool[np.ndarray, "n lengths"],
+    budgets: Sequence[float],
+    max_cost: int | float,
+    seed: int,
 ) -> list[Method]:
     """All that can be compared on labelled images.
 
     Args:
         right: of the images that will be compared on: for the oracle.
         budgets: percentage points; the first one's mix is also drawn at random.
+        max_cost: share of the longest length's cost, for the first budget.
     """
-    costs = np.array(list(plans.multiply_adds.values()), float)
-    of_assigner = plans.assigner_multiply_adds(assigner)
+    costs = policies.paid_costs(plans.multiply_adds, 0, "alone")
+    paid = policies.paid_costs(plans.multiply_adds, plans.assigner_multiply_adds(assigner), assigner.path)
     found = [Method(f"fixed-{name}", None, plans.fixed(name), tuple(costs)) for name in reversed(plans.names)]
-    assigned, cascades = [], []
-    for budget in budgets:
-        point = calibration.choose("assigned", budget)
-        plan = plans.assigned(dataclasses.replace(assigner, price=point.setting))
-        shared = costs[0] * (np.arange(len(costs)) > 0) if len(plan.steps) == len(costs) else 0.0
-        assigned.append(Method("tla", budget, plan, tuple(costs + of_assigner + shared)))
-        cascades.append(Method("cascade", budget, plans.cascade(calibration.choose("cascade", budget).setting), tuple(np.cumsum(costs))))
-    mix = calibration.choose("assigned", budgets[0]).mix
-    drawn = np.random.default_rng(seed).choice(len(costs), len(right), p=np.array(mix) / np.sum(mix))
-    found += assigned + cascades
+    point = calibration.choose("assigned", budgets[0], max_cost)
+    drawn = np.random.default_rng(seed).choice(len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix))
     found.append(Method("random", budgets[0], plans.known(drawn), tuple(costs)))
-    found.append(Method("oracle", None, plans.known(np.where(right.any(axis=1), right.argmax(axis=1), 0)), tuple(costs)))
-    return found + _merging(plans)
+    found.append(Method("tla", budgets[0], plans.assigned(assigner.at(point.setting)), tuple(paid)))
+    for budget, point in _settings(calibration, "assigned", budgets[1:]):
+        found.append(Method("tla", budget, plans.assigned(assigner.at(point.setting)), tuple(paid)))
+    paid = policies.paid_costs(plans.multiply_adds, 0, "each")
+    for budget, point in _settings(calibration, "cascade", budgets):
+        found.append(Method("cascade", budget, plans.cascade(point.setting, assigner.keep), tuple(paid)))
+    smallest = np.where(right.any(axis=1), right.argmax(axis=1), 0)
+    return [*found, *_merging(plans), Method("oracle", None, plans.known(smallest), tuple(costs))]
+
+
+def _settings(calibration: Calibration, method: str, budgets: Sequence[float]) -> Iterator[tuple[float, policies.Point]]:
+    """Budgets that the method has a setting for."""
+    for budget in budgets:
+        try:
+            yield budget, calibration.choose(method, budget)
+        except UserError:
+            continue
 
 
 def _merging(plans: Plans, settings: int = 4) -> list[Method]:
@@ -71,7 +87,7 @@ def _merging(plans: Plans, settings: int = 4) -> list[Method]:
 
 def compare(
     compared: Sequence[Method],
-    images: Sequence[UInt8[np.ndarray, "size size 3"]],
+    images: UInt8[np.ndarray, "n size size 3"],
     labels: Int[np.ndarray, " n"],
     names: Sequence[str],
     engine_of: Callable[[Plan], Engine],
@@ -80,7 +96,10 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Run every method `rounds` times over the images, in turn; medians of the times.
 
-    The clock counts all from images in memory to answers in order: assigning, waiting for a full batch, transfers, both ways.
+    The clock counts all from images in memory to answers in order: assigning, grouping, transfers, both ways.
+
+    Args:
+        names: of the lengths, cheapest first.
 
     Returns:
         Entries of adaptive.json's "methods".
@@ -93,21 +112,64 @@ def compare(
     for done in range(rounds * len(compared)):
         which = done % len(compared)
         start = time.perf_counter()
-        answers[which] = list(engines[which](images))
+        answers[which] = engines[which].all(images)
         seconds[which].append(time.perf_counter() - start)
         advance(done + 1)
     return [_entry(*row, labels, names) for row in zip(compared, answers, seconds, strict=True)]
 
 
-def _entry(method: Method, answers: Sequence[Any], seconds: Sequence[float], labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    at = np.array([names.index(answer.length) for answer in answers])
-    mix: Mapping[str, float] = dict(zip(names, (np.bincount(at, minlength=len(names)) / len(at)).round(6).tolist(), strict=True))
-    predicted = np.array([answer.probabilities.argmax() for answer in answers])
+def _entry(method: Method, answers: Block, seconds: Sequence[float], labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    at = np.array([names.index(step.name) if step.name else -1 for step in method.plan.steps])[answers.steps]
+    mix = dict(zip(names, (np.bincount(at, minlength=len(names)) / len(at)).round(6).tolist(), strict=True))
     return {
         "name": method.name,
         "budget": method.budget,
-        "accuracy": float((predicted == labels).mean()),
-        "images_per_second": round(len(answers) / statistics.median(seconds), 1),
+        "accuracy": float((answers.probabilities.argmax(axis=1) == labels).mean()),
+        "images_per_second": round(len(at) / statistics.median(seconds), 1),
         "flops_per_image": float(np.array(method.flops)[at].mean()),
         "mix": {name: share for name, share in mix.items() if share},
     }
+
+
+def points_of(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds an image and accuracy of a method's entries, fastest first; "fixed" for all fixed lengths."""
+    mine = sorted((1 / e["images_per_second"], e["accuracy"]) for e in entries if e["name"].split("-")[0] == name)
+    return np.array([t for t, _ in mine]), np.array([a for _, a in mine])
+
+
+def reached_at(seconds: float, times: np.ndarray, accuracies: np.ndarray) -> float | None:
+    """The accuracy of the best mixture of settings that takes so long an image: the upper hull of its points; None outside of them."""
+    reached = [a for t, a in zip(times, accuracies) if t <= seconds]
+    for i, j in itertools.combinations(range(len(times)), 2):
+        if times[i] <= seconds <= times[j] and times[i] < times[j]:
+            share = (seconds - times[i]) / (times[j] - times[i])
+            reached.append((1 - share) * accuracies[i] + share * accuracies[j])
+    return float(max(reached)) if reached else None
+
+
+def at_equal_speed(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each budget of the assigner, the accuracy of other methods in the same time.
+
+    "random" is the best random mixture of fixed lengths, without an assigner's cost; a method's accuracy is None where its fastest setting is slower.
+    """
+    longest = next(entry for entry in entries if entry["name"].startswith("fixed-"))
+    others = {"random": points_of(entries, "fixed"), "cascade": points_of(entries, "cascade"), "tome": points_of(entries, "tome")}
+    return [
+        {
+            "budget": entry["budget"],
+            "speed": entry["images_per_second"] / longest["images_per_second"],
+            "gain": (entry["accuracy"] - longest["accuracy"]) * 100,
+            "tla": entry["accuracy"],
+            **{name: reached_at(1 / entry["images_per_second"], *points) for name, points in others.items()},
+        }
+        for entry in entries
+        if entry["name"] == "tla"
+    ]
+
+
+def captured(entries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The share of the oracle's saving that the assigner has at its first budget: of time, and of multiply-adds."""
+    longest = next(entry for entry in entries if entry["name"].startswith("fixed-"))
+    tla, oracle = (next(entry for entry in entries if entry["name"] == name) for name in ("tla", "oracle"))
+    share = lambda cost: (cost(longest) - cost(tla)) / (cost(longest) - cost(oracle))
+    return {"time": share(lambda e: 1 / e["images_per_second"]), "multiply_adds": share(lambda e: e["flops_per_image"])}

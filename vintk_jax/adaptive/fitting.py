@@ -19,13 +19,16 @@ from vintk_jax.training.optimizer import make_schedule
 class Fit:
     """How an assigner is trained; see `vintk_jax.defaults.adaptive` for the fields."""
 
-    target: str
     none_right: str
+    target: str
     epochs: int | float
     batch_size: int
     learning_rate: int | float
     weight_decay: int | float
     cost_weight: int | float
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Fit))[1:]  # those of a config's `tla` section
 
 
 def fit_assigner(

@@ -31,7 +31,9 @@ def smallest_right(right: Bool[np.ndarray, "n lengths"], none_right: str) -> tup
     return labels, np.where(hopeless & (none_right == "drop"), 0.0, 1.0)
 
 
-def distribution(labels: Int[np.ndarray, " n"], weights: Float[np.ndarray, " n"], names: Sequence[str]) -> dict[str, float]:
-    """The share of each length among the images that count."""
+def distribution(right: Bool[np.ndarray, "n lengths"], none_right: str, names: Sequence[str]) -> dict[str, float]:
+    """The share of each label among the images that count, and of those that no length is right about ("none")."""
+    labels, weights = smallest_right(right, none_right)
     counts = np.bincount(labels, weights, minlength=len(names))
-    return {name: float(count / max(weights.sum(), 1)) for name, count in zip(names, counts, strict=True)}
+    shares = {name: float(count / max(weights.sum(), 1)) for name, count in zip(names, counts, strict=True)}
+    return {**shares, "none": float((~right.any(axis=1)).mean())}

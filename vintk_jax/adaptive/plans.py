@@ -15,9 +15,9 @@ from jaxtyping import Int
 
 from vintk_jax.adaptive.answers import shared_features, thumbnails
 from vintk_jax.adaptive.assigners import chances, reads_features
-from vintk_jax.adaptive.engine import DONE, Plan, Step
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
+from vintk_jax.inference.engine import DONE, Plan, Step
 from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.tome import TomeViT
@@ -44,6 +44,10 @@ class Assigner:
     keep: float
     costs: tuple[float, ...]
     price: float = 0.0
+
+    def at(self, price: float) -> "Assigner":
+        """The same at another price."""
+        return dataclasses.replace(self, price=price)
 
     @property
     def path(self) -> str:

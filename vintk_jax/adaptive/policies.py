@@ -17,8 +17,8 @@ PATHS = ("alone", "shortest", "each")  # what has been run ahead of the length t
 def by_price(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], price: int | float) -> Lengths:
     """The length with the best chance less its price: chance of being right, minus price times cost.
 
-    What a right answer is worth in costs is the same for all images, which makes this the best choice for a mean accuracy at a mean cost, if the chances
-    are true (our choice; the paper takes the likeliest label).
+    What a right answer is worth in costs is the same for all images, which makes this the best choice for a mean accuracy at a mean cost,
+    if the chances are true (our choice; the paper takes the likeliest label).
 
     Args:
         chances: an assigner's, of being right at each length, cheapest first.

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ml_collections
+import numpy as np
 
 from vintk_jax import config as configs
 from vintk_jax.adaptive.answers import Answers, collect
 from vintk_jax.adaptive.plans import Plans
-from vintk_jax.data.sources import in_common, open_source
+from vintk_jax.data.sources import Source, in_common, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import Predictor
 
@@ -58,31 +59,38 @@ class Session:
             UserError: naming the splits that overlap.
         """
         data, labels = self.trained.data, self.config.labels
-        learned = in_common(data.source, labels.split, data.train_split)
+        if labels.folds and labels.calibrate_split == "":
+            raise UserError(
+                f"labels.folds={labels.folds} came without labels.calibrate_split: the folds' models have learned from fewer images than the one in "
+                "use, whose thresholds want images that none of them has seen."
+            )
+        learned = 0 if labels.folds else in_common(data.source, labels.split, data.train_split)
         if learned and not labels.allow_training_images:
             raise UserError(
                 f"{learned:,} images of labels.split={labels.split} are of those that the model was trained on ({data.train_split}); it is right about "
-                "them at fewer tokens than about new ones. Train on a part (data.train_split=train[:90%]) and give the rest here, or set "
-                "labels.allow_training_images=True."
+                "them at fewer tokens than about new ones. Train on a part (data.train_split=train[:90%]) and give the rest here, let models of "
+                "labels.folds=5 parts label each other's, or set labels.allow_training_images=True."
             )
-        for name, other in (("labels.split", labels.split), ("the training's train_split", data.train_split)):
-            if common := in_common(data.source, labels.calibrate_split, other):
+        own = {} if labels.folds else {"labels.split": labels.split}
+        for name, other in {**own, "the training's train_split": data.train_split}.items():
+            if common := labels.calibrate_split and in_common(data.source, labels.calibrate_split, other):
                 raise UserError(
                     f"{common:,} images of labels.calibrate_split={labels.calibrate_split} are in {name}={other}; others were wanted."
                 )
 
-    def answers(self, split: str, advance: Callable[[int], None], most: int | None = None) -> Answers:
-        """The model's answers to a split of the training's source, kept in the workdir.
+    def answers(self, predictor: Predictor, source: Source, what: str, advance: Callable[[int], None]) -> Answers:
+        """A model's answers to images, kept in the workdir.
 
         Args:
-            most: only so many images, the first.
+            what: a name for the source: together with the model's identity it says which answers these are.
         """
-        source = open_source(self.trained.data.source, split)
-        source = source if most is None or most >= len(source) else source.part(np.arange(most))
-        what = f"{self.trained.data.source} {split} {len(source)} {self.predictor.identity} {self.config.data.batch_size} {self.config.tla.thumbnail}"
-        folder = self.folder / "answers" / hashlib.sha256(what.encode()).hexdigest()[:12]
-        return collect(self.predictor, source, self.config.data.batch_size, self.config.tla.thumbnail, folder, advance)
+        config = self.config
+        key = f"{what} {len(source)} {predictor.identity} {config.data.batch_size} {config.tla.thumbnail}"
+        folder = self.folder / "answers" / hashlib.sha256(key.encode()).hexdigest()[:12]
+        return collect(predictor, source, config.data.batch_size, config.tla.thumbnail, folder, advance)
 
-    def length_of(self, split: str) -> int:
-        """How many images a split of the training's source has."""
-        return len(open_source(self.trained.data.source, split))
+    def open_split(self, split: str, most: int | None = None) -> tuple[Source, str]:
+        """A split of the training's source, or its first images, and a name for it."""
+        where = self.trained.data.source
+        source = open_source(where, split)
+        return source if most is None or most >= len(source) else source.part(np.arange(most)), f"{where} {split}"

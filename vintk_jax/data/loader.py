@@ -9,6 +9,8 @@ from typing import Any
 import grain
 import numpy as np
 
+from vintk_jax.errors import UserError
+
 Batch = dict[str, np.ndarray]
 Transform = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
 
@@ -47,3 +49,25 @@ def eval_batches(source: Sequence, transform: Transform, *, batch_size: int, hos
         filled = made + made[:1] * (share - len(made))
         batch = {key: np.stack([element[key] for element in filled]) for key in made[0]}
         yield {**batch, "weight": np.pad(weight, (0, share - len(weight))).astype(np.float32)}
+
+
+def in_order(source: Sequence, transform: Transform, start: int, threads: int) -> Iterator[dict[str, Any]]:
+    """Every image from a number on, once, read ahead by threads; one that can't be read gives {"error": what was wrong} in its place."""
+    images = grain.MapDataset.source(_Careful(source, transform))[start:]
+    return iter(images.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 1) * 16)))
+
+
+class _Careful(Sequence):
+    """A source's images, made ready, whose errors are elements too."""
+
+    def __init__(self, source: Sequence, transform: Transform):
+        self._source, self._transform = source, transform
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        try:
+            return self._transform(self._source[index], np.random.default_rng(0))
+        except UserError as error:
+            return {"error": str(error)}

@@ -7,6 +7,7 @@ at any step, and any number of hosts share it (`data.loader`).
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,7 @@ def folds(where: str, split: str, count: int) -> list[tuple[str, str]]:
         raise UserError(f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one whole part, were wanted.")
     ends = np.linspace(start, stop, count + 1).round().astype(int).tolist()
     part = lambda a, b: [f"{name}[{a}:{b}]"] if a < b else []
-    return [(f"{name}[{a}:{b}]", "+".join(part(start, a) + part(b, stop))) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [(f"{name}[{a}:{b}]", "+".join(part(start, a) + part(b, stop))) for a, b in pairwise(ends)]
 
 
 def _opened(where: str, split: str) -> tuple[Source, Int[np.ndarray, " n"] | None]:

@@ -11,12 +11,19 @@ def adaptive() -> ml_collections.ConfigDict:
 
     config.labels = ml_collections.ConfigDict()
     config.labels.split = "assign"  # images that the assigner learns from; the model must not have been trained on them
+    config.labels.folds = 0  # label the training images instead, each by a model trained without its part; so many parts; 0: labels.split
     config.labels.none_right = "shortest"  # label where no length is right: shortest, longest, or drop (leave the image out)
     config.labels.allow_training_images = False  # learn from images that the model was trained on: labels come out too short
-    config.labels.calibrate_split = "calibrate"  # other images, that the budget is kept on
+    config.labels.calibrate_split = (
+        "calibrate"  # other images, that the budget is kept on; empty: those of labels.split, each foreseen without it
+    )
 
     config.tla = ml_collections.ConfigDict()
     config.tla.kind = "shared"  # what it reads: shared (the shortest pass), cnn or vit (a thumbnail)
+    config.tla.target = "smallest"  # what it foresees: the smallest right length (smallest), or right or wrong at each (each)
+    config.tla.keep = (
+        0.3  # weight of the shortest pass' answer in a longer one's, where that pass is shared; in a cascade, of what was known
+    )
     config.tla.width = 64  # of its layers
     config.tla.thumbnail = 16  # pixels a side
     config.tla.epochs = 20.0  # passes over the labels
@@ -33,12 +40,14 @@ def adaptive() -> ml_collections.ConfigDict:
     config.data.source = ""  # empty: the training's; or images:PATH and the like to predict on
     config.data.split = ""  # that infer goes through; empty: the split that the training tested on
     config.data.batch_size = 64  # images in a full batch
+    config.data.threads = 2  # threads that read images; 0: the one that runs the rest
 
     config.engine = ml_collections.ConfigDict()
     config.engine.max_wait_ms = 20.0  # that an image may wait for company at each step
     config.engine.batch_sizes = (1, 8)  # besides the full batch; programs are compiled for each
 
     config.compare = ml_collections.ConfigDict()
+    config.compare.images = 2000  # the first so many of the images
     config.compare.rounds = 5  # timed runs of every method, in turn; 0: assign and predict, compare nothing
     config.compare.drops = (0.2, 0.5, 1.0, 2.0)  # budgets (points) that methods with a setting are compared at, besides budget.max_drop
     return config

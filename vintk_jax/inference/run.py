@@ -1,74 +1,117 @@
-"""Running a source of images through a predictor: predictions to a file, accuracy and images a second."""
+"""Running a source of images through plans: predictions to a file as they come, then what they amount to."""
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vintk_jax.data.augment import Centre
+from vintk_jax.data.loader import in_order
 from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
-from vintk_jax.files import write_atomically
-from vintk_jax.inference.predictor import Predictor
-from vintk_jax.report.progress import COMPILING, Progress
+from vintk_jax.inference.engine import Engine
+
+_LINES = 256  # written at a time
 
 
-def _prepared(source: Source, start: int, stop: int, transform: Centre) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Records and images; a broken image gets an error in its record and a black image in its place."""
-    records, images = [], []
-    for index in range(start, stop):
-        try:
-            element = source[index]
-            images.append(transform(element, np.random.default_rng(0))["image"])
-            known = {"label": int(element["label"])} if element["label"] >= 0 else {}
-            records.append({"image": element.get("name", index), **known})
-        except UserError as error:
-            images.append(np.zeros((transform.size, transform.size, 3), np.uint8))
-            records.append({"image": index, "error": str(error)})
-    return records, images
+class Predictions:
+    """A file of predictions, a line each; a run that was killed goes on behind its last whole line.
 
-
-def predict_source(
-    predictor: Predictor, names: Sequence[str], source: Source, batch_size: int, path: Path, progress: Progress
-) -> dict[str, dict[str, float]]:
-    """Write a line for each image and length; by length, the share that is right and images a second (reading not counted).
-
-    Raises:
-        UserError: for a batch size below one.
+    Args:
+        path: what the file is called when all lines are there.
+        key: of the run: an unfinished file of another is left alone.
     """
-    if batch_size < 1:
-        raise UserError(f"data.batch_size={batch_size} came; 1 at least was wanted.")
-    transform = Centre(predictor.image_size, predictor.crop_ratio)
-    seconds, right, labelled, lines = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0), 0, []
-    progress.phase(COMPILING)
-    blank = np.zeros((batch_size, transform.size, transform.size, 3), np.uint8)
-    for name in names:
-        predictor(blank, name).block_until_ready()
-    progress.phase("predicting")
-    for start in range(0, len(source), batch_size):
-        records, images = _prepared(source, start, min(start + batch_size, len(source)), transform)
-        batch = np.stack(images + [blank[0]] * (batch_size - len(images)))
-        labelled += sum("label" in record for record in records)
-        for name in names:
-            begun = time.perf_counter()
-            probabilities = np.asarray(predictor(batch, name))
-            seconds[name] += time.perf_counter() - begun
-            for record, row in zip(records, probabilities):
-                if "error" in record:
-                    lines.append({**record, "tokens": name})
-                    continue
-                best = int(np.argmax(row))
-                right[name] += best == record.get("label", -1)
-                lines.append({**record, "tokens": name, "class": predictor.classes[best], "probability": round(float(row[best]), 6)})
-        progress.update((start + len(records)) * len(names))
-    write_atomically(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    return {
-        name: {
-            "accuracy": right[name] / labelled if labelled else float("nan"),
-            "images_per_second": len(source) / max(seconds[name], 1e-9),
-        }
-        for name in names
-    }
+
+    def __init__(self, path: Path, key: str):
+        self.path, self._partial = path, path.with_name(f".{path.name}.{key}.partial")
+        self._partial.touch()
+        with open(self._partial, "rb+") as file:
+            self.done = whole = 0
+            for line in file:
+                if line.endswith(b"\n"):
+                    self.done += 1
+                    whole += len(line)
+            file.truncate(whole)
+        self._file = open(self._partial, "a")  # noqa: SIM115 (closed by `close`)
+
+    def add(self, records: list[dict[str, Any]]) -> None:
+        """Write lines; they are there after a kill."""
+        self._file.write("".join(json.dumps(record) + "\n" for record in records))
+        self._file.flush()
+        self.done += len(records)
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self.close()
+        os.replace(self._partial, self.path)
+
+    def close(self) -> None:
+        """What is unfinished is kept."""
+        self._file.close()
+
+
+def predict(
+    engine: Engine,
+    source: Source,
+    classes: tuple[str, ...],
+    transform: Centre,
+    threads: int,
+    out: Predictions,
+    advance: Callable[[int], None],
+) -> float:
+    """Write a line for each image that has none yet; gives back images a second, reading and writing counted.
+
+    Args:
+        out: its lines are those of images from the first on; `start` of them were there before.
+        threads: that read images.
+        advance: called with the number of lines.
+    """
+    start, begun, records = out.done % len(source), time.perf_counter(), deque()
+
+    def images() -> Iterator[Any]:
+        for i, element in enumerate(in_order(source, transform, start, threads), start=start):
+            if "error" in element:
+                records.append({"image": i})
+                yield UserError(element["error"])
+            else:
+                label = int(element["label"])
+                records.append({"image": element.get("name", i)} | ({"label": label} if label >= 0 else {}))
+                yield element["image"]
+
+    waiting: list[dict[str, Any]] = []
+    for answer in engine(images()):
+        record = records.popleft()
+        if answer.error:
+            waiting.append(record | {"error": answer.error})
+        else:
+            best = int(answer.probabilities.argmax())
+            found = {"tokens": answer.length, "class": classes[best], "probability": round(float(answer.probabilities[best]), 6)}
+            waiting.append(record | found)
+        if len(waiting) == _LINES:
+            out.add(waiting)
+            waiting = []
+            advance(out.done)
+    out.add(waiting)
+    advance(out.done)
+    return (len(source) - start) / max(time.perf_counter() - begun, 1e-9)
+
+
+def summarise(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What a file of predictions amounts to: images, errors, the share of each length, accuracy where there are labels (else None)."""
+    images = errors = labelled = right = 0
+    mix: dict[str, int] = {}
+    with open(path) as file:
+        for line in map(json.loads, file):
+            images += 1
+            if "error" in line:
+                errors += 1
+                continue
+            mix[line["tokens"]] = mix.get(line["tokens"], 0) + 1
+            if "label" in line:
+                labelled += 1
+                right += classes[line["label"]] == line["class"]
+    shares = {name: count / max(images - errors, 1) for name, count in mix.items()}
+    return {"images": images, "errors": errors, "mix": shares, "accuracy": right / labelled if labelled else None}

@@ -1,6 +1,6 @@
 """Assigners and adaptive inference for the terminal."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.box
@@ -16,30 +16,70 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def label_table(distributions: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]) -> Table:
+def label_table(distributions: Mapping[str, Mapping[str, float]]) -> Table:
     """The share of each label, by which images they come from: those that the model was trained on look easier than they are."""
-    names = list(next(iter(distributions.values())))
-    table = _table("smallest right length", *(f"{name} tokens" for name in names))
+    names = [name for name in next(iter(distributions.values())) if name != "none"]
+    table = _table("smallest right length", *(f"{name} tokens" for name in names), "none is right")
     for what, shares in distributions.items():
-        table.add_row(f"{counts[what]:,} images, {what}", *(f"{shares[name]:.1%}" for name in names))
+        table.add_row(what, *(f"{shares[name]:.1%}" for name in (*names, "none")))
     return table
 
 
-def budget_lines(calibration: Calibration, max_drop: int | float, max_cost: int | float, images: int) -> Iterator[str]:
+def budget_line(calibration: Calibration, max_drop: int | float, max_cost: int | float) -> str:
     """What the assigner is expected to come to within a budget."""
     point = calibration.choose("assigned", max_drop, max_cost)
-    yield (
+    return (
         f"Within {max_drop} points and {max_cost:.0%} of the cost: {point.accuracy:.2%} at {point.cost:.1%} of the longest length's multiply-adds; the "
-        f"longest alone {calibration.full:.2%} (on the {images:,} images that thresholds were set by: one image is {100 / images:.2f} points)."
+        f"longest alone {calibration.full:.2%} (on the {calibration.images:,} images that thresholds were set by: one image is "
+        f"{100 / calibration.images:.2f} points)."
     )
 
 
-def comparison_table(entries: Sequence[Mapping[str, Any]]) -> Table:
-    """A line a method: accuracy, speed, multiply-adds, and how many images went to each length."""
-    table = _table("method", "budget", "accuracy", "images a second", "M multiply-adds", "share of each length")
-    for entry in entries:
-        mix = ", ".join(f"{name}: {share:.0%}" for name, share in entry["mix"].items())
-        budget = "" if entry["budget"] is None else f"{entry['budget']:g} points"
-        cells = [f"{entry['accuracy']:.2%}", f"{entry['images_per_second']:,.0f}", f"{entry['flops_per_image'] / 1e6:.2f}", mix]
-        table.add_row(entry["name"], budget, *cells)
+def prediction_table(summary: Mapping[str, Any], rates: Mapping[str, float]) -> Table:
+    """What a file of predictions amounts to, and images a second of this run by what was run."""
+    table = _table("images", "errors", "accuracy", "share of each length", "images a second, reading included")
+    accuracy = "-" if summary["accuracy"] is None else f"{summary['accuracy']:.2%}"
+    speeds = ", ".join(f"{name}: {rate:,.0f}" for name, rate in rates.items())
+    table.add_row(f"{summary['images']:,}", f"{summary['errors']:,}", accuracy, _shares(summary["mix"]), speeds)
     return table
+
+
+def _shares(mix: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}: {share:.0%}" for name, share in mix.items())
+
+
+def comparison_cells(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings, and a row a method: accuracy, speed, multiply-adds, and how many images went to each length."""
+    rows = []
+    for entry in entries:
+        budget = "" if entry["budget"] is None else f"{entry['budget']:g}"
+        cells = f"{entry['accuracy']:.2%}", f"{entry['images_per_second']:,.0f}", f"{entry['flops_per_image'] / 1e6:.2f}"
+        rows.append((entry["name"], budget, *cells, _shares(entry["mix"])))
+    return ("method", "may lose", "accuracy", "images/s", "M mult-adds", "share of each length"), rows
+
+
+def comparison_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """`comparison_cells` for the terminal."""
+    headings, rows = comparison_cells(entries)
+    table = _table(*headings)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def equal_speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The assigner at each budget, and what others reach in the same time."""
+    table = _table("may lose", "x longest's speed", "points gained", "tla", "random mix", "cascade", "tome")
+    for row in rows:
+        reached = [f"{row[name]:.2%}" if row[name] is not None else "-" for name in ("tla", "random", "cascade", "tome")]
+        table.add_row(f"{row['budget']:g}", f"{row['speed']:.2f}", f"{row['gain']:+.2f}", *reached)
+    return table
+
+
+def captured_line(result: Mapping[str, Any]) -> str:
+    """The share of the oracle's saving."""
+    shares = result["captured"]
+    return (
+        f"Of what an oracle saves against the longest length, the assigner saves {shares['time']:.0%} of the time and {shares['multiply_adds']:.0%} of "
+        f"the multiply-adds. {result['images']:,} images, batches of {result['batch_size']}, {result['device']}; seconds are medians."
+    )

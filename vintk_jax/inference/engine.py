@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from vintk_jax.adaptive.feeds import ArrayFeed, Feed, Image, StreamFeed
 from vintk_jax.errors import UserError
+from vintk_jax.inference.feeds import ArrayFeed, Feed, Image, StreamFeed
 
 DONE = -1
 _FAILED, _WAITING = -2, -1  # in place of the number of the step that answered

@@ -1,0 +1,47 @@
+"""Labels for the images that a model was trained on, from models of its kind that haven't seen them: each is trained on all parts but one."""
+
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+
+import ml_collections
+
+from vintk_jax import config as configs
+from vintk_jax.adaptive.answers import Answers
+from vintk_jax.adaptive.session import Session
+from vintk_jax.data.sources import folds, open_source
+from vintk_jax.inference.predictor import Predictor
+from vintk_jax.report.progress import Progress
+from vintk_jax.training.loop import fit, set_up
+from vintk_jax.training.models import with_kept_arch
+
+
+def crossed_answers(session: Session, count: int, progress_of: Callable[[int, str], Progress], say: Callable[[str], None]) -> Answers:
+    """Answers to all training images, each by a model that was trained without it.
+
+    The models are trained as the one in the workdir was, into assign/folds/; a run that was killed goes on.
+
+    Args:
+        count: models.
+        progress_of: (total, unit) -> a line of progress.
+
+    Raises:
+        UserError: as training does, and for folds that can't be.
+    """
+    where, found = session.trained.data.source, []
+    for number, (part, others) in enumerate(folds(where, session.trained.data.train_split, count)):
+        folder = session.folder / "folds" / str(number)
+        config = ml_collections.ConfigDict(session.trained.to_dict())
+        config.data.train_split = others
+        config.model.arch = with_kept_arch(session.trained.model, session.workdir).arch
+        setup = set_up(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        configs.claim_workdir(folder, "train", config, ())
+        say(f"Fold {number + 1} of {count}: trained without {part}")
+        with progress_of(setup.steps, "steps") as progress:
+            fit(setup, folder, progress, say)
+        predictor = Predictor.load(folder, config, session.config.checkpoint, say)
+        source = open_source(where, part)
+        with progress_of(len(source), "images") as progress:
+            found.append(session.answers(predictor, source, f"{where} {part}", progress.update))
+    return reduce(add, found)

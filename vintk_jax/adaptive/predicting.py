@@ -1,0 +1,165 @@
+"""The two ways of `python -m vintk_jax.infer`: each image at the length assigned to it, or all at each length."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from rich.console import Console
+
+from vintk_jax import config as configs
+from vintk_jax.adaptive import assigned, comparison
+from vintk_jax.adaptive.calibration import seen_by
+from vintk_jax.adaptive.plans import Plans
+from vintk_jax.adaptive.session import Session
+from vintk_jax.data.augment import Centre
+from vintk_jax.data.sources import Source, open_source
+from vintk_jax.errors import UserError
+from vintk_jax.inference.engine import Engine
+from vintk_jax.inference.predictor import Predictor
+from vintk_jax.inference.run import Predictions, predict, summarise
+from vintk_jax.report.adaptive_page import write_adaptive_page, write_adaptive_picture
+from vintk_jax.report.adaptive_table import captured_line, comparison_table, equal_speed_table, prediction_table
+from vintk_jax.report.progress import COMPILING, Progress
+
+PREDICTIONS = "predictions.jsonl"
+
+
+def _open_images(session_config: ml_collections.ConfigDict, trained: ml_collections.ConfigDict, predictor: Predictor) -> tuple[Source, str]:
+    """The images to predict on, and a name for them.
+
+    Raises:
+        UserError: for other classes than the model's.
+    """
+    where, split = session_config.data.source or trained.data.source, session_config.data.split or trained.data.test_split
+    source = open_source(where, split)
+    if source.classes and source.classes != predictor.classes:
+        raise UserError(f"The images have {len(source.classes)} classes, the model {len(predictor.classes)}; the same were wanted.")
+    return source, f"{where} {split}"
+
+
+def _predictions(workdir: Path, config: ml_collections.ConfigDict, identity: str) -> Predictions:
+    """The file, behind what a killed run of the same command has written."""
+    configs.write_json(workdir / "infer.config.json", dict(configs.fields(config)))
+    return Predictions(workdir / PREDICTIONS, f"{configs.digest(config)}-{identity}")
+
+
+def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None:
+    """Every image at each length asked for.
+
+    Raises:
+        UserError: for whatever in the config doesn't fit.
+    """
+    config, workdir = invocation.config, invocation.workdir
+    trained = configs.read_claimed(workdir, "train")
+    predictor = Predictor.load(workdir, trained, config.checkpoint, lambda note: console.print(note, style="yellow"))
+    plans, names = Plans(predictor), predictor.choose(tuple(config.lengths))
+    source, _ = _open_images(config, trained, predictor)
+    engines = [Engine(plans.fixed(name), predictor.image_size, (config.data.batch_size,), np.inf) for name in names]
+    console.print(f"{len(source):,} images at {', '.join(names)} tokens, batches of {config.data.batch_size}, into {workdir / PREDICTIONS}")
+    if invocation.dry_run:
+        console.print("A dry run: nothing was written.")
+        return
+    out, rates = _predictions(workdir, config, predictor.identity), {}
+    transform = Centre(predictor.image_size, predictor.crop_ratio)
+    with Progress(len(source) * len(names), out.done, unit="images", console=console) as progress:
+        for name, engine in list(zip(names, engines))[out.done // len(source) :]:
+            progress.phase(COMPILING)
+            engine.warm_up()
+            progress.phase(f"predicting at {name} tokens")
+            rates[name] = predict(engine, source, predictor.classes, transform, config.data.threads, out, progress.update)
+    out.finish()
+    console.print(prediction_table(summarise(out.path, predictor.classes), rates))
+
+
+def predict_adaptively(invocation: configs.Invocation, console: Console) -> None:
+    """Each image at the length that the assigner gives it; then all methods compared, where there are labels.
+
+    Raises:
+        UserError: for whatever in the config doesn't fit.
+    """
+    config, workdir, budget = invocation.config, invocation.workdir, invocation.config.budget
+    session = Session.open(workdir, config, lambda note: console.print(note, style="yellow"))
+    predictor, plans = session.predictor, session.plans
+    assigner, calibration = assigned.read(session.folder, predictor.identity)
+    point = calibration.choose("assigned", budget.max_drop, budget.max_cost)
+    assigner = assigner.at(point.setting)
+    source, what = _open_images(config, session.trained, predictor)
+    sizes = (*config.engine.batch_sizes, config.data.batch_size)
+    engine = Engine(plans.assigned(assigner), predictor.image_size, sizes, config.engine.max_wait_ms / 1000)
+    expected = ", ".join(f"{share:.0%} at {name}" for name, share in zip(plans.names, point.mix) if share)
+    console.print(
+        f"{len(source):,} images of {what}; expected: {expected} tokens, {point.cost:.0%} of the longest length's multiply-adds, accuracy "
+        f"{(point.accuracy - calibration.full) * 100:+.2f} points, into {workdir / PREDICTIONS}",
+        soft_wrap=True,
+    )
+    if invocation.dry_run:
+        console.print("A dry run: nothing was written.")
+        return
+    out = _predictions(workdir, config, predictor.identity)
+    transform = Centre(predictor.image_size, predictor.crop_ratio)
+    with Progress(len(source), out.done, unit="images", console=console) as progress:
+        progress.phase(COMPILING)
+        engine.warm_up()
+        progress.phase("predicting")
+        rate = predict(engine, source, predictor.classes, transform, config.data.threads, out, progress.update)
+    out.finish()
+    summary = summarise(out.path, predictor.classes)
+    console.print(prediction_table(summary, {"assigned": rate}))
+    if config.compare.rounds and summary["accuracy"] is not None:
+        _compare(session, assigner, calibration, source, what, sizes, console)
+
+
+def _compare(session: Session, assigner, calibration, source: Source, what: str, sizes: Sequence[int], console: Console) -> None:
+    """adaptive.json, adaptive.png, adaptive.html; tables in the terminal."""
+    config, plans, compare = session.config, session.plans, session.config.compare
+    source = source if len(source) <= compare.images else source.part(np.arange(compare.images))
+    with Progress(len(source), unit="images", console=console) as progress:
+        progress.phase(COMPILING)
+        answers = session.answers(session.predictor, source, what, progress.update)
+    transform, rng = Centre(session.predictor.image_size, session.predictor.crop_ratio), np.random.default_rng(0)
+    images = np.stack([transform(source[i], rng)["image"] for i in range(len(source))])
+    drops = tuple(dict.fromkeys((config.budget.max_drop, *compare.drops)))
+    compared = comparison.methods(plans, assigner, calibration, answers.right(), drops, config.budget.max_cost, config.seed)
+    engine_of = lambda plan: Engine(plan, plans.image_size, sizes, config.engine.max_wait_ms / 1000)
+    with Progress(len(compared) * compare.rounds, unit="runs", console=console) as progress:
+        progress.phase(COMPILING)
+        entries = comparison.compare(compared, images, answers.labels, plans.names, engine_of, compare.rounds, progress.update)
+    device = jax.devices()[0]
+    result: dict[str, Any] = {
+        "dataset": what,
+        "device": f"{device.platform} {device.device_kind}".strip(),
+        "batch_size": config.data.batch_size,
+        "images": len(source),
+        "methods": entries,
+        "at_equal_speed": comparison.at_equal_speed(entries),
+        "captured": comparison.captured(entries),
+    }
+    configs.write_json(session.workdir / "adaptive.json", result)
+    write_adaptive_picture(session.workdir / "adaptive.png", result)
+    _page(session, assigner, answers, images, result)
+    console.print(comparison_table(entries))
+    console.print(equal_speed_table(result["at_equal_speed"]))
+    console.print(captured_line(result), soft_wrap=True)
+    console.print(f"Look at it: {session.workdir / 'adaptive.html'}", soft_wrap=True)
+
+
+def _page(session: Session, assigner, answers, images: np.ndarray, result: dict[str, Any]) -> None:
+    """Images beside the lengths that they were given."""
+    chances = np.asarray(jax.jit(assigner.chances)(assigner.params, seen_by(assigner, answers)))
+    lengths = np.argmax(chances - assigner.price * np.array(assigner.costs), axis=1)
+    blended = answers.blended(assigner.path, assigner.keep)
+    write_adaptive_page(
+        session.workdir / "adaptive.html",
+        result=result,
+        images=images,
+        lengths=lengths,
+        predicted=blended[np.arange(len(images)), lengths].argmax(axis=1),
+        labels=answers.labels,
+        names=session.plans.names,
+        classes=session.predictor.classes,
+        config=json.loads(session.config.to_json_best_effort()),
+    )

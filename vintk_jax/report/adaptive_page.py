@@ -1,0 +1,134 @@
+"""Adaptive inference to look at: accuracy against speed as a picture, images beside the length that they were given as a page."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from vintk_jax.files import write_atomically
+from vintk_jax.report.adaptive_table import comparison_cells
+from vintk_jax.report.figures import INK, MUTED, PAPER, RAMP, STAR, style, to_svg
+from vintk_jax.report.page import as_yaml, write_page
+
+SHOWN = 24  # images of each length
+LEAST_SIDE = 64  # pixels of a shown image
+DPI = 100
+CURVES = {"fixed": (INK, "o", "fixed lengths"), "tla": (STAR, "D", "assigner")}
+CURVES |= {"cascade": (RAMP[0], "s", "confidence cascade"), "tome": (RAMP[1], "^", "token merging (ToMe)")}
+DOTS = {"random": (MUTED, "X", "random, the assigner's mix"), "oracle": (RAMP[2], "*", "oracle")}
+
+
+def _draw(axes, result: Mapping[str, Any], *, oracle: bool = True) -> None:
+    entries = result["methods"]
+    of = lambda name: sorted((e["images_per_second"], 100 * e["accuracy"]) for e in entries if e["name"].split("-")[0] == name)
+    for name, (colour, marker, label) in CURVES.items():
+        if of(name):
+            axes.plot(*zip(*of(name), strict=True), color=colour, marker=marker, label=label)
+    for name, (colour, marker, label) in DOTS.items():
+        if of(name) and (oracle or name != "oracle"):
+            axes.plot(*zip(*of(name), strict=True), color=colour, marker=marker, markersize=10, linestyle="none", label=label)
+    axes.set(xlabel="images a second", ylabel="accuracy (%)")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    return f"{result['images']:,} images of {result['dataset']}, batches of {result['batch_size']}, {result['device']}"
+
+
+def write_adaptive_picture(path: Path, result: Mapping[str, Any]) -> None:
+    """A PNG: accuracy against images a second of every method, all of it on the left, near the longest length's accuracy on the right.
+
+    Args:
+        result: what adaptive.json holds.
+    """
+    from matplotlib.figure import Figure
+
+    longest = next(e["accuracy"] for e in result["methods"] if e["name"].startswith("fixed-")) * 100
+    with style(font_size=12):
+        figure = Figure((14.0, 5.0), DPI, facecolor=PAPER, layout="constrained")
+        figure.suptitle(_title(result), x=0.005, ha="left", fontsize=14, fontweight="bold")
+        left, right = figure.subplots(1, 2)
+        _draw(left, result)
+        left.legend(loc="best", fontsize="small")
+        _draw(right, result, oracle=False)
+        right.axhline(longest, color=MUTED, linestyle=":", linewidth=1)
+        right.set_ylim(longest - 3, longest + 2)
+        right.set_title("within three points of the longest length")
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png")
+    write_atomically(path, stream.getvalue())
+
+
+def _as_png(image: UInt8[np.ndarray, "size size 3"]) -> str:
+    picture = Image.fromarray(image)
+    if picture.width < LEAST_SIDE:
+        times = -(-LEAST_SIDE // picture.width)
+        picture = picture.resize((times * picture.width,) * 2, Image.Resampling.NEAREST)
+    stream = io.BytesIO()
+    picture.save(stream, "png")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _galleries(images, lengths, predicted, labels, names: Sequence[str], classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        mine = np.flatnonzero(lengths == number)
+        shown = np.sort(rng.permutation(mine)[:SHOWN])
+        tiles = [
+            {
+                "png": _as_png(images[i]),
+                "said": classes[predicted[i]],
+                "is": classes[labels[i]],
+                "right": bool(predicted[i] == labels[i]),
+            }
+            for i in shown
+        ]
+        right = float((predicted[mine] == labels[mine]).mean()) if len(mine) else None
+        yield {"tokens": name, "share": len(mine) / len(lengths), "right": right, "tiles": tiles}
+
+
+def write_adaptive_page(
+    path: Path,
+    *,
+    result: Mapping[str, Any],
+    images: UInt8[np.ndarray, "n size size 3"],
+    lengths: Int[np.ndarray, " n"],
+    predicted: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"],
+    names: Sequence[str],
+    classes: Sequence[str],
+    config: Mapping[str, Any],
+) -> None:
+    """Write the page: images by length, the curves, the table.
+
+    Args:
+        result: what adaptive.json holds.
+        lengths: number of each image's length in `names`, cheapest first.
+        predicted, labels: numbers of classes.
+    """
+    import markupsafe
+    from matplotlib.figure import Figure
+
+    with style(font_size=10):
+        figure = Figure((8.0, 4.2), layout="constrained")
+        axes = figure.subplots()
+        _draw(axes, result)
+        axes.legend(loc="best")
+        svg = to_svg(figure, "curves", "Accuracy of every method against its images a second")
+    headings, rows = comparison_cells(result["methods"])
+    write_page(
+        path,
+        "adaptive.html.j2",
+        title=f"Tokens by image: {result['dataset']}",
+        about=_title(result),
+        galleries=list(_galleries(images, lengths, predicted, labels, names, classes)),
+        figure=markupsafe.Markup(svg),
+        headings=headings,
+        rows=rows,
+        config=as_yaml(config),
+    )
