@@ -135,7 +135,7 @@ class Engine:
         blocks = list(self._blocks(ArrayFeed(images), np.inf))
         return Block(0, np.concatenate([b.steps for b in blocks]), np.concatenate([b.probabilities for b in blocks]), {})
 
-    def _blocks(self, feed: Feed, max_wait: float) -> Iterator[Block]:
+    def _blocks(self, feed: Feed, max_wait: int | float) -> Iterator[Block]:
         held = _Held(self.plan, self._sizes, self._image_size, self.ahead)
         while True:
             if held.room:
@@ -155,7 +155,7 @@ class Engine:
                 return
             else:
                 oldest = held.oldest()
-                feed.wait(None if oldest is None else max(oldest + max_wait - time.monotonic(), 0))
+                feed.wait(None if oldest is None or max_wait == np.inf else max(oldest + max_wait - time.monotonic(), 0.0))
 
 
 class _Held:
@@ -177,7 +177,7 @@ class _Held:
         """How many more images may be taken."""
         return self._capacity - (self._taken - self._given)
 
-    def take(self, images: Sequence[Image | UserError]) -> None:
+    def take(self, images: UInt8[np.ndarray, "n size size 3"] | Sequence[Image | UserError]) -> None:
         """Put images into the queues of their first steps."""
         if not len(images):
             return
@@ -207,7 +207,7 @@ class _Held:
         """Since when the image that has waited longest does."""
         return min((self._since[queue[0]] for queue in self._queues if queue), default=None)
 
-    def ready(self, max_wait: float, flush: bool) -> int | None:
+    def ready(self, max_wait: int | float, flush: bool) -> int | None:
         """The last step with a full batch; else the one whose oldest image has waited too long.
 
         Args:

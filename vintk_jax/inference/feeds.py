@@ -2,8 +2,8 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any
 
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -13,30 +13,10 @@ from vintk_jax.errors import UserError
 Image = UInt8[ndarray, "size size 3"]
 
 
-class Feed(Protocol):
-    """Images in order, in groups of what is there."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether all has been taken."""
-
-    def take(self, most: int) -> Sequence[Image | UserError]:
-        """The next images that are there by now."""
-
-    def wait(self, seconds: float | None) -> None:
-        """Until there is more, or the time is over."""
-
-    def check(self) -> None:
-        """Raise what the stream raised; called when all before it is answered."""
-
-    def close(self) -> None:
-        """Nothing more is wanted."""
-
-
 class ArrayFeed:
     """Images that lie in memory: all there at once."""
 
-    def __init__(self, images: Sequence[Image]):
+    def __init__(self, images: UInt8[ndarray, "n size size 3"]):
         self._images, self._taken = images, 0
 
     @property
@@ -44,13 +24,13 @@ class ArrayFeed:
         """Whether all has been taken."""
         return self._taken >= len(self._images)
 
-    def take(self, most: int) -> Sequence[Image]:
+    def take(self, most: int) -> UInt8[ndarray, "n size size 3"]:
         """A slice, not copied."""
         taken = self._images[self._taken : self._taken + most]
         self._taken += len(taken)
         return taken
 
-    def wait(self, seconds: float | None) -> None:
+    def wait(self, seconds: int | float | None) -> None:
         """There is nothing to wait for."""
 
     def check(self) -> None:
@@ -107,7 +87,7 @@ class StreamFeed:
                 self._changed.notify_all()
             return taken
 
-    def wait(self, seconds: float | None) -> None:
+    def wait(self, seconds: int | float | None) -> None:
         """Until there is more, or the time is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._read or self._over, seconds)
@@ -118,3 +98,6 @@ class StreamFeed:
             self._stopped = True
             self._changed.notify_all()
         self._thread.join(timeout=1)
+
+
+Feed = ArrayFeed | StreamFeed

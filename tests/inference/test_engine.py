@@ -1,0 +1,207 @@
+"""The engine against what a plan means for each image by itself; images are told apart by their first pixel."""
+
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from vintk_jax.adaptive.plans import Plans
+from vintk_jax.defaults.training import training
+from vintk_jax.errors import UserError
+from vintk_jax.inference.engine import DONE, Engine, Plan, Step
+from vintk_jax.inference.predictor import Predictor
+from vintk_jax.training.models import build
+
+SIDE = 2
+
+
+def numbered(count):
+    """Images whose first two pixels spell their number."""
+    images = np.zeros((count, SIDE, SIDE, 3), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.divmod(np.arange(count), 256)
+    return images
+
+
+def number_of(images):
+    """Of each image."""
+    return images[:, 0, 0, 0].astype(int) * 256 + images[:, 0, 1, 0]
+
+
+def counting_plan(keep=0.0, batches=None):
+    """Three steps; image i is answered by step i % 3, and goes through all before. An answer is (number + step, 1)."""
+
+    def step(which):
+        def run(images):
+            if batches is not None:
+                batches.append((which, len(images)))
+            return np.stack([number_of(images) + which, np.ones(len(images))], axis=1).astype(np.float32), number_of(images)
+
+        follow = lambda found: np.where(found[1] % 3 == which, DONE, which + 1)
+        return Step(f"length {which}", run, follow, keep if which else 0.0)
+
+    return Plan([step(which) for which in range(3)])
+
+
+@given(
+    count=st.integers(1, 200),
+    sizes=st.sets(st.integers(1, 9), min_size=1, max_size=3),
+    wait=st.sampled_from([0.0, 0.001, 1.0]),
+    broken=st.sets(st.integers(0, 199), max_size=5),
+)
+def test_every_image_has_its_own_answer_in_its_place(count, sizes, wait, broken):
+    """Whatever the batches and the wait; errors come out where they went in."""
+    images = numbered(count)
+    stream = (UserError(f"broken {i}") if i in broken else image for i, image in enumerate(images))
+    answers = list(Engine(counting_plan(), SIDE, tuple(sizes), wait)(stream))
+    assert [answer.index for answer in answers] == list(range(count))
+    for i, answer in enumerate(answers):
+        if i in broken:
+            assert (answer.error, answer.length, answer.probabilities) == (f"broken {i}", "", None)
+        else:
+            assert (answer.length, answer.probabilities[0], answer.error) == (f"length {i % 3}", i + i % 3, "")
+
+
+@given(count=st.integers(1, 300), size=st.integers(1, 40))
+def test_images_in_memory(count, size):
+    """The same answers, and no batch but the last of a step is less than full."""
+    batches = []
+    block = Engine(counting_plan(batches=batches), SIDE, (1, size)).all(numbered(count))
+    np.testing.assert_array_equal(block.steps, np.arange(count) % 3)
+    np.testing.assert_array_equal(block.probabilities[:, 0], np.arange(count) + np.arange(count) % 3)
+    reached = [sum(i % 3 >= which for i in range(count)) for which in range(3)]
+    for which, images in enumerate(reached):
+        assert sum(1 for step, _ in batches if step == which) == -(-images // size)
+
+
+def test_earlier_answers_have_their_say():
+    """keep = k: k of what was known, 1 - k of what the step says: 0, 1 and 2 more than the number at the three steps."""
+    block = Engine(counting_plan(keep=0.25), SIDE, (4,)).all(numbered(9))
+    wanted = [0.0, 0.75 * 1, 0.75 * 2 + 0.25 * 0.75]
+    np.testing.assert_allclose(block.probabilities[:, 0] - np.arange(9), np.tile(wanted, 3), atol=1e-6)
+
+
+def test_a_lone_image_waits_no_longer_than_it_may():
+    """Its answer is there while the stream is still open."""
+    over = threading.Event()
+
+    def stream():
+        yield numbered(1)[0]
+        over.wait(20)
+
+    begun = time.monotonic()
+    answer = next(Engine(counting_plan(), SIDE, (1, 64), 0.05)(stream()))
+    assert answer.probabilities[0] == 0
+    assert time.monotonic() - begun < 10
+    over.set()
+
+
+def test_a_slow_image_does_not_hold_others_for_ever():
+    """The first image alone takes the last step; those behind it fill the ring, and the step runs with a batch of one."""
+    batches = []
+
+    def run(images):
+        batches.append(len(images))
+        return (np.ones((len(images), 1), np.float32), number_of(images))
+
+    plan = Plan(
+        [Step("a", run, lambda found: np.where(found[1] == 0, 1, DONE)), Step("b", run, lambda found: np.full(len(found[0]), DONE))]
+    )
+    engine = Engine(plan, SIDE, (1, 2), np.inf)
+    taken = 0
+
+    def stream():
+        nonlocal taken
+        for image in numbered(2000):
+            taken += 1
+            yield image
+
+    answers = engine(stream())
+    assert next(answers).length == "b"
+    assert taken <= engine.ahead + 2 * 2 + 1
+    assert sum(1 for _ in answers) == 1999
+
+
+def test_what_the_stream_raises_comes_after_the_answers_before_it():
+    """A fault of the source isn't swallowed, nor does it lose what came before."""
+
+    def stream():
+        yield from numbered(5)
+        raise OSError("the disk is gone")
+
+    answers, found = Engine(counting_plan(), SIDE, (2,), 0.0)(stream()), []
+    with pytest.raises(OSError, match="disk is gone"):
+        found.extend(answer.index for answer in answers)
+    assert found == list(range(5))
+
+
+@pytest.mark.parametrize(("sizes", "wait"), [((), 0), ((0, 4), 0), ((4,), -1), ((4,), float("nan"))])
+def test_sizes_that_make_no_sense(sizes, wait):
+    """One message."""
+    with pytest.raises(UserError, match="positive sizes"):
+        Engine(counting_plan(), SIDE, sizes, wait)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    """A small ReViT with three lengths and random weights."""
+    config = ConfigDict(training().model.to_dict())
+    config.embed_dim, config.depth, config.num_heads = 16, 2, 2
+    trained = build(config, 10, 16)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), trained.draw(jax.random.key(0))
+    )
+    return Predictor(trained, params, tuple("0123456789"))
+
+
+def test_order_and_waiting_change_no_bit(predictor):
+    """At one padded shape, a cascade's answers are bitwise those of any other order and waiting bound; at others, equal to 1e-5."""
+    plans, rng = Plans(predictor), np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 16, 16, 3), np.uint8)
+    alone = np.stack([np.asarray(predictor(images, name)) for name in plans.names])
+    sure = np.sort(alone[0].max(axis=1))
+    threshold = float((sure[19] + sure[20]) / 2)
+    plan = plans.cascade(threshold, 0.3)
+    wanted = Engine(plan, 16, (8,)).all(images)
+    assert len(set(wanted.steps.tolist())) > 1
+    for wait in (0.0, 0.002, np.inf):
+        order = rng.permutation(40)
+        answers = list(Engine(plan, 16, (8,), wait)(images[i] for i in order))
+        np.testing.assert_array_equal(np.stack([a.probabilities for a in answers]), wanted.probabilities[order])
+        assert [a.length for a in answers] == [plans.names[step] for step in wanted.steps[order]]
+    other = Engine(plan, 16, (1, 3, 16)).all(images)
+    # Confidences decide; those within 1e-4 of the threshold may go either way.
+    clear = np.abs(alone[0].max(axis=1) - threshold) > 1e-4
+    second = 0.3 * alone[0] + 0.7 * alone[1]
+    clear &= np.abs(second.max(axis=1) - threshold) > 1e-4
+    assert clear.sum() > 30
+    np.testing.assert_array_equal(other.steps[clear], wanted.steps[clear])
+    np.testing.assert_allclose(other.probabilities[clear], wanted.probabilities[clear], atol=1e-5)
+
+
+def test_memory_is_flat_over_ten_thousand_images(predictor):
+    """Images are made as they are asked for, of many sizes; between the 3,000th and the 10,000th nothing is added to the process."""
+    from vintk_jax.data.augment import Centre
+
+    rng, transform = np.random.default_rng(0), Centre(16)
+
+    def stream():
+        for _ in range(10_000):
+            side = int(rng.integers(16, 200))
+            element = {"image": np.broadcast_to(np.uint8(rng.integers(256)), (side, side + 7, 3)).copy(), "label": 0}
+            yield transform(element, rng)["image"]
+
+    memory = psutil.Process().memory_info
+    engine, at = Engine(Plans(predictor).cascade(0.2, 0.3), 16, (1, 8, 64), 0.01), 0
+    engine.warm_up()
+    for answer in engine(stream()):
+        at = memory().rss if answer.index == 3000 else at
+    assert answer.index == 9999
+    assert memory().rss - at < 16 * 2**20
+    assert jnp.isfinite(answer.probabilities).all()
