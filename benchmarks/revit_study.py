@@ -70,11 +70,13 @@ def main() -> None:
     sides = runpy.run_path(arguments.config)["get_config"]().model.lengths
     of = {"config": arguments.config, "images": arguments.source.rsplit("/", 1)[-1], "epochs": arguments.epochs}
     kept = Kept(common.RESULTS / f"revit_study-{name}.json", of)
-    for seed in range(arguments.seeds):
-        for kind, lengths in {f"revit-{seed}": sides, **{f"plain-{side}-{seed}": (side,) for side in sides}}.items():
-            if kind not in kept.found:
-                kept.add(kind, trained(arguments.config, arguments.workdir / name / kind, **options_of(arguments, lengths, seed)))
-        print_found(name, sides, kept.found, seed + 1)
+    seeds = range(arguments.seeds)
+    wanted = {f"revit-{seed}": (sides, seed) for seed in seeds}  # first: adaptive_study goes on with them
+    wanted |= {f"plain-{side}-{seed}": ((side,), seed) for seed in seeds for side in sides}
+    for kind, (lengths, seed) in wanted.items():
+        if kind not in kept.found:
+            kept.add(kind, trained(arguments.config, arguments.workdir / name / kind, **options_of(arguments, lengths, seed)))
+    print_found(name, sides, kept.found, arguments.seeds)
 
 
 if __name__ == "__main__":

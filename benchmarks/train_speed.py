@@ -75,7 +75,9 @@ def our_step(case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: n
         norm_grids=grids if len(grids) > 1 else (),
     )
     params = model.init(jax.random.key(0), jnp.zeros((1, case.image_size, case.image_size, 3)), grids[0])
-    optimizer = make_optimizer(params, make_schedule(1e-3, 0, 10**6), weight_decay=0.05, beta2=0.999, clip_norm=1.0, layer_decay=1)
+    optimizer = make_optimizer(
+        params, make_schedule(1e-3, 0, 10**6), name="adamw", weight_decay=0.05, beta2=0.999, clip_norm=1.0, layer_decay=1
+    )
     step = jax.jit(make_train_step(model, grids, optimizer, Recipe(10, distill=0.5), 0), donate_argnums=0)
     held = [State(jnp.int32(0), params, optimizer.init(params), None)]
     batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}

@@ -136,7 +136,7 @@ def test_mixup_and_cutmix():
 def test_adamw_by_its_definition(params):
     """Two steps in NumPy: decay on kernels alone, decoupled; clipping of the whole gradient; layer-wise rates."""
     schedule = make_schedule(0.1, 1, 10)
-    optimizer = make_optimizer(params, schedule, weight_decay=0.3, beta2=0.99, clip_norm=0.5, layer_decay=0.5)
+    optimizer = make_optimizer(params, schedule, name="adamw", weight_decay=0.3, beta2=0.99, clip_norm=0.5, layer_decay=0.5)
     gradients = [
         jax.tree.map(lambda leaf, seed=seed: jnp.asarray(np.random.default_rng(seed).standard_normal(leaf.shape), jnp.float32), params)
         for seed in (0, 1)
@@ -165,6 +165,36 @@ def test_adamw_by_its_definition(params):
         for name in names:
             found = found[name]
         np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+
+
+def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
+    """The first step of a block's kernel is the orthogonal factor of its gradient, by SVD, to Newton-Schulz's looseness; scanned, the same for each block.
+
+    The rest moves as under optax's AdamW with Nesterov's momentum.
+    """
+    gradient = jax.tree.map(lambda leaf: jnp.asarray(np.random.default_rng(leaf.size).standard_normal(leaf.shape), jnp.float32), params)
+    schedule, rest = make_schedule(0.1, 0, 10), {"weight_decay": 0.0, "beta2": 0.99, "clip_norm": 0, "layer_decay": 1}
+
+    def moved(name, params, gradient):
+        optimizer = make_optimizer(params, schedule, name=name, **rest)
+        return jax.jit(optimizer.update)(gradient, optimizer.init(params), params)[0]["params"]
+
+    muon, adam = moved("muon", params, gradient), optax.nadamw(0.1, b2=0.99, weight_decay=0.0)
+    wanted = adam.update(gradient, adam.init(params), params)[0]["params"]
+    scanned = moved("muon", stack_blocks(params), stack_blocks(gradient))["blocks"]["block"]
+    for layers in (("attention", "qkv"), ("mlp", "fc2")):
+        of = lambda tree, layers=layers: np.asarray(tree[layers[0]][layers[1]]["kernel"])
+        for i in range(2):
+            u, _, v = np.linalg.svd(of(gradient["params"][f"block_{i}"]), full_matrices=False)
+            step = of(muon[f"block_{i}"])
+            singular = np.linalg.svd(step / (-0.1 * 0.2 * np.sqrt(max(step.shape))), compute_uv=False)
+            assert 0.5 < singular.min() <= singular.max() < 1.4
+            assert -(step * (u @ v)).sum() / np.linalg.norm(step) / np.linalg.norm(u @ v) > 0.95
+            np.testing.assert_allclose(of(scanned)[i], step, rtol=1e-3, atol=1e-5)
+    for name in ("patch_embed", "head", "positions"):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), muon[name], wanted[name])
+    with pytest.raises(ValueError, match="adamw or muon"):
+        moved("muo", params, gradient)
 
 
 def test_layer_scales_of_a_scanned_stack_are_those_of_the_blocks(params, stack_blocks):

@@ -50,7 +50,7 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
         tla, known = record["tla"], record["calibration"]
         module = assigners.make(tla["kind"], len(record["names"]), tla["width"], tla["thumbnail"])
         seen = assigners.example(module, record["features"], tla["thumbnail"])
-        curves = {name: [Point(**point) for point in known[name]] for name in ("assigned", "cascade")}
+        curves = {name: [Point(**point | {"mix": tuple(point["mix"])}) for point in known[name]] for name in ("assigned", "cascade")}
         calibration = Calibration(known["images"], known["full"], **curves)
         bare = Assigner(module, None, tla["target"], tla["thumbnail"], tla["keep"], tuple(record["costs"]))
         model, wanted = record["model"], record["checksum"]

@@ -78,7 +78,7 @@ def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost
     Raises:
         UserError: for an impossible budget, or one that no point is within, with what is nearest.
     """
-    if not max_cost > 0 or max_drop < 0:
+    if not max_cost > 0 or not max_drop >= 0:
         raise UserError(
             f"budget.max_drop={max_drop} and max_cost={max_cost} came; a drop of 0 points at least and a positive cost were wanted."
         )

@@ -49,6 +49,7 @@ def training() -> ml_collections.ConfigDict:
     config.augment.cutmix = 0.0  # alpha of CutMix; with both, each half of the time
 
     config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "adamw"  # adamw, or muon for the blocks' matrices (fewer steps to the same loss)
     config.optimizer.epochs = 10.0  # passes over the images
     config.optimizer.steps = 0  # steps instead of epochs; 0: by epochs
     config.optimizer.learning_rate = 2e-3  # peak

@@ -104,6 +104,7 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     optimizer = make_optimizer(
         shapes,
         schedule,
+        name=config.optimizer.name,
         weight_decay=config.optimizer.weight_decay,
         beta2=config.optimizer.beta2,
         clip_norm=config.optimizer.clip_norm,

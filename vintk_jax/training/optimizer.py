@@ -1,4 +1,4 @@
-"""AdamW with a warmed-up cosine, layer-wise decay of the learning rate, and gradient clipping, put together from optax."""
+"""AdamW or Muon with a warmed-up cosine, layer-wise decay of the learning rate, and gradient clipping, put together from optax."""
 
 import re
 from typing import Any
@@ -6,8 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
-from vintk_jax.errors import UserError
+from vintk_jax.errors import UserError, nearest
+
+OPTIMIZERS = ("adamw", "muon")
+_MUON_RMS = 0.2  # of an update, as AdamW's is about, so that both take the same learning rates (Moonlight, arXiv 2502.16982, section 2.2)
 
 
 def _path(path: tuple) -> tuple[str, ...]:
@@ -55,25 +59,53 @@ def make_schedule(learning_rate: int | float, warmup_steps: int, total_steps: in
     )
 
 
+def muon_dimensions(params: Any) -> Any:
+    """Which axes of a parameter are a matrix's rows and columns, for those that Muon is for: the kernels of the blocks; None for the others.
+
+    Embeddings and the head are left to AdamW (https://kellerjordan.github.io/posts/muon). A scanned stack is one matrix a block.
+    """
+
+    def dimensions(path, leaf):
+        names = _path(path)
+        inside = any(name == "blocks" or name.startswith("block_") for name in names)
+        if inside and names[-1] == "kernel":
+            return optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)
+        return None
+
+    return jax.tree_util.tree_map_with_path(dimensions, params)
+
+
 def make_optimizer(
     params: Any,
     schedule: optax.Schedule,
     *,
+    name: str,
     weight_decay: int | float,
     beta2: int | float,
     clip_norm: int | float,
     layer_decay: int | float,
 ) -> optax.GradientTransformation:
-    """AdamW.
+    """AdamW (arXiv 1711.05101), or Muon for the blocks' kernels and AdamW for the rest (arXiv 2502.16982).
 
     Args:
         params: names and shapes, for the rules on them.
+        name: one of `OPTIMIZERS`.
         clip_norm: of the whole gradient; 0 doesn't clip.
         layer_decay: 1 gives every layer the same rate.
+
+    Raises:
+        UserError: for another name.
     """
+    if name not in OPTIMIZERS:
+        raise UserError(f"optimizer.name={name!r} came; {' or '.join(OPTIMIZERS)} was wanted.{nearest(name, OPTIMIZERS)}")
     decayed = jax.tree_util.tree_map_with_path(lambda path, _: is_decayed(_path(path)), params)
     steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
-    steps += [optax.scale_by_adam(b2=beta2), optax.add_decayed_weights(weight_decay, decayed)]
+    if name == "muon":
+        # A rate of -1: the direction itself, neither scaled nor turned round; decay and rate follow, as for AdamW.
+        steps.append(optax.contrib.muon(-1.0, adam_b2=beta2, consistent_rms=_MUON_RMS, muon_weight_dimension_numbers=muon_dimensions))
+    else:
+        steps.append(optax.scale_by_adam(b2=beta2))
+    steps.append(optax.add_decayed_weights(weight_decay, decayed))
     if layer_decay != 1:
         scales = layer_scales(params, layer_decay)
         steps.append(optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, scales)))

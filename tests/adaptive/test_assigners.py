@@ -1,0 +1,198 @@
+"""Labels, assigners, how they learn, and how they are kept."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra import numpy as hnp
+
+from vintk_jax.adaptive import assigned, assigners, labels
+from vintk_jax.adaptive.answers import Answers
+from vintk_jax.adaptive.calibration import Calibration, chances_of, crossed_chances, fitted
+from vintk_jax.adaptive.fitting import Fit, fit_assigner
+from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.adaptive.policies import Point
+from vintk_jax.errors import UserError
+
+HOW = Fit(none_right="shortest", target="smallest", epochs=30.0, batch_size=32, learning_rate=1e-2, weight_decay=0.01, cost_weight=0.0)
+COSTS = (0.25, 0.5, 1.0)
+RNG = np.random.default_rng(0)
+
+
+@given(right=hnp.arrays(bool, (20, 3)))
+def test_smallest_right_length(right):
+    """By going through the lengths; the choices for images that none is right about."""
+    by_hand = [next((i for i, value in enumerate(row) if value), None) for row in right]
+    for none_right, label, weight in (("shortest", 0, 1.0), ("longest", 2, 1.0), ("drop", 0, 0.0)):
+        got, weights = labels.smallest_right(right, none_right)
+        assert got.tolist() == [label if i is None else i for i in by_hand]
+        assert weights.tolist() == [weight if i is None else 1.0 for i in by_hand]
+    shares = labels.distribution(right, "drop", ("a", "b", "c"))
+    known = [i for i in by_hand if i is not None]
+    assert shares["none"] == pytest.approx(1 - len(known) / 20)
+    if known:
+        assert [shares[name] for name in "abc"] == pytest.approx([known.count(i) / len(known) for i in range(3)])
+    with pytest.raises(UserError, match="none_right='middle'"):
+        labels.smallest_right(right, "middle")
+
+
+def separable(count=600):
+    """Features whose first number says which length is the first right one; a fifth of the images none is right about."""
+    first = RNG.integers(0, 3, count)
+    right = np.arange(3) >= first[:, None]
+    right[: count // 5] = False
+    features = RNG.standard_normal((count, 6)).astype(np.float32)
+    features[:, 0] = 3.0 * first - 3
+    return features, right, first
+
+
+@pytest.mark.parametrize("target", assigners.TARGETS)
+def test_an_assigner_learns_chances(target):
+    """Four fifths at the first right length, nothing below it: what the images are made by, for new ones too."""
+    features, right, _ = separable()
+    module = assigners.make("shared", 3, 16, 8)
+    params, losses = fit_assigner(module, features, right, COSTS, dataclasses.replace(HOW, target=target, none_right="drop"), 0)
+    assert losses[-20:].mean() < 0.75 * losses[:5].mean()
+    new, _, first = separable(300)
+    got = np.asarray(assigners.chances(module.apply(params, new), target))
+    if target == "each":
+        wanted = 0.8 * (np.arange(3) >= first[:, None])
+    else:  # images that none is right about are left out
+        wanted = 1.0 * (np.arange(3) >= first[:, None])
+    assert np.abs(got - wanted).mean() < 0.12
+    again, _ = fit_assigner(module, features, right, COSTS, dataclasses.replace(HOW, target=target, none_right="drop"), 0)
+    jax.tree.map(np.testing.assert_array_equal, params, again)
+
+
+def test_the_cost_term_leans_to_cheaper_lengths():
+    """Where features say nothing: the expected cost under the assigner's own probabilities falls."""
+    features, right, _ = separable()
+    module = assigners.make("shared", 3, 16, 8)
+
+    def expected(cost_weight):
+        params, _ = fit_assigner(module, 0 * features, right, COSTS, dataclasses.replace(HOW, cost_weight=cost_weight), 0)
+        return float(jnp.mean(jax.nn.softmax(module.apply(params, 0 * features)) @ jnp.array(COSTS)))
+
+    assert expected(2.0) < expected(0.0) - 0.05
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"epochs": 0.0}, "tla.epochs=0.0"),
+        ({"batch_size": 1000}, "batch of 1000"),
+        ({"target": "best"}, "tla.target='best'"),
+        ({"learning_rate": 1e38}, "Lower tla"),
+    ],
+)
+def test_fits_that_cannot_be(changed, words):
+    """One message each."""
+    features, right, _ = separable(100)
+    with pytest.raises(UserError, match=words):
+        fit_assigner(assigners.make("shared", 3, 8, 8), features, right, COSTS, dataclasses.replace(HOW, **changed), 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "thumbnail", "words"),
+    [("shard", 8, 8, "shared"), ("cnn", 7, 16, "tla.width=7"), ("vit", 8, 10, "tla.thumbnail=10")],
+)
+def test_assigners_that_cannot_be(kind, width, thumbnail, words):
+    """One message each, with what was meant."""
+    with pytest.raises(UserError, match=words):
+        assigners.make(kind, 3, width, thumbnail)
+
+
+@pytest.mark.parametrize("kind", assigners.KINDS)
+def test_every_kind_gives_a_number_a_length(kind):
+    """From what `example` shows."""
+    module = assigners.make(kind, 3, 8, 16)
+    seen = assigners.example(module, 12, 16)
+    logits, _ = module.init_with_output(jax.random.key(0), jnp.concatenate([seen, seen]))
+    assert logits.shape == (2, 3)
+    assert assigners.reads_features(module) == (kind == "shared")
+
+
+def answers(count=200):
+    """Answers of a model that is right as `separable` says."""
+    features, right, _ = separable(count)
+    probabilities = np.where(right[..., None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32)
+    return Answers(("1", "4", "16"), np.zeros(count, int), probabilities, np.zeros((count, 8, 8, 3), np.uint8), features)
+
+
+def test_answers_add_up_and_say_who_is_right():
+    """Two parts make the whole; other lengths don't add."""
+    one = answers()
+    two = one + one
+    assert len(two.labels) == 400
+    np.testing.assert_array_equal(two.right()[200:], one.right())
+    with pytest.raises(TypeError):
+        one + dataclasses.replace(one, names=("1", "4", "64"))
+
+
+def test_crossed_chances_know_nothing_of_the_image_they_are_for():
+    """With labels that are drawn at random, an assigner that has seen them remembers; a crossed one can't."""
+    right = RNG.random((200, 3)) < 0.5
+    made = dataclasses.replace(
+        answers(),
+        probabilities=np.where(right[..., None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32),
+        features=RNG.standard_normal((200, 40)).astype(np.float32),
+    )
+    bare = Assigner(assigners.make("shared", 3, 64, 8), None, "each", 8, 0.0, COSTS)
+    how = dataclasses.replace(HOW, target="each", epochs=60.0)
+    seen = chances_of(fitted(bare, made, how, 0)[0], made)
+    crossed = crossed_chances(bare, made, how, 0)
+    agreement = lambda chances: np.corrcoef(chances.ravel(), made.right().ravel())[0, 1]
+    assert agreement(seen) > 0.8
+    assert abs(agreement(crossed)) < 0.2
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """An assigner on disk, and what was kept."""
+    assigner, _ = fitted(Assigner(assigners.make("shared", 3, 8, 8), None, "smallest", 8, 0.3, COSTS), answers(), HOW, 0)
+    calibration = Calibration(200, 0.8, [Point(0.1, 0.79, 0.5, (0.5, 0.3, 0.2))], [Point(0.7, 0.78, 0.6, (1.0, 0.0, 0.0))])
+    tla = {"kind": "shared", "width": 8, "thumbnail": 8, "target": "smallest", "keep": 0.3}
+    assigned.save(tmp_path, assigner, calibration, {"model": "abc", "names": ("1", "4", "16"), "features": 6, "tla": tla})
+    return tmp_path, assigner, calibration
+
+
+def test_an_assigner_comes_back_as_it_was(kept):
+    """Weights, costs, calibration."""
+    folder, assigner, calibration = kept
+    got, read = assigned.read(folder, "abc")
+    jax.tree.map(np.testing.assert_array_equal, got.params, assigner.params)
+    assert dataclasses.replace(got, params=None) == dataclasses.replace(assigner, params=None)
+    assert read == calibration
+    with pytest.raises(UserError, match="belongs to weights abc; the checkpoint has xyz"):
+        assigned.read(folder, "xyz")
+
+
+def spoil_record(folder):
+    """Half of it."""
+    path = folder / assigned.RECORD
+    path.write_text(path.read_text()[:100])
+
+
+def spoil_weights(folder):
+    """A byte in the middle of the largest file."""
+    largest = max((p for p in (folder / "assigner").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 255
+    largest.write_bytes(content)
+
+
+@pytest.mark.parametrize(("spoil", "words"), [(spoil_record, "can't be read"), (spoil_weights, "corrupt")])
+def test_a_spoilt_assigner_is_refused(kept, spoil, words):
+    """Saying which command makes it again."""
+    spoil(kept[0])
+    with pytest.raises(UserError, match=rf"{words}.*vintk_jax\.assign"):
+        assigned.read(kept[0], "abc")
+
+
+def test_no_assigner(tmp_path):
+    """Says which command makes one."""
+    with pytest.raises(UserError, match=r"There is no .*vintk_jax\.assign"):
+        assigned.read(tmp_path, "abc")
