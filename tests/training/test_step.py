@@ -168,7 +168,7 @@ def test_adamw_by_its_definition(params):
 
 
 def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
-    """The first step of a block's kernel is the orthogonal factor of its gradient, by SVD, to Newton-Schulz's looseness; scanned, the same for each block.
+    """The first step of a block's kernel is its gradient's orthogonal factor, by SVD, to Newton-Schulz's looseness; scanned, the same a block.
 
     The rest moves as under optax's AdamW with Nesterov's momentum.
     """

@@ -20,7 +20,7 @@ from vintk_jax.spaces.autoformer import TINY
 from vintk_jax.training.models import build, keep_arch, with_kept_arch
 
 RUN = ["--config.optimizer.epochs=8", "--config.checkpoints.every_epochs=1", "--config.optimizer.ema=0.9", "--config.loss.drop_path=0.2"]
-RUN += ["--config.augment.mixup=0.5", "--config.augment.padding=2"]
+RUN += ["--config.augment.mixup=0.5", "--config.augment.padding=2", "--config.optimizer.name=muon"]
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,8 @@ def by_price(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, "
 
 def by_confidence(confidence: Float[np.ndarray, "n lengths"], threshold: int | float) -> Lengths:
     """The first length whose highest probability reaches a threshold, else the longest: a cascade (DVT, arXiv 2105.15075)."""
-    sure = confidence >= threshold
-    sure[:, -1] = True
-    return sure.argmax(axis=1)
+    sure = confidence[:, :-1] >= threshold
+    return np.where(sure.any(axis=1), sure.argmax(axis=1), confidence.shape[1] - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +111,7 @@ def thresholds(confidence: Float[np.ndarray, "n lengths"], count: int = 200) -> 
     return [0.0, *np.unique(np.quantile(confidence, np.linspace(0, 1, count))).tolist(), 1.01]
 
 
-def paid_costs(alone: Mapping[str, float], first: float, path: str) -> Float[np.ndarray, " lengths"]:
+def paid_costs(alone: Mapping[str, int | float], first: int | float, path: str) -> Float[np.ndarray, " lengths"]:
     """What answering at each length costs in all, in the unit of `alone`.
 
     Args:
