@@ -42,6 +42,7 @@ def main(argv: list[str]) -> None:
     assigner = Assigner(
         make(tla.kind, len(names), tla.width, tla.thumbnail), None, tla.target, tla.thumbnail, tla.keep, session.plans.costs
     )
+    looks = len(names) - 1 if assigner.shares and tla.again else 1
     how = fitting.Fit(config.labels.none_right, **{name: tla[name] for name in fitting.FIELDS})
     learned_from = f"{train_split}, cross-fitted in {config.labels.folds} folds" if config.labels.folds else config.labels.split
     splits = {} if config.labels.folds else {"labels": config.labels.split}
@@ -65,20 +66,20 @@ def main(argv: list[str]) -> None:
                     answers[what] = session.answers(session.predictor, source, name, advance)
                     before += len(source)
                 progress.phase("training the assigner")
-                assigner, losses = calibration.fitted(assigner, answers["labels"], how, config.seed)
+                assigner, losses = calibration.fitted(assigner, answers["labels"], how, config.seed, looks)
                 progress.phase("calibrating")
                 if "thresholds" in answers:
                     chances = calibration.chances_of(assigner, answers["thresholds"])
                 else:
-                    chances = calibration.crossed_chances(assigner, answers["labels"], how, config.seed)
+                    chances = calibration.crossed_chances(assigner, answers["labels"], how, config.seed, looks)
                 calibrated = calibration.Calibration.of(answers.get("thresholds", answers["labels"]), chances, assigner, session.plans)
             distributions = {
-                f"{len(answers[what].labels):,} images, {said}": labels.distribution(answers[what].right(), config.labels.none_right, names)
+                f"{len(answers[what].labels):,} images, {said}": labels.distribution(answers[what].right, config.labels.none_right, names)
                 for what, said in (("labels", "not trained on"), ("trained on", "trained on"))
             }
-            record = {"model": session.predictor.identity, "names": names, "features": answers["labels"].features.shape[1]}
-            record |= {"tla": dict(tla.items()), "labels": distributions, "loss": float(losses[-max(len(losses) // 10, 1) :].mean())}
-            record |= {"multiply_adds": session.plans.multiply_adds | {"assigner": session.plans.assigner_multiply_adds(assigner)}}
+            record = {"model": session.predictor.identity, "names": names, "features": answers["labels"].features.shape[-1]}
+            record |= {"tla": dict(tla.items()), "looks": looks, "labels": distributions, "losses": losses}
+            record |= {"multiply_adds": session.plans.multiply_adds | {"assigner": session.plans.look_multiply_adds(assigner)}}
             assigned.save(session.folder, assigner, calibrated, record)
     except Timeout as error:
         raise UserError(f"Another process assigns in {workdir}. Wait for it.") from error

@@ -11,7 +11,8 @@ import jax.extend.core
 def multiply_adds(function: Callable, *arguments: Any) -> int:
     """Multiply-adds of all matrix products and convolutions in one call; loops counted as often as they run.
 
-    A product takes batch m n k, a convolution (k inputs per group) for each output. Norms, softmax and other element-wise work are left out, as
+    A product takes batch m n k, a convolution (k inputs per group) for each output; a product of two arrays that are both spread out over the other's
+    axes and then summed up is a matrix product, too. Norms, softmax and other element-wise work are left out, as
     in the papers' tables.
 
     Args:
@@ -21,8 +22,11 @@ def multiply_adds(function: Callable, *arguments: Any) -> int:
 
 
 def _of_jaxpr(jaxpr: Any) -> int:
-    total = 0
+    total, made_by = 0, {}
     for eqn in jaxpr.eqns:
+        made_by.update(dict.fromkeys(map(id, eqn.outvars), eqn))
+        if eqn.primitive.name == "reduce_sum" and _is_spread_product(made_by.get(id(eqn.invars[0])), made_by):
+            total += math.prod(eqn.invars[0].aval.shape)
         if eqn.primitive.name == "dot_general":
             (contracted, _), _ = eqn.params["dimension_numbers"]
             total += math.prod(eqn.outvars[0].aval.shape) * math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
@@ -32,3 +36,12 @@ def _of_jaxpr(jaxpr: Any) -> int:
         times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
         total += times * sum(_of_jaxpr(inner) for inner in jax.extend.core.jaxprs_in_params(eqn.params))
     return total
+
+
+def _is_spread_product(eqn: Any, made_by: dict[int, Any]) -> bool:
+    """Whether an equation multiplies two arrays that were both enlarged by repetition."""
+    if eqn is None or eqn.primitive.name != "mul":
+        return False
+    size, sources = math.prod(eqn.outvars[0].aval.shape), [made_by.get(id(var)) for var in eqn.invars]
+    spread = lambda source: source is not None and source.primitive.name == "broadcast_in_dim"
+    return all(spread(source) and math.prod(source.invars[0].aval.shape) < size for source in sources)

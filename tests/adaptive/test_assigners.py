@@ -117,7 +117,8 @@ def answers(count=200):
     """Answers of a model that is right as `separable` says."""
     features, right, _ = separable(count)
     probabilities = np.where(right[..., None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32)
-    return Answers(("1", "4", "16"), np.zeros(count, int), probabilities, np.zeros((count, 8, 8, 3), np.uint8), features)
+    both = np.stack([features, features[:, ::-1]], axis=1)  # of the two shorter lengths
+    return Answers(("1", "4", "16"), np.zeros(count, int), probabilities, np.zeros((count, 8, 8, 3), np.uint8), both)
 
 
 def test_answers_add_up_and_say_who_is_right():
@@ -125,7 +126,7 @@ def test_answers_add_up_and_say_who_is_right():
     one = answers()
     two = one + one
     assert len(two.labels) == 400
-    np.testing.assert_array_equal(two.right()[200:], one.right())
+    np.testing.assert_array_equal(two.right[200:], one.right)
     with pytest.raises(TypeError):
         one + dataclasses.replace(one, names=("1", "4", "64"))
 
@@ -136,13 +137,13 @@ def test_crossed_chances_know_nothing_of_the_image_they_are_for():
     made = dataclasses.replace(
         answers(),
         probabilities=np.where(right[..., None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32),
-        features=RNG.standard_normal((200, 40)).astype(np.float32),
+        features=RNG.standard_normal((200, 2, 40)).astype(np.float32),
     )
-    bare = Assigner(assigners.make("shared", 3, 64, 8), None, "each", 8, 0.0, COSTS)
+    bare = Assigner(assigners.make("shared", 3, 64, 8), (), "each", 8, 0.0, COSTS)
     how = dataclasses.replace(HOW, target="each", epochs=60.0)
-    seen = chances_of(fitted(bare, made, how, 0)[0], made)
-    crossed = crossed_chances(bare, made, how, 0)
-    agreement = lambda chances: np.corrcoef(chances.ravel(), made.right().ravel())[0, 1]
+    seen = chances_of(fitted(bare, made, how, 0, 2)[0], made)
+    crossed = crossed_chances(bare, made, how, 0, 2)
+    agreement = lambda chances: np.corrcoef(chances.ravel(), np.repeat(made.right[:, None], 2, axis=1).ravel())[0, 1]
     assert agreement(seen) > 0.8
     assert abs(agreement(crossed)) < 0.2
 
@@ -150,10 +151,10 @@ def test_crossed_chances_know_nothing_of_the_image_they_are_for():
 @pytest.fixture
 def kept(tmp_path):
     """An assigner on disk, and what was kept."""
-    assigner, _ = fitted(Assigner(assigners.make("shared", 3, 8, 8), None, "smallest", 8, 0.3, COSTS), answers(), HOW, 0)
-    calibration = Calibration(200, 0.8, [Point(0.1, 0.79, 0.5, (0.5, 0.3, 0.2))], [Point(0.7, 0.78, 0.6, (1.0, 0.0, 0.0))])
+    assigner, _ = fitted(Assigner(assigners.make("shared", 3, 8, 8), (), "smallest", 8, 0.3, COSTS), answers(), HOW, 0, 2)
+    calibration = Calibration(200, 0.8, [Point(0.1, 0.79, 0.5, (0.5, 0.3, 0.2), 1)], [Point(0.7, 0.78, 0.6, (1.0, 0.0, 0.0))])
     tla = {"kind": "shared", "width": 8, "thumbnail": 8, "target": "smallest", "keep": 0.3}
-    assigned.save(tmp_path, assigner, calibration, {"model": "abc", "names": ("1", "4", "16"), "features": 6, "tla": tla})
+    assigned.save(tmp_path, assigner, calibration, {"model": "abc", "names": ("1", "4", "16"), "features": 6, "looks": 2, "tla": tla})
     return tmp_path, assigner, calibration
 
 
@@ -162,7 +163,7 @@ def test_an_assigner_comes_back_as_it_was(kept):
     folder, assigner, calibration = kept
     got, read = assigned.read(folder, "abc")
     jax.tree.map(np.testing.assert_array_equal, got.params, assigner.params)
-    assert dataclasses.replace(got, params=None) == dataclasses.replace(assigner, params=None)
+    assert dataclasses.replace(got, params=()) == dataclasses.replace(assigner, params=())
     assert read == calibration
     with pytest.raises(UserError, match="belongs to weights abc; the checkpoint has xyz"):
         assigned.read(folder, "xyz")

@@ -1,5 +1,7 @@
 """From chances to lengths, from budgets to settings, against search by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,65 +16,84 @@ CHANCES = hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.just(3)), elem
 COSTS = np.array([0.25, 0.5, 1.0])
 
 
-@given(chances=CHANCES, price=st.floats(0, 3))
-def test_the_length_with_the_best_balance(chances, price):
-    """No other length of an image is worth more."""
-    lengths = policies.by_price(chances, COSTS, price)
-    worth = chances - price * COSTS
-    np.testing.assert_array_equal(worth[np.arange(len(chances)), lengths], worth.max(axis=1))
+@given(chances=CHANCES, price=st.floats(0, 3), at=st.sampled_from([None, 0, 1, 2]))
+def test_the_length_with_the_best_balance(chances, price, at):
+    """No other length that can be reached is worth more; staying is free; there is no way back."""
+    lengths = policies.by_price(chances, COSTS, price, at)
+    worth = chances - price * np.array([0 if i == at else cost for i, cost in enumerate(COSTS)])
+    reachable = worth[:, 0 if at is None else at :]
+    assert (lengths >= (0 if at is None else at)).all()
+    np.testing.assert_array_equal(worth[np.arange(len(chances)), lengths], reachable.max(axis=1))
 
 
-@given(chances=CHANCES)
-def test_a_higher_price_never_buys_more_tokens(chances):
+@given(chances=CHANCES, at=st.sampled_from([None, 0]))
+def test_a_higher_price_never_buys_more_tokens(chances, at):
     """From no price, where only chances count, to the highest, where everybody is at the shortest; each image goes down on the way."""
-    settings = sorted(policies.prices(chances, COSTS))
-    taken = np.stack([policies.by_price(chances, COSTS, price) for price in settings])
+    settings = sorted(policies.prices(chances[:, None], COSTS))
+    taken = np.stack([policies.by_price(chances, COSTS, price, at) for price in settings])
     assert (np.diff(taken, axis=0) <= 0).all()
     np.testing.assert_array_equal(taken[0], chances.argmax(axis=1))
     assert (taken[-1] == 0).all()
 
 
-@given(confidence=CHANCES, threshold=st.floats(0, 1.1))
-def test_a_cascade_stops_at_the_first_that_is_sure(confidence, threshold):
-    """By going through the lengths one by one; what it is given stays as it was."""
-    before = confidence.copy()
-    lengths = policies.by_confidence(confidence, threshold)
-    np.testing.assert_array_equal(confidence, before)
-    for row, length in zip(confidence, lengths, strict=True):
-        assert all(value < threshold for value in row[:length])
-        assert length == 2 or row[length] >= threshold
+def walked_alone(probabilities, first, decide, keep):
+    """One image's way, passes and answer, as its definition says."""
+    at, known, passes = first, probabilities[first], [first]
+    while at < len(probabilities) - 1:
+        after = decide(at, known)
+        if after <= at:
+            break
+        known = keep * known + (1 - keep) * probabilities[after]
+        at = after
+        passes.append(at)
+    return at, known, passes
+
+
+@given(
+    probabilities=hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3), st.just(4)), elements=st.floats(0, 1)),
+    threshold=st.floats(0, 1.1),
+    keep=st.floats(0, 1),
+    seed=st.integers(0, 5),
+)
+def test_walks(probabilities, threshold, keep, seed):
+    """All images at once come where each would by itself: by confidence, by random jumps."""
+    rng = np.random.default_rng(seed)
+    first, jumps = rng.integers(0, 3, len(probabilities)), rng.integers(0, 3, (len(probabilities), 3))
+    of_one = {
+        "sure": lambda i, at, known: at if known.max() >= threshold else at + 1,
+        "jump": lambda i, at, known: max(jumps[i, at], at),
+    }
+    of_all = {
+        "sure": lambda at, known: policies.by_confidence(known, threshold, at),
+        "jump": lambda at, known: np.maximum(jumps[:, at], at),
+    }
+    for name, decide in of_all.items():
+        ways = policies.walk(probabilities, first, decide, keep)
+        for i in range(len(probabilities)):
+            at, known, passes = walked_alone(probabilities[i], first[i], partial(of_one[name], i), keep)
+            assert ways.lengths[i] == at
+            np.testing.assert_allclose(ways.probabilities[i], known, atol=1e-12)
+            assert ways.passes[i].tolist() == [passes.count(length) for length in range(3)]
 
 
 def test_thresholds_reach_from_nobody_to_everybody():
     """Going on."""
     confidence = np.random.default_rng(0).uniform(size=(50, 3))
     settings = policies.thresholds(confidence)
-    assert (policies.by_confidence(confidence, settings[0]) == 0).all()
-    assert (policies.by_confidence(confidence, settings[-1]) == 2).all()
-
-
-def test_what_is_paid():
-    """For lengths of 1, 3 and 9 and an assigner of 0.5."""
-    alone = {"a": 1, "b": 3, "c": 9}
-    np.testing.assert_allclose(policies.paid_costs(alone, 0.5, "alone"), [1.5, 3.5, 9.5])
-    np.testing.assert_allclose(policies.paid_costs(alone, 0.5, "shortest"), [1.5, 4.5, 10.5])
-    np.testing.assert_allclose(policies.paid_costs(alone, 0, "each"), [1, 4, 13])
-
-
-def test_what_earlier_passes_say_is_blended_in():
-    """By hand for one image; along every path probabilities stay probabilities."""
-    p = np.array([[[0.6, 0.4], [0.2, 0.8], [0.5, 0.5]]])
-    np.testing.assert_array_equal(policies.blend(p, "alone", 0.5), p)
-    np.testing.assert_allclose(policies.blend(p, "shortest", 0.5)[0, :, 0], [0.6, 0.4, 0.55])
-    np.testing.assert_allclose(policies.blend(p, "each", 0.5)[0, :, 0], [0.6, 0.4, 0.45])
+    assert (policies.by_confidence(confidence, settings[0], 0) == 0).all()
+    assert (policies.by_confidence(confidence, settings[-1], 0) == 1).all()
 
 
 def test_a_curve_by_hand():
-    """Two settings of a policy on four images."""
-    right = np.array([[True, True], [False, True], [False, True], [True, False]])
-    ends = {0.0: np.array([0, 1, 1, 0]), 1.0: np.array([0, 0, 0, 0])}
-    points = policies.curve(ends.__getitem__, [0.0, 1.0], right, np.array([0.25, 1.25]))
-    assert points == [Point(0.0, 1.0, 0.75, (0.5, 0.5)), Point(1.0, 0.5, 0.25, (1.0, 0.0))]
+    """Two settings of a policy on four images: the second stays at the first length, the first goes on with half of them."""
+    labels = np.zeros(4, int)
+    shorter = np.array([[0.6, 0.4], [0.2, 0.8], [0.2, 0.8], [0.9, 0.1]])
+    longer = np.array([[0.9, 0.1]] * 4)
+    probabilities = np.stack([shorter, longer], axis=1)
+    on = {0.0: np.array([0, 1, 1, 0]), 1.0: np.array([0, 0, 0, 0])}
+    ways_of = lambda setting: policies.walk(probabilities, np.zeros(4, int), lambda at, known: on[setting], 0.0)
+    points = policies.curve(ways_of, [0.0, 1.0], labels, np.array([0.25, 1.0]), 0.125)
+    assert points == [Point(0.0, 1.0, 0.875, (0.5, 0.5)), Point(1.0, 0.5, 0.375, (1.0, 0.0))]
 
 
 POINTS = [

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from vintk_jax.adaptive.policies import blend
 from vintk_jax.data.augment import Centre
 from vintk_jax.data.sources import Source
 from vintk_jax.files import write_atomically
@@ -32,22 +31,23 @@ class Answers:
         labels: the right classes.
         probabilities: of every class.
         thumbnails: the images, small.
-        features: what the cheapest length's pass knows of an image (`shared_features`).
+        features: what each length's pass but the longest's knows of an image (`features_of`).
     """
 
     names: tuple[str, ...]
     labels: Int[np.ndarray, " n"]
     probabilities: Float[np.ndarray, "n lengths classes"]
     thumbnails: UInt8[np.ndarray, "n side side 3"]
-    features: Float[np.ndarray, "n features"]
+    features: Float[np.ndarray, "n shorter features"]
 
-    def blended(self, path: str, keep: int | float) -> Float[np.ndarray, "n lengths classes"]:
-        """Probabilities at each length along a path (`policies.blend`)."""
-        return blend(self.probabilities, path, keep)
+    @property
+    def right(self) -> Bool[np.ndarray, "n lengths"]:
+        """Whether the most probable class is the label, at each length by itself."""
+        return self.probabilities.argmax(-1) == self.labels[:, None]
 
-    def right(self, path: str = "alone", keep: int | float = 0.0) -> Bool[np.ndarray, "n lengths"]:
-        """Whether the most probable class is the label, at each length along a path."""
-        return self.blended(path, keep).argmax(-1) == self.labels[:, None]
+    def some(self, which: Bool[np.ndarray, " n"] | Int[np.ndarray, " some"]) -> "Answers":
+        """Those of some images."""
+        return Answers(self.names, *(getattr(self, field.name)[which] for field in dataclasses.fields(self)[1:]))
 
     def __add__(self, other: "Answers") -> "Answers":
         """The images of both."""
@@ -63,7 +63,7 @@ def thumbnails(images: UInt8[Array, "n size size 3"], side: int) -> UInt8[Array,
     return jnp.round(small).astype(jnp.uint8)
 
 
-def shared_features(probabilities: Float[Array, "n classes"], tokens: Float[Array, "n tokens embed"]) -> Float[Array, "n features"]:
+def features_of(probabilities: Float[Array, "n classes"], tokens: Float[Array, "n tokens embed"]) -> Float[Array, "n features"]:
     """The class token, the mean of the others, and log-probabilities from the highest down: how sure, not of what."""
     ordered = -jnp.sort(-jnp.log(jnp.maximum(probabilities, 1e-6)), axis=-1)
     return jnp.concatenate([tokens[:, 0], tokens[:, 1:].mean(axis=1), ordered], axis=-1)
@@ -76,7 +76,11 @@ def _program(predictor: Predictor, side: int) -> Callable:
     def run(variables, images):
         found = [one(own, images) for one, own in zip(lengths, variables, strict=True)]
         stacked = jnp.stack([probabilities for probabilities, _ in found], axis=1)
-        return {"probabilities": stacked, "thumbnails": thumbnails(images, side), "features": shared_features(*found[0])}
+        return {
+            "probabilities": stacked,
+            "thumbnails": thumbnails(images, side),
+            "features": jnp.stack([features_of(*one) for one in found[:-1]], axis=1),
+        }
 
     variables = [one.variables for one in lengths]
     return lambda images: run(variables, images)

@@ -24,7 +24,7 @@ def save(folder: Path, assigner: Assigner, calibration: Calibration, record: dic
     """Write weights, then the record that makes them count.
 
     Args:
-        record: with the fields model (`Predictor.identity`), names, features (how many numbers the shortest pass gives) and tla.
+        record: with the fields model (`Predictor.identity`), names, features (how many numbers a pass gives), looks and tla.
     """
     (folder / RECORD).unlink(missing_ok=True)
     shutil.rmtree(folder / _WEIGHTS, ignore_errors=True)
@@ -52,15 +52,15 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
         seen = assigners.example(module, record["features"], tla["thumbnail"])
         curves = {name: [Point(**point | {"mix": tuple(point["mix"])}) for point in known[name]] for name in ("assigned", "cascade")}
         calibration = Calibration(known["images"], known["full"], **curves)
-        bare = Assigner(module, None, tla["target"], tla["thumbnail"], tla["keep"], tuple(record["costs"]))
-        model, wanted = record["model"], record["checksum"]
+        bare = Assigner(module, (), tla["target"], tla["thumbnail"], tla["keep"], tuple(record["costs"]))
+        model, looks, wanted = record["model"], record["looks"], record["checksum"]
     except FileNotFoundError as error:
         raise UserError(f"There is no {path}. {again}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} can't be read ({type(error).__name__}: {error}). {again}") from error
     if model != identity:
         raise UserError(f"{path} belongs to weights {model}; the checkpoint has {identity}. {again}")
-    like = jax.eval_shape(module.init, jax.random.key(0), seen)
+    like = (jax.eval_shape(module.init, jax.random.key(0), seen),) * looks
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like)
     try:
@@ -71,4 +71,4 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
     except Exception as error:  # orbax and tensorstore raise many types
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"The assigner in {folder} is corrupt ({words}). {again}") from error
-    return dataclasses.replace(bare, params=params), calibration
+    return dataclasses.replace(bare, params=tuple(params)), calibration

@@ -8,46 +8,66 @@ from jaxtyping import Float
 
 from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.answers import Answers
-from vintk_jax.adaptive.assigners import reads_features
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
 from vintk_jax.adaptive.plans import Assigner, Plans
-from vintk_jax.adaptive.policies import Point
+from vintk_jax.adaptive.policies import Point, Ways
 
-Chances = Float[np.ndarray, "n lengths"]
+Chances = Float[np.ndarray, "n looks lengths"]
+FOLDS = 5
 
 
-def seen_by(assigner: Assigner, answers: Answers) -> np.ndarray:
+def seen_at(assigner: Assigner, answers: Answers, look: int) -> np.ndarray:
     """What an assigner reads of the images."""
-    return answers.features if reads_features(assigner.module) else answers.thumbnails
+    return answers.features[:, look] if assigner.shares else answers.thumbnails
 
 
-def fitted(assigner: Assigner, answers: Answers, how: Fit, seed: int) -> tuple[Assigner, Float[np.ndarray, " steps"]]:
-    """An assigner that has learned from the images, and the loss of every step."""
-    right = answers.right(assigner.path, assigner.keep)
-    params, losses = fit_assigner(assigner.module, seen_by(assigner, answers), right, assigner.costs, how, seed)
-    return dataclasses.replace(assigner, params=params), losses
+def fitted(assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int) -> tuple[Assigner, list[float]]:
+    """An assigner that has learned from the images, for so many looks; the mean loss of the last tenth of the steps of each."""
+    found, losses = [], []
+    for look in range(looks):
+        params, of_steps = fit_assigner(assigner.module, seen_at(assigner, answers, look), answers.right, assigner.costs, how, seed)
+        found.append(params)
+        losses.append(float(of_steps[-max(len(of_steps) // 10, 1) :].mean()))
+    return dataclasses.replace(assigner, params=tuple(found)), losses
 
 
 def chances_of(assigner: Assigner, answers: Answers) -> Chances:
     """An assigner's chances for images that it has not learned from."""
-    return np.asarray(jax.jit(assigner.chances)(assigner.params, seen_by(assigner, answers)))
+    run = jax.jit(assigner.chances)
+    return np.stack([np.asarray(run(params, seen_at(assigner, answers, look))) for look, params in enumerate(assigner.params)], axis=1)
 
 
-def crossed_chances(assigner: Assigner, answers: Answers, how: Fit, seed: int, folds: int = 5) -> Chances:
+def crossed_chances(assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int) -> Chances:
     """Chances for the images that the assigner has learned from, each by an assigner of the same kind that hasn't seen it.
 
-    Args:
-        assigner: its weights aren't used.
-        folds: parts that the images are cut into; each is foreseen from the others.
+    The images are cut into `FOLDS` parts, of which each is foreseen from the others.
     """
-    seen, right = seen_by(assigner, answers), answers.right(assigner.path, assigner.keep)
-    found = np.zeros(right.shape, np.float32)
-    part = np.random.default_rng(seed).permutation(len(seen)) % folds
-    run = jax.jit(assigner.chances)
-    for fold in range(folds):
-        params, _ = fit_assigner(assigner.module, seen[part != fold], right[part != fold], assigner.costs, how, seed)
-        found[part == fold] = run(params, seen[part == fold])
+    count = len(answers.labels)
+    found = np.zeros((count, looks, len(answers.names)), np.float32)
+    part = np.random.default_rng(seed).permutation(count) % FOLDS
+    for fold in range(FOLDS):
+        learned, _ = fitted(assigner, answers.some(part != fold), how, seed, looks)
+        found[part == fold] = chances_of(learned, answers.some(part == fold))
     return found
+
+
+def ways_assigned(answers: Answers, chances: Chances, assigner: Assigner, price: int | float, start: int = 0) -> Ways:
+    """Where images come to by an assigner's chances, at a price and from a first length."""
+    costs, looks = np.array(assigner.costs), chances.shape[1]
+    if not assigner.shares:
+        return policies.walk(answers.probabilities, policies.by_price(chances[:, 0], costs, price, None), _stay, 0.0)
+    decide = lambda at, known: policies.by_price(chances[:, at], costs, price, at) if at < looks else _stay(at, known)
+    return policies.walk(answers.probabilities, np.full(len(chances), start), decide, assigner.keep)
+
+
+def ways_cascaded(answers: Answers, threshold: int | float) -> Ways:
+    """Where images come to by confidence, each length speaking for itself."""
+    decide = lambda at, known: policies.by_confidence(known, threshold, at)
+    return policies.walk(answers.probabilities, np.zeros(len(answers.labels), int), decide, 0.0)
+
+
+def _stay(at: int, known: np.ndarray) -> np.ndarray:
+    return np.full(len(known), at)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +90,27 @@ class Calibration:
 
         Args:
             chances: of the images, from `chances_of` or `crossed_chances`.
+            assigner: with weights, for what it costs.
         """
-        costs, longest = np.array(assigner.costs), list(plans.multiply_adds.values())[-1]
-        paid = policies.paid_costs(plans.multiply_adds, plans.assigner_multiply_adds(assigner), assigner.path) / longest
-        by_price = lambda price: policies.by_price(chances, costs, price)
-        assigned = policies.curve(by_price, policies.prices(chances, costs), answers.right(assigner.path, assigner.keep), paid)
-        confidence = policies.blend(answers.probabilities, "each", assigner.keep).max(axis=-1)
-        by_confidence = lambda threshold: policies.by_confidence(confidence, threshold)
-        paid = policies.paid_costs(plans.multiply_adds, 0, "each") / longest
-        cascade = policies.curve(by_confidence, policies.thresholds(confidence), answers.right("each", assigner.keep), paid)
-        return cls(len(answers.labels), float(answers.right()[:, -1].mean()), assigned, cascade)
+        longest = list(plans.multiply_adds.values())[-1]
+        first, paid = plans.paid(assigner)
+        assigned = []
+        for start in range(len(assigner.params)):
+            assigned += policies.curve(
+                lambda price, start=start: ways_assigned(answers, chances, assigner, price, start),
+                policies.prices(chances[:, start:], np.array(assigner.costs)),
+                answers.labels,
+                paid / longest,
+                first / longest,
+                start,
+            )
+        cascade = policies.curve(
+            lambda threshold: ways_cascaded(answers, threshold),
+            policies.thresholds(answers.probabilities.max(axis=-1)),
+            answers.labels,
+            plans.paid()[1] / longest,
+        )
+        return cls(len(answers.labels), float(answers.right[:, -1].mean()), assigned, cascade)
 
     def choose(self, method: str, max_drop: int | float, max_cost: int | float = np.inf) -> Point:
         """The setting of "assigned" or "cascade" for a budget.

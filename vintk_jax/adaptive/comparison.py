@@ -24,7 +24,7 @@ class Method:
     Attributes:
         name: fixed-N, random, cascade, tome, tla or oracle; budget: points that it may lose, None where it has no such setting.
         plan: what it does.
-        flops: of one image that ends at each length, cheapest first (multiply-adds).
+        flops: multiply-adds of an image at each step of the plan.
     """
 
     name: str
@@ -49,20 +49,20 @@ def methods(
         budgets: percentage points; the first one's mix is also drawn at random.
         max_cost: share of the longest length's cost, for the first budget.
     """
-    costs = policies.paid_costs(plans.multiply_adds, 0, "alone")
-    paid = policies.paid_costs(plans.multiply_adds, plans.assigner_multiply_adds(assigner), assigner.path)
-    found = [Method(f"fixed-{name}", None, plans.fixed(name), tuple(costs)) for name in reversed(plans.names)]
+    costs = tuple(plans.paid()[1])
+    first, paid = plans.paid(assigner)
+    paid = tuple(paid) if assigner.shares else (first, *paid)
+    found = [Method(f"fixed-{name}", None, plans.fixed(name), (plans.multiply_adds[name],)) for name in reversed(plans.names)]
     point = calibration.choose("assigned", budgets[0], max_cost)
     drawn = np.random.default_rng(seed).choice(len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix))
-    found.append(Method("random", budgets[0], plans.known(drawn), tuple(costs)))
-    found.append(Method("tla", budgets[0], plans.assigned(assigner.at(point.setting)), tuple(paid)))
+    found.append(Method("random", budgets[0], plans.known(drawn), costs))
+    found.append(Method("tla", budgets[0], plans.assigned(assigner.at(point)), paid))
     for budget, point in _settings(calibration, "assigned", budgets[1:]):
-        found.append(Method("tla", budget, plans.assigned(assigner.at(point.setting)), tuple(paid)))
-    paid = policies.paid_costs(plans.multiply_adds, 0, "each")
+        found.append(Method("tla", budget, plans.assigned(assigner.at(point)), paid))
     for budget, point in _settings(calibration, "cascade", budgets):
-        found.append(Method("cascade", budget, plans.cascade(point.setting, assigner.keep), tuple(paid)))
+        found.append(Method("cascade", budget, plans.cascade(point.setting), costs))
     smallest = np.where(right.any(axis=1), right.argmax(axis=1), 0)
-    return [*found, *_merging(plans), Method("oracle", None, plans.known(smallest), tuple(costs))]
+    return [*found, *_merging(plans), Method("oracle", None, plans.known(smallest), costs)]
 
 
 def _settings(calibration: Calibration, method: str, budgets: Sequence[float]) -> Iterator[tuple[float, policies.Point]]:
@@ -82,7 +82,7 @@ def _merging(plans: Plans, settings: int = 4) -> list[Method]:
         merged = [plans.merged(count) for count in counts]
     except UserError:
         return []
-    return [Method("tome", None, plan, (cost,) * len(plans.names)) for plan, cost in merged]
+    return [Method("tome", None, plan, (cost,)) for plan, cost in merged]
 
 
 def compare(
@@ -123,10 +123,10 @@ def _entry(method: Method, answers: Block, seconds: Sequence[float], labels: np.
     mix = dict(zip(names, (np.bincount(at, minlength=len(names)) / len(at)).round(6).tolist(), strict=True))
     return {
         "name": method.name,
-        "budget": method.budget,
+        "budget": method.budget if method.budget is not None and np.isfinite(method.budget) else None,
         "accuracy": float((answers.probabilities.argmax(axis=1) == labels).mean()),
         "images_per_second": round(len(at) / statistics.median(seconds), 1),
-        "flops_per_image": float(np.array(method.flops)[at].mean()),
+        "flops_per_image": float(answers.passes @ np.array(method.flops, float) / len(at)),
         "mix": {name: share for name, share in mix.items() if share},
     }
 

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from vintk_jax.adaptive.answers import shared_features, thumbnails
+from vintk_jax.adaptive.answers import features_of, thumbnails
 from vintk_jax.adaptive.assigners import chances, reads_features
+from vintk_jax.adaptive.policies import Point
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import DONE, Plan, Step
@@ -29,34 +30,45 @@ class Assigner:
     """A trained token-length assigner.
 
     Attributes:
-        module: see `assigners`; params: its variables.
+        module: see `assigners`.
+        params: its variables at each look: before any pass, for one that sees thumbnails; after the shortest pass and perhaps after
+            longer ones, for one that shares the passes.
         target: what its outputs stand for, one of `assigners.TARGETS`.
         thumbnail: pixels a side of what it sees, unless it reads features.
-        keep: weight of the shortest pass' answer in a longer one's, for an assigner that shares that pass.
+        keep: weight of what was known in what a longer pass says.
         costs: of running each length, cheapest first, as shares of the longest's.
         price: of the longest length, in right answers (`policies.by_price`).
+        start: the length that is run first, for one that shares passes.
     """
 
     module: nn.Module
-    params: Any
+    params: tuple[Any, ...]
     target: str
     thumbnail: int
     keep: float
     costs: tuple[float, ...]
     price: float = 0.0
+    start: int = 0
 
-    def at(self, price: float) -> "Assigner":
-        """The same at another price."""
-        return dataclasses.replace(self, price=price)
+    def at(self, point: Point) -> "Assigner":
+        """The same at a setting of a calibration."""
+        return dataclasses.replace(self, price=point.setting, start=point.start)
 
     @property
-    def path(self) -> str:
-        """What has been run ahead of the length that answers, one of `policies.PATHS`."""
-        return "shortest" if reads_features(self.module) else "alone"
+    def shares(self) -> bool:
+        """Whether it reads what the passes know, and the shortest comes first; else thumbnails."""
+        return reads_features(self.module)
 
     def chances(self, params: Any, seen: Any) -> Any:
-        """Of being right at each length, cheapest first; `seen` are features or thumbnails."""
+        """Of being right at each length, cheapest first; `seen` are features or thumbnails, `params` those of a look."""
         return chances(self.module.apply(params, seen), self.target)
+
+    def choose(self, params: Any, price: Any, seen: Any, at: int | None) -> Any:
+        """`policies.by_price` of its chances, as part of a compiled program."""
+        there = np.arange(len(self.costs))
+        paid = jnp.asarray(np.where(there == at, 0.0, self.costs), jnp.float32)
+        worth = self.chances(params, seen) - price * paid
+        return jnp.argmax(jnp.where(there < (0 if at is None else at), -jnp.inf, worth), axis=-1).astype(jnp.int32)
 
 
 class Plans:
@@ -99,46 +111,55 @@ class Plans:
         """Image i at lengths[i], cheapest length first: an oracle's, or drawn at random."""
         return Plan([self._last(i) for i in range(len(self.names))], lambda places: lengths[places])
 
-    def cascade(self, threshold: float, keep: float) -> Plan:
-        """Shortest first; on to the next length while the highest probability is below the threshold.
-
-        Args:
-            keep: weight of what was known before in each length's answer.
-        """
+    def cascade(self, threshold: float) -> Plan:
+        """Shortest first; on to the next length while the highest probability is below the threshold."""
         steps = []
         for i, run in enumerate(self._runs[:-1]):
             on = lambda found, i=i: np.where(found[0].max(axis=-1) >= threshold, DONE, i + 1)
-            steps.append(Step(self.names[i], run, on, keep if i else 0.0))
-        return Plan([*steps, self._last(len(steps), keep)])
+            steps.append(Step(self.names[i], run, on))
+        return Plan([*steps, self._last(len(steps))])
 
     def assigned(self, assigner: Assigner) -> Plan:
-        """By an assigner, which is the first step; one that shares the shortest pass answers with it where it suffices."""
-        run = jax.jit(self._assign(assigner))
-        variables = self._lengths[0].variables
-        call = lambda images: run(variables, assigner.params, assigner.price, images)
-        if assigner.path == "shortest":
-            first = Step(self.names[0], call, lambda found: np.where(found[1] == 0, DONE, found[1]))
-            return Plan([first, *(self._last(i, assigner.keep) for i in range(1, len(self.names)))])
-        return Plan([Step("", call, lambda found: found[0] + 1), *(self._last(i) for i in range(len(self.names)))])
+        """By an assigner; one that shares passes has its say after each of them that it looks at, and their answers stand where they suffice."""
+        if not assigner.shares:
+            look = jax.jit(lambda params, price, images: (assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),))
+            first = Step("", lambda images: look(assigner.params[0], assigner.price, images), lambda found: found[0] + 1)
+            return Plan([first, *(self._last(i) for i in range(len(self.names)))])
+        steps = []
+        for i, params in enumerate(assigner.params):
+            run, variables = jax.jit(self._pass_and_look(assigner, i)), self._lengths[i].variables
+            call = lambda images, run=run, variables=variables, params=params: run(variables, params, assigner.price, images)
+            follow = lambda found, i=i: np.where(found[1] == i, DONE, found[1])
+            steps.append(Step(self.names[i], call, follow, assigner.keep if i > assigner.start else 0.0))
+        last = [self._last(i, assigner.keep) for i in range(len(steps), len(self.names))]
+        return Plan([*steps, *last], lambda places: np.full(len(places), assigner.start))
 
-    def _assign(self, assigner: Assigner) -> Callable:
-        """A function (the shortest length's variables, params, price, images) -> ([probabilities,] lengths)."""
-        costs = jnp.asarray(assigner.costs, jnp.float32)
-        choose = lambda params, price, seen: jnp.argmax(assigner.chances(params, seen) - price * costs, axis=-1).astype(jnp.int32)
+    def _pass_and_look(self, assigner: Assigner, number: int) -> Callable:
+        """A function (the length's variables, params, price, images) -> probabilities, the number of the length to go on to."""
 
-        def on_features(variables, params, price, images):
-            probabilities, tokens = self._lengths[0](variables, images)
-            return probabilities, choose(params, price, shared_features(probabilities, tokens))
+        def run(variables, params, price, images):
+            probabilities, tokens = self._lengths[number](variables, images)
+            return probabilities, assigner.choose(params, price, features_of(probabilities, tokens), number)
 
-        def on_thumbnails(variables, params, price, images):
-            return (choose(params, price, thumbnails(images, assigner.thumbnail)),)
+        return run
 
-        return on_features if assigner.path == "shortest" else on_thumbnails
+    def look_multiply_adds(self, assigner: Assigner) -> int:
+        """Of one look of the assigner, without the pass that it shares."""
+        if not assigner.shares:
+            look = lambda params, image: assigner.chances(params, thumbnails(image, assigner.thumbnail))
+            return multiply_adds(look, assigner.params[0], self._image)
+        counted = multiply_adds(self._pass_and_look(assigner, 0), self._lengths[0].variables, assigner.params[0], 0.0, self._image)
+        return counted - self.multiply_adds[self.names[0]]
 
-    def assigner_multiply_adds(self, assigner: Assigner) -> int:
-        """Of the assigner alone, without the pass that it shares."""
-        counted = multiply_adds(self._assign(assigner), self._lengths[0].variables, assigner.params, assigner.price, self._image)
-        return counted - (self.multiply_adds[self.names[0]] if assigner.path == "shortest" else 0)
+    def paid(self, assigner: Assigner | None = None) -> tuple[float, np.ndarray]:
+        """Multiply-adds ahead of any pass, and of a pass at each length, cheapest first; with an assigner, its looks included."""
+        costs = np.array(list(self.multiply_adds.values()), float)
+        if assigner is None:
+            return 0.0, costs
+        look = float(self.look_multiply_adds(assigner))
+        if not assigner.shares:
+            return look, costs
+        return 0.0, costs + look * (np.arange(len(costs)) < len(assigner.params))
 
     def merged(self, count: int) -> tuple[Plan, int]:
         """The longest length with `count` tokens merged in every block (ToMe), and its multiply-adds.

@@ -1,36 +1,82 @@
-"""From what a model knows of an image to a length, by one number that trades tokens for accuracy; and that number for a budget."""
+"""From what is known of an image to its next length, by one number that trades tokens for accuracy; and that number for a budget.
+
+A policy decides after each pass whether an image is answered or goes on to a longer length, so an image's way through the lengths, what it costs
+and what comes out are found by walking it: the engine does it on a stream, `walk` on answers that are known.
+"""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from vintk_jax.errors import UserError
 
 Lengths = Int[np.ndarray, " n"]
+Probabilities = Float[np.ndarray, "n lengths classes"]
 
 
-PATHS = ("alone", "shortest", "each")  # what has been run ahead of the length that answers: nothing, the shortest, every shorter one
+@dataclasses.dataclass(frozen=True)
+class Ways:
+    """Where images came to.
+
+    Attributes:
+        lengths: that answered, cheapest first from 0.
+        probabilities: of the classes in the end.
+        passes: how often each length was run for each image.
+    """
+
+    lengths: Lengths
+    probabilities: Float[np.ndarray, "n classes"]
+    passes: Int[np.ndarray, "n lengths"]
 
 
-def by_price(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], price: int | float) -> Lengths:
-    """The length with the best chance less its price: chance of being right, minus price times cost.
+def walk(
+    probabilities: Probabilities,
+    first: Lengths,
+    decide: Callable[[int, Float[np.ndarray, "n classes"]], Lengths],
+    keep: int | float,
+) -> Ways:
+    """Take images from length to length until a policy stops them.
 
-    What a right answer is worth in costs is the same for all images, which makes this the best choice for a mean accuracy at a mean cost,
+    Args:
+        probabilities: of a model, at every length, cheapest first.
+        first: the length that each image starts at.
+        decide: (a length, what is known by then of all images) -> the length to go on to; that length itself to stop.
+        keep: weight that what was known has in what comes after: two lengths err differently, and the first pass is paid for (our choice).
+    """
+    everyone, last = np.arange(len(first)), probabilities.shape[1] - 1
+    at, known = first.copy(), probabilities[everyone, first]
+    passes = np.zeros(probabilities.shape[:2], int)
+    passes[everyone, first] = 1
+    for length in range(last):
+        after = decide(length, known)
+        on = (at == length) & (after > length)
+        known = np.where(on[:, None], keep * known + (1 - keep) * probabilities[everyone, after], known)
+        at = np.where(on, after, at)
+        passes[everyone[on], after[on]] += 1
+    return Ways(at, known, passes)
+
+
+def by_price(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], price: int | float, at: int | None) -> Lengths:
+    """The length with the best chance less its price: chance of being right, minus price times the cost of going there.
+
+    What a right answer is worth in costs is the same for all images, which makes this the best single choice for a mean accuracy at a mean cost,
     if the chances are true (our choice; the paper takes the likeliest label).
 
     Args:
         chances: an assigner's, of being right at each length, cheapest first.
         costs: of running each length, as shares of the longest's.
+        at: the length that has been run, where staying is free; no shorter one is chosen. None before any.
     """
-    return np.argmax(chances - price * costs, axis=1)
+    there = np.arange(len(costs))
+    worth = chances - price * np.where(there == at, 0.0, costs)
+    return np.where(there < (0 if at is None else at), -np.inf, worth).argmax(axis=1)
 
 
-def by_confidence(confidence: Float[np.ndarray, "n lengths"], threshold: int | float) -> Lengths:
-    """The first length whose highest probability reaches a threshold, else the longest: a cascade (DVT, arXiv 2105.15075)."""
-    sure = confidence[:, :-1] >= threshold
-    return np.where(sure.any(axis=1), sure.argmax(axis=1), confidence.shape[1] - 1)
+def by_confidence(known: Float[np.ndarray, "n classes"], threshold: int | float, at: int) -> Lengths:
+    """Stay where the highest probability reaches a threshold, else on to the next length: a cascade (DVT, arXiv 2105.15075)."""
+    return np.where(known.max(axis=1) >= threshold, at, at + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,31 +84,38 @@ class Point:
     """What one setting of a policy comes to.
 
     Attributes:
-        setting: the price or threshold.
+        setting: the price or threshold; start: the length that comes first.
         accuracy: share of images that are right; cost: mean, as a share of the longest length's.
-        mix: share of images at each length, cheapest first.
+        mix: share of images answered at each length, cheapest first.
     """
 
     setting: float
     accuracy: float
     cost: float
     mix: tuple[float, ...]
+    start: int = 0
 
 
 def curve(
-    policy: Callable[[float], Lengths], settings: Sequence[float], right: Bool[np.ndarray, "n lengths"], paid: Float[np.ndarray, " lengths"]
+    ways_of: Callable[[float], Ways],
+    settings: Sequence[float],
+    labels: Int[np.ndarray, " n"],
+    paid: Float[np.ndarray, " lengths"],
+    first: int | float = 0.0,
+    start: int = 0,
 ) -> list[Point]:
     """Accuracy against cost for each setting.
 
     Args:
-        paid: all that it costs to answer at a length, the assigner or the steps before it included, as shares of the longest's.
+        paid: for each pass at a length, with the assigner that follows it, as shares of the longest's.
+        first: paid for every image before any pass; start: the length that comes first.
     """
     points = []
     for setting in settings:
-        lengths = policy(setting)
-        mix = np.bincount(lengths, minlength=len(paid)) / len(lengths)
-        accuracy = right[np.arange(len(lengths)), lengths].mean()
-        points.append(Point(float(setting), float(accuracy), float(mix @ paid), tuple(map(float, mix))))
+        ways = ways_of(setting)
+        mix = np.bincount(ways.lengths, minlength=len(paid)) / len(labels)
+        accuracy = (ways.probabilities.argmax(axis=1) == labels).mean()
+        points.append(Point(float(setting), float(accuracy), float(first + (ways.passes @ paid).mean()), tuple(map(float, mix)), start))
     return points
 
 
@@ -98,10 +151,14 @@ def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost
     return max(fitting, key=lambda point: (point.accuracy, -point.cost))
 
 
-def prices(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], count: int = 200) -> list[float]:
-    """Prices at which some image changes its length: quantiles of what a step up in length gains over what it costs."""
+def prices(chances: Float[np.ndarray, "n stages lengths"], costs: Float[np.ndarray, " lengths"], count: int = 200) -> list[float]:
+    """Prices at which some image changes its length: quantiles of what a longer one gains over what it costs.
+
+    Args:
+        chances: at each look; the first may come before any pass.
+    """
     first, second = np.triu_indices(len(costs), 1)
-    gains = (chances[:, second] - chances[:, first]) / (costs[second] - costs[first])
+    gains = (chances[..., second] - chances[..., first]) / np.stack([costs[second], costs[second] - costs[first]])[:, None, None]
     gains = gains[gains > 0] if (gains > 0).any() else np.zeros(1)
     return [0.0, *np.unique(np.quantile(gains, np.linspace(0, 1, count))).tolist(), float(gains.max()) * 1.01 + 1e-6]
 
@@ -109,29 +166,3 @@ def prices(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " l
 def thresholds(confidence: Float[np.ndarray, "n lengths"], count: int = 200) -> list[float]:
     """Thresholds between those at which nobody and everybody goes on."""
     return [0.0, *np.unique(np.quantile(confidence, np.linspace(0, 1, count))).tolist(), 1.01]
-
-
-def paid_costs(alone: Mapping[str, int | float], first: int | float, path: str) -> Float[np.ndarray, " lengths"]:
-    """What answering at each length costs in all, in the unit of `alone`.
-
-    Args:
-        alone: of each length by itself, cheapest first.
-        first: of the assigner, without the pass that it shares.
-        path: one of `PATHS`.
-    """
-    costs = np.array(list(alone.values()), float)
-    before = {"alone": np.zeros_like(costs), "shortest": costs[0] * (np.arange(len(costs)) > 0), "each": np.cumsum(costs) - costs}
-    return first + before[path] + costs
-
-
-def blend(probabilities: Float[np.ndarray, "n lengths classes"], path: str, keep: int | float) -> Float[np.ndarray, "n lengths classes"]:
-    """The answers at each length when what was run before has its say: `keep` times what was known plus the rest of this length's own.
-
-    The passes before are paid for anyway, and two lengths err differently (our choice).
-    """
-    if path == "alone":
-        return probabilities
-    blended = [probabilities[:, 0]]
-    for i in range(1, probabilities.shape[1]):
-        blended.append(keep * blended[-1 if path == "each" else 0] + (1 - keep) * probabilities[:, i])
-    return np.stack(blended, axis=1)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from vintk_jax import config as configs
 from vintk_jax.adaptive import assigned, comparison
-from vintk_jax.adaptive.calibration import seen_by
+from vintk_jax.adaptive.calibration import chances_of, ways_assigned
 from vintk_jax.adaptive.plans import Plans
 from vintk_jax.adaptive.session import Session
 from vintk_jax.data.augment import Centre
@@ -86,7 +86,7 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     predictor, plans = session.predictor, session.plans
     assigner, calibration = assigned.read(session.folder, predictor.identity)
     point = calibration.choose("assigned", budget.max_drop, budget.max_cost)
-    assigner = assigner.at(point.setting)
+    assigner = assigner.at(point)
     source, what = _open_images(config, session.trained, predictor)
     sizes = (*config.engine.batch_sizes, config.data.batch_size)
     engine = Engine(plans.assigned(assigner), predictor.image_size, sizes, config.engine.max_wait_ms / 1000)
@@ -123,7 +123,7 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
     transform, rng = Centre(session.predictor.image_size, session.predictor.crop_ratio), np.random.default_rng(0)
     images = np.stack([transform(source[i], rng)["image"] for i in range(len(source))])
     drops = tuple(dict.fromkeys((config.budget.max_drop, *compare.drops)))
-    compared = comparison.methods(plans, assigner, calibration, answers.right(), drops, config.budget.max_cost, config.seed)
+    compared = comparison.methods(plans, assigner, calibration, answers.right, drops, config.budget.max_cost, config.seed)
     engine_of = lambda plan: Engine(plan, plans.image_size, sizes, config.engine.max_wait_ms / 1000)
     with Progress(len(compared) * compare.rounds, unit="runs", console=console) as progress:
         progress.phase(COMPILING)
@@ -149,15 +149,13 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
 
 def _page(session: Session, assigner, answers, images: np.ndarray, result: dict[str, Any]) -> None:
     """Images beside the lengths that they were given."""
-    chances = np.asarray(jax.jit(assigner.chances)(assigner.params, seen_by(assigner, answers)))
-    lengths = np.argmax(chances - assigner.price * np.array(assigner.costs), axis=1)
-    blended = answers.blended(assigner.path, assigner.keep)
+    ways = ways_assigned(answers, chances_of(assigner, answers), assigner, assigner.price, assigner.start)
     write_adaptive_page(
         session.workdir / "adaptive.html",
         result=result,
         images=images,
-        lengths=lengths,
-        predicted=blended[np.arange(len(images)), lengths].argmax(axis=1),
+        lengths=ways.lengths,
+        predicted=ways.probabilities.argmax(axis=1),
         labels=answers.labels,
         names=session.plans.names,
         classes=session.predictor.classes,

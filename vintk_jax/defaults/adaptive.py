@@ -19,7 +19,7 @@ def adaptive() -> ml_collections.ConfigDict:
     )
 
     config.tla = ml_collections.ConfigDict()
-    config.tla.kind = "shared"  # what it reads: shared (the shortest pass), cnn or vit (a thumbnail)
+    config.tla.kind = "shared"  # what it reads: shared (what the passes know), cnn or vit (a thumbnail)
     config.tla.target = "smallest"  # what it foresees: the smallest right length (smallest), or right or wrong at each (each)
     config.tla.keep = (
         0.3  # weight of the shortest pass' answer in a longer one's, where that pass is shared; in a cascade, of what was known

@@ -75,12 +75,14 @@ class Block:
         steps: the number of the step that answered each, negative for an error.
         probabilities: of the classes; of no meaning for an error.
         errors: what was wrong, by place in the stream.
+        passes: how many images each step of the plan has run since the block before.
     """
 
     start: int
     steps: Int[np.ndarray, " n"]
     probabilities: Float[np.ndarray, "n classes"]
     errors: dict[int, str]
+    passes: Int[np.ndarray, " steps"]
 
 
 class Engine:
@@ -133,7 +135,8 @@ class Engine:
     def all(self, images: UInt8[np.ndarray, "n size size 3"]) -> Block:
         """Answers to images that lie in memory: nobody waits, every batch is as full as it can be."""
         blocks = list(self._blocks(ArrayFeed(images), np.inf))
-        return Block(0, np.concatenate([b.steps for b in blocks]), np.concatenate([b.probabilities for b in blocks]), {})
+        joined = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("steps", "probabilities"))
+        return Block(0, *joined, {}, np.sum([block.passes for block in blocks], axis=0))
 
     def _blocks(self, feed: Feed, max_wait: int | float) -> Iterator[Block]:
         held = _Held(self.plan, self._sizes, self._image_size, self.ahead)
@@ -169,6 +172,7 @@ class _Held:
         self._known: np.ndarray | None = None
         self._queues: list[list[int]] = [[] for _ in plan.steps]  # slots
         self._errors: dict[int, str] = {}
+        self._passes = np.zeros(len(plan.steps), int)
         self._taken = self._given = 0
         self.running: deque = deque()
 
@@ -231,6 +235,7 @@ class _Held:
         del queue[: len(slots)]
         batch = np.zeros((next(size for size in self._sizes if size >= len(slots)), *self._images.shape[1:]), np.uint8)
         np.take(self._images, slots, axis=0, out=batch[: len(slots)], mode="clip")
+        self._passes[which] += len(slots)
         self.running.append((which, slots, self._plan.steps[which].run(batch)))
 
     def finish(self) -> None:
@@ -259,4 +264,5 @@ class _Held:
         self._given += count
         known = np.zeros((self._capacity, 0), np.float32) if self._known is None else self._known
         errors = {i: self._errors.pop(i) for i in sorted(self._errors) if i < self._given}
-        return Block(start, self._ended_at[slots], known[slots], errors)
+        passes, self._passes = self._passes, np.zeros_like(self._passes)
+        return Block(start, self._ended_at[slots], known[slots], errors, passes)

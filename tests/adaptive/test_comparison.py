@@ -1,0 +1,83 @@
+"""What the comparison makes of times and answers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vintk_jax.adaptive import comparison
+from vintk_jax.adaptive.comparison import Method, compare
+from vintk_jax.inference.engine import DONE, Engine, Plan, Step
+
+
+def entry(name, speed, accuracy, budget=None, flops=1.0):
+    """Of adaptive.json."""
+    return {"name": name, "budget": budget, "accuracy": accuracy, "images_per_second": speed, "flops_per_image": flops, "mix": {}}
+
+
+ENTRIES = [
+    entry("fixed-16", 100.0, 0.90, flops=10.0),
+    entry("fixed-4", 200.0, 0.86, flops=5.0),
+    entry("fixed-1", 500.0, 0.70, flops=2.0),
+    entry("tla", 160.0, 0.895, 0.5, flops=6.0),
+    entry("tla", 250.0, 0.85, 2.0, flops=4.0),
+    entry("cascade", 150.0, 0.89, 0.5),
+    entry("cascade", 125.0, 0.90, 0.2),
+    entry("oracle", 400.0, 0.97, flops=3.0),
+]
+
+
+def test_at_equal_speed():
+    """1/160 s an image: between fixed 1/100 and 1/200; between the cascade's settings the better of the slower and their mixture."""
+    first, second = comparison.at_equal_speed(ENTRIES)
+    assert first["budget"] == 0.5
+    assert first["speed"] == pytest.approx(1.6)
+    assert first["gain"] == pytest.approx(-0.5)
+    share = (1 / 160 - 1 / 200) / (1 / 100 - 1 / 200)
+    assert first["random"] == pytest.approx(0.86 + share * 0.04)
+    assert first["cascade"] is None  # its fastest takes 1/150 s
+    assert first["tome"] is None
+    assert second["random"] == pytest.approx(0.70 + (1 / 250 - 1 / 500) / (1 / 200 - 1 / 500) * 0.16)
+
+
+@given(points=st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), min_size=1, max_size=6), seconds=st.floats(0.1, 10))
+def test_the_best_mixture(points, seconds):
+    """Never less than a setting that is fast enough, never more than the best; None only where nothing is fast enough."""
+    times, accuracies = (np.array(values) for values in zip(*sorted(points), strict=True))
+    reached = comparison.reached_at(seconds, times, accuracies)
+    fast = [a for t, a in points if t <= seconds]
+    if not fast:
+        assert reached is None
+    else:
+        assert max(fast) - 1e-12 <= reached <= accuracies.max() + 1e-12
+
+
+def test_the_share_of_the_oracles_saving():
+    """Of 1/100 - 1/400 s and of 10 - 3 operations."""
+    shares = comparison.captured(ENTRIES)
+    assert shares["time"] == pytest.approx((1 / 100 - 1 / 160) / (1 / 100 - 1 / 400))
+    assert shares["multiply_adds"] == pytest.approx(4 / 7)
+
+
+def test_entries_say_what_was_answered():
+    """Two lengths; even images end at the first: accuracy, shares, multiply-adds by hand, speeds positive."""
+    even = lambda images: images[:, 0, 0, 0] % 2 == 0
+    said = lambda images: (np.eye(3, dtype=np.float32)[images[:, 0, 0, 0] % 3], even(images))
+    plan = Plan(
+        [
+            Step("4", said, lambda found: np.where(found[1], DONE, 1)),
+            Step("16", said, lambda found: np.full(len(found[0]), DONE)),
+        ]
+    )
+    images = np.zeros((10, 2, 2, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(10)
+    labels = np.where(np.arange(10) < 9, np.arange(10) % 3, 1)  # the last is said to be 0
+    steps = []
+    methods = [Method("cascade", 0.5, plan, (1.0, 5.0)), Method("fixed-16", None, Plan(plan.steps[1:]), (5.0,))]
+    found = compare(methods, images, labels, ("4", "16"), lambda plan: Engine(plan, 2, (1, 4)), 3, steps.append)
+    assert steps == list(range(1, 7))
+    cascade, fixed = found
+    assert (cascade["name"], cascade["budget"], cascade["accuracy"], cascade["mix"]) == ("cascade", 0.5, 0.9, {"4": 0.5, "16": 0.5})
+    assert cascade["flops_per_image"] == 1 + 0.5 * 5  # all at the first step, half at the second too
+    assert (fixed["mix"], fixed["flops_per_image"]) == ({"16": 1.0}, 5.0)
+    assert min(cascade["images_per_second"], fixed["images_per_second"]) > 0
