@@ -28,8 +28,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.label_smoothing = 0.1
     config.augment.padding = 4
     config.augment.flip = True
-    config.optimizer.name = "muon"
     config.optimizer.epochs = 15.0
-    config.optimizer.learning_rate = 8e-3
     config.checkpoints.every_epochs = 3.0
     return config

@@ -38,6 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.augment.mixup = 0.8
     config.augment.cutmix = 1.0
     config.optimizer.epochs = 300.0
+    config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup = 5 / 300
     config.optimizer.ema = 0.99996

@@ -84,7 +84,7 @@ def main(argv: list[str]) -> None:
     except Timeout as error:
         raise UserError(f"Another process assigns in {workdir}. Wait for it.") from error
     console.print(label_table(distributions))
-    console.print(budget_line(calibrated, config.budget.max_drop, config.budget.max_cost), soft_wrap=True)
+    console.print(budget_line(calibrated, **config.budget), soft_wrap=True)
     console.print(f"Use it: python -m vintk_jax.infer --config {invocation.config_file} --workdir {workdir}", soft_wrap=True)
 
 

@@ -121,7 +121,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         config = given.value
     except flags.UnrecognizedFlagError as error:
         raise UserError(f"Unknown flag --{error.flagname}.{nearest(error.flagname, ['config', 'workdir', 'dry-run', 'help'])}") from error
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # absl, ml_collections and the config file itself, which may be anything, raise many types
         raise UserError(_explain(argv, path, error)) from error
     if rest:
         raise UserError(f"Can't read {' '.join(rest)!r}: settings are given as --config.FIELD=VALUE.")

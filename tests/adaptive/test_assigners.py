@@ -152,7 +152,7 @@ def test_crossed_chances_know_nothing_of_the_image_they_are_for():
 def kept(tmp_path):
     """An assigner on disk, and what was kept."""
     assigner, _ = fitted(Assigner(assigners.make("shared", 3, 8, 8), (), "smallest", 8, 0.3, COSTS), answers(), HOW, 0, 2)
-    calibration = Calibration(200, 0.8, [Point(0.1, 0.79, 0.5, (0.5, 0.3, 0.2), 1)], [Point(0.7, 0.78, 0.6, (1.0, 0.0, 0.0))])
+    calibration = Calibration(200, 0.8, [Point(0.1, 0.79, 0.5, 0.2, (0.5, 0.3, 0.2), 1)], [Point(0.7, 0.78, 0.6, 0.1, (1.0, 0.0, 0.0))])
     tla = {"kind": "shared", "width": 8, "thumbnail": 8, "target": "smallest", "keep": 0.3}
     assigned.save(tmp_path, assigner, calibration, {"model": "abc", "names": ("1", "4", "16"), "features": 6, "looks": 2, "tla": tla})
     return tmp_path, assigner, calibration

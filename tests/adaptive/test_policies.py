@@ -92,22 +92,41 @@ def test_a_curve_by_hand():
     probabilities = np.stack([shorter, longer], axis=1)
     on = {0.0: np.array([0, 1, 1, 0]), 1.0: np.array([0, 0, 0, 0])}
     ways_of = lambda setting: policies.walk(probabilities, np.zeros(4, int), lambda at, known: on[setting], 0.0)
-    points = policies.curve(ways_of, [0.0, 1.0], labels, np.array([0.25, 1.0]), 0.125)
-    assert points == [Point(0.0, 1.0, 0.875, (0.5, 0.5)), Point(1.0, 0.5, 0.375, (1.0, 0.0))]
+    points = policies.curve(ways_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125)
+    # Two of four wrong where the longest is right: a deviation of 1/2, over the root of 4.
+    assert points == [Point(0.0, 1.0, 0.875, 0.0, (0.5, 0.5)), Point(1.0, 0.5, 0.375, 25.0, (1.0, 0.0))]
 
 
 POINTS = [
-    Point(float(i), accuracy, cost, (1.0,)) for i, (accuracy, cost) in enumerate([(0.90, 1.1), (0.898, 0.6), (0.894, 0.4), (0.80, 0.2)])
+    Point(float(i), accuracy, cost, 0.1 * i, (1.0,))
+    for i, (accuracy, cost) in enumerate([(0.90, 1.1), (0.898, 0.6), (0.894, 0.4), (0.80, 0.2)])
 ]
 
 
 @pytest.mark.parametrize(
-    ("max_drop", "max_cost", "setting"),
-    [(0.2, 9.0, 1), (0.0, 9.0, 0), (0.7, 1.0, 2), (100.0, 1.0, 3), (np.inf, 0.5, 2), (np.inf, 2.0, 0), (1.0, 0.45, 2)],
+    ("max_drop", "max_cost", "confidence", "setting"),
+    [
+        (0.2, 9.0, 0.5, 1),
+        (0.2, 9.0, 0.9, 0),  # 0.2 points, 0.13 more to be sure
+        (0.33, 9.0, 0.9, 1),
+        (0.0, 9.0, 0.99, 0),
+        (0.7, 1.0, 0.5, 2),
+        (100.0, 1.0, 0.9, 3),
+        (np.inf, 0.5, 0.9, 2),
+        (np.inf, 2.0, 0.9, 0),
+        (1.0, 0.45, 0.9, 2),
+    ],
 )
-def test_the_setting_for_a_budget(max_drop, max_cost, setting):
+def test_the_setting_for_a_budget(max_drop, max_cost, confidence, setting):
     """The cheapest within the drop; without one, the most accurate within the cost."""
-    assert policies.within(POINTS, 0.90, max_drop, max_cost).setting == setting
+    assert policies.within(POINTS, 0.90, max_drop, max_cost, confidence).setting == setting
+
+
+@pytest.mark.parametrize("confidence", [0.4, 1.0])
+def test_how_sure_one_can_be(confidence):
+    """From a half to almost."""
+    with pytest.raises(UserError, match=r"confidence from 0\.5"):
+        policies.within(POINTS, 0.90, 1.0, 1.0, confidence)
 
 
 @pytest.mark.parametrize(
@@ -123,4 +142,4 @@ def test_the_setting_for_a_budget(max_drop, max_cost, setting):
 def test_budgets_that_cannot_be_kept(max_drop, max_cost, words):
     """Say what would be nearest."""
     with pytest.raises(UserError, match=words):
-        policies.within(POINTS, 0.90, max_drop, max_cost)
+        policies.within(POINTS, 0.90, max_drop, max_cost, 0.5)

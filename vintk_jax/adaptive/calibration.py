@@ -100,6 +100,7 @@ class Calibration:
                 lambda price, start=start: ways_assigned(answers, chances, assigner, price, start),
                 policies.prices(chances[:, start:], np.array(assigner.costs)),
                 answers.labels,
+                answers.right[:, -1],
                 paid / longest,
                 first / longest,
                 start,
@@ -108,14 +109,15 @@ class Calibration:
             lambda threshold: ways_cascaded(answers, threshold),
             policies.thresholds(answers.probabilities.max(axis=-1)),
             answers.labels,
+            answers.right[:, -1],
             plans.paid()[1] / longest,
         )
         return cls(len(answers.labels), float(answers.right[:, -1].mean()), assigned, cascade)
 
-    def choose(self, method: str, max_drop: int | float, max_cost: int | float = np.inf) -> Point:
-        """The setting of "assigned" or "cascade" for a budget.
+    def choose(self, method: str, max_drop: int | float, max_cost: int | float, confidence: int | float) -> Point:
+        """The setting of "assigned" or "cascade" for a budget (`policies.within`).
 
         Raises:
             UserError: for a budget that nothing is within.
         """
-        return policies.within(getattr(self, method), self.full, max_drop, max_cost)
+        return policies.within(getattr(self, method), self.full, max_drop, max_cost, confidence)

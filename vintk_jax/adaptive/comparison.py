@@ -38,8 +38,9 @@ def methods(
     assigner: Assigner,
     calibration: Calibration,
     right: Bool[np.ndarray, "n lengths"],
-    budgets: Sequence[float],
+    budgets: Sequence[int | float],
     max_cost: int | float,
+    confidence: int | float,
     seed: int,
 ) -> list[Method]:
     """All that can be compared on labelled images.
@@ -47,29 +48,31 @@ def methods(
     Args:
         right: of the images that will be compared on: for the oracle.
         budgets: percentage points; the first one's mix is also drawn at random.
-        max_cost: share of the longest length's cost, for the first budget.
+        max_cost: share of the longest length's cost, for the first budget; confidence: with which drops are kept.
     """
     costs = tuple(plans.paid()[1])
     first, paid = plans.paid(assigner)
     paid = tuple(paid) if assigner.shares else (first, *paid)
     found = [Method(f"fixed-{name}", None, plans.fixed(name), (plans.multiply_adds[name],)) for name in reversed(plans.names)]
-    point = calibration.choose("assigned", budgets[0], max_cost)
+    point = calibration.choose("assigned", budgets[0], max_cost, confidence)
     drawn = np.random.default_rng(seed).choice(len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix))
     found.append(Method("random", budgets[0], plans.known(drawn), costs))
     found.append(Method("tla", budgets[0], plans.assigned(assigner.at(point)), paid))
-    for budget, point in _settings(calibration, "assigned", budgets[1:]):
+    for budget, point in _settings(calibration, "assigned", budgets[1:], confidence):
         found.append(Method("tla", budget, plans.assigned(assigner.at(point)), paid))
-    for budget, point in _settings(calibration, "cascade", budgets):
+    for budget, point in _settings(calibration, "cascade", budgets, confidence):
         found.append(Method("cascade", budget, plans.cascade(point.setting), costs))
     smallest = np.where(right.any(axis=1), right.argmax(axis=1), 0)
     return [*found, *_merging(plans), Method("oracle", None, plans.known(smallest), costs)]
 
 
-def _settings(calibration: Calibration, method: str, budgets: Sequence[float]) -> Iterator[tuple[float, policies.Point]]:
+def _settings(
+    calibration: Calibration, method: str, budgets: Sequence[int | float], confidence: int | float
+) -> Iterator[tuple[float, policies.Point]]:
     """Budgets that the method has a setting for."""
     for budget in budgets:
         try:
-            yield budget, calibration.choose(method, budget)
+            yield budget, calibration.choose(method, budget, np.inf, confidence)
         except UserError:
             continue
 

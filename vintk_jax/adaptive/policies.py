@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from vintk_jax.errors import UserError
 
@@ -86,12 +87,14 @@ class Point:
     Attributes:
         setting: the price or threshold; start: the length that comes first.
         accuracy: share of images that are right; cost: mean, as a share of the longest length's.
+        error: standard error of the accuracy's difference from the longest length's on the same images, in percentage points.
         mix: share of images answered at each length, cheapest first.
     """
 
     setting: float
     accuracy: float
     cost: float
+    error: float
     mix: tuple[float, ...]
     start: int = 0
 
@@ -100,6 +103,7 @@ def curve(
     ways_of: Callable[[float], Ways],
     settings: Sequence[float],
     labels: Int[np.ndarray, " n"],
+    longest: Bool[np.ndarray, " n"],
     paid: Float[np.ndarray, " lengths"],
     first: int | float = 0.0,
     start: int = 0,
@@ -107,6 +111,7 @@ def curve(
     """Accuracy against cost for each setting.
 
     Args:
+        longest: whether the longest length is right.
         paid: for each pass at a length, with the assigner that follows it, as shares of the longest's.
         first: paid for every image before any pass; start: the length that comes first.
     """
@@ -114,38 +119,48 @@ def curve(
     for setting in settings:
         ways = ways_of(setting)
         mix = np.bincount(ways.lengths, minlength=len(paid)) / len(labels)
-        accuracy = (ways.probabilities.argmax(axis=1) == labels).mean()
-        points.append(Point(float(setting), float(accuracy), float(first + (ways.passes @ paid).mean()), tuple(map(float, mix)), start))
+        right = ways.probabilities.argmax(axis=1) == labels
+        error = 100 * (right.astype(float) - longest).std() / np.sqrt(len(labels))
+        cost = first + (ways.passes @ paid).mean()
+        points.append(Point(float(setting), float(right.mean()), float(cost), float(error), tuple(map(float, mix)), start))
     return points
 
 
-def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost: int | float) -> Point:
+def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost: int | float, confidence: int | float) -> Point:
     """The cheapest point within both limits if a drop is given, the most accurate one within the cost otherwise.
+
+    A drop counts as kept when its one-sided upper limit is (normal, by `Point.error`), since the cheapest of many points that keep it on
+    these images by chance wouldn't keep it on others (our choice).
 
     Args:
         full: accuracy of the longest length on the same images.
         max_drop: percentage points below it; infinite for none.
         max_cost: share of the longest length's cost.
+        confidence: how sure the drop should be kept; 0.5 takes the images as they are.
 
     Raises:
         UserError: for an impossible budget, or one that no point is within, with what is nearest.
     """
-    if not max_cost > 0 or not max_drop >= 0:
+    if not max_cost > 0 or not max_drop >= 0 or not 0.5 <= confidence < 1:
         raise UserError(
-            f"budget.max_drop={max_drop} and max_cost={max_cost} came; a drop of 0 points at least and a positive cost were wanted."
+            f"budget.max_drop={max_drop}, max_cost={max_cost}, confidence={confidence} came; a drop of 0 points at least, a positive cost and a "
+            "confidence from 0.5 to below 1 were wanted."
         )
     affordable = [point for point in points if point.cost <= max_cost]
+    limit = float(stats.norm.ppf(confidence))
     # A hair of tolerance: a drop of exactly 0.5 points is within 0.5, whatever its last bit.
-    fitting = [point for point in affordable if (full - point.accuracy) * 100 <= max_drop + 1e-9]
+    drop = lambda point: (full - point.accuracy) * 100 + limit * point.error - 1e-9
+    fitting = [point for point in affordable if drop(point) <= max_drop]
     if not fitting:
         least = min(points, key=lambda point: point.cost)
-        best = max(affordable, key=lambda point: point.accuracy, default=None)
         nearest = (
-            f"within the cost the drop is {(full - best.accuracy) * 100:.2f} points at least"
-            if best
+            f"within the cost the drop may be {min(map(drop, affordable)):.2f} points at least"
+            if affordable
             else f"the least cost is {least.cost:.3f}"
         )
-        raise UserError(f"No setting is within budget.max_drop={max_drop} points and max_cost={max_cost}: {nearest}. Relax one of them.")
+        raise UserError(
+            f"No setting is within budget.max_drop={max_drop} points at confidence {confidence} and max_cost={max_cost}: {nearest}. Relax one of them."
+        )
     if np.isfinite(max_drop):
         return min(fitting, key=lambda point: (point.cost, -point.accuracy))
     return max(fitting, key=lambda point: (point.accuracy, -point.cost))

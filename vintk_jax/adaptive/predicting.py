@@ -85,7 +85,7 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     session = Session.open(workdir, config, lambda note: console.print(note, style="yellow"))
     predictor, plans = session.predictor, session.plans
     assigner, calibration = assigned.read(session.folder, predictor.identity)
-    point = calibration.choose("assigned", budget.max_drop, budget.max_cost)
+    point = calibration.choose("assigned", budget.max_drop, budget.max_cost, budget.confidence)
     assigner = assigner.at(point)
     source, what = _open_images(config, session.trained, predictor)
     sizes = (*config.engine.batch_sizes, config.data.batch_size)
@@ -123,7 +123,9 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
     transform, rng = Centre(session.predictor.image_size, session.predictor.crop_ratio), np.random.default_rng(0)
     images = np.stack([transform(source[i], rng)["image"] for i in range(len(source))])
     drops = tuple(dict.fromkeys((config.budget.max_drop, *compare.drops)))
-    compared = comparison.methods(plans, assigner, calibration, answers.right, drops, config.budget.max_cost, config.seed)
+    compared = comparison.methods(
+        plans, assigner, calibration, answers.right, drops, config.budget.max_cost, config.budget.confidence, config.seed
+    )
     engine_of = lambda plan: Engine(plan, plans.image_size, sizes, config.engine.max_wait_ms / 1000)
     with Progress(len(compared) * compare.rounds, unit="runs", console=console) as progress:
         progress.phase(COMPILING)

@@ -14,16 +14,15 @@ def adaptive() -> ml_collections.ConfigDict:
     config.labels.folds = 0  # label the training images instead, each by a model trained without its part; so many parts; 0: labels.split
     config.labels.none_right = "shortest"  # label where no length is right: shortest, longest, or drop (leave the image out)
     config.labels.allow_training_images = False  # learn from images that the model was trained on: labels come out too short
-    config.labels.calibrate_split = (
+    config.labels.calibrate_split = ""  # other images, that the budget is kept on; empty: labels.split, each image foreseen without it
         "calibrate"  # other images, that the budget is kept on; empty: those of labels.split, each foreseen without it
     )
 
     config.tla = ml_collections.ConfigDict()
     config.tla.kind = "shared"  # what it reads: shared (what the passes know), cnn or vit (a thumbnail)
     config.tla.target = "smallest"  # what it foresees: the smallest right length (smallest), or right or wrong at each (each)
-    config.tla.keep = (
-        0.3  # weight of the shortest pass' answer in a longer one's, where that pass is shared; in a cascade, of what was known
-    )
+    config.tla.again = True  # where passes are shared, look again after each but the longest; False: once, after the first
+    config.tla.keep = 0.3  # weight of what shorter passes have said in what a longer one says, where passes are shared
     config.tla.width = 64  # of its layers
     config.tla.thumbnail = 16  # pixels a side
     config.tla.epochs = 20.0  # passes over the labels
@@ -34,6 +33,7 @@ def adaptive() -> ml_collections.ConfigDict:
 
     config.budget = ml_collections.ConfigDict()
     config.budget.max_drop = 0.5  # percentage points that accuracy may be below the longest length's; inf: no limit
+    config.budget.confidence = 0.9  # how sure that should be for new images, by the spread over those that thresholds are set by
     config.budget.max_cost = 1.0  # share of the longest length's multiply-adds
 
     config.data = ml_collections.ConfigDict()

@@ -25,13 +25,12 @@ def label_table(distributions: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def budget_line(calibration: Calibration, max_drop: int | float, max_cost: int | float) -> str:
+def budget_line(calibration: Calibration, max_drop: int | float, max_cost: int | float, confidence: int | float) -> str:
     """What the assigner is expected to come to within a budget."""
-    point = calibration.choose("assigned", max_drop, max_cost)
+    point = calibration.choose("assigned", max_drop, max_cost, confidence)
     return (
-        f"Within {max_drop} points and {max_cost:.0%} of the cost: {point.accuracy:.2%} at {point.cost:.1%} of the longest length's multiply-adds; the "
-        f"longest alone {calibration.full:.2%} (on the {calibration.images:,} images that thresholds were set by: one image is "
-        f"{100 / calibration.images:.2f} points)."
+        f"Within {max_drop} points ({confidence:.0%} sure) and {max_cost:.0%} of the cost: {point.accuracy:.2%} at {point.cost:.1%} of the "
+        f"longest length's multiply-adds; the longest alone {calibration.full:.2%} (on the {calibration.images:,} images that thresholds were set by)."
     )
 
 
