@@ -15,8 +15,6 @@ def adaptive() -> ml_collections.ConfigDict:
     config.labels.none_right = "shortest"  # label where no length is right: shortest, longest, or drop (leave the image out)
     config.labels.allow_training_images = False  # learn from images that the model was trained on: labels come out too short
     config.labels.calibrate_split = ""  # other images, that the budget is kept on; empty: labels.split, each image foreseen without it
-        "calibrate"  # other images, that the budget is kept on; empty: those of labels.split, each foreseen without it
-    )
 
     config.tla = ml_collections.ConfigDict()
     config.tla.kind = "shared"  # what it reads: shared (what the passes know), cnn or vit (a thumbnail)
