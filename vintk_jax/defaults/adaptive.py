@@ -30,7 +30,7 @@ def adaptive() -> ml_collections.ConfigDict:
     config.tla.cost_weight = 0.0  # weight of the expected cost in the loss, beside the cross-entropy
 
     config.budget = ml_collections.ConfigDict()
-    config.budget.max_drop = 0.5  # percentage points that accuracy may be below the longest length's; inf: no limit
+    config.budget.max_drop = 0.2  # percentage points that accuracy may be below the longest length's; inf: no limit
     config.budget.confidence = 0.9  # how sure that should be for new images, by the spread over those that thresholds are set by
     config.budget.max_cost = 1.0  # share of the longest length's multiply-adds
 
@@ -47,5 +47,5 @@ def adaptive() -> ml_collections.ConfigDict:
     config.compare = ml_collections.ConfigDict()
     config.compare.images = 2000  # the first so many of the images
     config.compare.rounds = 5  # timed runs of every method, in turn; 0: assign and predict, compare nothing
-    config.compare.drops = (0.2, 0.5, 1.0, 2.0)  # budgets (points) that methods with a setting are compared at, besides budget.max_drop
+    config.compare.drops = (0.5, 1.0, 2.0)  # budgets (points) that methods with a setting are compared at, besides budget.max_drop
     return config
