@@ -100,7 +100,7 @@ def test_adaptive_inference(assigned, tmp_path):
         assert sum(entry["mix"].values()) == pytest.approx(1)
         assert entry["images_per_second"] > 0
     tla = next(entry for entry in result["methods"] if entry["name"] == "tla")
-    assert (tla["budget"], len(tla["mix"])) == (None, 2)
+    assert tla["budget"] is None
     assert tla["accuracy"] == np.mean([line["class"] == str(line["label"]) for line in lines])
     assert tla["mix"] == {name: share for name in ("4", "16") if (share := np.mean([line["tokens"] == name for line in lines]))}
     by_name = {entry["name"]: entry for entry in result["methods"]}
