@@ -164,6 +164,27 @@ def test_labels_of_training_images_by_cross_fitting(trained, tmp_path):
     assert splits == ["train[667:2000]", "train[0:667]+train[1333:2000]", "train[0:1333]"]
 
 
+@pytest.mark.slow
+def test_the_whole_flow(tmp_path):
+    """A search finds an architecture, which is trained at two lengths, gets an assigner, and runs each image at its own length."""
+    found, workdir = tmp_path / "search", tmp_path / "found"
+    small = [
+        "--config.space=tiny_space:SPACE",
+        "--config.inputs.num_images=4",
+        "--config.inputs.image_size=16",
+        "--config.ntk.num_classes=5",
+    ]
+    finish(start(command("search", "vit_space", found, *small, "--config.search.population=4", "--config.search.num_candidates=6")))
+    best = json.loads((found / "best.json").read_text())
+    finish(train(workdir, f"--config.model.arch={found / 'best.json'}", "--config.data.train_split=train[:500]"))
+    assert json.loads((workdir / "arch.json").read_text()) == best
+    finish(assign(workdir))
+    finish(infer(workdir))
+    entries = {entry["name"]: entry for entry in json.loads((workdir / "adaptive.json").read_text())["methods"]}
+    assert entries["fixed-16"]["flops_per_image"] > entries["fixed-4"]["flops_per_image"]
+    assert len((workdir / "predictions.jsonl").read_text().splitlines()) == 32
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -4,9 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = {  # tests start the same programs again and again: each is compiled once
+    "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="vintk-test-xla-"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+}
 SMALL = [
     "--config.data.train_split=train[:64]",
     "--config.data.test_split=test[:32]",
@@ -27,7 +32,7 @@ def command(name, config, workdir, *options):
 def start(arguments, **environment):
     """The process, on one CPU device unless the environment says otherwise."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    environment = {**inherited, "JAX_PLATFORMS": "cpu", **environment}
+    environment = {**inherited, **CACHE, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT / "tests"), **environment}
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
