@@ -13,7 +13,7 @@ from vintk_jax.adaptive import assigned, assigners, labels
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.calibration import Calibration, chances_of, crossed_chances, fitted
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
-from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
 
@@ -195,3 +195,32 @@ def test_no_assigner(tmp_path):
     """Says which command makes one."""
     with pytest.raises(UserError, match=r"There is no .*vintk_jax\.assign"):
         assigned.read(tmp_path, "abc")
+
+
+class FakePlans(Plans):
+    """What calibration asks of plans: lengths of 1, 2 and 4, a look of 0.1."""
+
+    def __init__(self):
+        self.multiply_adds = {"1": 1.0, "4": 2.0, "16": 4.0}
+
+    def paid(self, assigner=None):
+        """Nothing ahead; each pass with its look."""
+        return 0.0, np.array([1.0, 2.0, 4.0]) + (0.1 * np.array([1, 1, 0]) if assigner else 0)
+
+
+def test_calibration_knows_every_start():
+    """The curve holds the longest length alone, whose drop is none; from a start on, nobody is shorter; with true chances, cheaper than that."""
+    made = answers(300)
+    assigner = Assigner(assigners.make("shared", 3, 8, 8), ({}, {}), "smallest", 8, 0.0, COSTS)
+    true = np.repeat(made.right[:, None].astype(np.float32), 2, axis=1)
+    calibration = Calibration.of(made, true, assigner, FakePlans())
+    assert calibration.full == made.right[:, 2].mean()
+    longest = [point for point in calibration.assigned if point.start == 2]
+    assert [(point.accuracy, point.cost, point.error, point.mix) for point in longest] == [(calibration.full, 1.0, 0.0, (0.0, 0.0, 1.0))]
+    for point in calibration.assigned:
+        assert not any(point.mix[: point.start])
+    best = calibration.choose("assigned", 0.0, 1.0, 0.9)
+    assert best.accuracy == calibration.full
+    assert best.cost < 0.8
+    # An image first right at 4 tokens: the shortest pass with its look, then the second with its own.
+    assert min(point.cost for point in calibration.assigned) == pytest.approx(1.1 / 4)

@@ -94,11 +94,14 @@ class Calibration:
         """
         longest = list(plans.multiply_adds.values())[-1]
         first, paid = plans.paid(assigner)
-        assigned = []
-        for start in range(len(assigner.params)):
+        assigned, last = [], len(answers.names) - 1
+        starts = (
+            (*range(len(assigner.params)), last) if assigner.shares else (0,)
+        )  # from the last, nobody is asked: no budget is out of reach
+        for start in starts:
             assigned += policies.curve(
                 lambda price, start=start: ways_assigned(answers, chances, assigner, price, start),
-                policies.prices(chances[:, start:], np.array(assigner.costs)),
+                [0.0] if start == last else policies.prices(chances[:, start:], np.array(assigner.costs)),
                 answers.labels,
                 answers.right[:, -1],
                 paid / longest,

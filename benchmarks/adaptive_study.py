@@ -1,0 +1,119 @@
+"""Adaptive inference over several trainings: accuracy and speed by budget, beside what others reach in the same time.
+
+    python -m benchmarks.revit_study --config configs/revit_cifar10.py --source npz:../shared/data/cifar10/cifar10_subset.npz
+    python -m benchmarks.adaptive_study --config configs/tla_cifar10.py --trained runs/revit_study/revit_cifar10 --batch-sizes 1 32 256
+    python -m benchmarks.adaptive_study --config configs/tla_digits.py --trained runs/revit_study/revit_digits
+
+Runs `assign` once and `infer` at each batch size in the workdirs revit-0, revit-1, ... of a revit_study; writes what was measured to
+benchmarks/results/ as it goes. Prints means over seeds with their range, the share of the oracle's saving, and where the time goes.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.trainings import Kept, command
+
+
+def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
+    """Shares: of the assigner in the shortest pass (batch 32), of grouping and ordering in the whole (batch 64, by the programs run alone)."""
+    import runpy
+
+    from vintk_jax.set_up import set_up_training
+
+    set_up_training()
+    from vintk_jax.adaptive import assigned
+    from vintk_jax.adaptive.session import Session
+    from vintk_jax.inference.engine import Engine
+
+    session = Session.open(workdir, runpy.run_path(config)["get_config"](), print)
+    assigner, calibration = assigned.read(session.folder, session.predictor.identity)
+    assigner = assigner.at(calibration.choose("assigned", 2.0, np.inf, 0.9))
+    plans, side = session.plans, session.plans.image_size
+    images = np.random.default_rng(0).integers(0, 256, (2048, side, side, 3), np.uint8)
+    plan, shortest = plans.assigned(assigner), plans.fixed(plans.names[0])
+
+    def seconds(call) -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    def passes(step, batch):
+        return [np.asarray(array) for array in step.run(batch)]
+
+    alone, looking = [], []
+    for _ in range(rounds + 3):  # alternating
+        alone.append(seconds(lambda: [passes(shortest.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]))
+        looking.append(seconds(lambda: [passes(plan.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]))
+    engine = Engine(plan, side, (64,))
+    counts = engine.all(images).passes
+    bare = lambda: [passes(step, images[:64]) for step, count in zip(plan.steps, counts) for _ in range(-(-count // 64))]
+    whole, programs = [], []
+    for _ in range(rounds + 3):
+        whole.append(seconds(lambda: engine.all(images)))
+        programs.append(seconds(bare))
+    median = lambda values: statistics.median(values[3:])
+    return {"assigner": median(looking) / median(alone) - 1, "grouping": 1 - median(programs) / median(whole)}
+
+
+def main() -> None:
+    """Measure what isn't measured, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="configs/tla_digits.py")
+    parser.add_argument("--trained", type=Path, default=Path("runs/revit_study/revit_digits"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64])
+    parser.add_argument("--max-drop", type=float, default=0.2)
+    arguments = parser.parse_args()
+    kept = Kept(
+        common.RESULTS / f"adaptive_study-{Path(arguments.config).stem}.json", {"config": arguments.config, "max_drop": arguments.max_drop}
+    )
+    for seed in range(arguments.seeds):
+        workdir = arguments.trained / f"revit-{seed}"
+        if f"{seed}-overheads" not in kept.found:
+            command("assign", arguments.config, workdir, **{"budget.max_drop": 2.0})
+            kept.add(f"{seed}-overheads", overheads(workdir, arguments.config))
+        for size in arguments.batch_sizes:
+            if f"{seed}-{size}" not in kept.found:
+                command("infer", arguments.config, workdir, **{"budget.max_drop": arguments.max_drop, "data.batch_size": size})
+                kept.add(f"{seed}-{size}", json.loads((workdir / "adaptive.json").read_text()))
+    for size in arguments.batch_sizes:
+        print_found(size, [kept.found[f"{seed}-{size}"] for seed in range(arguments.seeds)])
+    for what in ("assigner", "grouping"):
+        shares = [kept.found[f"{seed}-overheads"][what] for seed in range(arguments.seeds)]
+        print(f"{what}: {', '.join(f'{share:+.1%}' for share in shares)}")
+
+
+def print_found(size: int, results: list[dict[str, Any]]) -> None:
+    """A row a budget: means over seeds, the range of speeds and gains in brackets."""
+    rows = []
+    spread = lambda values, form: f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+    for budget in dict.fromkeys(row["budget"] for result in results for row in result["at_equal_speed"]):
+        mine = [row for result in results for row in result["at_equal_speed"] if row["budget"] == budget]
+        beyond = []
+        for other in ("random", "cascade", "tome"):
+            margins = [100 * (row["tla"] - row[other]) for row in mine if row[other] is not None]
+            beyond.append(f"{np.mean(margins):+.2f}" if margins else "-")
+        rows.append(
+            [
+                f"{budget:g}",
+                f"{len(mine)}",
+                spread([row["speed"] for row in mine], ".2f"),
+                spread([row["gain"] for row in mine], "+.2f"),
+                *beyond,
+            ]
+        )
+    headings = ["may lose", "seeds", "x longest's images/s", "points gained", "over random", "over cascade", "over ToMe"]
+    common.print_table(f"{results[0]['dataset']}, {results[0]['images']} images, batch {size}", headings, rows)
+    for kind in ("time", "multiply_adds"):
+        print(f"share of the oracle's saving, {kind}: {spread([result['captured'][kind] for result in results], '.0%')}")
+
+
+if __name__ == "__main__":
+    main()
