@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64])
     parser.add_argument("--max-drop", type=float, default=0.2)
+    parser.add_argument("--rounds", type=int, default=5, help="timed runs of each method")
+    parser.add_argument("--images", type=int, default=2000, help="of the test images, the first")
     arguments = parser.parse_args()
     kept = Kept(
         common.RESULTS / f"adaptive_study-{Path(arguments.config).stem}.json", {"config": arguments.config, "max_drop": arguments.max_drop}
@@ -81,7 +83,9 @@ def main() -> None:
             kept.add(f"{seed}-overheads", overheads(workdir, arguments.config))
         for size in arguments.batch_sizes:
             if f"{seed}-{size}" not in kept.found:
-                command("infer", arguments.config, workdir, **{"budget.max_drop": arguments.max_drop, "data.batch_size": size})
+                options = {"budget.max_drop": arguments.max_drop, "data.batch_size": size, "engine.batch_sizes": (1,)}
+                options |= {"compare.rounds": arguments.rounds, "compare.images": arguments.images}
+                command("infer", arguments.config, workdir, **options)
                 kept.add(f"{seed}-{size}", json.loads((workdir / "adaptive.json").read_text()))
     for size in arguments.batch_sizes:
         print_found(size, [kept.found[f"{seed}-{size}"] for seed in range(arguments.seeds)])

@@ -133,7 +133,7 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
     device = jax.devices()[0]
     result: dict[str, Any] = {
         "dataset": what,
-        "device": f"{device.platform} {device.device_kind}".strip(),
+        "device": " ".join(dict.fromkeys((device.platform, device.device_kind))),
         "batch_size": config.data.batch_size,
         "images": len(source),
         "methods": entries,
