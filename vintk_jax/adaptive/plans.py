@@ -22,6 +22,7 @@ from vintk_jax.inference.engine import DONE, Plan, Step
 from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.tome import TomeViT
+from vintk_jax.training.checkpoints import checksum
 from vintk_jax.training.step import normalise
 
 
@@ -53,6 +54,11 @@ class Assigner:
     def at(self, point: Point) -> "Assigner":
         """The same at a setting of a calibration."""
         return dataclasses.replace(self, price=point.setting, start=point.start)
+
+    @property
+    def identity(self) -> str:
+        """Of its weights and setting."""
+        return f"{checksum((self.params, np.float64(self.price), np.int64(self.start))):08x}"
 
     @property
     def shares(self) -> bool:

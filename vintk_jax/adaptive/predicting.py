@@ -41,10 +41,10 @@ def _open_images(session_config: ml_collections.ConfigDict, trained: ml_collecti
     return source, f"{where} {split}"
 
 
-def _predictions(workdir: Path, config: ml_collections.ConfigDict, identity: str) -> Predictions:
-    """The file, behind what a killed run of the same command has written."""
+def _predictions(workdir: Path, config: ml_collections.ConfigDict, *identity: Any) -> Predictions:
+    """The file, behind what a killed run of the same command with the same weights has written."""
     configs.write_json(workdir / "infer.config.json", dict(configs.fields(config)))
-    return Predictions(workdir / PREDICTIONS, f"{configs.digest(config)}-{identity}")
+    return Predictions(workdir / PREDICTIONS, "-".join(map(str, (configs.digest(config), *identity))))
 
 
 def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None:
@@ -70,7 +70,8 @@ def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None
             progress.phase(COMPILING)
             engine.warm_up()
             progress.phase(f"predicting at {name} tokens")
-            rates[name] = predict(engine, source, predictor.classes, transform, config.data.threads, out, progress.update)
+            start = out.done % len(source)
+            rates[name] = predict(engine, source, start, predictor.classes, transform, config.data.threads, out, progress.update)
     out.finish()
     console.print(prediction_table(summarise(out.path, predictor.classes), rates))
 
@@ -99,13 +100,13 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    out = _predictions(workdir, config, predictor.identity)
+    out = _predictions(workdir, config, predictor.identity, assigner.identity)
     transform = Centre(predictor.image_size, predictor.crop_ratio)
     with Progress(len(source), out.done, unit="images", console=console) as progress:
         progress.phase(COMPILING)
         engine.warm_up()
         progress.phase("predicting")
-        rate = predict(engine, source, predictor.classes, transform, config.data.threads, out, progress.update)
+        rate = predict(engine, source, out.done, predictor.classes, transform, config.data.threads, out, progress.update)
     out.finish()
     summary = summarise(out.path, predictor.classes)
     console.print(prediction_table(summary, {"assigned": rate}))

@@ -56,20 +56,20 @@ class Predictions:
 def predict(
     engine: Engine,
     source: Source,
+    start: int,
     classes: tuple[str, ...],
     transform: Centre,
     threads: int,
     out: Predictions,
     advance: Callable[[int], None],
 ) -> float:
-    """Write a line for each image that has none yet; gives back images a second, reading and writing counted.
+    """Write a line for each image from number `start` on; gives back images a second, reading and writing counted.
 
     Args:
-        out: its lines are those of images from the first on; `start` of them were there before.
         threads: that read images.
         advance: called with the number of lines.
     """
-    start, begun, records = out.done % len(source), time.perf_counter(), deque()
+    begun, records = time.perf_counter(), deque()
 
     def images() -> Iterator[Any]:
         for i, element in enumerate(in_order(source, transform, start, threads), start=start):
