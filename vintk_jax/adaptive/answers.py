@@ -20,6 +20,7 @@ from vintk_jax.files import write_atomically
 from vintk_jax.inference.predictor import Predictor
 
 BLOCK = 16  # batches in a file
+_MOST_SURE = 32  # log-probabilities that an assigner sees at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +65,8 @@ def thumbnails(images: UInt8[Array, "n size size 3"], side: int) -> UInt8[Array,
 
 
 def features_of(probabilities: Float[Array, "n classes"], tokens: Float[Array, "n tokens embed"]) -> Float[Array, "n features"]:
-    """The class token, the mean of the others, and log-probabilities from the highest down: how sure, not of what."""
-    ordered = -jnp.sort(-jnp.log(jnp.maximum(probabilities, 1e-6)), axis=-1)
+    """The class token, the mean of the others, and the highest log-probabilities in order: how sure, not of what."""
+    ordered, _ = jax.lax.top_k(jnp.log(jnp.maximum(probabilities, 1e-6)), min(probabilities.shape[1], _MOST_SURE))
     return jnp.concatenate([tokens[:, 0], tokens[:, 1:].mean(axis=1), ordered], axis=-1)
 
 
