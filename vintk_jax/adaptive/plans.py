@@ -137,7 +137,7 @@ class Plans:
             call = lambda images, run=run, variables=variables, params=params: run(variables, params, assigner.price, images)
             follow = lambda found, i=i: np.where(found[1] == i, DONE, found[1])
             steps.append(Step(self.names[i], call, follow, assigner.keep if i > assigner.start else 0.0))
-        last = [self._last(i, assigner.keep) for i in range(len(steps), len(self.names))]
+        last = [self._last(i, assigner.keep if i > assigner.start else 0.0) for i in range(len(steps), len(self.names))]
         return Plan([*steps, *last], lambda places: np.full(len(places), assigner.start))
 
     def _pass_and_look(self, assigner: Assigner, number: int) -> Callable:
