@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from vintk_jax.adaptive.plans import Plans
+from vintk_jax.adaptive.answers import Answers, features_of
+from vintk_jax.adaptive.assigners import make
+from vintk_jax.adaptive.calibration import chances_of, ways_assigned
+from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.defaults.training import training
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
@@ -183,6 +186,29 @@ def test_order_and_waiting_change_no_bit(predictor):
     assert clear.sum() > 30
     np.testing.assert_array_equal(other.steps[clear], wanted.steps[clear])
     np.testing.assert_allclose(other.probabilities[clear], wanted.probabilities[clear], atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_an_assigned_plan_is_what_calibration_walked(predictor, start):
+    """From each first length, over more images than the ring's first turn: lengths and probabilities of `ways_assigned`."""
+    plans, rng = Plans(predictor), np.random.default_rng(1)
+    images = rng.integers(0, 256, (700, 16, 16, 3), np.uint8)
+    found = [
+        [np.asarray(array) for array in (lambda one: one(one.variables, jnp.asarray(images)))(predictor.length(plans.names[i]))]
+        for i in range(3)
+    ]
+    features = np.stack([np.asarray(features_of(*map(jnp.asarray, one))) for one in found[:-1]], axis=1)
+    answers = Answers(
+        plans.names, np.zeros(700, int), np.stack([p for p, _ in found], axis=1), np.zeros((700, 8, 8, 3), np.uint8), features
+    )
+    module = make("shared", 3, 8, 8)
+    params = tuple(module.init(jax.random.key(look), jnp.asarray(features[:1, look])) for look in range(2))
+    assigner = Assigner(module, params, "smallest", 8, 0.3, plans.costs, price=0.15, start=start)
+    wanted = ways_assigned(answers, chances_of(assigner, answers), assigner, 0.15, start)
+    block = Engine(plans.assigned(assigner), 16, (8,)).all(images)
+    assert (block.steps == wanted.lengths).mean() > 0.99  # a choice between equals may go either way
+    same = block.steps == wanted.lengths
+    np.testing.assert_allclose(block.probabilities[same], wanted.probabilities[same], atol=1e-4)
 
 
 def test_memory_is_flat_over_ten_thousand_images(predictor):
