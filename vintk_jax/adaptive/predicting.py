@@ -106,10 +106,12 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
         progress.phase(COMPILING)
         engine.warm_up()
         progress.phase("predicting")
-        rate = predict(engine, source, out.done, predictor.classes, transform, config.data.threads, out, progress.update)
+        rates = {}
+        if out.done < len(source):  # else a killed run had written all and not yet given the file its name
+            rates["assigned"] = predict(engine, source, out.done, predictor.classes, transform, config.data.threads, out, progress.update)
     out.finish()
     summary = summarise(out.path, predictor.classes)
-    console.print(prediction_table(summary, {"assigned": rate}))
+    console.print(prediction_table(summary, rates))
     if config.compare.rounds and summary["accuracy"] is not None:
         _compare(session, assigner, calibration, source, what, sizes, console)
 
