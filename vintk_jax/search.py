@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.report.table import best_table
     from vintk_jax.study import results
     from vintk_jax.study.ledger import Ledger
-    from vintk_jax.study.limits import IMAGE_SIZE, Limits
+    from vintk_jax.study.limits import Limits
     from vintk_jax.study.run import run
     from vintk_jax.study.sampler import ALGORITHMS, MOST_EXHAUSTIVE, TrialSampler
     from vintk_jax.study.storage import open_study
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
         space,
         config.search.algorithm,
         config.seed,
-        lambda arch: not limits.violations(space.cost(arch, IMAGE_SIZE)),
+        lambda arch: not limits.violations(space.cost(arch)),
         config.search.population,
     )
     total = min(config.search.num_candidates, sampler.num_exhaustive()) if exhaustive else config.search.num_candidates
@@ -166,6 +166,7 @@ def _report(workdir, config, ledger, scorer, measurements, candidates, winner, f
         summary={
             "Architectures scored": f"{len(candidates):,}",
             "Beyond a limit, not scored": f"{unscored:,}",
+            "Costs are those of": f"one image of {' x '.join(map(str, ledger.space.cost_size))} px",
             "This run": f"{seconds:.0f} s on {jax.local_device_count()} {jax.devices()[0].device_kind} device(s)",
             "Command": " ".join(["python", "-m", "vintk_jax.search", *sys.argv[1:]]),
         },

@@ -33,6 +33,11 @@ class SearchSpace(abc.ABC):
 
     name: str
 
+    @property
+    def cost_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the image that `cost` and limits are stated for: 224, as the field does, unless a space says otherwise."""
+        return (224, 224)
+
     @abc.abstractmethod
     def choices(self) -> Mapping[str, tuple]:
         """Every decision by name with its options; one option of each gives an architecture (`decode`)."""
@@ -59,7 +64,7 @@ class SearchSpace(abc.ABC):
 
     @abc.abstractmethod
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Exact parameters and multiply-adds, for RGB images."""
+        """Exact parameters and multiply-adds, for RGB images; by default of the size and classes that limits are stated for."""
 
     @abc.abstractmethod
     def model(self, arch: Any, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> nn.Module:
