@@ -22,7 +22,7 @@ from vintk_jax.models.patch_embed import Grid, fit_to_grid
 from vintk_jax.models.revit import fold
 from vintk_jax.training.checkpoints import BEST, Checkpoints, checksum
 from vintk_jax.training.models import Trained, build, with_kept_arch
-from vintk_jax.training.step import normalise
+from vintk_jax.training.objectives import normalise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Decoders of semantic segmentation: from the tokens after each stage of a ViT to a score of every class at every place.
 
-Three kinds, one of which a search may choose: a linear map of each token; Segmenter's mask transformer (Strudel et al. 2021, arXiv 2105.05633, section
-3.2); convolutions on the stages' tokens added up, in the manner of SETR's multi-level head (Zheng et al. 2021, arXiv 2012.15840, section 3.2; its sizes are our
-choice). None of them upsamples to pixels: `models.segmenter` does.
+Three kinds, one of which a search may choose: a linear map of each token; Segmenter's mask transformer (Strudel et al. 2021, arXiv 2105.05633,
+section 3.2); convolutions on the stages' tokens added up, in the manner of SETR's multi-level head (Zheng et al. 2021, arXiv 2012.15840, section 3.2;
+its sizes are our choice). None of them upsamples to pixels: `models.segmenter` does.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """A vision transformer that says for every pixel what it shows: a plain ViT in stages, and one of several decoders on it.
 
-After Segmenter (Strudel et al. 2021, arXiv 2105.05633). Stages are for choosing depth, heads and MLP widths by; the token grid stays one. There is no class
-token, since nothing reads it (our choice).
+After Segmenter (Strudel et al. 2021, arXiv 2105.05633). Stages are for choosing depth, heads and MLP widths by; the token grid stays one. There is
+no class token, since nothing reads it (our choice).
 """
 
 from collections.abc import Sequence
@@ -66,8 +66,10 @@ class Decoders(nn.Module):
             return branch
 
         branches = [by(i) for i in range(len(self.kinds))]
-        if self.is_initializing() or chosen is None:
-            return [branch(self, levels) for branch in (branches if self.is_initializing() else branches[:1])][0]
+        if self.is_initializing():
+            return [branch(self, levels) for branch in branches][0]  # noqa: RUF015 (all of them have parameters to draw)
+        if chosen is None:
+            return branches[0](self, levels)
         return nn.switch(jnp.argmax(chosen), branches, self, levels)
 
 
