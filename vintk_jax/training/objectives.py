@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ def normalise(images: UInt8[Array, "n height width 3"]) -> Float[Array, "n heigh
     return (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What a step needs of a task.
 
