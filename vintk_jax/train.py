@@ -61,12 +61,11 @@ def main(argv: list[str]) -> None:
         raise
     for table in measure_tables(workdir, reached, setup.task.objective, len(test), config.data.test_split):
         console.print(table)
-    if dense:
-        if jax.process_count() == 1:
-            write_predictions(workdir / "predictions.png", setup.task, params)
-            console.print(f"Image, truth and prediction: {workdir / 'predictions.png'}", soft_wrap=True)
-        return
-    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}", soft_wrap=True)
+    if dense and jax.process_count() == 1:
+        write_predictions(workdir / "predictions.png", setup.task, params)
+        console.print(f"Image, truth and prediction: {workdir / 'predictions.png'}", soft_wrap=True)
+    folder = " --config.data.source=images:FOLDER" if dense else ""
+    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}{folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":

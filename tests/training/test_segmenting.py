@@ -114,6 +114,19 @@ def test_training_on_a_folder(camvid, tmp_path):
     assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > 50
     assert "mean intersection" in finish(start(command("train", "segment_digits", workdir, *options)))
 
+    pictures = tmp_path / "pictures"
+    (pictures / "below").mkdir(parents=True)
+    Image.open(camvid / "test" / "0.jpg").resize((40, 32)).save(pictures / "below" / "a.png")
+    Image.open(camvid / "test" / "1.jpg").crop((0, 0, 15, 12)).save(pictures / "b.png")
+    (pictures / "c.png").write_bytes(b"no picture")
+    told = finish(start(command("infer", "infer", workdir, f"--config.data.source=images:{pictures}")))
+    assert "2 maps" in told
+    assert "c.png can't be read" in told
+    large, small = (np.asarray(Image.open(workdir / "maps" / name)) for name in ("below/a.png", "b.png"))
+    assert (large.shape, small.shape) == ((32, 40), (12, 15))
+    bright = np.asarray(Image.open(pictures / "below" / "a.png").convert("L")) > 100
+    assert (large == bright).mean() > 0.85
+
 
 @pytest.mark.parametrize(
     ("options", "words"),

@@ -96,10 +96,16 @@ def _segmentation(config: ml_collections.ConfigDict) -> Task:
     labels = Labels(tuple(own.labels), tuple(own.ignore), tuple(own.names))
     train, test = _opened(config, lambda where, split: open_pairs(where, split, labels))
     trained = build_segmenter(config, len(train.classes))
-    predict = make_predict if own.evaluation == "whole" else lambda model, grid: make_sliding(model, size)
     augment = DenseAugment(size, tuple(own.scale), config.augment.flip)
     objective = Segmentation(len(train.classes), config.loss.label_smoothing)
-    return Task(train, test, trained, objective, augment, WholePair(height, width), predict)
+    return Task(train, test, trained, objective, augment, WholePair(height, width), predict_of(config))
+
+
+def predict_of(config: ml_collections.ConfigDict) -> Callable[[nn.Module, Grid | None], Callable]:
+    """What a segmenter's predictions are made by: a function of (model, None), see `Task.predict`."""
+    if config.segmentation.evaluation == "whole":
+        return make_predict
+    return lambda model, grid: make_sliding(model, config.data.image_size)
 
 
 def make_sliding(model: nn.Module, size: int) -> Callable[[Any, Array], Float[Array, "n height width classes"]]:
