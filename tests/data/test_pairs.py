@@ -145,3 +145,24 @@ def test_whole_pictures():
     large = WholePair(20, 30)(paired(80, 60), RNG)
     np.testing.assert_array_equal(large["label"] != IGNORED, np.pad(np.ones((20, 15), bool), ((0, 0), (0, 15))))
     assert large["image"].shape == (20, 30, 3)
+
+
+def test_tfds():
+    """Sets by their names, through tfds.testing.mock_data, whose maps hold any value, and for ADE20K have any size: told by their number."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    name, every = "tfds:cityscapes/semantic_segmentation", Labels(tuple(range(1, 20)), (0, *range(20, 256)))
+    with tfds.testing.mock_data(num_examples=3):
+        source, strict = open_pairs(name, "train", every), open_pairs(name, "train", Labels((1, 2)))
+        other = open_pairs("tfds:scene_parse150", "train", every)
+        with pytest.raises(UserError, match=r"doesn't say which values.*segmentation\.labels"):
+            open_pairs(name, "train", Labels())
+        with pytest.raises(UserError, match="image with annotation"):
+            open_pairs("tfds:cifar10", "train", Labels((1,)))
+    element = source[0]
+    assert len(source) == 3
+    assert element["image"].shape[:2] == element["label"].shape
+    assert set(np.unique(element["label"])) <= {*range(19), IGNORED}
+    with pytest.raises(UserError, match="Number 0 .*neither a class nor ignored"):
+        strict[0]
+    with pytest.raises(UserError, match="Number 0 .*its map of"):
+        other[0]

@@ -196,7 +196,10 @@ def _tfds(labels: Labels, where: str, split: str) -> Source:
         values = values[..., 0] if values.ndim == 3 else values
         if unknown := labels.unknown(np.unique(values).astype(int)):
             raise UserError(f"Number {index} of {where}'s {split} holds the label {unknown[0]}, which is neither a class nor ignored.")
-        return {"image": images.as_rgb(np.asarray(element[names[0]])), "label": table[values]}
+        image = images.as_rgb(np.asarray(element[names[0]]))
+        if image.shape[:2] != values.shape:
+            raise UserError(f"Number {index} of {where}'s {split}: a picture of {image.shape[:2]} pixels, its map of {values.shape}.")
+        return {"image": image, "label": table[values]}
 
     return Source(len(loaded), get, labels.classes)
 
