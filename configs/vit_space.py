@@ -1,6 +1,6 @@
-"""Rank the vision transformers of a space without training any.
+"""Rank the vision transformers (or CNN cells) of a space without training any.
 
-    python -m vintk_jax.search --config configs/vit_space.py            # AutoFormer-Tiny; also :small, :base, :pit
+    python -m vintk_jax.search --config configs/vit_space.py            # AutoFormer-Tiny; also :small, :base, :pit, :nasbench201
     python -m vintk_jax.search --config configs/vit_space.py:small --config.limits.max_params_m=25
 
 Scores 1,000 architectures by ViNTK on crops of the photographs that scikit-learn ships (no download). Writes candidates.jsonl, best.json,
@@ -13,11 +13,11 @@ from vintk_jax.defaults.scoring import add_scoring
 
 
 def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
-    """The search of one space: AutoFormer's "tiny", "small" or "base", or "pit"."""
+    """The search of one space: AutoFormer's "tiny", "small" or "base"; "pit"; or CNN cells, "nasbench201"."""
     config = ml_collections.ConfigDict()
     config.seed = 0  # draws candidates, weights, Fourier features and inputs; the same seed gives the same best.json
-    name = size if size == "pit" else f"autoformer-{size or 'tiny'}"
-    config.space = name  # autoformer-tiny, -small, -base, pit, or your own: package.module:SPACE
+    name = size if size in ("pit", "nasbench201") else f"autoformer-{size or 'tiny'}"
+    config.space = name  # autoformer-tiny, -small, -base, pit, nasbench201, or your own: package.module:SPACE
 
     config.search = ml_collections.ConfigDict()
     config.search.algorithm = "nsga2"  # random; nsga2: score against multiply-adds; exhaustive: every architecture of a small space
@@ -33,6 +33,8 @@ def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
     config.limits.max_latency_ms = 0.0  # milliseconds for one 224 px image, measured on this machine; 0 is no limit
 
     add_scoring(config)
+    if name == "nasbench201":
+        config.inputs.image_size = 32  # what its networks were trained on
 
     config.score = ml_collections.ConfigDict()
     config.score.name = "vintk"  # vintk, a baseline (see vintk_jax/proxies), or your own: package.module:function

@@ -14,15 +14,18 @@ from hypothesis import given, settings
 from vintk_jax import ntk, spaces
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UnknownName
+from vintk_jax.models.cells import OPERATIONS
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
+from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
 
 SPACES = [spaces.get(name) for name in spaces.names()]
 MINI = AutoFormerSpace("mini", (16, 24), (1, 2), (1, 2), (1.0, 1.5))  # 2 (4 + 16) members
 MINI_PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))  # 2 x 2 x 2 x 4 members
+MINI_CELLS = CellSpace("mini-cells", (4, 6), 2)
 seeds = st.integers(0, 10**6)
 each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT], ids=lambda space: space.name)
+each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_CELLS], ids=lambda space: space.name)
 
 
 class Mine(AutoFormerSpace):
@@ -42,6 +45,8 @@ def other_macs(space, arch, image_size):
     AutoFormer adds relative positions to the attention by products with constant zeros and ones (`attention.places`); PiT's depth-wise
     poolings are nine shifted products of arrays.
     """
+    if isinstance(space, CellSpace):
+        return 0, 0
     if isinstance(space, PitSpace):
         first = (image_size - 16) // 8 + 1
         sides = [-(-first // 2), -(-first // 4)]
@@ -117,14 +122,15 @@ def test_size_counts_the_members(space, count):
 
 
 def test_sizes_of_the_built_in_spaces():
-    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for PiT."""
+    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for PiT; 5 operations on 6 edges."""
     formula = [3 * sum(k**d for d in depths) for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))]
-    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10]
+    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10, 15_625]
 
 
 def test_spaces_by_name():
     """Built-in names; the nearest of them for a slip; one's own class or instance by import path."""
-    assert [space.name for space in SPACES] == spaces.names() == ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit"]
+    names = ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "nasbench201"]
+    assert [space.name for space in SPACES] == spaces.names() == names
     with pytest.raises(UnknownName, match="Did you mean 'autoformer-small'"):
         spaces.get("autoformer-smal")
     assert spaces.get(f"{__name__}:MINI") is MINI
@@ -136,7 +142,7 @@ def test_spaces_by_name():
             spaces.get(wrong)
 
 
-@each_mini
+@pytest.mark.parametrize("space", [MINI, MINI_PIT], ids=lambda space: space.name)
 def test_image_sizes_that_patches_do_not_fill(space):
     """A size that no whole number of patches fills is refused before anything is built."""
     for build in (lambda: space.model(space.cheapest(), 44), lambda: space.supernet(44), lambda: space.supernet(8)):
@@ -148,6 +154,11 @@ MEMBERS = {
     "mini": [AutoFormer(16, 1, (1,), (1.0,)), AutoFormer(24, 2, (1, 2), (1.5, 1.0)), AutoFormer(16, 2, (2, 1), (1.0, 1.5))],
     "mini-pit": [PitArch(4, 1, (1, 1, 1), (1, 1, 2)), PitArch(6, 2, (1, 2, 1), (2, 2, 2)), PitArch(4, 2, (1, 2, 1), (1, 2, 2))],
 }
+MEMBERS["mini-cells"] = [
+    CellArch(OPERATIONS[2:4] * 3),
+    CellArch(("nor_conv_3x3", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")),
+    CellArch(("skip_connect", "avg_pool_3x3", "none", "none", "skip_connect", "skip_connect")),
+]
 IMAGES = jax.random.normal(jax.random.key(0), (3, 32, 32, 3))
 
 

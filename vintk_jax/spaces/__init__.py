@@ -3,9 +3,10 @@
 from vintk_jax.registry import Registry
 from vintk_jax.spaces.autoformer import BASE, SMALL, TINY
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.nasbench201 import NASBENCH201
 from vintk_jax.spaces.pit import PIT
 
-_SPACES = Registry("space", {space.name: space for space in (TINY, SMALL, BASE, PIT)})
+_SPACES = Registry("space", {space.name: space for space in (TINY, SMALL, BASE, PIT, NASBENCH201)})
 
 
 def get(name: str) -> SearchSpace:
