@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vintk_jax import ntk
-from vintk_jax.models import attention, cells, layers, patch_embed, pit
+from vintk_jax.models import attention, channel_norm, layers, patch_embed, pit
 from vintk_jax.models.vit import ViT
 from vintk_jax.ntk import rules, structured
 from vintk_jax.ntk.structured import UnsupportedModel
@@ -66,8 +66,8 @@ LAYERS = {
     "layernorm, flax, no bias": (nn.LayerNorm(use_bias=False), (4, 2, 3, 5)),
     "rmsnorm": (nn.RMSNorm(), (4, 3, 5)),
     "groupnorm": (nn.GroupNorm(num_groups=2), (4, 3, 6)),
-    "channel norm over places": (cells.ChannelNorm("places"), (4, 3, 2, 3)),
-    "channel norm over samples": (cells.ChannelNorm("sample", use_bias=False), (4, 3, 2, 3)),
+    "channel norm over places": (channel_norm.ChannelNorm("places"), (4, 3, 2, 3)),
+    "channel norm over samples": (channel_norm.ChannelNorm("sample", use_bias=False), (4, 3, 2, 3)),
     "embed": (nn.Embed(5, 4), (6, 3)),
     "densegeneral": (nn.DenseGeneral((2, 3), axis=(-2, -1)), (4, 5, 3, 2)),
     "patch embedding": (patch_embed.PatchEmbed(4, 3), (4, 8, 8, 2), (2, 2)),

@@ -1,17 +1,9 @@
 """Networks of convolutional cells: NAS-Bench-201's (Dong and Yang 2020, arXiv 2001.00326), the control beside the vision transformers.
 
-Batch normalisation is replaced: it mixes samples, and a tangent kernel compares samples. In its place stands instance normalisation, which
-takes mean and variance over the places of each sample and channel, with batch normalisation's parameters: a scale and a shift a channel.
-This is our choice, and it costs something: it takes each channel's mean, which global average pooling reads at the end, out of every
-sample, and only the ReLU ahead of the pooling lets images differ there again (logits differ by a twentieth of what they do under batch
-normalisation). The other candidate, group normalisation with one group, keeps those means (a third), but also each channel's offset
-that all samples share, which batch normalisation takes away: kernels of all images become alike, and their spectra order architectures
-the other way round. Held against kernels under true batch normalisation (21 networks, no accuracy looked at; docs/proxies.md): Kendall's tau
-of the share of gradients that tells images apart is .67 for instance normalisation and -.53 for one group.
+Batch normalisation, which mixes samples, is replaced by the instance normalisation of `models.channel_norm`, which says why.
 """
 
 from functools import partial
-from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -19,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vintk_jax.models.channel_norm import ChannelNorm, Norm
 from vintk_jax.models.convolution import by_product
 from vintk_jax.models.layers import conv_init
 
@@ -30,35 +23,6 @@ _conv = partial(nn.Conv, use_bias=False, kernel_init=conv_init, conv_general_dil
 
 Maps = Float[Array, "n height width channels"]
 Others = Float[Array, "n rows columns features"]
-Norm = Literal["places", "sample", "batch"]
-
-
-class ChannelNorm(nn.Module):
-    """Normalisation with a scale and a shift for each channel, as batch normalisation has them.
-
-    Attributes:
-        over: what mean and variance are taken over: the `places` of each sample and channel (instance normalisation), places and channels of
-            each `sample` (group normalisation with one group), or places and samples of the `batch`, for each channel. Those of the batch
-            are held fixed in derivatives: batch normalisation as at inference, its running statistics being this batch's. Then an
-            image's output depends on its company, and a kernel in chunks (`ntk.kernel`) or by neural-tangents is another one.
-        epsilon: added to the variance (PyTorch's batch normalisation: 1e-5).
-        use_scale, use_bias: whether they follow; named as in `flax.linen.LayerNorm`.
-    """
-
-    over: Norm
-    epsilon: float = 1e-5
-    use_scale: bool = True
-    use_bias: bool = True
-
-    @nn.compact
-    def __call__(self, x: Maps) -> Maps:
-        axes = {"places": (1, 2), "sample": (1, 2, 3), "batch": (0, 1, 2)}[self.over]
-        held = jax.lax.stop_gradient if self.over == "batch" else lambda v: v
-        centred = x - held(jnp.mean(x, axes, keepdims=True))
-        y = centred * jax.lax.rsqrt(held(jnp.mean(centred * centred, axes, keepdims=True)) + self.epsilon)
-        if self.use_scale:
-            y = y * self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        return y + self.param("bias", nn.initializers.zeros, (x.shape[-1],)) if self.use_bias else y
 
 
 def average_pool(x: Maps) -> Maps:
@@ -120,8 +84,8 @@ class Edge(nn.Module):
     def __call__(self, x: Maps, mask: Float[Array, " operations"] | None = None) -> Maps:
         """Apply the operations, or the one that the mask has a 1 for (the first one where it has none).
 
-        The others are skipped by `lax.switch`: under `vmap` all branches run, under `lax.map` on one device only the live one. A branch keeps
-        nothing for its backward pass but computes its inside anew: what one branch keeps, all would have to write.
+        The others are skipped by `lax.switch`: under `vmap` all branches run, under `lax.map` on one device only the live one. A
+        branch keeps nothing for its backward pass but computes its inside anew: what one keeps, all would have to write.
         """
         if mask is None:
             return sum(_operate(self, x, name=name) for name in self.operations)

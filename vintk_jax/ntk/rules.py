@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from vintk_jax.models import attention, cells, convolution, layers, patch_embed, pit
+from vintk_jax.models import attention, channel_norm, convolution, layers, patch_embed, pit
 from vintk_jax.ntk.contract import gram, linear_gram
 
 Tap = Float[Array, "n n"]
@@ -139,7 +139,7 @@ _RULES: dict[type[nn.Module], Rule] = {
     pit.DepthwisePool: pool,
     nn.LayerNorm: norm,
     nn.RMSNorm: norm,
-    cells.ChannelNorm: norm,
+    channel_norm.ChannelNorm: norm,
     layers.LayerNorm: norm,
     **dict.fromkeys(
         [

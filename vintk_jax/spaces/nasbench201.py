@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from vintk_jax.errors import UserError
-from vintk_jax.models.cells import EDGES, OPERATIONS, SIDES, CellNet, Norm
+from vintk_jax.models.cells import EDGES, OPERATIONS, SIDES, CellNet
+from vintk_jax.models.channel_norm import Norm
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 
 
@@ -29,7 +30,7 @@ def _edge(i: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class CellSpace(SearchSpace):
-    """What all members share: channels of each stage, cells of each stage, and the norm (see `models.cells.ChannelNorm`)."""
+    """What all members share: channels of each stage, cells of each stage, and the norm (see `models.channel_norm.ChannelNorm`)."""
 
     channels: tuple[int, ...] = (16, 32, 64)
     count: int = 5
