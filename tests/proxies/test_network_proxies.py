@@ -20,7 +20,7 @@ from vintk_jax.spaces.pit import PitArch, PitSpace
 
 IMAGES = inputs.load("photos", 4, 32, 0).images
 PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))
-CELLS = CellSpace("mini-cells", (4, 6), 2)
+CELLS = CellSpace("mini-cells", (4, 6), 1)
 NAMES = ("grad_norm", "snip", "grasp", "synflow", "zico", "dss", "fisher", "naswot", "az_nas")
 MEASUREMENTS = [m for name in NAMES for m in proxies.get(name).measurements if m.of == "network"]
 ARCHS = {

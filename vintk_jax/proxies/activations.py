@@ -93,7 +93,7 @@ def naswot(net: Network) -> Float[Array, "n n"]:
 
     def into_activation(module, x, mask=None, hidden_mask=None):
         if isinstance(module, ReluConvNorm):
-            return x, mask
+            return x, None if mask is None else jnp.broadcast_to(mask, x.shape[-1:])
         first = module.variables["params"]["fc1"]
         return x @ first["kernel"] + first["bias"], hidden_mask
 
