@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vintk_jax import ntk
-from vintk_jax.models import attention, layers, patch_embed, pit, windows
+from vintk_jax.models import attention, channel_norm, layers, patch_embed, pit, windows
 from vintk_jax.models.vit import ViT
 from vintk_jax.ntk import rules, structured
 from vintk_jax.ntk.structured import UnsupportedModel
@@ -55,6 +55,8 @@ LAYERS = {
     "conv, strides differ": (nn.Conv(3, (3, 3), strides=(1, 2)), (4, 5, 6, 2)),
     "conv, depth-wise": (nn.Conv(6, (3, 3), feature_group_count=3), (4, 4, 5, 3)),
     "conv, padding in numbers": (nn.Conv(3, (3, 3), padding=1), (4, 4, 5, 2)),
+    "conv, padding differs": (nn.Conv(3, (3, 2), strides=2, padding=((0, 2), (1, 0))), (4, 4, 5, 2)),
+    "conv, dilated input": (nn.Conv(3, (3, 3), input_dilation=(2, 1), padding=1), (4, 4, 5, 2)),
     "conv, one axis": (nn.Conv(3, (3,)), (4, 6, 2)),
     "layernorm, ours": (layers.LayerNorm(), (4, 3, 5)),
     "layernorm, ours, 2d": (layers.LayerNorm(), (4, 5)),
@@ -64,6 +66,8 @@ LAYERS = {
     "layernorm, flax, no bias": (nn.LayerNorm(use_bias=False), (4, 2, 3, 5)),
     "rmsnorm": (nn.RMSNorm(), (4, 3, 5)),
     "groupnorm": (nn.GroupNorm(num_groups=2), (4, 3, 6)),
+    "channel norm over places": (channel_norm.ChannelNorm("places"), (4, 3, 2, 3)),
+    "channel norm over samples": (channel_norm.ChannelNorm("sample", use_bias=False), (4, 3, 2, 3)),
     "embed": (nn.Embed(5, 4), (6, 3)),
     "densegeneral": (nn.DenseGeneral((2, 3), axis=(-2, -1)), (4, 5, 3, 2)),
     "patch embedding": (patch_embed.PatchEmbed(4, 3), (4, 8, 8, 2), (2, 2)),

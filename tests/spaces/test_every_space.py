@@ -15,7 +15,9 @@ from tiny_space import S3 as MINI_S3
 from vintk_jax import ntk, spaces
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UnknownName
+from vintk_jax.models.cells import OPERATIONS
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
+from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
 from vintk_jax.spaces.s3 import S3Arch, S3Space
 from vintk_jax.spaces.segmentation import SegmenterArch, SegmenterSpace
@@ -39,9 +41,10 @@ MINI_SEG = SegmenterSpace(
     resolution=(20, 32),
     num_classes=3,
 )  # 2 x 3 x 8^2 members
+MINI_CELLS = CellSpace("mini-cells", (4, 6), 2)
 seeds = st.integers(0, 10**6)
 each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_SEG], ids=lambda space: space.name)
+each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_SEG, MINI_CELLS], ids=lambda space: space.name)
 
 
 class Mine(AutoFormerSpace):
@@ -69,6 +72,8 @@ def other_macs(space, arch, image_size, num_classes):
             sizes[0] = (2 * rows, 2 * columns, num_classes)
         resize = lambda old, new: multiply_adds(lambda x: jax.image.resize(x, new, "bilinear"), jax.ShapeDtypeStruct(old, jnp.float32))
         return 0, resize(*sizes) + (resize(*between) if arch.decoder == "conv" else 0)
+    if isinstance(space, CellSpace):
+        return 0, 0
     if isinstance(space, PitSpace):
         first = (image_size - 16) // 8 + 1
         sides = [-(-first // 2), -(-first // 4)]
@@ -148,18 +153,15 @@ def test_size_counts_the_members(space, count):
 
 
 def test_sizes_of_the_built_in_spaces():
-    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for PiT, S3 and the segmenters."""
+    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for the others; 5 operations on 6 edges."""
     formula = [3 * sum(k**d for d in depths) for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))]
-    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10, 3**15 * 2 * 8, 9 * 27**3, 12 * 27**3]
+    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10, 3**15 * 2 * 8, 9 * 27**3, 12 * 27**3, 15_625]
 
 
 def test_spaces_by_name():
     """Built-in names; the nearest of them for a slip; one's own class or instance by import path."""
-    assert (
-        [space.name for space in SPACES]
-        == spaces.names()
-        == ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "s3", "seg-small", "seg-mini"]
-    )
+    built_in = ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "s3", "seg-small", "seg-mini", "nasbench201"]
+    assert [space.name for space in SPACES] == spaces.names() == built_in
     with pytest.raises(UnknownName, match="Did you mean 'autoformer-small'"):
         spaces.get("autoformer-smal")
     assert spaces.get(f"{__name__}:MINI") is MINI
@@ -194,6 +196,11 @@ MEMBERS = {
     ],
     "mini-pit": [PitArch(4, 1, (1, 1, 1), (1, 1, 2)), PitArch(6, 2, (1, 2, 1), (2, 2, 2)), PitArch(4, 2, (1, 2, 1), (1, 2, 2))],
 }
+MEMBERS["mini-cells"] = [
+    CellArch(OPERATIONS[2:4] * 3),
+    CellArch(("nor_conv_3x3", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")),
+    CellArch(("skip_connect", "avg_pool_3x3", "none", "none", "skip_connect", "skip_connect")),
+]
 IMAGES = jax.random.normal(jax.random.key(0), (3, 32, 32, 3))
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 Mask = Float[Array, " features"]
 linear_init = nn.initializers.truncated_normal(0.02)  # DeiT and AutoFormer: the same for every fan-in, so slices stay well-formed
+conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's default: uniform with variance 1 / (3 fan_in)
 
 
 def masked(x: Float[Array, "*batch features"], mask: Mask | None) -> Float[Array, "*batch features"]:

@@ -5,12 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import Stage, alike
-from vintk_jax.models.layers import LayerNorm, linear_init, masked
+from vintk_jax.models.layers import LayerNorm, conv_init, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PositionEmbed
 
 _SIDE = 3  # of the pooling's kernel: stride + 1, as the published models have it
-# PyTorch's default for convolutions: uniform with variance 1 / (3 fan_in).
-_conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def halved(grid: Grid) -> Grid:
@@ -119,7 +117,7 @@ class PiT(nn.Module):
         of_stage = [None if masks is None else masks[f"stage_{i}"] for i in range(len(self.depths))]
         live = [None if m is None else m["embed"] for m in of_stage]
         patch, stride = (self.patch_size,) * 2, (self.stride,) * 2
-        x = nn.Conv(self.embed_dims[0], patch, stride, padding="VALID", kernel_init=_conv_init, name="patch_embed")(images)
+        x = nn.Conv(self.embed_dims[0], patch, stride, padding="VALID", kernel_init=conv_init, name="patch_embed")(images)
         grid = x.shape[1:3]
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         x = PositionEmbed(self.native_grid, num_extra=0, name="positions")(x, grid)

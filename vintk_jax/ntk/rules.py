@@ -18,27 +18,34 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from vintk_jax.models import attention, layers, patch_embed, pit, windows
+from vintk_jax.models import attention, channel_norm, convolution, layers, patch_embed, pit, windows
 from vintk_jax.ntk.contract import gram, linear_gram
 
 Tap = Float[Array, "n n"]
 Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def tap_linear(y: Float[Array, "n *out b"], x: Float[Array, "n *in a"], tap: Tap, bias: bool) -> Float[Array, "n *out b"]:
-    """y = x W (+ bias), unchanged; in the backward pass the layer's share goes to the tap."""
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def tap_linear(
+    y: Float[Array, "n *out b"], x: Float[Array, "n *in a"], tap: Tap, bias: bool, rows: Callable[[Array], Array] = lambda x: x
+) -> Float[Array, "n *out b"]:
+    """y = rows(x) W (+ bias), unchanged; in the backward pass the layer's share goes to the tap.
+
+    Args:
+        rows: what W multiplies, formed in the backward pass only: patches under a kernel take many times the memory of their image.
+    """
     return y
 
 
-def _tap_linear_bwd(bias, residuals, d):
+def _tap_linear_bwd(bias, rows, residuals, d):
     x, like = residuals
+    x = rows(x)
     x = x.reshape(x.shape[0], -1, x.shape[-1]).astype(like.dtype)
     wide = d.reshape(d.shape[0], -1, d.shape[-1]).astype(like.dtype)
     return d, None, linear_gram(x, wide, bias=bias)
 
 
-tap_linear.defvjp(lambda y, x, tap, bias: (y, (x, tap[:0])), _tap_linear_bwd)
+tap_linear.defvjp(lambda y, x, tap, bias, rows: (y, (x, tap[:0])), _tap_linear_bwd)
 
 
 @jax.custom_vjp
@@ -103,20 +110,20 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
     Few parameters and many patches make a copy per sample the cheaper way for groups.
     """
     images = not isinstance(module.kernel_size, int) and len(module.kernel_size) == 2 and args[0].ndim == 4
-    if not images or module.feature_group_count != 1 or module.padding not in ("SAME", "VALID") or module.mask is not None:
+    named = module.padding in ("SAME", "VALID")
+    padded = named or not isinstance(module.padding, str)
+    if not images or module.feature_group_count != 1 or not padded or module.mask is not None:
         return per_sample(module, call, args, kwargs, tap)
-    (x,) = args
     pair = lambda v: (v, v) if isinstance(v, int) or v is None else tuple(v)
-    patches = jax.lax.conv_general_dilated_patches(
-        x,
-        module.kernel_size,
-        tuple(s or 1 for s in pair(module.strides)),
-        module.padding,
-        lhs_dilation=tuple(s or 1 for s in pair(module.input_dilation)),
-        rhs_dilation=tuple(s or 1 for s in pair(module.kernel_dilation)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    rows = partial(
+        convolution.patches,
+        sides=tuple(module.kernel_size),
+        strides=tuple(s or 1 for s in pair(module.strides)),
+        padding=module.padding if named else tuple(pair(p) for p in pair(module.padding)),
+        input_dilation=tuple(s or 1 for s in pair(module.input_dilation)),
+        kernel_dilation=tuple(s or 1 for s in pair(module.kernel_dilation)),
     )
-    return tap_linear(call(*args, **kwargs), patches, tap, module.use_bias)
+    return tap_linear(call(*args, **kwargs), args[0], tap, module.use_bias, rows)
 
 
 def pool(module: pit.DepthwisePool, call: Callable, args: tuple, kwargs: dict, tap: Tap):
@@ -132,6 +139,7 @@ _RULES: dict[type[nn.Module], Rule] = {
     pit.DepthwisePool: pool,
     nn.LayerNorm: norm,
     nn.RMSNorm: norm,
+    channel_norm.ChannelNorm: norm,
     layers.LayerNorm: norm,
     **dict.fromkeys(
         [

@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vintk_jax.errors import UserError
 from vintk_jax.models.blocks import Block
+from vintk_jax.models.cells import ReluConvNorm
 from vintk_jax.models.layers import Mlp, masked
 from vintk_jax.models.patch_embed import PatchEmbed
 from vintk_jax.models.swin import WindowBlock
@@ -82,25 +84,31 @@ def fisher(net: Network) -> Float[Array, ""]:
 
 
 def naswot(net: Network) -> Float[Array, "n n"]:
-    """The Hamming kernel of the MLPs' activation codes: units on which two images agree (NASWOT, Mellor et al. 2021, arXiv 2006.04647).
+    """The Hamming kernel of the activation codes: units on which two images agree (NASWOT, Mellor et al. 2021, arXiv 2006.04647).
 
-    A code is the sign of what goes into GELU, for every hidden unit of every token. The score is the kernel's log-determinant; higher is
-    better. The source counts ReLUs: taking GELU's input is our choice for ViTs.
+    A code is the sign of what goes into the ReLU ahead of each convolution of a cell network, for every channel and place, as in the source; in
+    a ViT of what goes into GELU, for every hidden unit of every token, which is our choice. The score is the kernel's log-determinant;
+    higher is better.
     """
     n = net.images.shape[0]
 
+    def into_activation(module, x, mask=None, hidden_mask=None):
+        if isinstance(module, ReluConvNorm):
+            return x, None if mask is None else jnp.broadcast_to(mask, x.shape[-1:])
+        first = module.variables["params"]["fc1"]
+        return x @ first["kernel"] + first["bias"], hidden_mask
+
     def act(tap):
-        def of_mlp(module, call, args, kwargs):
-            x, _, hidden_mask = (*args, *[None] * (3 - len(args)))
-            first = module.variables["params"]["fc1"]
-            positive = (x @ first["kernel"] + first["bias"] > 0).astype(x.dtype)
-            codes = [masked(code, hidden_mask).reshape(n, -1) for code in (positive, 1 - positive)]
+        def of_layer(module, call, args, kwargs):
+            x, mask = into_activation(module, *args)
+            positive = (x > 0).astype(x.dtype)
+            codes = [masked(code, mask).reshape(n, -1) for code in (positive, 1 - positive)]
             return _hand_over(call(*args, **kwargs), sum(code @ code.T for code in codes), tap)
 
-        return of_mlp
+        return of_layer
 
     def outputs(tap):
-        with nn.intercept_methods(_intercepting((Mlp,), act(tap))):
+        with nn.intercept_methods(_intercepting((Mlp, ReluConvNorm), act(tap))):
             return net.apply(net.params, net.images)
 
     logits, backward = jax.vjp(outputs, jnp.zeros((n, n)))
@@ -136,6 +144,9 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
     block to block; trainability: how near to one the gain of a block's backward pass is, averaged. With multiply-adds for complexity, the
     score is the sum over the four of log(rank / candidates): it is known only among candidates. Higher is better. A block's Jacobian is
     taken by itself, and stages' poolings are passed over.
+
+    Raises:
+        UserError: for a network without transformer blocks.
     """
 
     def act(module, call, args, kwargs):
@@ -156,6 +167,11 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
     (carried,) = backward(jnp.zeros_like(logits))
     found = {tuple(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(carried)}
     slots = [found[path] for path in sorted(found, key=_by_number) if path[-2:] == ("norm2", _SLOT)]
+    if not slots:
+        raise UserError(
+            f"az_nas reads the blocks of a transformer, and a {type(net.model).__name__} has none. Leave it out: name the other scores "
+            "in --config.proxies."
+        )
     blocks = jnp.concatenate([slot.reshape(-1, slot.shape[-1])[:, :_STATISTICS] for slot in slots])
     alive, entropy, trainability = blocks[:, 0] > 0, blocks[:, 1], blocks[:, 2]
     # Dead blocks lie behind live ones of their stage, possibly ahead of the next stage's: compare each live block with the live one before.

@@ -1,0 +1,45 @@
+"""Proxies on networks of convolutional cells, which have no transformer blocks; `test_network_proxies` holds masks against small models."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vintk_jax import proxies
+from vintk_jax.errors import UserError
+from vintk_jax.models.cells import OPERATIONS, ReluConvNorm
+from vintk_jax.proxies.base import Network
+from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
+
+CELLS = CellSpace("mini-cells", (4, 6), 2)
+ARCH = CellArch(OPERATIONS[2:4] * 3)
+
+
+def measured(name, model, variables, images):
+    function = next(m for m in proxies.get(name).measurements if m.of == "network").function
+    return jax.jit(lambda v: function(Network(model, v, images, None, 5, jax.random.key(1))))(variables)
+
+
+def test_az_nas_wants_transformer_blocks(variables_for):
+    """A network of cells has none: told so, with what to do."""
+    model, images = CELLS.model(ARCH, 8, num_classes=5), jnp.ones((2, 8, 8, 3))
+    with pytest.raises(UserError, match=r"CellNet has none.*--config.proxies"):
+        measured("az_nas", model, variables_for(model, images), images)
+
+
+def test_naswot_of_cells(variables_for):
+    """Each ReLU ahead of a convolution counts, agreeing units pair by pair; from the layers' inputs, recorded as the network runs."""
+    model, images = CELLS.model(ARCH, 8, num_classes=5), jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    variables, codes = variables_for(model, images), []
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, ReluConvNorm):
+            codes.append(np.asarray(args[0] > 0).reshape(len(images), -1))
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        model.apply(variables, images)
+    assert len(codes) == 2 * 2 * 6 + 2
+    wanted = sum((code[:, None] == code[None]).sum(-1) for code in codes)
+    np.testing.assert_array_equal(measured("naswot", model, variables, images), wanted)

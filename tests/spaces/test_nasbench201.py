@@ -1,0 +1,212 @@
+"""NAS-Bench-201's space: the published counts, the network by explicit loops, its kernel by the definition, bad architectures."""
+
+import dataclasses
+import json
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+
+from vintk_jax import ntk, spaces
+from vintk_jax.models.cells import EDGES, OPERATIONS, average_pool
+from vintk_jax.models.channel_norm import ChannelNorm
+from vintk_jax.ntk.structured import UnsupportedModel
+from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
+
+SPACE = spaces.get("nasbench201")
+MINI = CellSpace("mini-cells", (3, 4), 2)
+IMAGES = jax.random.normal(jax.random.key(0), (3, 8, 8, 3))
+MIXED = ("nor_conv_3x3", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
+
+
+def masks_of(space, arch):
+    return jax.tree.map(jnp.asarray, space.masks(arch))
+
+
+@pytest.fixture(scope="module")
+def variables(variables_for):
+    return variables_for(MINI.supernet(8, 3), IMAGES, size=0.4)
+
+
+def test_published_counts(nas_tables):
+    """Every row: parameters as its source counts them, to the last one; multiply-adds, too, without what it counts beside products.
+
+    The source adds three a pixel and channel for each norm with its ReLU and nine for each average pooling.
+    """
+    rows = json.loads((nas_tables / "nasbench201.json").read_text())["rows"]
+    assert len(rows) == 399
+    beside, in_cells = set(), 5 * (16 * 32**2 + 32 * 16**2 + 64 * 8**2)
+    for row in rows:
+        arch = SPACE.from_json(row["arch"])
+        assert SPACE.to_json(arch) == row["arch"]
+        cost = SPACE.cost(arch, 32, 10)
+        assert cost.params == round(row["params_m"] * 1e6)
+        counted = 3 * SPACE.total_depth(arch) + 9 * arch.ops.count("avg_pool_3x3")
+        beside.add(round(row["flops_m"] * 1e6) - cost.flops - counted * in_cells)
+    assert len(beside) == 1  # what the stem, the reductions and the last norm have
+    assert 0 < beside.pop() < 200_000
+
+
+def test_parameters_without_a_table():
+    """73,306 outside the cells; 243,040 and 28,000 for a convolution on one edge of all cells (10 classes)."""
+    params = lambda *ops: SPACE.cost(CellArch(ops + ("none",) * (6 - len(ops))), 32, 10).params
+    assert params() == params("skip_connect", "avg_pool_3x3") == 73_306
+    assert params("nor_conv_3x3") - params() == 243_040
+    assert params("none", "nor_conv_1x1") - params() == 28_000
+
+
+# The network once more, in NumPy.
+
+
+def convolved(x, kernel, stride=1):
+    """(n, h, w, c) by (side, side, c, f), padded by half a side, one channel pair at a time."""
+    out = np.zeros((*x.shape[:3], kernel.shape[-1]))
+    for n, c, f in np.ndindex(x.shape[0], x.shape[3], kernel.shape[3]):
+        out[n, :, :, f] += correlate2d(x[n, :, :, c], kernel[:, :, c, f], mode="same")
+    return out[:, ::stride, ::stride]
+
+
+def normalised(x, p):
+    y = np.zeros(x.shape)
+    for n, c in np.ndindex(x.shape[0], x.shape[3]):
+        y[n, :, :, c] = (x[n, :, :, c] - x[n, :, :, c].mean()) / np.sqrt(x[n, :, :, c].var() + 1e-5)
+    return y * p["scale"] + p["bias"]
+
+
+def operated(op, x, p):
+    if op == "none":
+        return 0 * x
+    if op == "avg_pool_3x3":
+        around = lambda i, j: x[:, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean((1, 2))
+        return np.stack([np.stack([around(i, j) for j in range(x.shape[2])], 1) for i in range(x.shape[1])], 1)
+    return x if op == "skip_connect" else normalised(convolved(np.maximum(x, 0), p[op]["conv"]["kernel"]), p[op]["norm"])
+
+
+def logits_of(arch, params, x):
+    x = normalised(convolved(x, params["stem"]["kernel"]), params["stem_norm"])
+    for stage in range(2):
+        if stage:
+            p, before = params["reduction_1"], x
+            x = normalised(convolved(np.maximum(x, 0), p["first"]["conv"]["kernel"], 2), p["first"]["norm"])
+            x = normalised(convolved(np.maximum(x, 0), p["second"]["conv"]["kernel"]), p["second"]["norm"])
+            halved = (before[:, ::2, ::2] + before[:, 1::2, ::2] + before[:, ::2, 1::2] + before[:, 1::2, 1::2]) / 4
+            x = x + convolved(halved, p["beside"]["kernel"])
+        for cell in range(2):
+            p = jax.tree.map(lambda leaf, cell=cell: leaf[cell], params[f"stage_{stage}"]["blocks"]["cell"])
+            nodes = [x, 0, 0, 0]
+            for i, (source, target) in enumerate(EDGES):
+                nodes[target] = nodes[target] + operated(arch.ops[i], nodes[source], p[f"edge_{i}"])
+            x = nodes[3]
+    x = np.maximum(normalised(x, params["norm"]), 0)
+    return x.mean((1, 2)) @ params["head"]["kernel"] + params["head"]["bias"]
+
+
+def test_network_by_loops(variables, relative_error):
+    """The masked supernet's logits in NumPy, for the five networks of one operation and ten drawn ones, by one compiled function."""
+    supernet = MINI.supernet(8, 3)
+    apply = jax.jit(lambda masks: supernet.apply(variables, IMAGES, masks=masks))
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    drawn = [MINI.sample(np.random.default_rng(seed)) for seed in range(10)]
+    for arch in [CellArch((op,) * 6) for op in OPERATIONS] + drawn:
+        assert relative_error(apply(masks_of(MINI, arch)), logits_of(arch, params, np.asarray(IMAGES, np.float64))) < 1e-5, arch
+
+
+def test_average_pool_is_linens(relative_error):
+    x = jax.random.normal(jax.random.key(0), (2, 5, 4, 3))
+    assert relative_error(average_pool(x), nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)) < 1e-6
+
+
+@pytest.mark.parametrize("norm", ["places", "sample", "batch"])
+def test_kernel_is_the_jacobians(norm, variables, jacobian_kernel, relative_error):
+    """The structured kernel for each norm, by the definition; that the supernet's is the same is in `test_every_space`."""
+    space, arch = dataclasses.replace(MINI, norm=norm), CellArch(MIXED)
+    model, cut, v = space.model(arch, 8, num_classes=3), space.subnet(variables, arch), jax.random.normal(jax.random.key(1), (3, 1))
+    got = jax.jit(lambda cut: ntk.kernel(model, cut, IMAGES, cotangent=v))(cut)
+    assert relative_error(got, jacobian_kernel(model.apply, cut, IMAGES, v)) < 1e-5
+
+
+@pytest.mark.slow
+def test_kernels_under_vmap_and_map(variables, relative_error):
+    """Two candidates at once, one after the other, and recomputing their nodes."""
+    stacked = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *[masks_of(MINI, CellArch(ops)) for ops in (MIXED, OPERATIONS[:0:-1] + MIXED[:2])]
+    )
+    kernel = lambda model: lambda masks: ntk.kernel(model, variables, IMAGES, masks=masks)
+    plain, remat = kernel(MINI.supernet(8, 3)), kernel(MINI.supernet(8, 3, remat=True))
+    mapped, *others = jax.jit(lambda m: (jax.lax.map(plain, m), jax.vmap(plain)(m), jax.lax.map(remat, m)))(stacked)
+    assert [relative_error(other, mapped) < 1e-5 for other in others] == [True, True]
+
+
+def test_norms(relative_error):
+    """What each takes its mean and variance over, against Linen's."""
+    x = jax.random.normal(jax.random.key(0), (4, 3, 2, 6)) * 3 + 1
+    linens = {
+        "places": nn.InstanceNorm(epsilon=1e-5),
+        "sample": nn.GroupNorm(1, epsilon=1e-5),
+        "batch": nn.BatchNorm(use_running_average=False, use_bias=True, epsilon=1e-5),
+    }
+    for over, linen in linens.items():
+        wanted = linen.init_with_output(jax.random.key(0), x)[0]
+        assert relative_error(ChannelNorm(over).init_with_output(jax.random.key(0), x)[0], wanted) < 1e-5, over
+
+
+def test_batch_norm_is_still_refused(variables_for):
+    """What the per-sample normalisation stands in for has no rule: the kernel would be wrong."""
+    model = nn.BatchNorm(use_running_average=True)
+    x = jnp.ones((2, 3))
+    with pytest.raises(UnsupportedModel):
+        ntk.kernel(model, variables_for(model, x), x)
+
+
+def test_stem_and_empty_masks(variables):
+    """The stem hands the cells' input on, whatever the architecture; a mask of zeros is a cell of nothing."""
+    one, other = (MINI.stem_masks(CellArch(ops)) for ops in (MIXED, OPERATIONS[:1] * 6))
+    np.testing.assert_array_equal(one["ops"], other["ops"])
+    np.testing.assert_array_equal(one["ops"], MINI.masks(CellArch(("none", "none", "skip_connect", "none", "none", "none")))["ops"])
+    supernet = MINI.supernet(8, 3)
+    apply = jax.jit(lambda masks: supernet.apply(variables, IMAGES, masks=masks))
+    identity, nothing, zeros = (
+        apply({"ops": jnp.asarray(m)}) for m in (one["ops"], MINI.masks(CellArch(("none",) * 6))["ops"], 0 * one["ops"])
+    )
+    np.testing.assert_array_equal(nothing, zeros)
+    assert np.ptp(nothing, axis=0).max() == 0  # no image gets through
+    assert np.ptp(identity, axis=0).max() > 0.01
+
+
+def test_members():
+    """5^6 different ones, in a fixed order; depth counts convolutions; all are of one width."""
+    members = list(SPACE.enumerate())
+    assert len(members) == len(set(members)) == SPACE.size() == 15_625
+    assert members[1] == CellArch(("none",) * 5 + ("skip_connect",))
+    assert SPACE.total_depth(CellArch(MIXED)) == 3
+    assert {SPACE.width(arch) for arch in members[::1000]} == {64}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"ops": [*MIXED[:5], "nor_conv_5x5"]}, ("ops[5]='nor_conv_5x5'", ", ".join(OPERATIONS))),
+        ({"ops": list(MIXED[:5])}, ("a list of 6", "0-1, 0-2, 0-3, 1-2, 1-3, 2-3")),
+        ({"ops": "skip_connect"}, ("ops=skip_connect", "a list of 6")),
+        ({"ops": [*MIXED[:5], None]}, ("ops[5]=None",)),
+        ({"ops": 6}, ("ops=6", "a list of 6")),
+        ({}, ("without ops",)),
+    ],
+)
+def test_bad_json_names_the_field(fields, words):
+    """An unknown operation, a list of another length or none: told by name with what was wanted."""
+    assert SPACE.from_json({"ops": list(MIXED)}) == CellArch(MIXED)
+    with pytest.raises(spaces.InvalidArchitecture) as caught:
+        SPACE.from_json(fields)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("size", [30, 2, 0])
+def test_image_sizes_that_reductions_do_not_halve(size):
+    for build in (lambda: SPACE.model(SPACE.cheapest(), size), lambda: SPACE.supernet(size), lambda: SPACE.cost(SPACE.cheapest(), size)):
+        with pytest.raises(ValueError, match=re.escape(f"image_size={size}") + ".*multiple of 4"):
+            build()
