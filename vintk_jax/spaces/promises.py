@@ -180,7 +180,7 @@ def kernel(space: SearchSpace, archs: Sequence[Any], image_size: int, num_classe
     wide, images = space.supernet(image_size, num_classes, **options), _images(image_size)
     variables, direction = draw(wide, images, size=0.1), np.random.default_rng(1).standard_normal((num_classes, 1))
     for arch in archs:
-        mask = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), space.masks(arch))
+        mask = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), space.masks(arch))
         along = lambda v, x, mask=mask: wide.apply(v, x, masks=mask) @ direction
         wanted = definition.kernel(definition.jacobian(along, variables, images), np.ones((1, 1)))
         with jax.enable_x64(dtype == "float64"):
