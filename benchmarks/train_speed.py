@@ -60,6 +60,7 @@ def our_step(case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: n
     import jax.numpy as jnp
 
     from vintk_jax.models.vit import ViT
+    from vintk_jax.training.objectives import Classification
     from vintk_jax.training.optimizer import make_optimizer, make_schedule
     from vintk_jax.training.step import Recipe, State, make_train_step
 
@@ -78,7 +79,7 @@ def our_step(case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: n
     optimizer = make_optimizer(
         params, make_schedule(1e-3, 0, 10**6), name="adamw", weight_decay=0.05, beta2=0.999, clip_norm=1.0, layer_decay=1
     )
-    step = jax.jit(make_train_step(model, grids, optimizer, Recipe(10, distill=0.5), 0), donate_argnums=0)
+    step = jax.jit(make_train_step(model, grids, optimizer, Recipe(Classification(10, distill=0.5)), 0), donate_argnums=0)
     held = [State(jnp.int32(0), params, optimizer.init(params), None)]
     batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
 

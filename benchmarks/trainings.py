@@ -17,11 +17,11 @@ def command(name: str, config: str, workdir: Path, **options: Any) -> None:
     )
 
 
-def trained(config: str, workdir: Path, **options: Any) -> dict[str, float]:
-    """Accuracy by length at the end of one training."""
+def trained(config: str, workdir: Path, measure: str = "accuracy", **options: Any) -> dict[str, float]:
+    """The measure by length at the end of one training."""
     command("train", config, workdir, **options)
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [line["accuracy"] for line in lines if "accuracy" in line][-1]
+    return [line[measure] for line in lines if measure in line][-1]
 
 
 class Kept:

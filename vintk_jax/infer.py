@@ -2,7 +2,7 @@
 
 With a config that has a budget, each image runs at the length that the assigner of `vintk_jax.assign` gives it, and where there are labels every way to
 spend tokens is compared (adaptive.json, adaptive.png, adaptive.html). With configs/infer.py every image runs at each length asked for. Writes
-predictions.jsonl to the workdir of the training; the same command goes on after any kill.
+predictions.jsonl to the workdir of the training; a segmenter writes a map for each picture of images:FOLDER. The same command goes on after any kill.
 """
 
 import sys
@@ -18,16 +18,17 @@ def main(argv: list[str]) -> None:
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
-    configs.read_claimed(workdir, "train")
+    trained = configs.read_claimed(workdir, "train")
     set_up_training()
 
     from filelock import FileLock, Timeout
     from rich.console import Console
 
     from vintk_jax.adaptive.predicting import predict_adaptively, predict_at_lengths
+    from vintk_jax.inference.segmenting import predict_segments
 
     console = Console()
-    predict = predict_adaptively if "budget" in config else predict_at_lengths
+    predict = predict_segments if "segmentation" in trained else predict_adaptively if "budget" in config else predict_at_lengths
     try:
         with FileLock(workdir / ".infer.lock", timeout=0):
             predict(invocation, console)

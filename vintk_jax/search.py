@@ -166,6 +166,7 @@ def _report(workdir, config, ledger, scorer, measurements, candidates, winner, f
         summary={
             "Architectures scored": f"{len(candidates):,}",
             "Beyond a limit, not scored": f"{unscored:,}",
+            "Costs are those of": f"one image of {' x '.join(map(str, ledger.space.cost_size))} px",
             "This run": f"{seconds:.0f} s on {jax.local_device_count()} {jax.devices()[0].device_kind} device(s)",
             "Command": " ".join(["python", "-m", "vintk_jax.search", *sys.argv[1:]]),
         },

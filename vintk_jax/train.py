@@ -1,7 +1,8 @@
 """Train a vision transformer, at one token length or several: `python -m vintk_jax.train --config configs/revit_digits.py`.
 
-The model is a ViT by its sizes, or the architecture of a search (--config.model.arch=runs/vit_space/best.json). Writes metrics.jsonl, tensorboard/
-and checkpoints/ (the last two and the best) to the workdir. The same command goes on after any kill.
+The model is a ViT by its sizes, or the architecture of a search (--config.model.arch=runs/vit_space/best.json); with a config that has a section
+`segmentation` (configs/segment_digits.py) it gives every pixel a class. Writes metrics.jsonl, tensorboard/ and checkpoints/ (the last two and the
+best) to the workdir, for a segmenter also predictions.png. The same command goes on after any kill.
 """
 
 import sys
@@ -26,7 +27,8 @@ def main(argv: list[str]) -> None:
     from rich.console import Console
 
     from vintk_jax.report.progress import Progress
-    from vintk_jax.report.train_table import accuracy_table
+    from vintk_jax.report.segments import write_predictions
+    from vintk_jax.report.train_table import measure_tables
     from vintk_jax.training.loop import fit, set_up
     from vintk_jax.training.models import keep_arch
 
@@ -34,9 +36,10 @@ def main(argv: list[str]) -> None:
     setup = set_up(config)
     count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
     lengths = ", ".join(setup.trained.names)
+    train, test, dense = setup.task.train, setup.task.test, setup.task.objective.measure == "mean_iou"
     console.print(
-        f"{type(setup.trained.model).__name__} of {count / 1e6:.2f} M parameters, token lengths {lengths}, on {len(setup.train):,} images of "
-        f"{config.data.source} ({config.data.image_size} px, {len(setup.train.classes)} classes): {setup.steps:,} steps of "
+        f"{type(setup.trained.model).__name__} of {count / 1e6:.2f} M parameters, token lengths {lengths}, on {len(train):,} images of "
+        f"{config.data.source} ({config.data.image_size} px, {len(train.classes)} classes): {setup.steps:,} steps of "
         f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), seed {config.seed}, into {workdir}"
     )
     if invocation.dry_run:
@@ -50,14 +53,19 @@ def main(argv: list[str]) -> None:
             FileLock(workdir / f".train.{jax.process_index()}.lock", timeout=0),
             Progress(setup.steps, unit="steps", console=console) as progress,
         ):
-            accuracy = fit(setup, workdir, progress, lambda note: console.print(note, style="yellow"))
+            reached, params = fit(setup, workdir, progress, lambda note: console.print(note, style="yellow"))
     except Timeout as error:
         raise UserError(f"Another process trains into {workdir}. Wait for it, or choose another --workdir.") from error
     except KeyboardInterrupt:
         console.print("\nStopped; the last checkpoint is kept. The same command goes on.")
         raise
-    console.print(accuracy_table(accuracy, len(setup.test), config.data.test_split))
-    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}", soft_wrap=True)
+    for table in measure_tables(workdir, reached, setup.task.objective, len(test), config.data.test_split):
+        console.print(table)
+    if dense and jax.process_count() == 1:
+        write_predictions(workdir / "predictions.png", setup.task, params)
+        console.print(f"Image, truth and prediction: {workdir / 'predictions.png'}", soft_wrap=True)
+    folder = " --config.data.source=images:FOLDER" if dense else ""
+    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}{folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Dear(Good):
     def cheapest(self):
         return max(self.enumerate(), key=self.cost)
 
-    def least(self, image_size=224):
+    def least(self):
         return self.cost(self.cheapest())
 
 

@@ -1,22 +1,42 @@
 """What holds for every search space: counts, encodings, and the supernet that stands in for every member."""
 
 import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from vintk_jax import spaces
+from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UnknownName
 from vintk_jax.spaces import promises
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
+from vintk_jax.spaces.segmentation import SegmenterArch, SegmenterSpace
 
 SPACES = [spaces.get(name) for name in spaces.names()]
 MINI = AutoFormerSpace("mini", (16, 24), (1, 2), (1, 2), (1.0, 1.5))  # 2 (4 + 16) members
 MINI_PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))  # 2 x 2 x 2 x 4 members
+MINI_SEG = SegmenterSpace(
+    "mini-seg",
+    (8, 12),
+    (1, 2),
+    (1, 2),
+    (1.0, 1.5),
+    stages=2,
+    head_dim=4,
+    patch_size=8,
+    conv_width=6,
+    mask_depth=1,
+    mask_heads=2,
+    mask_hidden=10,
+    resolution=(20, 32),
+    num_classes=3,
+)  # 2 x 3 x 8^2 members
 seeds = st.integers(0, 10**6)
 each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT], ids=lambda space: space.name)
+each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_SEG], ids=lambda space: space.name)
 
 
 class Mine(AutoFormerSpace):
@@ -30,12 +50,20 @@ def sample(space, seed):
     return space.sample(np.random.default_rng(seed))
 
 
-def other_macs(space, arch, image_size):
+def other_macs(space, arch, image_size, num_classes):
     """What the cost counts otherwise than the traced model: (not products there but counted, products there that aren't a cost).
 
     AutoFormer adds relative positions to the attention by products with constant zeros and ones (`attention.places`); PiT's depth-wise
-    poolings are nine shifted products of arrays.
+    poolings are nine shifted products of arrays; a segmenter's scores are resized by products with constants.
     """
+    if isinstance(space, SegmenterSpace):
+        rows, columns = (-(-image_size // space.patch_size),) * 2
+        sizes = [(rows, columns, num_classes), (rows * space.patch_size, columns * space.patch_size, num_classes)]
+        between = [(rows, columns, space.conv_width), (2 * rows, 2 * columns, space.conv_width)]
+        if arch.decoder == "conv":
+            sizes[0] = (2 * rows, 2 * columns, num_classes)
+        resize = lambda old, new: multiply_adds(lambda x: jax.image.resize(x, new, "bilinear"), jax.ShapeDtypeStruct(old, jnp.float32))
+        return 0, resize(*sizes) + (resize(*between) if arch.decoder == "conv" else 0)
     if isinstance(space, PitSpace):
         first = (image_size - 16) // 8 + 1
         sides = [-(-first // 2), -(-first // 4)]
@@ -49,7 +77,7 @@ def other_macs(space, arch, image_size):
 @given(seed=seeds, image_size=st.sampled_from([64, 224]), num_classes=st.sampled_from([10, 1000]))
 def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classes):
     """Parameters of the initialised model and multiply-adds of its traced forward pass, both exactly; nothing is computed."""
-    otherwise = lambda arch: int(np.subtract(*other_macs(space, arch, image_size)))
+    otherwise = lambda arch: int(np.subtract(*other_macs(space, arch, image_size, num_classes)))
     promises.counts(space, [sample(space, seed)], image_size, num_classes, otherwise=otherwise)
 
 
@@ -81,25 +109,29 @@ def test_cheapest_is_no_dearer_than_any(space):
     assert space.least() == space.cost(space.cheapest())
 
 
-@pytest.mark.parametrize(("space", "count"), [(MINI, 40), (MINI_PIT, 32)], ids=["mini", "mini-pit"])
+@pytest.mark.parametrize(("space", "count"), [(MINI, 40), (MINI_PIT, 32), (MINI_SEG, 384)], ids=lambda value: getattr(value, "name", None))
 def test_size_counts_the_members(space, count):
     """As many as `enumerate` gives, all different and valid; samples reach all of them and no other."""
     members = list(space.enumerate())
     promises.sizes(space)
     assert space.size() == count
     assert all(space.from_json(space.to_json(arch)) == arch for arch in members)
-    assert {sample(space, seed) for seed in range(600)} == set(members)
+    assert {sample(space, seed) for seed in range(8 * count + 300)} == set(members)
 
 
 def test_sizes_of_the_built_in_spaces():
     """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for PiT."""
     formula = [3 * sum(k**d for d in depths) for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))]
-    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10]
+    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10, 9 * 27**3, 12 * 27**3]
 
 
 def test_spaces_by_name():
     """Built-in names; the nearest of them for a slip; one's own class or instance by import path."""
-    assert [space.name for space in SPACES] == spaces.names() == ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit"]
+    assert (
+        [space.name for space in SPACES]
+        == spaces.names()
+        == ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "seg-small", "seg-mini"]
+    )
     with pytest.raises(UnknownName, match="Did you mean 'autoformer-small'"):
         spaces.get("autoformer-smal")
     assert spaces.get(f"{__name__}:MINI") is MINI
@@ -111,7 +143,7 @@ def test_spaces_by_name():
             spaces.get(wrong)
 
 
-@each_mini
+@pytest.mark.parametrize("space", [MINI, MINI_PIT], ids=lambda space: space.name)
 def test_image_sizes_that_patches_do_not_fill(space):
     """A size that no whole number of patches fills is refused before anything is built."""
     for build in (lambda: space.model(space.cheapest(), 44), lambda: space.supernet(44), lambda: space.supernet(8)):
@@ -121,6 +153,12 @@ def test_image_sizes_that_patches_do_not_fill(space):
 
 MEMBERS = {
     "mini": [AutoFormer(16, 1, (1,), (1.0,)), AutoFormer(24, 2, (1, 2), (1.5, 1.0)), AutoFormer(16, 2, (2, 1), (1.0, 1.5))],
+    "mini-seg": [
+        SegmenterArch(8, (1, 2), (1, 2), (1.0, 1.5), "linear"),
+        SegmenterArch(12, (2, 1), (2, 1), (1.5, 1.0), "mask"),
+        SegmenterArch(8, (2, 2), (1, 2), (1.0, 1.5), "mask"),
+        SegmenterArch(8, (1, 1), (2, 2), (1.5, 1.5), "conv"),
+    ],
     "mini-pit": [PitArch(4, 1, (1, 1, 1), (1, 1, 2)), PitArch(6, 2, (1, 2, 1), (2, 2, 2)), PitArch(4, 2, (1, 2, 1), (1, 2, 2))],
 }
 
@@ -128,6 +166,6 @@ MEMBERS = {
 @each_mini
 @pytest.mark.parametrize("scan", [True, False], ids=["scanned", "unrolled"])
 def test_masked_supernet_is_the_small_model(space, scan):
-    """Logits and kernel under an architecture's masks are those of its own model with the cut-down weights; for three members."""
+    """Logits and kernel under an architecture's masks are those of its own model with the cut-down weights; for some members."""
     promises.masks(space, MEMBERS[space.name])
     promises.supernet(space, MEMBERS[space.name], 32, scan=scan)

@@ -11,8 +11,9 @@ import pytest
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.models.vit import ViT
 from vintk_jax.training import mixing
+from vintk_jax.training.objectives import Classification, length_losses, normalise
 from vintk_jax.training.optimizer import is_decayed, layer_scales, make_optimizer, make_schedule
-from vintk_jax.training.step import Recipe, State, length_losses, make_predict, make_train_step, normalise, stochastic_depth
+from vintk_jax.training.step import Recipe, State, make_predict, make_train_step, stochastic_depth
 
 GRIDS = ((2, 2), (1, 1))
 MODEL = ViT(embed_dim=8, num_heads=(2, 2), hidden=(12, 12), head_dim=4, num_classes=3, patch_size=4, native_grid=(2, 2), norm_grids=GRIDS)
@@ -53,7 +54,7 @@ def test_losses_of_the_lengths():
 
 def test_a_step_of_plain_descent_follows_the_gradient_of_the_mean_loss(params):
     """With SGD the parameters move by minus the rate times the gradient of the mean over lengths; metrics are those before the step."""
-    recipe = Recipe(3, label_smoothing=0.1, distill=0.5)
+    recipe = Recipe(Classification(3, label_smoothing=0.1, distill=0.5))
     state, metrics = one_step(params, recipe, optax.sgd(0.1))
 
     def loss(p):
@@ -72,7 +73,7 @@ def test_a_step_of_plain_descent_follows_the_gradient_of_the_mean_loss(params):
 
 def test_pieces_of_a_batch_add_up_to_it(params):
     """Gradient accumulation gives the step of the whole batch."""
-    recipe = Recipe(3, distill=0.5)
+    recipe = Recipe(Classification(3, distill=0.5))
     whole, metrics = one_step(params, recipe, optax.sgd(0.1))
     pieces, of_pieces = one_step(params, dataclasses.replace(recipe, accumulate=4), optax.sgd(0.1))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), whole.params, pieces.params)
@@ -81,7 +82,7 @@ def test_pieces_of_a_batch_add_up_to_it(params):
 
 def test_running_mean_and_random_numbers_by_step(params):
     """The mean moves by its decay (shorter at the start); what is drawn depends on the step: the same twice, another later."""
-    recipe, optimizer = Recipe(3, mixup=0.8, cutmix=1.0, drop_path=0.5, ema=0.99), optax.sgd(0.1)
+    recipe, optimizer = Recipe(Classification(3, mixup=0.8, cutmix=1.0), drop_path=0.5, ema=0.99), optax.sgd(0.1)
     run = jax.jit(make_train_step(MODEL, GRIDS, optimizer, recipe, 0))
     start = State(jnp.int32(0), params, optimizer.init(params), params)
     first, again, later = (run(start.replace(step=jnp.int32(step)), BATCH)[0] for step in (0, 0, 7))

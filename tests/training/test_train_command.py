@@ -199,28 +199,19 @@ def test_a_found_model_that_is_no_vit(tmp_path):
     """A PiT's best.json: one length, its own initialisers, and what it can't do told."""
     arch = {"base_dim": 16, "mlp_ratio": 2, "depth": [1, 4, 2], "num_heads": [2, 2, 4]}
     (tmp_path / "best.json").write_text(json.dumps({"space": "pit", "arch": arch}))
-    parse = lambda *more: (
-        configs.parse(
-            [
-                "train",
-                "--config",
-                "configs/revit_digits.py",
-                f"--config.model.arch={tmp_path / 'best.json'}",
-                "--config.model.lengths=(4,)",
-                *more,
-            ],
-            command="train",
-            about="",
-            default_config="",
-        ).config.model
-    )
-    trained = build(parse(), 10, 32)
+    arch_option = f"--config.model.arch={tmp_path / 'best.json'}"
+
+    def parse(*options):
+        words = ["train", "--config", "configs/revit_digits.py", arch_option, *options]
+        return configs.parse(words, command="train", about="", default_config="").config.model
+
+    trained = build(parse("--config.model.lengths=(4,)"), 10, 32)
     assert trained.names == ("all",)
     variables = jax.eval_shape(trained.draw, jax.random.key(0))
     pit = spaces.get("pit")
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == pit.cost(pit.from_json(arch), 32, 10).params
     inner = trained.draw(jax.random.key(0))["params"]["stage_0"]["block_0"]["mlp"]["fc1"]["kernel"]
     assert 0.015 < float(inner.std()) < 0.025  # the model's own 0.02, not one over the inputs' root, 0.18
-    for option, words in (("--config.model.dtype=bfloat16", "no field `dtype`"), ("--config.model.lengths=(4,2)", "one length")):
+    for options, words in ((("--config.model.lengths=(4,)", "--config.model.dtype=bfloat16"), "no field `dtype`"), ((), "one length")):
         with pytest.raises(UserError, match=words):
-            build(parse(option), 10, 32)
+            build(parse(*options), 10, 32)

@@ -23,7 +23,7 @@ from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.tome import TomeViT
 from vintk_jax.training.checkpoints import checksum
-from vintk_jax.training.step import normalise
+from vintk_jax.training.objectives import normalise
 
 
 @dataclasses.dataclass(frozen=True)

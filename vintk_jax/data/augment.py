@@ -19,12 +19,12 @@ from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
 
 Pixels = UInt8[np.ndarray, "height width 3"]
-_GREY = tuple(round(channel * 255) for channel in MEAN)
+GREY = tuple(round(channel * 255) for channel in MEAN)
 
 
 def _affine(matrix: Callable[[float], tuple]) -> Callable[[Image.Image, float, float], Image.Image]:
     return lambda image, level, sign: image.transform(
-        image.size, Image.Transform.AFFINE, matrix(sign * level), Image.Resampling.BILINEAR, fillcolor=_GREY
+        image.size, Image.Transform.AFFINE, matrix(sign * level), Image.Resampling.BILINEAR, fillcolor=GREY
     )
 
 
@@ -36,7 +36,7 @@ def _shift(axis: int) -> Callable[[Image.Image, float, float], Image.Image]:
     def shift(image, level, sign):
         by = sign * 0.45 * level * image.size[axis]
         matrix = (1, 0, by, 0, 1, 0) if axis == 0 else (1, 0, 0, 0, 1, by)
-        return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=_GREY)
+        return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY)
 
     return shift
 
@@ -46,7 +46,7 @@ _OPERATIONS: tuple[Callable[[Image.Image, float, float], Image.Image], ...] = (
     lambda image, level, sign: ImageOps.autocontrast(image),
     lambda image, level, sign: ImageOps.equalize(image),
     lambda image, level, sign: ImageOps.invert(image),
-    lambda image, level, sign: image.rotate(sign * 30 * level, Image.Resampling.BILINEAR, fillcolor=_GREY),
+    lambda image, level, sign: image.rotate(sign * 30 * level, Image.Resampling.BILINEAR, fillcolor=GREY),
     lambda image, level, sign: ImageOps.posterize(image, max(1, 4 - int(level * 4))),
     lambda image, level, sign: ImageOps.solarize(image, 256 - int(level * 256)),
     lambda image, level, sign: Image.fromarray(_solarize_add(np.asarray(image), int(level * 110))),
@@ -99,7 +99,7 @@ def centre_crop(image: Image.Image, size: int, ratio: float) -> Image.Image:
 def padded_crop(image: Image.Image, rng: np.random.Generator, padding: int) -> Image.Image:
     """The image moved by up to `padding` pixels either way, grey behind it."""
     left, top = (int(offset) for offset in rng.integers(-padding, padding + 1, size=2))
-    moved = Image.new("RGB", image.size, _GREY)
+    moved = Image.new("RGB", image.size, GREY)
     moved.paste(image, (left, top))
     return moved
 

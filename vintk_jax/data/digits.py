@@ -19,6 +19,7 @@ SIDE = 32  # pixels of an image
 COUNTS = {"train": 32000, "assign": 8000, "calibrate": 2000, "test": 2000}
 _SHARES = {"train": 0.7, "assign": 0.15, "calibrate": 0.05, "test": 0.1}  # of the 1,797 digits
 NUM_CLASSES = 10
+_INK = 0.5  # a pixel is the digit's, in a map of labels, if that share of it is covered
 _DIGIT_SIDES = (10.0, 22.0)  # pixels, the smallest and largest digit
 _CONTRASTS = (0.7, 1.0)  # of the digit against what lies behind it
 _CLUTTER = (0.0, 0.3)  # contrast of the photograph
@@ -112,10 +113,14 @@ def scene(split: str, index: int, side: int = SIDE) -> Scene:
 
 
 class Digits:
-    """The images of one split, by number: {"image": uint8 (32, 32, 3), "label": int}."""
+    """The images of one split, by number: {"image": uint8 (32, 32, 3), "label": int}.
 
-    def __init__(self, split: str, side: int = SIDE):
-        self._split, self._side = split, side
+    Args:
+        dense: whether labels are maps (32, 32) uint8 instead: 0 behind the digit, 1 + which digit on it.
+    """
+
+    def __init__(self, split: str, side: int = SIDE, *, dense: bool = False):
+        self._split, self._side, self._dense = split, side, dense
         self._made: dict[int, dict] = {}
 
     def __len__(self) -> int:
@@ -125,5 +130,6 @@ class Digits:
         index = int(index)
         if index not in self._made:
             made = scene(self._split, index, self._side)
-            self._made[index] = {"image": made.image, "label": made.label}
+            label = np.where(made.mask >= _INK, 1 + made.label, 0).astype(np.uint8) if self._dense else made.label
+            self._made[index] = {"image": made.image, "label": label}
         return self._made[index]

@@ -6,7 +6,7 @@ at any step, and any number of hosts share it (`data.loader`).
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,7 @@ _HELD_OUT = 10  # of a folder without splits, one image in so many is for testin
 
 
 class Source(Sequence):
-    """Images by number, and the names of their classes."""
+    """Images by number, and the names of their classes; a label is a class, or a map of the pixels' classes (`data.pairs`)."""
 
     def __init__(self, length: int, get: Callable[[int], dict[str, Any]], classes: Sequence[str]):
         self._length, self._get, self.classes = length, get, tuple(classes)
@@ -108,21 +108,23 @@ def _tfds(where: str, split: str) -> Source:
     return Source(len(loaded), get, features["label"].names)
 
 
-_KINDS = {"digits": _digits, "npz": _npz, "folder": _folder, "images": _images, "tfds": _tfds}
+Kinds = Mapping[str, Callable[[str, str], Source]]
+_KINDS: Kinds = {"digits": _digits, "npz": _npz, "folder": _folder, "images": _images, "tfds": _tfds}
 
 
-def open_source(where: str, split: str) -> Source:
+def open_source(where: str, split: str, kinds: Kinds = _KINDS) -> Source:
     """A source of labelled images.
 
     Args:
         where: "digits" (embedded), "tfds:NAME", "folder:PATH" or "npz:PATH"; "images:PATH" has no labels and no splits.
+        kinds: what opens each of these, from what stands behind the colon and the split's name.
         split: a split's name, or a part of it in tfds's notation: "train[:90%]", "train[-1000:]", or parts of one split, "train[:40%]+train[60%:]".
             Parts of an npz are drawn from a fixed random order: people save images class by class, and the last classes would be missing.
 
     Raises:
         UserError: for what isn't there or can't be read.
     """
-    source, numbers = _opened(where, split)
+    source, numbers = _opened(where, split, kinds)
     return source if numbers is None else source.part(numbers)
 
 
@@ -136,7 +138,7 @@ def in_common(where: str, split: str, other_split: str) -> int:
         return 0
     numbers = []
     for each in (split, other_split):
-        source, some = _opened(where, each)
+        source, some = _opened(where, each, _KINDS)
         numbers.append(np.arange(len(source)) if some is None else some)
     return len(np.intersect1d(*numbers))
 
@@ -147,7 +149,7 @@ def folds(where: str, split: str, count: int) -> list[tuple[str, str]]:
     Raises:
         UserError: as `open_source`; for fewer than two parts, more than images, or a split that has several parts itself.
     """
-    bounds = _bounds(where, split, len(_whole(where, split)))
+    bounds = _bounds(where, split, len(_whole(where, split, _KINDS)))
     name, (start, stop) = split.partition("[")[0], bounds[0]
     if len(bounds) > 1 or not 2 <= count <= stop - start:
         raise UserError(f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one whole part, were wanted.")
@@ -156,9 +158,9 @@ def folds(where: str, split: str, count: int) -> list[tuple[str, str]]:
     return [(f"{name}[{a}:{b}]", "+".join(part(start, a) + part(b, stop))) for a, b in pairwise(ends)]
 
 
-def _opened(where: str, split: str) -> tuple[Source, Int[np.ndarray, " n"] | None]:
+def _opened(where: str, split: str, kinds: Kinds) -> tuple[Source, Int[np.ndarray, " n"] | None]:
     """The whole split, and the numbers of the images that were asked for; None for all."""
-    source = _whole(where, split)
+    source = _whole(where, split, kinds)
     bounds = _bounds(where, split, len(source))
     if bounds == [(0, len(source))]:
         return source, None
@@ -166,12 +168,14 @@ def _opened(where: str, split: str) -> tuple[Source, Int[np.ndarray, " n"] | Non
     return source, np.concatenate([order[start:stop] for start, stop in bounds])
 
 
-def _whole(where: str, split: str) -> Source:
+def _whole(where: str, split: str, kinds: Kinds) -> Source:
     """All of the split that a split or its parts name."""
     kind, _, path = where.partition(":")
-    if kind not in _KINDS or (kind != "digits" and not path):
-        raise UserError(f"data.source={where!r} came; digits, tfds:NAME, folder:PATH or npz:PATH was wanted.")
-    return _KINDS[kind](path, split.partition("[")[0])
+    if kind not in kinds or (kind != "digits" and not path):
+        named = {"digits": "digits", "tfds": "tfds:NAME", "images": ""}
+        wanted = ", ".join(filter(None, (named.get(known, f"{known}:PATH") for known in kinds)))
+        raise UserError(f"data.source={where!r} came; one of {wanted} was wanted.")
+    return kinds[kind](path, split.partition("[")[0])
 
 
 def _bounds(where: str, split: str, length: int) -> list[tuple[int, int]]:

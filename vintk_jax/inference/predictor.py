@@ -18,11 +18,12 @@ from jaxtyping import Array, Float, UInt8
 
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
+from vintk_jax.inference.loading import load_trained
 from vintk_jax.models.patch_embed import Grid, fit_to_grid
 from vintk_jax.models.revit import fold
-from vintk_jax.training.checkpoints import BEST, Checkpoints, checksum
-from vintk_jax.training.models import Trained, build, with_kept_arch
-from vintk_jax.training.step import normalise
+from vintk_jax.training.checkpoints import BEST, checksum
+from vintk_jax.training.models import Trained
+from vintk_jax.training.objectives import normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +91,9 @@ class Predictor:
         """
         workdir = Path(workdir)
         config = configs.read_claimed(workdir, "train") if config is None else config
-        folder = workdir / "checkpoints" / which
-        if not folder.is_dir():
-            raise UserError(f"There are no checkpoints in {folder}. `python -m vintk_jax.train` writes them.")
-        classes = Checkpoints.classes_in(folder)
-        trained = build(with_kept_arch(config.model, workdir), len(classes), config.data.image_size)
-        place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        shapes = jax.eval_shape(trained.draw, jax.random.key(0))
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes)
-        params, _ = Checkpoints(folder, 2, trained.describe(), read_only=True).restore_params(like, say)
+        if "segmentation" in config:
+            raise UserError(f"{workdir} holds a segmenter. `python -m vintk_jax.infer` writes its maps; the token lengths are one.")
+        trained, params, classes = load_trained(workdir, config, which, say)
         return cls(trained, params, classes, config.data.crop_ratio)
 
     @property

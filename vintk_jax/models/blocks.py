@@ -117,3 +117,33 @@ def stack(
         length=len(kinds),
     )
     return scanned(kinds[0], grid, name="blocks")(x, embed_mask, masks, keep)[0]
+
+
+class Stage(nn.Module):
+    """Blocks of one kind, as a module of their own: what models of several stages are made of.
+
+    Attributes:
+        kinds: the fields of each `Block`.
+        scan, remat: see `stack`.
+    """
+
+    kinds: tuple[Any, ...]
+    scan: bool = False
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "n tokens embed"],
+        grid: Grid,
+        masks: dict | None = None,
+        keep: Float[Array, "depth 2 n"] | None = None,
+    ) -> Float[Array, "n tokens embed"]:
+        """Apply the blocks; `masks` has `embed` (embed,) and, stacked over blocks, what `Block` takes."""
+        embed_mask, of_blocks = (None, None) if masks is None else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
+        return stack([dict(kind) for kind in self.kinds], x, grid, embed_mask, of_blocks, keep, scan=self.scan, remat=self.remat)
+
+
+def alike(depth: int, **kind: Any) -> tuple[Any, ...]:
+    """`Stage.kinds` for that many blocks of one kind, hashable as a module's fields have to be."""
+    return (tuple(kind.items()),) * depth

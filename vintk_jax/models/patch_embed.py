@@ -99,12 +99,18 @@ class PatchEmbed(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """Puts one learned token ahead of the sequence."""
+    """Puts learned tokens ahead of the sequence.
+
+    Attributes:
+        count: how many: one to read, or one for each class.
+    """
+
+    count: int = 1
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n tokens embed"]) -> Float[Array, "n tokens+1 embed"]:
-        token = self.param("token", nn.initializers.truncated_normal(0.02), (1, 1, x.shape[-1]))
-        token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], 1, x.shape[-1]))
+    def __call__(self, x: Float[Array, "n tokens embed"]) -> Float[Array, "n more embed"]:
+        token = self.param("token", nn.initializers.truncated_normal(0.02), (1, self.count, x.shape[-1]))
+        token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], self.count, x.shape[-1]))
         return jnp.concatenate([token, x], axis=1)
 
 

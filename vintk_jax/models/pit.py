@@ -1,12 +1,10 @@
 """Pooling-based vision transformer (PiT, Heo et al. 2021, arXiv 2103.16302): three stages, between which the token grid is halved."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import stack
+from vintk_jax.models.blocks import Stage, alike
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PositionEmbed
 
@@ -82,24 +80,6 @@ class DepthwisePool(nn.Module):
         return depthwise_pool(x, kernel, bias, in_mask, out_mask)
 
 
-class Stage(nn.Module):
-    """Blocks of one width.
-
-    Attributes:
-        kinds: the fields of each `blocks.Block`.
-        scan, remat: see `blocks.stack`.
-    """
-
-    kinds: tuple[Any, ...]
-    scan: bool = False
-    remat: bool = False
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "n tokens embed"], grid: Grid, masks: dict | None = None) -> Float[Array, "n tokens embed"]:
-        embed_mask, of_blocks = (None, None) if masks is None else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
-        return stack([dict(kind) for kind in self.kinds], x, grid, embed_mask, of_blocks, scan=self.scan, remat=self.remat)
-
-
 class PiT(nn.Module):
     """Three stages (or any number), each with a width of its own; a class token is read at the end.
 
@@ -151,7 +131,7 @@ class PiT(nn.Module):
                 grid = pooled.shape[1:3]
                 token = masked(nn.Dense(self.embed_dims[i], kernel_init=linear_init, name=f"pool_token_{i}")(token), live[i])
                 x = jnp.concatenate([token[:, None], pooled.reshape(x.shape[0], -1, self.embed_dims[i])], axis=1)
-            kind = tuple(dict(num_heads=self.num_heads[i], head_dim=self.head_dim, hidden=self.hidden[i]).items())
-            x = Stage((kind,) * depth, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage[i])
+            kinds = alike(depth, num_heads=self.num_heads[i], head_dim=self.head_dim, hidden=self.hidden[i])
+            x = Stage(kinds, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage[i])
         x = LayerNorm(name="norm")(x[:, 0], live[-1])
         return nn.Dense(self.num_classes, kernel_init=linear_init, name="head")(x)

@@ -44,6 +44,11 @@ class ViT(nn.Module):
     remat: bool = False
     dtype: DTypeLike | None = None
 
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks there are: what stochastic depth counts."""
+        return len(self.num_heads)
+
     @nn.compact
     def __call__(
         self,

@@ -41,18 +41,19 @@ class Network:
     num_classes: int
     key: jax.Array
 
-    def apply(self, params: dict, images: Float[Array, "n *image"]) -> Float[Array, "n classes"]:
-        """Logits."""
+    def apply(self, params: dict, images: Float[Array, "n *image"]) -> Float[Array, "n *places classes"]:
+        """Logits, of each image or of each pixel."""
         return self.model.apply(params, images) if self.masks is None else self.model.apply(params, images, masks=self.masks)
 
-    def labels(self) -> Int[Array, " n"]:
-        """A class for each image, drawn: the built-in photographs have none (our choice)."""
-        return jax.random.randint(self.key, (self.images.shape[0],), 0, self.num_classes, dtype=jnp.int32)
+    def labels(self) -> Int[Array, "n *places"]:
+        """A class for each image (or pixel), drawn: the built-in photographs have none (our choice)."""
+        shape = jax.eval_shape(self.apply, self.params, self.images).shape[:-1]
+        return jax.random.randint(self.key, shape, 0, self.num_classes, dtype=jnp.int32)
 
-    def loss(self, params: dict, images: Float[Array, "n *image"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    def loss(self, params: dict, images: Float[Array, "n *image"], labels: Int[Array, "n *places"]) -> Float[Array, ""]:
         """Mean cross-entropy."""
         logits = self.apply(params, images)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=-1))
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,12 +76,21 @@ class Supernet:
         keys = jax.random.split(jax.random.key(seed), settings.num_seeds)
         self.keys = jax.device_put(keys, everywhere)
         self.params = jax.device_put(self._init(keys), everywhere)
-        draw = jax.vmap(lambda k: ntk.directions(settings.cotangent, (settings.num_classes,), k, settings.num_directions))
+        outputs = self._outputs()
+        draw = jax.vmap(lambda k: ntk.directions(settings.cotangent, outputs, k, settings.num_directions))
         self.directions = jax.device_put(draw(jax.vmap(lambda k: jax.random.fold_in(k, 1))(keys)).astype(dtype), everywhere)
 
     def model(self, **options: Any):
         """The module."""
         return self.space.supernet(self.image_size, self.settings.num_classes, **options)
+
+    def _outputs(self) -> tuple[int, ...]:
+        """Shape of the output for one image: (classes,), or (height, width, classes)."""
+        if not self.images:
+            return (self.settings.num_classes,)
+        view = next(iter(self.images))
+        images = jax.ShapeDtypeStruct(self.images[view].shape, self.images[view].dtype)
+        return jax.eval_shape(lambda key, x: self.model().init_with_output(key, x)[0], jax.random.key(0), images).shape[1:]
 
     def _init(self, keys) -> dict[str, dict]:
         """Weights by view, stacked over seeds. Views share all but what their channels reshape: the first layer."""

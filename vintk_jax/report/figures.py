@@ -73,7 +73,7 @@ def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int])
     if scored:
         best = _points(best_first(scored)[:1])
         axes.plot(*best, "*", markersize=13, color=STAR, markeredgecolor=PAPER, label="best", gid="best", linestyle="none")
-    axes.set(xlabel="multiply-adds at 224 px (G)", ylabel="score")
+    axes.set(xlabel="multiply-adds (G)", ylabel="score")
     axes.margins(0.06)
     _legend_above(axes)
 

@@ -5,13 +5,13 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, SearchSpace
 from vintk_jax.spaces.by_choices import leading_ones
+from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
 HEAD_DIM = 64
 PATCH = 16
@@ -128,31 +128,15 @@ class AutoFormerSpace(SearchSpace):
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
         tree, e = params["params"], arch.embed_dim
         cut = {
-            "patch_embed": {"kernel": tree["patch_embed"]["kernel"][..., :e], "bias": tree["patch_embed"]["bias"][:e]},
-            "class_token": {"token": tree["class_token"]["token"][..., :e]},
-            "positions": {"table": tree["positions"]["table"][:, :e]},
-            "norm": {k: v[:e] for k, v in tree["norm"].items()},
+            "patch_embed": leading(tree["patch_embed"], e),
+            "class_token": leading(tree["class_token"], e),
+            "positions": leading(tree["positions"], e),
+            "norm": leading(tree["norm"], e),
             "head": {"kernel": tree["head"]["kernel"][:e], "bias": tree["head"]["bias"]},
         }
+        widest = (max(self.num_heads), HEAD_DIM)
         for i, (heads, hidden) in enumerate(zip(arch.num_heads, arch.hidden, strict=True)):
-            block = {k: _at(v, i) for k, v in tree["blocks"]["block"].items()} if "blocks" in tree else tree[f"block_{i}"]
-            attention, mlp, width = block["attention"], block["mlp"], heads * HEAD_DIM
-            qkv = attention["qkv"]["kernel"].reshape(-1, 3, max(self.num_heads) * HEAD_DIM)[:e, :, :width]
-            qkv_bias = attention["qkv"]["bias"].reshape(3, -1)[:, :width]
-            cut[f"block_{i}"] = {
-                "norm1": {k: v[:e] for k, v in block["norm1"].items()},
-                "norm2": {k: v[:e] for k, v in block["norm2"].items()},
-                "attention": {
-                    "qkv": {"kernel": qkv.reshape(e, -1), "bias": qkv_bias.reshape(-1)},
-                    "proj": {"kernel": attention["proj"]["kernel"][:width, :e], "bias": attention["proj"]["bias"][:e]},
-                    "relative_keys": dict(attention["relative_keys"]),
-                    "relative_values": dict(attention["relative_values"]),
-                },
-                "mlp": {
-                    "fc1": {"kernel": mlp["fc1"]["kernel"][:e, :hidden], "bias": mlp["fc1"]["bias"][:hidden]},
-                    "fc2": {"kernel": mlp["fc2"]["kernel"][:hidden, :e], "bias": mlp["fc2"]["bias"][:e]},
-                },
-            }
+            cut[f"block_{i}"] = cut_block(block_at(tree, i), e, heads, HEAD_DIM, hidden, widest)
         return {"params": cut}
 
     def cheapest(self) -> AutoFormer:
@@ -170,10 +154,6 @@ class AutoFormerSpace(SearchSpace):
             for heads in itertools.product(self.num_heads, repeat=depth):
                 for ratios in itertools.product(self.mlp_ratio, repeat=depth):
                     yield AutoFormer(e, depth, heads, tuple(map(float, ratios)))
-
-
-def _at(tree, i: int):
-    return {k: _at(v, i) for k, v in tree.items()} if isinstance(tree, Mapping) else jnp.asarray(tree)[i]
 
 
 TINY = AutoFormerSpace("autoformer-tiny")

@@ -35,6 +35,11 @@ class SearchSpace(abc.ABC):
     name: str
     block_masks: ClassVar[tuple[str, ...]] = ("alive", "heads", "hidden")
 
+    @property
+    def cost_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the image that `cost` and limits are stated for: 224, as the field does, unless a space says otherwise."""
+        return (224, 224)
+
     @abc.abstractmethod
     def choices(self) -> Mapping[str, tuple]:
         """Every decision by name with its options (numbers, strings); one option of each gives an architecture (`decode`)."""
@@ -84,9 +89,9 @@ class SearchSpace(abc.ABC):
         return by_choices.to_json(arch)
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Exact parameters and multiply-adds, for RGB images.
+        """Exact parameters and multiply-adds, for RGB images; by default of the size and classes that limits are stated for.
 
-        By default counted on a trace of `model`, once for each architecture: tenths of a second where a formula takes microseconds.
+        Counted, unless a space has a formula, on a trace of `model`, once for each architecture: some hundredths of a second.
         """
         return by_choices.traced_cost(self, arch, image_size, num_classes)
 
@@ -128,11 +133,10 @@ class SearchSpace(abc.ABC):
         """
         return by_choices.descend(self, lambda arch: self.cost(arch))
 
-    def least(self, image_size: int = 224) -> Cost:
+    def least(self) -> Cost:
         """The fewest parameters and the fewest multiply-adds that any architecture has: what no limit may go below."""
-        count = lambda arch: self.cost(arch, image_size)
-        least = count(by_choices.descend(self, lambda arch: count(arch)[::-1]))
-        return Cost(*map(min, least, count(self.cheapest())))
+        least = self.cost(by_choices.descend(self, lambda arch: self.cost(arch)[::-1]))
+        return Cost(*map(min, least, self.cost(self.cheapest())))
 
     def size(self) -> int:
         """How many architectures there are.

@@ -20,7 +20,6 @@ from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
 
 MOST_COUNTED = 100_000
-_PIXELS = 224  # a side that every space takes: limits are stated at it
 
 
 class Cost(NamedTuple):
@@ -163,15 +162,15 @@ def traced_cost(space: Any, arch: Any, image_size: int, num_classes: int) -> Cos
 @functools.lru_cache(maxsize=64)
 def _shapes(space: Any, arch: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Shapes of the variables of an architecture, or with None of the supernet, by path."""
-    module = space.supernet(_PIXELS) if arch is None else space.model(arch, _PIXELS)
-    image = jax.ShapeDtypeStruct((1, _PIXELS, _PIXELS, 3), jnp.float32)
+    module = space.supernet() if arch is None else space.model(arch)
+    image = jax.ShapeDtypeStruct((1, *space.cost_size, 3), jnp.float32)
     return {path: leaf.shape for path, leaf in flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image)).items()}
 
 
 def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[str, Any]:
     """Of each weight of the architecture, the leading entries of the supernet's weight of that name.
 
-    An axis is cut where the two have different lengths at 224 pixels, to the shorter; so an axis that follows the image is left as it is.
+    An axis is cut where the two have different lengths on an image of `cost_size`, to the shorter; so an axis that follows the image is left as it is.
 
     Raises:
         UserError: for a weight that the supernet doesn't have, or has smaller or with other axes.

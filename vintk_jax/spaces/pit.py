@@ -5,13 +5,13 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.pit import PiT, halved
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 from vintk_jax.spaces.by_choices import leading_ones
+from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
 PATCH, STRIDE = 16, 8
 
@@ -137,45 +137,21 @@ class PitSpace(SearchSpace):
     def subnet(self, params: dict, arch: PitArch) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
         tree, dims = params["params"], arch.embed_dims
-        leading = lambda node, *sizes: jax.tree.map(lambda leaf: leaf[tuple(slice(s) for s in sizes[-leaf.ndim :])], node)
         cut = {
-            "patch_embed": {"kernel": tree["patch_embed"]["kernel"][..., : dims[0]], "bias": tree["patch_embed"]["bias"][: dims[0]]},
-            "class_token": {"token": tree["class_token"]["token"][..., : dims[0]]},
-            "positions": {"table": tree["positions"]["table"][:, : dims[0]]},
+            "patch_embed": leading(tree["patch_embed"], dims[0]),
+            "class_token": leading(tree["class_token"], dims[0]),
+            "positions": leading(tree["positions"], dims[0]),
             "norm": leading(tree["norm"], dims[-1]),
             "head": {"kernel": tree["head"]["kernel"][: dims[-1]], "bias": tree["head"]["bias"]},
         }
+        widest = (max(self.num_heads), max(self.base_dim))
         for i, depth in enumerate(arch.depth):
             if i:
-                pool = tree[f"pool_{i}"]
-                cut[f"pool_{i}"] = {"kernel": pool["kernel"][..., : dims[i]], "bias": pool["bias"][: dims[i]]}
+                cut[f"pool_{i}"] = leading(tree[f"pool_{i}"], dims[i])
                 cut[f"pool_token_{i}"] = leading(tree[f"pool_token_{i}"], dims[i - 1], dims[i])
-            stage = tree[f"stage_{i}"]
-            of_block = lambda j, stage=stage: (
-                jax.tree.map(lambda leaf: leaf[j], stage["blocks"]["block"]) if "blocks" in stage else stage[f"block_{j}"]
-            )
-            cut[f"stage_{i}"] = {f"block_{j}": self._cut_block(of_block(j), arch, i) for j in range(depth)}
+            sizes = (dims[i], arch.num_heads[i], arch.base_dim, arch.hidden[i], widest)
+            cut[f"stage_{i}"] = {f"block_{j}": cut_block(block_at(tree[f"stage_{i}"], j), *sizes) for j in range(depth)}
         return {"params": cut}
-
-    def _cut_block(self, block: Mapping, arch: PitArch, stage: int) -> dict:
-        e, heads, hidden, dim = arch.embed_dims[stage], arch.num_heads[stage], arch.hidden[stage], arch.base_dim
-        attention, mlp = block["attention"], block["mlp"]
-        layout = (max(self.num_heads), max(self.base_dim))
-        qkv = attention["qkv"]["kernel"].reshape(-1, 3, *layout)[:e, :, :heads, :dim]
-        bias = attention["qkv"]["bias"].reshape(3, *layout)[:, :heads, :dim]
-        proj = attention["proj"]["kernel"].reshape(*layout, -1)[:heads, :dim, :e]
-        return {
-            "norm1": {k: v[:e] for k, v in block["norm1"].items()},
-            "norm2": {k: v[:e] for k, v in block["norm2"].items()},
-            "attention": {
-                "qkv": {"kernel": qkv.reshape(e, -1), "bias": bias.reshape(-1)},
-                "proj": {"kernel": proj.reshape(-1, e), "bias": attention["proj"]["bias"][:e]},
-            },
-            "mlp": {
-                "fc1": {"kernel": mlp["fc1"]["kernel"][:e, :hidden], "bias": mlp["fc1"]["bias"][:hidden]},
-                "fc2": {"kernel": mlp["fc2"]["kernel"][:hidden, :e], "bias": mlp["fc2"]["bias"][:e]},
-            },
-        }
 
     def cheapest(self) -> PitArch:
         """The narrowest, shallowest member."""

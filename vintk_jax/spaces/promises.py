@@ -90,23 +90,26 @@ def refusals(space: SearchSpace, archs: Sequence[Any]) -> None:
 def counts(
     space: SearchSpace,
     archs: Sequence[Any],
-    image_size: int = 224,
-    num_classes: int = 1000,
+    image_size: int | None = None,
+    num_classes: int | None = None,
     flops: bool = True,
     otherwise: Callable[[Any], int] = lambda arch: 0,
 ) -> None:
     """`cost` is the initialised model's count of parameters, and the traced forward pass's of multiply-adds.
 
     Args:
+        image_size, num_classes: None for the space's own, that limits are stated for.
         flops: whether multiply-adds are checked too.
         otherwise: of an architecture, the multiply-adds that its cost has more than the trace, where a space counts differently on purpose.
     """
-    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    size, given = ((image_size,) * 2, {"image_size": image_size}) if image_size else (space.cost_size, {})
+    given |= {"num_classes": num_classes} if num_classes else {}
+    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     for arch in archs:
-        model, cost = space.model(arch, image_size, num_classes=num_classes), space.cost(arch, image_size, num_classes)
+        model, cost = space.model(arch, **given), space.cost(arch, **given)
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
         owned = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
-        at = f"at {image_size} px and {num_classes} classes, for {arch}"
+        at = f"at {' x '.join(map(str, size))} px, for {arch}"
         _require(cost.params == owned, f"cost says {cost.params:,} parameters, the initialised model has {owned:,}, {at}.")
         if flops:
             done = multiply_adds(model.apply, variables, image) + otherwise(arch)
@@ -178,10 +181,12 @@ def supernet(space: SearchSpace, archs: Sequence[Any], image_size: int, num_clas
 def kernel(space: SearchSpace, archs: Sequence[Any], image_size: int, num_classes: int = 3, dtype: str = "float64", **options: Any) -> None:
     """The structured kernel of the masked supernet is the Jacobian's."""
     wide, images = space.supernet(image_size, num_classes, **options), _images(image_size)
-    variables, direction = draw(wide, images, size=0.1), np.random.default_rng(1).standard_normal((num_classes, 1))
+    variables = draw(wide, images, size=0.1)
+    outputs = jax.eval_shape(wide.apply, variables, images).shape[1:]
+    direction = np.random.default_rng(1).standard_normal((*outputs, 1))
     for arch in archs:
         mask = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), space.masks(arch))
-        along = lambda v, x, mask=mask: wide.apply(v, x, masks=mask) @ direction
+        along = lambda v, x, mask=mask: jnp.sum((wide.apply(v, x, masks=mask) * direction[..., 0]).reshape(len(x), -1), axis=1)
         wanted = definition.kernel(definition.jacobian(along, variables, images), np.ones((1, 1)))
         with jax.enable_x64(dtype == "float64"):
             cast = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)

@@ -11,12 +11,10 @@ import jax.numpy as jnp
 from vintk_jax.errors import UserError
 from vintk_jax.spaces import Cost, SearchSpace
 
-IMAGE_SIZE = 224  # all costs are those of one 224 px image and 1,000 classes, as the field states them
-
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Upper limits; 0 is none.
+    """Upper limits, of one image of the space's `cost_size`; 0 is none.
 
     Attributes:
         max_params_m: millions of parameters.
@@ -35,7 +33,7 @@ class Limits:
 
     def fits(self, space: SearchSpace, arch: Any) -> bool:
         """Whether an architecture keeps the limits that need no measuring; nothing is counted where there are none."""
-        return not (self.of_counts and self.violations(space.cost(arch, IMAGE_SIZE)))
+        return not (self.of_counts and self.violations(space.cost(arch)))
 
     def check(self, space: SearchSpace) -> None:
         """Refuse limits that no architecture of a space meets.
@@ -48,7 +46,7 @@ class Limits:
                 raise UserError(f"limits.{field.name}={getattr(self, field.name)} came; a positive limit, or 0 for none, was wanted.")
         if not self.of_counts:
             return
-        cost = space.least(IMAGE_SIZE)
+        cost = space.least()
         for name, least, unit in (
             ("max_params_m", cost.params, "million parameters"),
             ("max_flops_m", cost.flops, "million multiply-adds"),
@@ -69,8 +67,8 @@ class Limits:
 
 def measure_latency_ms(space: SearchSpace, arch: Any, repeats: int = 15) -> float:
     """Median milliseconds of one forward pass for one image on the first device, compiled, weights drawn at random."""
-    model = space.model(arch, IMAGE_SIZE)
-    image = jax.device_put(jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3)), jax.local_devices()[0])
+    model = space.model(arch)
+    image = jax.device_put(jnp.zeros((1, *space.cost_size, 3)), jax.local_devices()[0])
     params = jax.jit(model.init)(jax.random.key(0), image)
     forward = jax.jit(model.apply).lower(params, image).compile()
     times = []

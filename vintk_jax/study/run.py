@@ -10,7 +10,7 @@ from vintk_jax.proxies.scorer import Scorer, score
 from vintk_jax.spaces import SearchSpace
 from vintk_jax.study import results
 from vintk_jax.study.ledger import Candidate, Ledger, wait_for_others
-from vintk_jax.study.limits import IMAGE_SIZE, Limits, measure_latency_ms
+from vintk_jax.study.limits import Limits, measure_latency_ms
 
 
 def _unscored(ledger: Ledger, candidate: Candidate, cost, latency_ms: float | None, limits: Limits, several: bool) -> bool:
@@ -60,7 +60,7 @@ def run(
     while not ledger.done():
         batch = []
         for candidate in ledger.take(scorer.batch_size):
-            cost = space.cost(candidate.arch, IMAGE_SIZE)
+            cost = space.cost(candidate.arch)
             measured = limits.max_latency_ms and not limits.violations(cost)
             if measured:
                 phase("measuring latency")

@@ -14,16 +14,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vintk_jax.data import loader
-from vintk_jax.data.augment import Augment, Centre
-from vintk_jax.data.sources import Source, open_source
+from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
 from vintk_jax.report.progress import COMPILING, Progress
 from vintk_jax.training import sharding
 from vintk_jax.training.checkpoints import BEST, LAST, Checkpoints
 from vintk_jax.training.metrics import Metrics
-from vintk_jax.training.models import Trained, build
+from vintk_jax.training.models import Trained
 from vintk_jax.training.optimizer import make_optimizer, make_schedule
-from vintk_jax.training.step import Recipe, State, make_predict, make_train_step
+from vintk_jax.training.step import Recipe, State, make_train_step
+from vintk_jax.training.tasks import Task, task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +36,17 @@ class Setup:
 
     config: ml_collections.ConfigDict
     mesh: Mesh
-    train: Source
-    test: Source
-    trained: Trained
+    task: Task
     recipe: Recipe
     schedule: Callable
     optimizer: Any
-    augment: Augment
     steps: int
     steps_per_epoch: int
+
+    @property
+    def trained(self) -> Trained:
+        """The model."""
+        return self.task.trained
 
     @functools.cached_property
     def like(self) -> State:
@@ -71,36 +73,21 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     """
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     sharding.check_batch(mesh, config.data.batch_size, config.optimizer.accumulate)
-    train, test = (open_source(config.data.source, split) for split in (config.data.train_split, config.data.test_split))
-    if train.classes != test.classes:
-        raise UserError(
-            f"{config.data.source} has {len(train.classes)} classes in {config.data.train_split}, {len(test.classes)} in {config.data.test_split}; "
-            "the same were wanted."
-        )
-    per_epoch = max(len(train) // config.data.batch_size, 1)
+    task = task_of(config)
+    per_epoch = max(len(task.train) // config.data.batch_size, 1)
     steps = config.optimizer.steps or round(config.optimizer.epochs * per_epoch)
     if steps < 1:
         raise UserError(f"optimizer.epochs={config.optimizer.epochs} came; a positive number was wanted (or optimizer.steps).")
-    host_side = {f.name for f in dataclasses.fields(Augment)} - {"size"}
-    augment = Augment(config.data.image_size, **{name: value for name, value in config.augment.items() if name in host_side})
-    trained = build(config.model, len(train.classes), config.data.image_size)
     loss = config.loss
     if not (0 <= loss.distill <= 1 and 0 <= loss.label_smoothing < 1 and 0 <= loss.drop_path < 1 and 0 <= config.optimizer.ema < 1):
         raise UserError("loss.distill, label_smoothing, drop_path and optimizer.ema want numbers from 0 to 1.")
-    if loss.drop_path and not hasattr(trained.model, "num_heads"):
-        raise UserError(f"loss.drop_path={loss.drop_path} came; a {type(trained.model).__name__} has no stochastic depth. Set it to 0.")
-    recipe = Recipe(
-        num_classes=len(train.classes),
-        label_smoothing=loss.label_smoothing,
-        mixup=config.augment.mixup,
-        cutmix=config.augment.cutmix,
-        drop_path=loss.drop_path,
-        distill=loss.distill,
-        accumulate=config.optimizer.accumulate,
-        ema=config.optimizer.ema,
-    )
+    if loss.drop_path and not hasattr(task.trained.model, "num_blocks"):
+        raise UserError(
+            f"loss.drop_path={loss.drop_path} came; a {type(task.trained.model).__name__} has no stochastic depth. Set it to 0."
+        )
+    recipe = Recipe(task.objective, drop_path=loss.drop_path, accumulate=config.optimizer.accumulate, ema=config.optimizer.ema)
     schedule = make_schedule(config.optimizer.learning_rate, round(config.optimizer.warmup * steps), steps)
-    shapes = jax.eval_shape(trained.draw, jax.random.key(0))
+    shapes = jax.eval_shape(task.trained.draw, jax.random.key(0))
     optimizer = make_optimizer(
         shapes,
         schedule,
@@ -110,62 +97,58 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
         clip_norm=config.optimizer.clip_norm,
         layer_decay=config.optimizer.layer_decay,
     )
-    return Setup(config, mesh, train, test, trained, recipe, schedule, optimizer, augment, steps, per_epoch)
+    return Setup(config, mesh, task, recipe, schedule, optimizer, steps, per_epoch)
 
 
 class Evaluator:
-    """Accuracy of parameters on a source at every length, by one program."""
+    """The objective's measure of parameters on a source at every length, by one program."""
 
     def __init__(self, setup: Setup, source: Source):
         self._setup, self._source = setup, source
         params = jax.tree.map(lambda leaf: leaf.sharding, setup.like.params)
         of_batch = jax.sharding.NamedSharding(setup.mesh, sharding.BATCH)
+        task = setup.task
+        predicts = [task.predict(task.trained.model, grid) for grid in task.trained.grids]
 
-        predicts = [make_predict(setup.trained.model, grid) for grid in setup.trained.grids]
-
-        def count(params, image, label, weight):
-            return jnp.stack([jnp.sum(weight * (jnp.argmax(predict(params, image), axis=-1) == label)) for predict in predicts])
+        def count(params, batch):
+            return jnp.stack([task.objective.count(predict(params, batch["image"]), batch) for predict in predicts])
 
         # One program for all lengths: two at a time, each with sums over processes, may wait for each other's for ever.
-        self._count = jax.jit(count, in_shardings=(params, of_batch, of_batch, of_batch))
+        self._count = jax.jit(count, in_shardings=(params, of_batch))
 
-    def __call__(self, params: Any) -> dict[str, float]:
-        """Share of images that are right, by the name of the length."""
-        config, right = self._setup.config, np.zeros(len(self._setup.trained.grids))
+    def __call__(self, params: Any) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """By the name of the length: the measure, and its details by class where the objective has any."""
+        config, task, total = self._setup.config, self._setup.task, 0.0
         batches = loader.eval_batches(
-            self._source,
-            Centre(config.data.image_size, config.data.crop_ratio),
-            batch_size=config.data.batch_size,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
+            self._source, task.look, batch_size=config.data.batch_size, host=jax.process_index(), hosts=jax.process_count()
         )
         for batch in batches:
-            placed = sharding.put_batch(self._setup.mesh, batch)
-            right += np.asarray(self._count(params, placed["image"], placed["label"], placed["weight"]), np.float64)
-        return {name: float(total) / len(self._source) for name, total in zip(self._setup.trained.names, right, strict=True)}
+            total = total + np.asarray(self._count(params, sharding.put_batch(self._setup.mesh, batch)), np.float64)
+        found = {name: task.objective.measured(of, self._source.classes) for name, of in zip(task.trained.names, total, strict=True)}
+        return {name: value for name, (value, _) in found.items()}, {name: by for name, (_, by) in found.items() if by}
 
 
-def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], None]) -> dict[str, float]:
-    """Train to the end, from the last checkpoint if there is one; the accuracy of every length at the end.
+def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], None]) -> tuple[dict[str, float], Any]:
+    """Train to the end, from the last checkpoint if there is one; the measure of every length at the end, and the parameters.
 
     Raises:
         UserError: when the loss is no number, or a checkpoint can't be used; what is saved is kept.
     """
-    config, folder, model = setup.config, workdir / "checkpoints", setup.trained.describe()
+    config, folder, model, measure = setup.config, workdir / "checkpoints", setup.trained.describe(), setup.task.objective.measure
     last, best = Checkpoints(folder / LAST, 2, model), Checkpoints(folder / BEST, 1, model)
     progress.phase("restoring")
     found = last.restore(setup.like, say)
-    state, record = found or (setup.initial(), {"accuracy": {}, "best": -1.0})
-    classes = list(setup.train.classes)
-    accuracy, most, begun = record["accuracy"], record["best"], int(state.step)
+    state, record = found or (setup.initial(), {measure: {}, "best": -1.0})
+    classes = list(setup.task.train.classes)
+    reached, most, begun = record[measure], record["best"], int(state.step)
     progress.update(begun)
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
-    batches = loader.train_batches(setup.train, setup.augment, batch_size=config.data.batch_size, seed=config.seed, **hosts)
+    batches = loader.train_batches(setup.task.train, setup.task.augment, batch_size=config.data.batch_size, seed=config.seed, **hosts)
     ahead = loader.from_step(batches, begun, config.data.threads)
     where = jax.tree.map(lambda leaf: leaf.sharding, setup.like)
     step_of = make_train_step(setup.trained.model, setup.trained.grids, setup.optimizer, setup.recipe, config.seed)
     step = jax.jit(step_of, donate_argnums=0, out_shardings=(where, None))
-    evaluate = Evaluator(setup, setup.test)
+    evaluate = Evaluator(setup, setup.task.test)
     eval_every = max(round(config.checkpoints.every_epochs * setup.steps_per_epoch), 1)
     writing = jax.process_index() == 0
     with Metrics(workdir, begun, writing=writing) as metrics:
@@ -189,19 +172,20 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
                 waited, started, since = 0.0, time.perf_counter(), done
             if done % eval_every == 0 or done == setup.steps:
                 progress.phase("evaluating")
-                accuracy = evaluate(state.best_params)
-                metrics.write(done, accuracy=accuracy)
-                better = accuracy[setup.trained.names[0]] > most
-                most = max(most, accuracy[setup.trained.names[0]])
+                reached, by_class = evaluate(state.best_params)
+                metrics.write(done, **{measure: reached}, **{f"by_class_{name}": values for name, values in by_class.items()})
+                better = reached[setup.trained.names[0]] > most
+                most = max(most, reached[setup.trained.names[0]])
+                record = {measure: reached, "best": most, "classes": classes}
                 if better:
-                    best.save(state, accuracy=accuracy, best=most, classes=classes)
-                last.save(state, accuracy=accuracy, best=most, classes=classes)
+                    best.save(state, **record)
+                last.save(state, **record)
                 progress.update(done, best=most)
                 waited, started, since = 0.0, time.perf_counter(), done
         progress.phase("writing the checkpoint")
         last.close()
         best.close()
-    return accuracy
+    return reached, state.best_params
 
 
 def _checked(measured: dict[str, np.ndarray], setup: Setup, step: int) -> dict[str, Any]:

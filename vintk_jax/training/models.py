@@ -14,10 +14,12 @@ from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_atomically
 from vintk_jax.models.patch_embed import Grid
+from vintk_jax.models.segmenter import Segmenter
 from vintk_jax.models.vit import ViT
 
 INITS = ("fan_in", "deit")
 _KEPT = "arch.json"  # in a workdir: the search's best.json
+_FIXED_DEVIATION = ("qkv", "proj", "fc1", "fc2")  # layers that are drawn with DeiT's deviation
 _POSITIONS = 10.0  # with fan_in, positions start at 0.2 instead of 0.02
 
 
@@ -67,7 +69,7 @@ def _by_fan_in(variables: dict) -> dict:
 
     def scaled(path, leaf):
         names = [str(part.key) for part in path]
-        if names[-1] == "kernel" and names[1] not in ("patch_embed", "head"):
+        if names[-1] == "kernel" and (names[-2] in _FIXED_DEVIATION or names[-2].startswith("pool_token")):
             return leaf * (leaf.shape[-2] ** -0.5 / 0.02)
         return leaf * _POSITIONS if names[-2:] == ["positions", "table"] else leaf
 
@@ -89,7 +91,7 @@ def with_kept_arch(config: ml_collections.ConfigDict, workdir: Path) -> ml_colle
     return config
 
 
-def _read_best(where: str) -> tuple[spaces.SearchSpace, Any]:
+def read_best(where: str) -> tuple[spaces.SearchSpace, Any]:
     """The space and architecture of a search's best.json.
 
     Raises:
@@ -109,6 +111,18 @@ def _read_best(where: str) -> tuple[spaces.SearchSpace, Any]:
     return found, found.from_json(fields)
 
 
+def dtype_of(name: str) -> Any:
+    """The type of that name for modules; None for float32, their parameters'.
+
+    Raises:
+        UserError: for a name that is no type's.
+    """
+    try:
+        return None if name == "float32" else jnp.dtype(name)
+    except TypeError as error:
+        raise UserError(f"model.dtype={name!r} came; float32 or bfloat16 was wanted.") from error
+
+
 def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) -> Trained:
     """The model of a config's `model` section.
 
@@ -120,12 +134,9 @@ def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) 
         raise UserError(f"model.lengths={lengths} came; tokens a side were wanted, longest first, from {image_size} (pixels) down to 1.")
     if config.init not in INITS:
         raise UserError(f"model.init={config.init!r} came; {' or '.join(INITS)} was wanted.")
-    try:
-        dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
-    except TypeError as error:
-        raise UserError(f"model.dtype={config.dtype!r} came; float32 or bfloat16 was wanted.") from error
+    dtype = dtype_of(config.dtype)
     if config.arch:
-        space, arch = _read_best(config.arch)
+        space, arch = read_best(config.arch)
         side = 16 * lengths[0] if space.name.startswith("autoformer") else image_size
         model = space.model(arch, image_size=side, num_classes=num_classes)
     else:
@@ -141,6 +152,10 @@ def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) 
             head_dim=config.embed_dim // config.num_heads,
             num_classes=num_classes,
             pool=config.pool,
+        )
+    if isinstance(model, Segmenter):
+        raise UserError(
+            f"model.arch={config.arch} is a segmenter. Train it with configs/segment_digits.py or another that has a section segmentation."
         )
     if not isinstance(model, ViT):
         if len(lengths) > 1:

@@ -30,7 +30,8 @@ def layer_scales(params: Any, decay: int | float) -> Any:
     """
     paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     natural = lambda prefix: [(name.rstrip("0123456789"), int("0" + re.search(r"\d*$", name)[0])) for name in prefix]
-    block_of = lambda path: next((path[: i + 1] for i, name in enumerate(path) if name.startswith("block_")), None)
+    inside = lambda path: "head" not in path  # a decoder's blocks belong to the head
+    block_of = lambda path: next((path[: i + 1] for i, name in enumerate(path) if name.startswith("block_") and inside(path)), None)
     blocks = sorted({block_of(path) for path in paths} - {None}, key=natural)
     depths = [leaf.shape[0] for path, leaf in zip(paths, jax.tree.leaves(params), strict=True) if "blocks" in path]
     depth = depths[0] if depths else len(blocks)

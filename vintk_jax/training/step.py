@@ -1,6 +1,6 @@
 """The train step and the evaluation step, as pure functions to be jitted.
 
-A ReViT sees every token length in each step: the losses of all are averaged, and the shorter ones also learn from the longest (self-distillation).
+A ReViT sees every token length in each step: the losses of all are averaged (`training.objectives` says what they are).
 """
 
 import dataclasses
@@ -12,11 +12,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
-from vintk_jax.data.images import MEAN, STD
 from vintk_jax.models.patch_embed import Grid
-from vintk_jax.training import mixing
+from vintk_jax.training.objectives import Objective, normalise
 
 
 @flax.struct.dataclass
@@ -43,31 +42,19 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How the loss is made; the fields of the same names in the configs.
+    """How a step is made; the fields of the same names in the configs.
 
     Attributes:
-        num_classes: outputs.
-        label_smoothing: share of a target spread over all classes.
-        mixup, cutmix: alphas of their Beta distributions; 0: without.
+        objective: what is learned: the loss, and what counts as right.
         drop_path: probability of leaving the last block's residuals out; it grows in a line from 0 at the first.
-        distill: weight of the longest length's answer in the shorter ones' loss; the rest is the label's.
         accumulate: pieces that a batch is gone through in.
         ema: decay of the running mean of the parameters; 0: none.
     """
 
-    num_classes: int
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    objective: Objective
     drop_path: float = 0.0
-    distill: float = 0.0
     accumulate: int = 1
     ema: float = 0.0
-
-
-def normalise(images: UInt8[Array, "n height width 3"]) -> Float[Array, "n height width 3"]:
-    """Pixels standardised by ImageNet's channel means and deviations."""
-    return (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)
 
 
 def stochastic_depth(key: jax.Array, depth: int, images: int, rate: int | float) -> Float[Array, "depth 2 images"] | None:
@@ -78,22 +65,6 @@ def stochastic_depth(key: jax.Array, depth: int, images: int, rate: int | float)
     return jax.random.bernoulli(key, keeping, (depth, 2, images)) / keeping
 
 
-def length_losses(
-    logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"], distill: int | float
-) -> Float[Array, " lengths"]:
-    """The loss of each length, longest first: cross-entropy, and for the others a share of the divergence from the longest's answer.
-
-    The longest doesn't learn from the others: its answer is taken as given. The form is our choice.
-    """
-    teacher = jax.lax.stop_gradient(jax.nn.softmax(logits[0]))
-    losses = [jnp.mean(optax.softmax_cross_entropy(logits[0], targets))]
-    for student in logits[1:]:
-        labelled = optax.softmax_cross_entropy(student, targets)
-        taught = optax.losses.kl_divergence(jax.nn.log_softmax(student), teacher) if distill else 0.0
-        losses.append(jnp.mean((1 - distill) * labelled + distill * taught))
-    return jnp.stack(losses)
-
-
 def make_train_step(
     model: nn.Module, grids: Sequence[Grid | None], optimizer: optax.GradientTransformation, recipe: Recipe, seed: int
 ) -> Callable[[State, dict[str, Array]], tuple[State, dict[str, Array]]]:
@@ -102,19 +73,19 @@ def make_train_step(
     Args:
         grids: the token lengths, longest first; (None,) for a model that has only its own.
     """
-    depth = len(model.num_heads) if recipe.drop_path else 0
+    depth = model.num_blocks if recipe.drop_path else 0
+    objective = recipe.objective
 
     def loss_of(params, images, targets, keep):
         options = {} if keep is None else {"keep": keep}
         logits = [model.apply(params, images, *(() if grid is None else (grid,)), **options).astype(jnp.float32) for grid in grids]
-        losses = length_losses(logits, targets, recipe.distill)
-        right = jnp.stack([jnp.mean(jnp.argmax(one, -1) == jnp.argmax(targets, -1)) for one in logits])
+        losses = objective.losses(logits, targets)
+        right = jnp.stack([objective.right(one, targets) for one in logits])
         return jnp.mean(losses), (losses, right)
 
     def piece(params, batch, key):
         of_mix, of_depth = jax.random.split(key)
-        targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], recipe.num_classes), recipe.label_smoothing)
-        images, targets = mixing.mix(normalise(batch["image"]), targets, of_mix, recipe.mixup, recipe.cutmix)
+        images, targets = objective.prepare(batch, of_mix)
         keep = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
         (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, images, targets, keep)
         return gradients, metrics
@@ -151,6 +122,6 @@ def _ema_decay(decay: float, step: Array) -> Array:
     return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
-def make_predict(model: nn.Module, grid: Grid | None) -> Callable[[Any, Array], Float[Array, "n classes"]]:
+def make_predict(model: nn.Module, grid: Grid | None) -> Callable[[Any, Array], Float[Array, "n *places classes"]]:
     """A function (params, uint8 images) -> logits at one token length."""
     return lambda params, images: model.apply(params, normalise(images), *(() if grid is None else (grid,))).astype(jnp.float32)

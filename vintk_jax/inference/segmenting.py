@@ -1,0 +1,112 @@
+"""Predicting with a segmenter: a map of classes for every picture, as a PNG whose values are those of the training's maps."""
+
+import io
+from pathlib import Path
+
+import jax
+import ml_collections
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from rich.console import Console
+
+from vintk_jax import config as configs
+from vintk_jax.data.dense import WholePair
+from vintk_jax.data.loader import in_order
+from vintk_jax.data.sources import Source, open_source
+from vintk_jax.errors import UserError
+from vintk_jax.files import write_atomically
+from vintk_jax.inference.loading import load_trained
+from vintk_jax.report.progress import COMPILING, Progress
+from vintk_jax.report.segments import colours
+from vintk_jax.training.tasks import predict_of
+
+MAPS = "maps"  # a folder in the workdir
+
+
+def write_map(path: Path, classes: UInt8[np.ndarray, "height width"], values: tuple[int, ...]) -> None:
+    """A PNG with a palette: its values are `values` of the classes, its colours those of predictions.png."""
+    table, palette = np.zeros(256, np.uint8), np.zeros((256, 3), np.uint8)
+    table[: len(values)] = values
+    palette[list(values)] = colours(len(values))
+    image = Image.fromarray(table[classes], "P")
+    image.putpalette(palette.reshape(-1).tolist())
+    stream = io.BytesIO()
+    image.save(stream, format="png")
+    write_atomically(path, stream.getvalue())
+
+
+def _source(config: ml_collections.ConfigDict, trained: ml_collections.ConfigDict) -> Source:
+    where = config.data.source
+    if not where.startswith("images:"):
+        raise UserError(
+            f"data.source={where!r} came; a segmenter predicts on --config.data.source=images:FOLDER (training has measured it on "
+            f"{trained.data.test_split} already)."
+        )
+    return open_source(where, "")
+
+
+def predict_segments(invocation: configs.Invocation, console: Console) -> None:
+    """A map for every picture below a folder; a killed run goes on with those that have none yet.
+
+    Pictures larger than the training's `segmentation.height` x `width` are resized to fit; their maps come back in their own size.
+
+    Raises:
+        UserError: for whatever in the config doesn't fit.
+    """
+    config, workdir = invocation.config, invocation.workdir
+    trained_by = configs.read_claimed(workdir, "train")
+    own, source = trained_by.segmentation, _source(config, trained_by)
+    trained, params, classes = load_trained(workdir, trained_by, config.checkpoint, lambda note: console.print(note, style="yellow"))
+    values = tuple(own.labels) or tuple(range(len(classes)))
+    size = own.height or trained_by.data.image_size, own.width or trained_by.data.image_size
+    console.print(f"{len(source):,} pictures, {len(classes)} classes, batches of {config.data.batch_size}, into {workdir / MAPS}")
+    if invocation.dry_run:
+        console.print("A dry run: nothing was written.")
+        return
+    predict = jax.jit(lambda p, images: predict_of(trained_by)(trained.model, None)(p, images).argmax(-1).astype("uint8"))
+    wrong: list[str] = []
+    with Progress(len(source), unit="pictures", console=console) as progress:
+        progress.phase(COMPILING)
+        waiting: list[dict] = []
+        for i, element in enumerate(in_order(source, _Sized(WholePair(*size)), 0, config.data.threads), start=1):
+            if "error" in element:
+                wrong.append(element["error"])
+            elif not (workdir / MAPS / element["name"]).with_suffix(".png").exists():
+                waiting.append(element)
+            if waiting and (len(waiting) == config.data.batch_size or i == len(source)):
+                _write(workdir / MAPS, waiting, predict, params, values, config.data.batch_size)
+                waiting = []
+                progress.phase("predicting")
+            progress.update(i)
+        if waiting:
+            _write(workdir / MAPS, waiting, predict, params, values, config.data.batch_size)
+    for fault in wrong:
+        console.print(fault, style="yellow", soft_wrap=True)
+    console.print(f"{len(source) - len(wrong):,} maps in {workdir / MAPS}; {len(wrong)} picture(s) could not be read.", soft_wrap=True)
+
+
+class _Sized:
+    """A picture on the canvas, and what size it has by itself."""
+
+    def __init__(self, look: WholePair):
+        self._look = look
+
+    def __call__(self, element: dict, rng: np.random.Generator) -> dict:
+        height, width = element["image"].shape[:2]
+        shown = self._look({"image": element["image"], "label": np.zeros((height, width), np.uint8)}, rng)
+        inside = shown["label"] == 0
+        part = (int(inside.any(axis=1).sum()), int(inside.any(axis=0).sum()))
+        return {"image": shown["image"], "name": element["name"], "size": (height, width), "part": part}
+
+
+def _write(folder: Path, elements: list[dict], predict, params, values: tuple[int, ...], batch_size: int) -> None:
+    images = np.stack([element["image"] for element in elements])
+    filled = np.pad(images, ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)))
+    for element, classes in zip(elements, np.asarray(predict(params, filled))):
+        rows, columns = element["part"]
+        height, width = element["size"]
+        image = Image.fromarray(classes[:rows, :columns]).resize((width, height), Image.Resampling.NEAREST)
+        path = (folder / element["name"]).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_map(path, np.asarray(image), values)

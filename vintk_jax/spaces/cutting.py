@@ -1,0 +1,42 @@
+"""Cutting the weights of a supernet's transformer blocks down to those of one architecture: leading columns of everything."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+Params = Mapping[str, Any]
+
+
+def block_at(stack: Params, index: int) -> Params:
+    """One block of a stack's parameters, be it scanned (`blocks`) or not (`block_i`); see `models.blocks.stack`."""
+    return jax.tree.map(lambda leaf: leaf[index], stack["blocks"]["block"]) if "blocks" in stack else stack[f"block_{index}"]
+
+
+def leading(params: Params, *sizes: int) -> dict[str, Any]:
+    """The first entries along the last axes of every array: `sizes` for the last ones."""
+    return jax.tree.map(lambda leaf: leaf[(..., *(slice(size) for size in sizes[-leaf.ndim :]))], dict(params))
+
+
+def cut_block(block: Params, embed: int, heads: int, head_dim: int, hidden: int, widest: tuple[int, int]) -> dict[str, Any]:
+    """A narrower `models.blocks.Block`.
+
+    Args:
+        embed, heads, head_dim, hidden: the sizes wanted.
+        widest: heads and width of a head that there are.
+    """
+    attention, mlp = block["attention"], block["mlp"]
+    qkv = attention["qkv"]["kernel"].reshape(-1, 3, *widest)[:embed, :, :heads, :head_dim]
+    bias = attention["qkv"]["bias"].reshape(3, *widest)[:, :heads, :head_dim]
+    proj = attention["proj"]["kernel"].reshape(*widest, -1)[:heads, :head_dim, :embed]
+    relative = {name: dict(table) for name, table in attention.items() if name.startswith("relative")}
+    return {
+        "norm1": leading(block["norm1"], embed),
+        "norm2": leading(block["norm2"], embed),
+        "attention": {
+            "qkv": {"kernel": qkv.reshape(embed, -1), "bias": bias.reshape(-1)},
+            "proj": {"kernel": proj.reshape(-1, embed), "bias": attention["proj"]["bias"][:embed]},
+            **relative,
+        },
+        "mlp": {"fc1": leading(mlp["fc1"], embed, hidden), "fc2": leading(mlp["fc2"], hidden, embed)},
+    }

@@ -1,0 +1,250 @@
+"""Spaces of segmenters: a ViT's width, three stages of depth, heads and MLP ratio, and the decoder on it (our choice; see `models.segmenter`)."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from vintk_jax.errors import UserError
+from vintk_jax.models.segmenter import DECODERS, Segmenter
+from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.by_choices import leading_ones
+from vintk_jax.spaces.cutting import block_at, cut_block, leading
+
+_BY_STAGE = ("depth", "num_heads", "mlp_ratio")
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmenterArch:
+    """One architecture; the tuples run over the stages."""
+
+    embed_dim: int
+    depth: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    mlp_ratio: tuple[float, ...]
+    decoder: str
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """MLP width of each stage."""
+        return tuple(int(self.embed_dim * ratio) for ratio in self.mlp_ratio)
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmenterSpace(SearchSpace):
+    """Choices; all stages share theirs.
+
+    Attributes:
+        stages: how many.
+        head_dim, patch_size, conv_width, mask_depth, mask_heads, mask_hidden: the same for all members (see `Segmenter`).
+        resolution: height and width in pixels that costs are stated for; num_classes: likewise.
+    """
+
+    embed_dim: tuple[int, ...] = (192, 256, 320)
+    depth: tuple[int, ...] = (2, 3, 4)
+    num_heads: tuple[int, ...] = (3, 4, 5)
+    mlp_ratio: tuple[float, ...] = (2.0, 3.0, 4.0)
+    decoders: tuple[str, ...] = DECODERS
+    stages: int = 3
+    head_dim: int = 64
+    patch_size: int = 16
+    conv_width: int = 128
+    mask_depth: int = 2
+    mask_heads: int = 3
+    mask_hidden: int = 768
+    resolution: tuple[int, int] = (512, 512)
+    num_classes: int = 150
+
+    @property
+    def cost_size(self) -> tuple[int, int]:
+        """`resolution`."""
+        return self.resolution
+
+    def choices(self) -> dict[str, tuple]:
+        """embed_dim, decoder, and depth_i, num_heads_i and mlp_ratio_i of each stage."""
+        of_stages = {f"{name}_{i}": getattr(self, name) for i in range(self.stages) for name in _BY_STAGE}
+        return {"embed_dim": self.embed_dim, "decoder": self.decoders, **of_stages}
+
+    def decode(self, chosen: Mapping[str, Any]) -> SegmenterArch:
+        """Every decision counts."""
+        depth, heads, ratios = (tuple(chosen[f"{name}_{i}"] for i in range(self.stages)) for name in _BY_STAGE)
+        return SegmenterArch(chosen["embed_dim"], depth, heads, tuple(map(float, ratios)), chosen["decoder"])
+
+    def encode(self, arch: SegmenterArch) -> dict[str, Any]:
+        """The inverse of `decode`."""
+        of_stages = {f"{name}_{i}": value for name in _BY_STAGE for i, value in enumerate(getattr(arch, name))}
+        return {"embed_dim": arch.embed_dim, "decoder": arch.decoder, **of_stages}
+
+    def from_json(self, fields: Mapping[str, Any]) -> SegmenterArch:
+        """From {"embed_dim", "depth": [...], "num_heads": [...], "mlp_ratio": [...], "decoder"}."""
+        missing = {"embed_dim", "decoder", *_BY_STAGE} - set(fields)
+        if missing:
+            raise InvalidArchitecture(f"A {self.name} architecture came without {', '.join(sorted(missing))}.")
+        for field in ("embed_dim", "decoder", *_BY_STAGE):
+            options = self.decoders if field == "decoder" else getattr(self, field)
+            values = fields[field] if field in _BY_STAGE else [fields[field]]
+            if field in _BY_STAGE and len(values) != self.stages:
+                raise InvalidArchitecture(f"{field}={list(values)} came; {self.name} has {self.stages} stages, one value for each.")
+            for value in values:
+                if value not in options:
+                    raise InvalidArchitecture(f"{field}={value} came; {self.name} has {', '.join(map(str, options))}.")
+        depth, heads, ratios = (tuple(fields[name]) for name in _BY_STAGE)
+        return SegmenterArch(fields["embed_dim"], depth, heads, tuple(map(float, ratios)), fields["decoder"])
+
+    def to_json(self, arch: SegmenterArch) -> dict[str, Any]:
+        """To {"embed_dim", "depth": [...], "num_heads": [...], "mlp_ratio": [...], "decoder"}."""
+        ratios = [int(ratio) if ratio == int(ratio) else ratio for ratio in arch.mlp_ratio]
+        lists = {"depth": list(arch.depth), "num_heads": list(arch.num_heads), "mlp_ratio": ratios}
+        return {"embed_dim": arch.embed_dim, **lists, "decoder": arch.decoder}
+
+    def cost(self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, num_classes: int = 0) -> Cost:
+        """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels) and attention; not of upsampling.
+
+        Args:
+            image_size: pixels a side, or height and width; 0: `resolution`.
+            num_classes: 0: the space's.
+        """
+        rows, columns = self._grid(image_size)
+        k, e, t = num_classes or self.num_classes, arch.embed_dim, rows * columns
+        params, flops = (self.patch_size**2 * 3 + 1) * e + t * e, t * self.patch_size**2 * 3 * e
+        for depth, heads, hidden in zip(arch.depth, arch.num_heads, arch.hidden, strict=True):
+            own, work = self._block(e, heads, hidden, t)
+            params, flops = params + depth * own, flops + depth * work
+        w = self.conv_width
+        if arch.decoder == "linear":
+            return Cost(params + 2 * e + (e + 1) * k, flops + t * e * k)
+        if arch.decoder == "mask":
+            own, work = self._block(e, self.mask_heads, self.mask_hidden, t + k)
+            params += 2 * e + (e + 1) * e + k * e + self.mask_depth * own + 2 * e + 2 * e * e + 2 * k
+            return Cost(params, flops + t * e * e + self.mask_depth * work + (t + k) * e * e + t * k * e)
+        params += self.stages * (2 * e + (e + 1) * w) + 2 * (9 * w * w + w + 2 * w) + (w + 1) * k
+        return Cost(params, flops + self.stages * t * e * w + 5 * t * 9 * w * w + 4 * t * w * k)
+
+    def _block(self, e: int, heads: int, hidden: int, tokens: int) -> tuple[int, int]:
+        """Parameters and multiply-adds of a block."""
+        width = heads * self.head_dim
+        params = 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
+        return params, tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
+
+    def _grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
+        sides = (image_size or self.resolution) if not isinstance(image_size, int) or not image_size else (image_size,) * 2
+        if min(sides) < self.patch_size:
+            raise UserError(f"inputs.image_size={image_size} came; {self.name} wants {self.patch_size} pixels at least, its patch size.")
+        return -(-sides[0] // self.patch_size), -(-sides[1] // self.patch_size)
+
+    def model(self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, in_channels: int = 3, num_classes: int = 0) -> Segmenter:
+        """The segmenter of this architecture; sizes as in `cost`."""
+        return Segmenter(
+            embed_dim=arch.embed_dim,
+            depths=arch.depth,
+            num_heads=arch.num_heads,
+            hidden=arch.hidden,
+            head_dim=self.head_dim,
+            num_classes=num_classes or self.num_classes,
+            patch_size=self.patch_size,
+            native_grid=self._grid(image_size),
+            decoders=(arch.decoder,),
+            conv_width=self.conv_width,
+            mask_depth=self.mask_depth,
+            mask_heads=self.mask_heads,
+            mask_hidden=self.mask_hidden,
+        )
+
+    def supernet(self, image_size: int | tuple[int, int] = 0, num_classes: int = 0, **options: Any) -> Segmenter:
+        """The widest, deepest member with all decoders; its stages are scanned unless `scan=False`."""
+        model = self.model(self._widest(), image_size, num_classes=num_classes)
+        return dataclasses.replace(model, decoders=self.decoders, **{"scan": True, **options})
+
+    def _widest(self) -> SegmenterArch:
+        largest = (tuple([max(getattr(self, name))] * self.stages) for name in _BY_STAGE)
+        return SegmenterArch(max(self.embed_dim), *largest, self.decoders[0])
+
+    def masks(self, arch: SegmenterArch) -> dict[str, Any]:
+        """See `Segmenter.__call__`; the first columns, heads and hidden units, and the first blocks of each stage are the live ones."""
+        embed, blocks = leading_ones(arch.embed_dim, max(self.embed_dim)), max(self.depth)
+        masks: dict[str, Any] = {"embed": embed, "decoder": np.float32([kind == arch.decoder for kind in self.decoders])}
+        for i, (depth, heads, hidden) in enumerate(zip(arch.depth, arch.num_heads, arch.hidden, strict=True)):
+            alive = leading_ones(depth, blocks)
+            masks[f"stage_{i}"] = {
+                "embed": embed,
+                "alive": alive,
+                "heads": alive[:, None] * leading_ones(heads, max(self.num_heads)),
+                "hidden": alive[:, None] * leading_ones(hidden, self._widest().hidden[i]),
+            }
+        return masks
+
+    def subnet(self, params: dict, arch: SegmenterArch) -> dict:
+        """Leading columns of every weight; from a scanned supernet or one that isn't."""
+        tree, e = params["params"], arch.embed_dim
+        cut = {
+            "patch_embed": leading(tree["patch_embed"], e),
+            "positions": leading(tree["positions"], e),
+            "head": {arch.decoder: self._cut_decoder(tree["head"][arch.decoder], arch)},
+        }
+        widest = (max(self.num_heads), self.head_dim)
+        for i, (depth, heads, hidden) in enumerate(zip(arch.depth, arch.num_heads, arch.hidden, strict=True)):
+            blocks = [block_at(tree[f"stage_{i}"], j) for j in range(depth)]
+            narrow = [cut_block(block, e, heads, self.head_dim, hidden, widest) for block in blocks]
+            cut[f"stage_{i}"] = {f"block_{j}": block for j, block in enumerate(narrow)}
+        return {"params": cut}
+
+    def _cut_decoder(self, tree: Mapping, arch: SegmenterArch) -> dict:
+        """Of a decoder only what meets tokens has their width."""
+        e, found = arch.embed_dim, {}
+        for name, part in tree.items():
+            if name.startswith("block_"):
+                heads = (self.mask_heads, self.head_dim)
+                found[name] = cut_block(part, e, *heads, self.mask_hidden, heads)
+            elif name.startswith("project"):
+                found[name] = leading(part, e, e)
+            elif name == "classes" or name in ("norm", "norm_out", *(f"norm_{i}" for i in range(self.stages))):
+                found[name] = leading(part, e)
+            elif name.startswith("lateral") or (name, arch.decoder) == ("classify", "linear"):
+                found[name] = {"kernel": part["kernel"][:e], "bias": part["bias"]}
+            else:
+                found[name] = dict(part)
+        return found
+
+    def width(self, arch: SegmenterArch) -> int:
+        """Of a token."""
+        return arch.embed_dim
+
+    def total_depth(self, arch: SegmenterArch) -> int:
+        """Of all stages."""
+        return sum(arch.depth)
+
+    def cheapest(self) -> SegmenterArch:
+        """The narrowest, shallowest member, with the decoder of the fewest multiply-adds."""
+        least = (tuple([min(getattr(self, name))] * self.stages) for name in _BY_STAGE)
+        return SegmenterArch(min(self.embed_dim), *least, "linear" if "linear" in self.decoders else self.decoders[0])
+
+    def size(self) -> int:
+        """Every combination."""
+        by_stage = int(np.prod([len(getattr(self, name)) for name in _BY_STAGE]))
+        return len(self.embed_dim) * len(self.decoders) * by_stage**self.stages
+
+    def enumerate(self) -> Iterator[SegmenterArch]:
+        """In the order of `choices`."""
+        choices = self.choices()
+        for options in itertools.product(*choices.values()):
+            yield self.decode(dict(zip(choices, options, strict=True)))
+
+
+SMALL = SegmenterSpace("seg-small")
+MINI = SegmenterSpace(
+    "seg-mini",
+    embed_dim=(48, 64, 80, 96),
+    depth=(1, 2, 3),
+    num_heads=(2, 3, 4),
+    mlp_ratio=(1.0, 2.0, 3.0),
+    head_dim=16,
+    patch_size=8,
+    conv_width=32,
+    mask_depth=1,
+    mask_heads=4,
+    mask_hidden=128,
+    resolution=(180, 240),
+    num_classes=11,
+)

@@ -1,0 +1,154 @@
+"""What a training learns: the loss, what counts as right, and how a whole test set is measured; for classes of images and for classes of pixels."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.pairs import IGNORED
+from vintk_jax.training import mixing
+
+
+def normalise(images: UInt8[Array, "n height width 3"]) -> Float[Array, "n height width 3"]:
+    """Pixels standardised by ImageNet's channel means and deviations."""
+    return (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What a step needs of a task.
+
+    Attributes:
+        measure: the name of what a test set is measured by, as metrics.jsonl has it.
+    """
+
+    measure: str
+
+    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Array, Array]:
+        """The model's images and the targets of a batch; key: for what is drawn."""
+
+    def losses(self, logits: Sequence[Array], targets: Array) -> Float[Array, " lengths"]:
+        """The loss of each length, longest first."""
+
+    def right(self, logits: Array, targets: Array) -> Float[Array, ""]:
+        """The share of the targets that is met."""
+
+    def count(self, logits: Array, batch: dict[str, Array]) -> Array:
+        """What is added up over a test set; images count with the batch's "weight"."""
+
+    def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
+        """The measure of a whole test set, and details by class, of what `count` added up to."""
+
+
+def length_losses(
+    logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"], distill: int | float
+) -> Float[Array, " lengths"]:
+    """The loss of each length, longest first: cross-entropy, and for the others a share of the divergence from the longest's answer.
+
+    The longest doesn't learn from the others: its answer is taken as given. The form is our choice.
+    """
+    teacher = jax.lax.stop_gradient(jax.nn.softmax(logits[0]))
+    losses = [jnp.mean(optax.softmax_cross_entropy(logits[0], targets))]
+    for student in logits[1:]:
+        labelled = optax.softmax_cross_entropy(student, targets)
+        taught = optax.losses.kl_divergence(jax.nn.log_softmax(student), teacher) if distill else 0.0
+        losses.append(jnp.mean((1 - distill) * labelled + distill * taught))
+    return jnp.stack(losses)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """One class for an image; the fields of the same names in the configs.
+
+    Attributes:
+        num_classes: outputs.
+        label_smoothing: share of a target spread over all classes.
+        mixup, cutmix: alphas of their Beta distributions; 0: without.
+        distill: weight of the longest length's answer in the shorter ones' loss; the rest is the label's.
+    """
+
+    num_classes: int
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    distill: float = 0.0
+    measure = "accuracy"
+
+    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Float[Array, "n height width 3"], Float[Array, "n classes"]]:
+        """Standardised images and smoothed targets, mixed with each other."""
+        targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], self.num_classes), self.label_smoothing)
+        return mixing.mix(normalise(batch["image"]), targets, key, self.mixup, self.cutmix)
+
+    def losses(self, logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"]) -> Float[Array, " lengths"]:
+        """See `length_losses`."""
+        return length_losses(logits, targets, self.distill)
+
+    def right(self, logits: Float[Array, "n classes"], targets: Float[Array, "n classes"]) -> Float[Array, ""]:
+        """Share of images whose largest logit is the target's largest class."""
+        return jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(targets, -1))
+
+    def count(self, logits: Float[Array, "n classes"], batch: dict[str, Array]) -> Float[Array, " right_and_all"]:
+        """Images that are right, and images."""
+        return jnp.stack([jnp.sum(batch["weight"] * (jnp.argmax(logits, axis=-1) == batch["label"])), jnp.sum(batch["weight"])])
+
+    def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
+        """Accuracy."""
+        return float(total[0] / total[1]), {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """One class for every pixel that has one.
+
+    Attributes:
+        num_classes: outputs.
+        label_smoothing: share of a target spread over all classes.
+    """
+
+    num_classes: int
+    label_smoothing: float = 0.0
+    measure = "mean_iou"
+
+    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Float[Array, "n height width 3"], UInt8[Array, "n height width"]]:
+        """Standardised images, and the label maps as they are."""
+        return normalise(batch["image"]), batch["label"]
+
+    def losses(
+        self, logits: Sequence[Float[Array, "n height width classes"]], targets: UInt8[Array, "n height width"]
+    ) -> Float[Array, " lengths"]:
+        """Cross-entropy, averaged over the pixels that have a class."""
+        has_class = targets != IGNORED
+        wanted = jnp.where(has_class, targets, 0).astype(jnp.int32)
+        found = []
+        for one in logits:
+            of_pixel = optax.softmax_cross_entropy_with_integer_labels(one, wanted)
+            if self.label_smoothing:
+                uniform = -jnp.mean(jax.nn.log_softmax(one), axis=-1)
+                of_pixel = (1 - self.label_smoothing) * of_pixel + self.label_smoothing * uniform
+            found.append(jnp.sum(of_pixel * has_class) / jnp.maximum(jnp.sum(has_class), 1))
+        return jnp.stack(found)
+
+    def right(self, logits: Float[Array, "n height width classes"], targets: UInt8[Array, "n height width"]) -> Float[Array, ""]:
+        """Share of pixels with a class whose largest logit is that class."""
+        has_class = targets != IGNORED
+        return jnp.sum((jnp.argmax(logits, -1) == targets) & has_class) / jnp.maximum(jnp.sum(has_class), 1)
+
+    def count(self, logits: Float[Array, "n height width classes"], batch: dict[str, Array]) -> Int[Array, "classes classes"]:
+        """Pixels by their class (rows) and the class that was said (columns)."""
+        label, said = batch["label"].astype(jnp.int32), jnp.argmax(logits, axis=-1)
+        counted = (label != IGNORED) & (batch["weight"] > 0)[:, None, None]
+        cell = jnp.where(counted, label * self.num_classes + said, self.num_classes**2)
+        return jnp.bincount(cell.reshape(-1), length=self.num_classes**2 + 1)[:-1].reshape(self.num_classes, self.num_classes)
+
+    def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
+        """Mean intersection over union, over the classes that occur in the labels or the answers, and the one of each class."""
+        both = np.diag(total)
+        either = total.sum(axis=0) + total.sum(axis=1) - both
+        by_class = {name: float(b / e) for name, b, e in zip(classes, both, either, strict=True) if e}
+        return float(np.mean(list(by_class.values()))), by_class
