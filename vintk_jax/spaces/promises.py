@@ -113,7 +113,10 @@ def counts(
         _require(cost.params == owned, f"cost says {cost.params:,} parameters, the initialised model has {owned:,}, {at}.")
         if flops:
             done = multiply_adds(model.apply, variables, image) + otherwise(arch)
-            _require(cost.flops == done, f"cost says {cost.flops:,} multiply-adds, the traced model makes {done:,}, {at}.")
+            _require(
+                cost.flops == done,
+                f"cost says {cost.flops:,} multiply-adds, the traced model makes {done:,}, {at}. On purpose? --own-flops leaves this out.",
+            )
 
 
 def least(space: SearchSpace, archs: Sequence[Any]) -> None:
