@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=("rank", "pays"))
     parser.add_argument("--camvid", type=Path, required=True, help="an unpacked CamVid")
-    parser.add_argument("--epochs", type=float, default=30.0, help="of `pays`")
+    parser.add_argument("--epochs", type=float, default=20.0, help="of `pays`")
     parser.add_argument("--candidates", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workdir", type=Path, default=Path("runs/camvid_study"))

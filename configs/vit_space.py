@@ -1,6 +1,6 @@
 """Rank the vision transformers of a space without training any.
 
-    python -m vintk_jax.search --config configs/vit_space.py            # AutoFormer-Tiny; also :small, :base, :pit
+    python -m vintk_jax.search --config configs/vit_space.py            # AutoFormer-Tiny; also :small, :base, :pit, :s3
     python -m vintk_jax.search --config configs/vit_space.py:small --config.limits.max_params_m=25
 
 Scores 1,000 architectures by ViNTK on crops of the photographs that scikit-learn ships (no download). Writes candidates.jsonl, best.json,
@@ -13,5 +13,5 @@ from vintk_jax.defaults.search import search
 
 
 def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
-    """The search of one space: AutoFormer's "tiny", "small" or "base", or "pit"."""
-    return search(size if size == "pit" else f"autoformer-{size or 'tiny'}")
+    """The search of one space: AutoFormer's "tiny", "small" or "base", or "pit", or "s3" (around AutoFormerV2-T)."""
+    return search(size if size in ("pit", "s3") else f"autoformer-{size or 'tiny'}")

@@ -162,7 +162,7 @@ def test_tfds():
     assert len(source) == 3
     assert element["image"].shape[:2] == element["label"].shape
     assert set(np.unique(element["label"])) <= {*range(19), IGNORED}
-    with pytest.raises(UserError, match="Number 0 .*neither a class nor ignored"):
+    with pytest.raises(UserError, match=r"Number 0 .*neither a class nor ignored"):
         strict[0]
-    with pytest.raises(UserError, match="Number 0 .*its map of"):
+    with pytest.raises(UserError, match=r"Number 0 .*its map of"):
         other[0]

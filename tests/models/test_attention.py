@@ -53,7 +53,7 @@ def test_skews_select_by_distance_and_are_transposes(g):
     """y[i, s] = x[i, s - i + g - 1] by loops; <skew x, y> = <x, transpose y> for all x and y."""
     x = np.random.default_rng(0).standard_normal((2, g, 2 * g - 1)).astype(np.float32)
     y = np.random.default_rng(1).standard_normal((2, g, g)).astype(np.float32)
-    pairs = attention._by_distance_to_pairs(jnp.asarray(x))
+    pairs = attention.by_distance_to_pairs(jnp.asarray(x))
     back = attention._pairs_to_by_distance(jnp.asarray(y))
     assert back.shape == x.shape
     for i in range(g):

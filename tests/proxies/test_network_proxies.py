@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_space import SPACE
+from tiny_space import S3, SPACE
 
 from vintk_jax import proxies
 from vintk_jax.data import inputs
@@ -15,6 +15,7 @@ from vintk_jax.proxies.base import Network
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet
 from vintk_jax.spaces.pit import PitArch, PitSpace
+from vintk_jax.spaces.s3 import S3Arch
 
 IMAGES = inputs.load("photos", 4, 32, 0).images
 PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))
@@ -26,6 +27,7 @@ ARCHS = {
         {"embed_dim": 24, "depth": 2, "num_heads": [1, 2], "mlp_ratio": [2, 1]},
     )],
     PIT: [PitArch(4, 2, (1, 1, 1), (1, 1, 2)), PitArch(6, 1, (1, 2, 1), (1, 2, 2))],
+    S3: [S3.cheapest(), S3Arch((8, 12, 16, 16), (2, 1, 2, 1), (2, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (3, 2, 2, 2))],
 }  # fmt: skip
 
 
@@ -35,7 +37,9 @@ def test_every_proxy_of_a_network_is_tested_here():
     assert of_networks == set(NAMES)
 
 
-@pytest.mark.parametrize("space", [SPACE, pytest.param(PIT, marks=pytest.mark.slow)], ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space", [SPACE, *(pytest.param(space, marks=pytest.mark.slow) for space in (PIT, S3))], ids=lambda space: space.name
+)
 def test_masked_supernet_gives_what_the_small_model_does(space):
     """Every proxy, for two architectures that switch off columns, heads, hidden units and blocks, from one compiled function."""
     supernet = Supernet(space, {"plain": IMAGES}, KernelSettings(num_classes=5), seed=3)

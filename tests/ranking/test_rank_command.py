@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_space import SPACE
+from tiny_space import S3, SPACE
 
 from vintk_jax import rank
 from vintk_jax.errors import UserError
@@ -99,6 +99,23 @@ def test_a_sample_has_the_scores_of_the_whole(ranked, table, tmp_path):
     assert len(lines(tmp_path)) == 5
     for line in lines(tmp_path):
         assert line["scores"]["vintk"] == pytest.approx(whole[line["row"]]["vintk"], rel=1e-5)
+
+
+def test_windows_are_ranked_too(tmp_path):
+    """A table of shifted-window architectures whose accuracies are seeded noise on their multiply-adds, which come out as its best score."""
+    noise = np.random.default_rng(0)
+    archs = list({S3.sample(np.random.default_rng(i)): None for i in range(20)})[:10]
+    rows = [{"arch": S3.to_json(arch), "accuracy": {"made": S3.cost(arch).flops / 1e7 + noise.uniform(0, 0.01)}} for arch in archs]
+    (tmp_path / "table.json").write_text(json.dumps({"table": "windows", "space": "tiny_space:S3", "rows": rows}))
+    result = run(tmp_path / "table.json", tmp_path / "out", "--config.proxies=vintk,params,flops")
+    assert (result["space"], result["num_architectures"]) == ("mini-s3", 10)
+    tau = {name: result["proxies"][name]["accuracy"]["made"]["kendall_tau"] for name in ("vintk", "params", "flops")}
+    scores = {name: np.array([line["scores"][name] for line in lines(tmp_path / "out")]) for name in tau}
+    made = np.array([row["accuracy"]["made"] for row in rows])
+    assert tau == {name: statistics.kendall_tau(score, made) for name, score in scores.items()}
+    assert tau["flops"] == max(tau.values()) > 0.9
+    assert [line["scores"]["params"] for line in lines(tmp_path / "out")] == [S3.cost(arch).params for arch in archs]
+    assert len({round(score, 6) for score in scores["vintk"]}) > 5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from tiny_space import S3 as MINI_S3
 
 from vintk_jax import spaces
 from vintk_jax.counting import multiply_adds
@@ -13,6 +14,7 @@ from vintk_jax.errors import UnknownName
 from vintk_jax.spaces import promises
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
+from vintk_jax.spaces.s3 import S3Arch, S3Space
 from vintk_jax.spaces.segmentation import SegmenterArch, SegmenterSpace
 
 SPACES = [spaces.get(name) for name in spaces.names()]
@@ -36,7 +38,7 @@ MINI_SEG = SegmenterSpace(
 )  # 2 x 3 x 8^2 members
 seeds = st.integers(0, 10**6)
 each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_SEG], ids=lambda space: space.name)
+each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_SEG], ids=lambda space: space.name)
 
 
 class Mine(AutoFormerSpace):
@@ -68,6 +70,8 @@ def other_macs(space, arch, image_size, num_classes):
         first = (image_size - 16) // 8 + 1
         sides = [-(-first // 2), -(-first // 4)]
         return sum(9 * side**2 * dim for side, dim in zip(sides, arch.embed_dims[1:], strict=True)), 0
+    if isinstance(space, S3Space):
+        return 0, 0
     grid = image_size // 16
     return 0, 2 * sum(arch.num_heads) * (grid**2 + 1) ** 2 * (2 * grid + 2)
 
@@ -109,7 +113,9 @@ def test_cheapest_is_no_dearer_than_any(space):
     assert space.least() == space.cost(space.cheapest())
 
 
-@pytest.mark.parametrize(("space", "count"), [(MINI, 40), (MINI_PIT, 32), (MINI_SEG, 384)], ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize(
+    ("space", "count"), [(MINI, 40), (MINI_PIT, 32), (MINI_S3, 64), (MINI_SEG, 384)], ids=lambda value: getattr(value, "name", None)
+)
 def test_size_counts_the_members(space, count):
     """As many as `enumerate` gives, all different and valid; samples reach all of them and no other."""
     members = list(space.enumerate())
@@ -120,9 +126,9 @@ def test_size_counts_the_members(space, count):
 
 
 def test_sizes_of_the_built_in_spaces():
-    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for PiT."""
+    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for PiT, S3 and the segmenters."""
     formula = [3 * sum(k**d for d in depths) for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))]
-    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10, 9 * 27**3, 12 * 27**3]
+    assert [space.size() for space in SPACES] == [*formula, 4 * 4 * 27 * 10, 3**15 * 2 * 8, 9 * 27**3, 12 * 27**3]
 
 
 def test_spaces_by_name():
@@ -130,7 +136,7 @@ def test_spaces_by_name():
     assert (
         [space.name for space in SPACES]
         == spaces.names()
-        == ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "seg-small", "seg-mini"]
+        == ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "s3", "seg-small", "seg-mini"]
     )
     with pytest.raises(UnknownName, match="Did you mean 'autoformer-small'"):
         spaces.get("autoformer-smal")
@@ -143,11 +149,11 @@ def test_spaces_by_name():
             spaces.get(wrong)
 
 
-@pytest.mark.parametrize("space", [MINI, MINI_PIT], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3], ids=lambda space: space.name)
 def test_image_sizes_that_patches_do_not_fill(space):
     """A size that no whole number of patches fills is refused before anything is built."""
     for build in (lambda: space.model(space.cheapest(), 44), lambda: space.supernet(44), lambda: space.supernet(8)):
-        with pytest.raises(ValueError, match=r"image_size=(44|8).*16"):
+        with pytest.raises(ValueError, match=r"image_size=(44|8).*(16|32)"):
             build()
 
 
@@ -158,6 +164,11 @@ MEMBERS = {
         SegmenterArch(12, (2, 1), (2, 1), (1.5, 1.0), "mask"),
         SegmenterArch(8, (2, 2), (1, 2), (1.0, 1.5), "mask"),
         SegmenterArch(8, (1, 1), (2, 2), (1.5, 1.5), "conv"),
+    ],
+    "mini-s3": [
+        S3Arch((8, 12, 16, 12), (1, 1, 2, 1), (1, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (2, 2, 2, 2)),
+        S3Arch((8, 12, 16, 16), (2, 1, 2, 1), (1, 1, 1, 2), (1.0, 1.5, 1.0, 1.0), (3, 2, 2, 2)),
+        S3Arch((12, 12, 16, 12), (2, 1, 2, 1), (2, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (2, 2, 2, 2)),
     ],
     "mini-pit": [PitArch(4, 1, (1, 1, 1), (1, 1, 2)), PitArch(6, 2, (1, 2, 1), (2, 2, 2)), PitArch(4, 2, (1, 2, 1), (1, 2, 2))],
 }

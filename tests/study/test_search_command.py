@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_space import SPACE
+from tiny_space import S3, SPACE
 
 from vintk_jax.errors import UserError
 from vintk_jax.search import main
@@ -146,6 +146,15 @@ def test_exhaustive_scores_every_architecture_once(tmp_path):
     search(tmp_path, "--config.search.algorithm=exhaustive", "--config.search.num_candidates=100000", "--config.score.name=ntk_trace")
     rows, _ = outcome(tmp_path)
     assert {arch for arch, *_ in rows} == {json.dumps(SPACE.to_json(arch)) for arch in SPACE.enumerate()}
+
+
+def test_a_space_of_windows(tmp_path):
+    """A search of shifted-window models ends with a best one that belongs to their space."""
+    search(tmp_path, "--config.space=tiny_space:S3", "--config.inputs.image_size=32", "--config.search.num_candidates=10")
+    rows, best = outcome(tmp_path)
+    assert len(rows) == 10
+    assert best["score"] == max(score for _, score, _, _ in rows)
+    assert best["params"] == S3.cost(S3.from_json(best["arch"])).params
 
 
 @pytest.mark.parametrize("algorithm", ["random", "nsga2"])

@@ -24,7 +24,7 @@ Grid = tuple[int, int]
 FEW = 8
 
 
-def _by_distance_to_pairs(x: Float[Array, "*batch g distances"]) -> Float[Array, "*batch g g"]:
+def by_distance_to_pairs(x: Float[Array, "*batch g distances"]) -> Float[Array, "*batch g g"]:
     """y[i, s] = x[i, s - i + g - 1]: from one column per distance to one per key, by slices alone (no gather)."""
     *batch, g, _ = x.shape
     if g == 1:
@@ -34,13 +34,31 @@ def _by_distance_to_pairs(x: Float[Array, "*batch g distances"]) -> Float[Array,
 
 
 def _pairs_to_by_distance(y: Float[Array, "*batch g g"]) -> Float[Array, "*batch g distances"]:
-    """The transpose of `_by_distance_to_pairs`: x[i, s - i + g - 1] = y[i, s], zero elsewhere."""
+    """The transpose of `by_distance_to_pairs`: x[i, s - i + g - 1] = y[i, s], zero elsewhere."""
     *batch, g, _ = y.shape
     if g == 1:
         return y
     none = [(0, 0)] * len(batch)
     flat = jnp.pad(y, [*none, (0, 0), (0, g - 2)]).reshape(*batch, g * (2 * g - 2))
     return jnp.pad(flat, [*none, (g - 1, 1)]).reshape(*batch, g, 2 * g - 1)
+
+
+def _few(tokens: int) -> bool:
+    return 1 < tokens <= FEW
+
+
+def products(q: Float[Array, "*batch queries dim"], k: Float[Array, "*batch keys dim"]) -> Float[Array, "*batch queries keys"]:
+    """The inner product of each query with each key."""
+    if _few(k.shape[-2]):
+        return jnp.sum(q[..., :, None, :] * k[..., None, :, :], axis=-1)
+    return jnp.einsum("...qd,...kd->...qk", q, k)
+
+
+def mixed(attention: Float[Array, "*batch queries keys"], v: Float[Array, "*batch keys dim"]) -> Float[Array, "*batch queries dim"]:
+    """The values, weighted by the attention and summed over keys."""
+    if _few(v.shape[-2]):
+        return jnp.sum(attention[..., None] * v[..., None, :, :], axis=-2)
+    return jnp.einsum("...qk,...kd->...qd", attention, v)
 
 
 class _RelativeTables(nn.Module):
@@ -84,8 +102,8 @@ class RelativeKeys(_RelativeTables):
         by_distance = jnp.einsum("nhtd,kd->nhtk", q, table)
         outside = by_distance[..., -1:]
         on_grid = by_distance[:, :, extra:, :-1].reshape(n, heads, rows, columns, -1)
-        vertical = _by_distance_to_pairs(on_grid[..., : 2 * rows - 1].swapaxes(2, 3)).swapaxes(2, 3)
-        horizontal = _by_distance_to_pairs(on_grid[..., 2 * rows - 1 :])
+        vertical = by_distance_to_pairs(on_grid[..., : 2 * rows - 1].swapaxes(2, 3)).swapaxes(2, 3)
+        horizontal = by_distance_to_pairs(on_grid[..., 2 * rows - 1 :])
         by_axis = jnp.concatenate([vertical, horizontal], -1).reshape(n, heads, rows * columns, rows + columns)
         by_axis = jnp.pad(by_axis, [(0, 0), (0, 0), (extra, 0), (0, 0)])
         is_outside = (np.arange(tokens) < extra).astype(q.dtype)[:, None]
@@ -148,11 +166,10 @@ class Attention(nn.Module):
             where = jnp.broadcast_to(places(grid, tokens - grid[0] * grid[1]).astype(k.dtype), (n, self.num_heads, tokens, sum(grid) + 2))
             relative = RelativeKeys(self.max_distance, self.head_dim, name="relative_keys")(q, grid)
             q, k, v = (jnp.concatenate(pair, axis=-1) for pair in ((q, relative), (k, where), (v, where)))
-        few = tokens <= FEW
-        logits = jnp.sum(q[:, :, :, None] * k[:, :, None], axis=-1) if few else jnp.einsum("nhqd,nhkd->nhqk", q, k)
+        logits = products(q, k)
         attention = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32))).astype(x.dtype)
         attention = checkpoint_name(attention, "attention")
-        out = jnp.sum(attention[..., None] * v[:, :, None], axis=3) if few else jnp.einsum("nhqk,nhkd->nhqd", attention, v)
+        out = mixed(attention, v)
         out = checkpoint_name(out, "context")
         if self.max_distance:
             out, received = out[..., : self.head_dim], out[..., self.head_dim :]

@@ -15,7 +15,7 @@ from vintk_jax.models.patch_embed import Grid
 
 # What a scanned block keeps for its backward pass; the rest (norms, GELU, softmax's inputs) is cheap to recompute, and storing and
 # fetching it is not: much of what the loop would keep goes.
-_KEPT = ("qkv", "attention", "context", "middle", "preactivation")
+KEPT = ("qkv", "attention", "context", "middle", "preactivation")
 
 
 class Block(nn.Module):
@@ -107,7 +107,7 @@ def stack(
         return x
     if any(kind != kinds[0] for kind in kinds):
         raise ValueError("scan=True needs equal heads and MLP widths in every block; set scan=False for this architecture.")
-    policy = None if remat else jax.checkpoint_policies.save_only_these_names(*_KEPT)
+    policy = None if remat else jax.checkpoint_policies.save_only_these_names(*KEPT)
     step = nn.remat(_ScanStep, prevent_cse=False, policy=policy)
     scanned = nn.scan(
         step,

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from vintk_jax.models import attention, layers, patch_embed, pit
+from vintk_jax.models import attention, layers, patch_embed, pit, windows
 from vintk_jax.ntk.contract import depthwise_gram, gram, linear_gram
 
 Tap = Float[Array, "n n"]
@@ -172,6 +172,7 @@ _RULES: dict[type[nn.Module], Rule] = {
             patch_embed.PositionEmbed,
             attention.RelativeKeys,
             attention.RelativeValues,
+            windows.RelativeBias,
         ],
         per_sample,
     ),

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from vintk_jax.models.blocks import Block
 from vintk_jax.models.layers import Mlp, masked
 from vintk_jax.models.patch_embed import PatchEmbed
+from vintk_jax.models.swin import WindowBlock
 from vintk_jax.proxies.base import Measurement, Network, Proxy
 from vintk_jax.proxies.costs import COST_PROXIES
 
@@ -138,17 +139,17 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
     """
 
     def act(module, call, args, kwargs):
-        x, grid, embed_mask, masks = (*args, None, None)[:4]
+        x, _, embed_mask, masks = (*args, None, None)[:4]
         variables, alone = {"params": module.variables["params"]}, module.clone(parent=None, name=None)
         y = call(*args, **kwargs)
         alive = jnp.ones(()) if masks is None else masks["alive"]
-        trainability = _trainability(lambda x: alone.apply(variables, x, grid, embed_mask, masks), x, net.key, embed_mask)
+        trainability = _trainability(lambda x: alone.apply(variables, x, *args[1:], **kwargs), x, net.key, embed_mask)
         slot = module.variables["params"]["norm2"][_SLOT]
         statistics = jnp.pad(jnp.stack([alive, _entropy(y), trainability]), (0, slot.shape[0] - _STATISTICS))
         return _hand_over(y, jax.lax.stop_gradient(statistics), slot)
 
     def outputs(params):
-        with nn.intercept_methods(_intercepting((Block,), act)):
+        with nn.intercept_methods(_intercepting((Block, WindowBlock), act)):
             return net.apply(params, net.images)
 
     logits, backward = jax.vjp(outputs, net.params)

@@ -1,0 +1,204 @@
+"""Hierarchical shifted-window transformer (Swin, Liu et al. 2021, arXiv 2103.14030), with AutoFormerV2's freedom of sizes.
+
+AutoFormerV2 (S3, Chen et al. 2021, arXiv 2111.14725; github.com/microsoft/Cream, AutoFormerV2) is a Swin whose stages choose their widths
+and windows independently of each other, with 32 dimensions a head.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from vintk_jax.models.blocks import KEPT
+from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
+from vintk_jax.models.patch_embed import Grid, PatchEmbed, grid_of
+from vintk_jax.models.windows import Switch, WindowAttention
+
+_EPSILON = 1e-5  # of all norms, as in Swin (timm's ViTs: 1e-6)
+
+
+class WindowBlock(nn.Module):
+    """Pre-norm block: x + attention(norm(x)) within windows, then x + mlp(norm(x)).
+
+    Attributes:
+        windows: see `WindowAttention`.
+    """
+
+    num_heads: int
+    head_dim: int
+    hidden: int
+    windows: tuple[int, ...]
+    dtype: DTypeLike | None = None
+
+    def setup(self):
+        self.norm1, self.norm2 = (LayerNorm(_EPSILON) for _ in range(2))
+        self.attention = WindowAttention(self.num_heads, self.head_dim, self.windows, self.dtype)
+        self.mlp = Mlp(self.hidden, self.dtype)
+
+    def __call__(
+        self,
+        x: Float[Array, "n tokens embed"],
+        grid: Grid,
+        embed_mask: Float[Array, " embed"] | None = None,
+        masks: dict | None = None,
+        window_mask: Float[Array, " windows"] | None = None,
+        shifted: Switch = False,
+    ) -> Float[Array, "n tokens embed"]:
+        """Apply the block; a dead one is skipped by `lax.cond`, as in `blocks.Block`.
+
+        Args:
+            masks: `alive` (), `heads` (heads,) and `hidden` (hidden,); 1 is live.
+            window_mask, shifted: see `WindowAttention`.
+        """
+        if masks is None:
+            return self._residuals(x, grid, embed_mask, None, None, window_mask, shifted)
+        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], window_mask, shifted)
+        return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
+
+    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, window_mask, shifted):
+        y = self.attention(self.norm1(x, embed_mask), grid, embed_mask, head_mask, window_mask, shifted)
+        x = checkpoint_name(x + y, "middle")
+        return x + self.mlp(self.norm2(x, embed_mask), embed_mask, hidden_mask)
+
+
+class _ScanStep(nn.Module):
+    """`WindowBlock` in the shape that `nn.scan` wants: carry in, (carry, output) out."""
+
+    block: tuple
+    grid: Grid
+
+    @nn.compact
+    def __call__(self, x, embed_mask, masks, window_mask, shifted):
+        return WindowBlock(*self.block, name="block")(x, self.grid, embed_mask, masks, window_mask, shifted), None
+
+
+class WindowStage(nn.Module):
+    """Equal blocks of one width, every second one with shifted windows.
+
+    Attributes:
+        depth: blocks.
+        num_heads, head_dim, hidden, windows, dtype: of each `WindowBlock`.
+        scan, remat: see `blocks.stack`.
+    """
+
+    depth: int
+    num_heads: int
+    head_dim: int
+    hidden: int
+    windows: tuple[int, ...]
+    scan: bool = False
+    remat: bool = False
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n tokens embed"], grid: Grid, masks: dict | None = None) -> Float[Array, "n tokens embed"]:
+        """Apply the blocks; `masks` as in `Swin.__call__`, those of this stage."""
+        embed, windows, of_blocks = None, None, None
+        if masks is not None:
+            embed, windows = masks["embed"], masks["windows"]
+            of_blocks = {name: masks[name] for name in ("alive", "heads", "hidden")}
+        kind = (self.num_heads, self.head_dim, self.hidden, self.windows, self.dtype)
+        if not self.scan:
+            block = nn.remat(WindowBlock, static_argnums=(2, 6)) if self.remat else WindowBlock
+            for i in range(self.depth):
+                own = None if of_blocks is None else {name: mask[i] for name, mask in of_blocks.items()}
+                x = block(*kind, name=f"block_{i}")(x, grid, embed, own, windows, bool(i % 2))
+            return x
+        policy = None if self.remat else jax.checkpoint_policies.save_only_these_names(*KEPT)
+        scanned = nn.scan(
+            nn.remat(_ScanStep, prevent_cse=False, policy=policy),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(nn.broadcast, nn.broadcast if of_blocks is None else 0, nn.broadcast, 0),
+            length=self.depth,
+        )
+        shifted = jnp.arange(self.depth) % 2 == 1
+        return scanned(kind, grid, name="blocks")(x, embed, of_blocks, windows, shifted)[0]
+
+
+class PatchMerging(nn.Module):
+    """Two by two tokens become one: side by side, normalised, and mapped linearly to the next width.
+
+    Attributes:
+        embed_dim: width of the output.
+    """
+
+    embed_dim: int
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "n tokens inputs"],
+        grid: Grid,
+        in_mask: Float[Array, " inputs"] | None = None,
+        out_mask: Float[Array, " embed"] | None = None,
+    ) -> Float[Array, "n quarter embed"]:
+        """Merge; the masks are of live channels before and after.
+
+        Raises:
+            ValueError: for a grid of odd sides.
+        """
+        rows, columns = grid
+        if rows % 2 or columns % 2:
+            raise ValueError(f"A grid of {rows} x {columns} tokens came; even sides were wanted, to be halved. Resize the images.")
+        x = x.reshape(x.shape[0], rows // 2, 2, columns // 2, 2, -1).transpose(0, 1, 3, 4, 2, 5)  # the row varies first, as in Swin
+        x = x.reshape(x.shape[0], rows * columns // 4, -1)
+        x = LayerNorm(_EPSILON, name="norm")(x, None if in_mask is None else jnp.tile(in_mask, 4))
+        x = nn.Dense(self.embed_dim, use_bias=False, kernel_init=linear_init, dtype=self.dtype, name="reduction")(x)
+        return masked(x, out_mask)
+
+
+class Swin(nn.Module):
+    """Stages of window attention, between which the grid is halved; the mean over tokens is read at the end.
+
+    Attributes:
+        embed_dims, depths, num_heads, hidden: width, blocks, heads and MLP width of each stage.
+        windows: sides of the windows that each stage can choose from; one for an ordinary model. A window is meant to be no larger than its
+            stage's grid (`S3Space.model` cuts it); a larger one has the grid filled up.
+        head_dim: width of a head, in all stages.
+        num_classes: outputs.
+        patch_size: side of a patch in pixels.
+        scan, remat: see `blocks.stack`.
+        dtype: of the computation; None takes the input's.
+    """
+
+    embed_dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    hidden: tuple[int, ...]
+    windows: tuple[tuple[int, ...], ...]
+    head_dim: int = 32
+    num_classes: int = 1000
+    patch_size: int = 4
+    scan: bool = False
+    remat: bool = False
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "n height width channels"], masks: dict[str, dict] | None = None) -> Float[Array, "n classes"]:
+        """Logits of a batch of images.
+
+        Args:
+            images: any number of channels at initialisation, that number afterwards.
+            masks: for each stage, as "stage_i", `embed` (embed_dim,), `windows` (windows,), and stacked over its blocks `alive` (depth,),
+                `heads` (depth, heads), `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary model.
+
+        Raises:
+            ValueError: for images whose sides are no multiple of the patch size, doubled for each stage but the first.
+        """
+        of_stage = [None if masks is None else masks[f"stage_{i}"] for i in range(len(self.depths))]
+        live = [None if m is None else m["embed"] for m in of_stage]
+        grid = grid_of(images.shape, self.patch_size, None)
+        x = masked(PatchEmbed(self.patch_size, self.embed_dims[0], self.dtype, name="patch_embed")(images, grid), live[0])
+        x = LayerNorm(_EPSILON, name="patch_norm")(x, live[0])
+        sizes = zip(self.depths, self.num_heads, (self.head_dim,) * len(self.depths), self.hidden, self.windows, strict=True)
+        for i, size in enumerate(sizes):
+            if i:
+                x = PatchMerging(self.embed_dims[i], self.dtype, name=f"merge_{i}")(x, grid, live[i - 1], live[i])
+                grid = grid[0] // 2, grid[1] // 2
+            x = WindowStage(*size, self.scan, self.remat, self.dtype, name=f"stage_{i}")(x, grid, of_stage[i])
+        x = LayerNorm(_EPSILON, name="norm")(x, live[-1]).mean(axis=1)
+        return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(x)
