@@ -18,7 +18,9 @@ from jaxtyping import install_import_hook
 jax.config.update("jax_num_cpu_devices", 2)  # before any backend starts
 _HOOK = install_import_hook("vintk_jax", "beartype.beartype")  # before vintk_jax is imported
 
-from vintk_jax.set_up import avoid_wrong_fusions  # noqa: E402 (after the hook)
+from vintk_jax.ntk import definition  # noqa: E402 (after the hook)
+from vintk_jax.set_up import avoid_wrong_fusions  # noqa: E402
+from vintk_jax.spaces import promises  # noqa: E402
 
 avoid_wrong_fusions()
 
@@ -43,24 +45,10 @@ def nas_tables():
     return TABLES
 
 
-def _jacobian(apply, params, x):
-    """d apply(params, x) / d params by reverse mode in float64, as an array of (samples, outputs, parameters)."""
-    with jax.enable_x64(True):
-        params, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
-        leaves, tree = jax.tree.flatten(params)
-
-        @jax.jit
-        def run(leaves, x):
-            return jax.jacrev(lambda leaves: apply(jax.tree.unflatten(tree, leaves), x).reshape(len(x), -1))(leaves)
-
-        rows = run(leaves, x)
-        return np.concatenate([np.asarray(r).reshape(*r.shape[:2], -1) for r in rows], axis=-1)
-
-
 @pytest.fixture(scope="session")
 def jacobian():
     """A function (apply, params, x) -> the full Jacobian (samples, outputs, parameters) in float64."""
-    return _jacobian
+    return definition.jacobian
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +59,7 @@ def jacobian_kernel():
     """
 
     def kernel(apply, params, x, directions):
-        full = _jacobian(apply, params, x) if callable(apply) else apply
-        along = np.einsum("nkp,kv->vnp", full, np.asarray(directions, np.float64).reshape(full.shape[1], -1))
-        return (along @ along.transpose(0, 2, 1)).mean(0)
+        return definition.kernel(definition.jacobian(apply, params, x) if callable(apply) else apply, np.asarray(directions))
 
     return kernel
 
@@ -98,17 +84,7 @@ def variables_for():
     Nothing is compiled for it, unlike for `init`, whose zero biases would also hide mistakes.
     """
 
-    def draw(module, *args, size=0.3, seed=0):
-        rng = np.random.default_rng(seed)
-        shapes = jax.eval_shape(lambda key: module.init(key, *args), jax.random.key(0))
-
-        def value(path, leaf):
-            noise = size * rng.standard_normal(leaf.shape)
-            return jnp.asarray(noise + 1 if path[-1].key == "scale" else noise, jnp.float32)
-
-        return jax.tree_util.tree_map_with_path(value, shapes)
-
-    return draw
+    return promises.draw
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
         space,
         config.search.algorithm,
         config.seed,
-        lambda arch: not limits.violations(space.cost(arch)),
+        lambda arch: limits.fits(space, arch),
         config.search.population,
     )
     total = min(config.search.num_candidates, sampler.num_exhaustive()) if exhaustive else config.search.num_candidates
@@ -128,7 +128,7 @@ def _dry_run(console, scorer, space, total: int, start: float) -> None:
     compiling = time.perf_counter()
     scorer.compile()
     compiled = time.perf_counter()
-    scorer.measure([space.cheapest()])
+    scorer.measure([space.example()])
     begun = time.perf_counter()
     scorer.measure([space.sample(i) for i in _generators(scorer.batch_size)])
     each = (time.perf_counter() - begun) / scorer.batch_size

@@ -54,6 +54,13 @@ LAYERS = {
     "conv, dilated": (nn.Conv(3, (3, 2), kernel_dilation=2), (4, 6, 5, 2)),
     "conv, strides differ": (nn.Conv(3, (3, 3), strides=(1, 2)), (4, 5, 6, 2)),
     "conv, depth-wise": (nn.Conv(6, (3, 3), feature_group_count=3), (4, 4, 5, 3)),
+    "conv, depth-wise, strided, valid, no bias": (
+        nn.Conv(3, (2, 3), strides=(2, 1), padding="VALID", use_bias=False, feature_group_count=3),
+        (4, 6, 5, 3),
+    ),
+    "conv, depth-wise, dilated": (nn.Conv(2, (3, 2), strides=2, kernel_dilation=(1, 2), feature_group_count=2), (4, 6, 5, 2)),
+    "conv, depth-wise, padding in numbers": (nn.Conv(2, (3, 3), padding=1, feature_group_count=2), (4, 4, 5, 2)),
+    "conv, in groups": (nn.Conv(4, (3, 3), feature_group_count=2), (4, 4, 5, 4)),
     "conv, padding in numbers": (nn.Conv(3, (3, 3), padding=1), (4, 4, 5, 2)),
     "conv, padding differs": (nn.Conv(3, (3, 2), strides=2, padding=((0, 2), (1, 0))), (4, 4, 5, 2)),
     "conv, dilated input": (nn.Conv(3, (3, 3), input_dilation=(2, 1), padding=1), (4, 4, 5, 2)),

@@ -1,9 +1,5 @@
 """What holds for every search space: counts, encodings, and the supernet that stands in for every member."""
 
-import dataclasses
-import json
-import math
-
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -12,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from tiny_space import S3 as MINI_S3
 
-from vintk_jax import ntk, spaces
+from vintk_jax import spaces
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UnknownName
 from vintk_jax.models.cells import OPERATIONS
+from vintk_jax.spaces import promises
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
@@ -89,14 +86,8 @@ def other_macs(space, arch, image_size, num_classes):
 @given(seed=seeds, image_size=st.sampled_from([64, 224]), num_classes=st.sampled_from([10, 1000]))
 def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classes):
     """Parameters of the initialised model and multiply-adds of its traced forward pass, both exactly; nothing is computed."""
-    arch = sample(space, seed)
-    model = space.model(arch, image_size, num_classes=num_classes)
-    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), image)
-    cost = space.cost(arch, image_size, num_classes)
-    assert cost.params == sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
-    counted, uncounted = other_macs(space, arch, image_size, num_classes)
-    assert cost.flops == multiply_adds(model.apply, variables, image) + counted - uncounted
+    otherwise = lambda arch: int(np.subtract(*other_macs(space, arch, image_size, num_classes)))
+    promises.counts(space, [sample(space, seed)], image_size, num_classes, otherwise=otherwise)
 
 
 @each_space
@@ -110,35 +101,21 @@ def test_cost_at_both_sizes(space, size):
 @pytest.mark.slow
 def test_parameters_of_200_samples(space):
     """Counted parameters are those of the initialised model, for 200 members."""
-    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    for seed in range(200):
-        arch = sample(space, seed)
-        variables = jax.eval_shape(space.model(arch).init, jax.random.key(0), image)
-        assert space.cost(arch).params == sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
+    promises.counts(space, [sample(space, seed) for seed in range(200)], flops=False)
 
 
 @each_space
 @given(seed=seeds)
 def test_round_trips(space, seed):
     """JSON text and decisions give the architecture back; decisions are those of `choices`."""
-    arch = sample(space, seed)
-    assert space.from_json(json.loads(json.dumps(space.to_json(arch)))) == arch
-    chosen = space.encode(arch)
-    assert space.decode(chosen) == arch
-    assert set(chosen) == set(space.choices())
-    assert all(chosen[name] in options for name, options in space.choices().items())
-    assert hash(arch) == hash(dataclasses.replace(arch))
+    promises.round_trips(space, [sample(space, seed)])
 
 
 @each_space
 def test_cheapest_is_no_dearer_than_any(space):
     """Neither of 200 samples nor of a single step up; and it belongs to the space."""
-    least = space.cost(space.cheapest())
-    assert space.from_json(space.to_json(space.cheapest())) == space.cheapest()
-    for seed in range(200):
-        cost = space.cost(sample(space, seed))
-        assert cost.params >= least.params
-        assert cost.flops >= least.flops
+    promises.least(space, [sample(space, seed) for seed in range(200)])
+    assert space.least() == space.cost(space.cheapest())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +124,8 @@ def test_cheapest_is_no_dearer_than_any(space):
 def test_size_counts_the_members(space, count):
     """As many as `enumerate` gives, all different and valid; samples reach all of them and no other."""
     members = list(space.enumerate())
-    assert len(members) == len(set(members)) == space.size() == count
+    promises.sizes(space)
+    assert space.size() == count
     assert all(space.from_json(space.to_json(arch)) == arch for arch in members)
     assert {sample(space, seed) for seed in range(8 * count + 300)} == set(members)
 
@@ -201,25 +179,11 @@ MEMBERS["mini-cells"] = [
     CellArch(("nor_conv_3x3", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")),
     CellArch(("skip_connect", "avg_pool_3x3", "none", "none", "skip_connect", "skip_connect")),
 ]
-IMAGES = jax.random.normal(jax.random.key(0), (3, 32, 32, 3))
 
 
 @each_mini
 @pytest.mark.parametrize("scan", [True, False], ids=["scanned", "unrolled"])
-def test_masked_supernet_is_the_small_model(space, scan, variables_for, relative_error):
+def test_masked_supernet_is_the_small_model(space, scan):
     """Logits and kernel under an architecture's masks are those of its own model with the cut-down weights; for some members."""
-    supernet = space.supernet(32, 3, scan=scan)
-    variables = variables_for(supernet, IMAGES, size=0.1)
-
-    @jax.jit
-    def wide(v, masks):
-        return supernet.apply(v, IMAGES, masks=masks), ntk.kernel(supernet, v, IMAGES, masks=masks)
-
-    for arch in MEMBERS[space.name]:
-        small, cut = space.model(arch, 32, num_classes=3), space.subnet(variables, arch)
-        wanted_shapes = jax.eval_shape(small.init, jax.random.key(0), IMAGES)
-        assert jax.tree.map(jnp.shape, cut) == jax.tree.map(lambda leaf: leaf.shape, wanted_shapes)
-        logits, kernel = jax.jit(lambda v, small=small: (small.apply(v, IMAGES), ntk.kernel(small, v, IMAGES)))(cut)
-        got = wide(variables, jax.tree.map(jnp.asarray, space.masks(arch)))
-        assert relative_error(got[0], logits) < 1e-5
-        assert relative_error(got[1], kernel) < 1e-5
+    promises.masks(space, MEMBERS[space.name])
+    promises.supernet(space, MEMBERS[space.name], 32, scan=scan)

@@ -14,6 +14,7 @@ from training.commands import SMALL, checksums, command, finish, metrics, start,
 
 from vintk_jax import config as configs
 from vintk_jax import infer as infer_command
+from vintk_jax import spaces
 from vintk_jax import train as train_command
 from vintk_jax.errors import UserError
 from vintk_jax.spaces.autoformer import TINY
@@ -192,3 +193,25 @@ def test_a_found_architecture_at_two_lengths(tmp_path):
     keep_arch(config.model, tmp_path / "workdir")
     (tmp_path / "best.json").unlink()
     assert build(with_kept_arch(config.model, tmp_path / "workdir"), 10, 32) == trained
+
+
+def test_a_found_model_that_is_no_vit(tmp_path):
+    """A PiT's best.json: one length, its own initialisers, and what it can't do told."""
+    arch = {"base_dim": 16, "mlp_ratio": 2, "depth": [1, 4, 2], "num_heads": [2, 2, 4]}
+    (tmp_path / "best.json").write_text(json.dumps({"space": "pit", "arch": arch}))
+    arch_option = f"--config.model.arch={tmp_path / 'best.json'}"
+
+    def parse(*options):
+        words = ["train", "--config", "configs/revit_digits.py", arch_option, *options]
+        return configs.parse(words, command="train", about="", default_config="").config.model
+
+    trained = build(parse("--config.model.lengths=(4,)"), 10, 32)
+    assert trained.names == ("all",)
+    variables = jax.eval_shape(trained.draw, jax.random.key(0))
+    pit = spaces.get("pit")
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == pit.cost(pit.from_json(arch), 32, 10).params
+    inner = trained.draw(jax.random.key(0))["params"]["stage_0"]["block_0"]["mlp"]["fc1"]["kernel"]
+    assert 0.015 < float(inner.std()) < 0.025  # the model's own 0.02, not one over the inputs' root, 0.18
+    for options, words in ((("--config.model.lengths=(4,)", "--config.model.dtype=bfloat16"), "no field `dtype`"), ((), "one length")):
+        with pytest.raises(UserError, match=words):
+            build(parse(*options), 10, 32)

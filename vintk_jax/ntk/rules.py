@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from vintk_jax.models import attention, channel_norm, convolution, layers, patch_embed, pit, windows
-from vintk_jax.ntk.contract import gram, linear_gram
+from vintk_jax.ntk.contract import depthwise_gram, gram, linear_gram
 
 Tap = Float[Array, "n n"]
 Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]
@@ -46,6 +46,22 @@ def _tap_linear_bwd(bias, rows, residuals, d):
 
 
 tap_linear.defvjp(lambda y, x, tap, bias, rows: (y, (x, tap[:0])), _tap_linear_bwd)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def tap_depthwise(
+    y: Float[Array, "n *out b"], x: Float[Array, "n *in a"], tap: Tap, options: tuple[tuple[str, Any], ...]
+) -> Float[Array, "n *out b"]:
+    """The depth-wise convolution y of a padded x, unchanged; in the backward pass its share goes to the tap (see `depthwise_gram`)."""
+    return y
+
+
+def _tap_depthwise_bwd(options, residuals, d):
+    x, like = residuals
+    return d, None, depthwise_gram(x.astype(like.dtype), d.astype(like.dtype), **dict(options))
+
+
+tap_depthwise.defvjp(lambda y, x, tap, options: (y, (x, tap[:0])), _tap_depthwise_bwd)
 
 
 @jax.custom_vjp
@@ -105,13 +121,12 @@ def embed_patches(module: patch_embed.PatchEmbed, call: Callable, args: tuple, k
 
 
 def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
-    """Rule for `nn.Conv` on images: linear in the patches under the kernel; grouped ones (depth-wise) run per sample.
-
-    Few parameters and many patches make a copy per sample the cheaper way for groups.
-    """
+    """Rule for `nn.Conv` on images: linear in the patches under the kernel; depth-wise ones by `depthwise`, other groups per sample."""
     images = not isinstance(module.kernel_size, int) and len(module.kernel_size) == 2 and args[0].ndim == 4
     named = module.padding in ("SAME", "VALID")
     padded = named or not isinstance(module.padding, str)
+    if images and module.feature_group_count == args[0].shape[-1] > 1:
+        return depthwise(module, call, args, kwargs, tap)
     if not images or module.feature_group_count != 1 or not padded or module.mask is not None:
         return per_sample(module, call, args, kwargs, tap)
     pair = lambda v: (v, v) if isinstance(v, int) or v is None else tuple(v)
@@ -124,6 +139,21 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
         kernel_dilation=tuple(s or 1 for s in pair(module.kernel_dilation)),
     )
     return tap_linear(call(*args, **kwargs), args[0], tap, module.use_bias, rows)
+
+
+def depthwise(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for an `nn.Conv` with a group for each channel of its images: gradients by shifted products."""
+    if module.padding not in ("SAME", "VALID") or module.input_dilation not in (1, None) or module.mask is not None:
+        return per_sample(module, call, args, kwargs, tap)
+    (x,) = args
+    sides = tuple(module.kernel_size)
+    pair = lambda v: (v, v) if isinstance(v, int) else (1, 1) if v is None else tuple(s or 1 for s in v)
+    strides, dilation = pair(module.strides), pair(module.kernel_dilation)
+    reach = [(side - 1) * apart + 1 for side, apart in zip(sides, dilation, strict=True)]
+    around = jax.lax.padtype_to_pads(x.shape[1:3], reach, strides, module.padding)
+    padded = jnp.pad(x, ((0, 0), *around, (0, 0)))
+    options = (("sides", sides), ("strides", strides), ("dilation", dilation), ("bias", module.use_bias))
+    return tap_depthwise(call(*args, **kwargs), padded, tap, options)
 
 
 def pool(module: pit.DepthwisePool, call: Callable, args: tuple, kwargs: dict, tap: Tap):

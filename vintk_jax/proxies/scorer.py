@@ -55,7 +55,7 @@ class Scorer:
         kernels = any(m.of == "kernel" for m in self._compiling.values()) and self._settings.implementation == "structured"
         chunks = [n // parts for parts in (4, 8) if n % parts == 0 and kernels]
         variants = [(False, None), (True, None), *((True, chunk) for chunk in chunks)]
-        arguments = self._arguments([self._space.masks(self._space.cheapest())])
+        arguments = self._arguments([self._space.masks(self._space.example())])
         _, self._compiled, self.peak_bytes = memory.first_fitting(
             variants,
             lambda variant: self._build(*variant).lower(*arguments).compile(),

@@ -3,6 +3,7 @@
 from vintk_jax.registry import Registry
 from vintk_jax.spaces.autoformer import BASE, SMALL, TINY
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.by_choices import leading_ones, of_blocks
 from vintk_jax.spaces.nasbench201 import NASBENCH201
 from vintk_jax.spaces.pit import PIT
 from vintk_jax.spaces.s3 import S3
@@ -27,4 +28,4 @@ def names() -> list[str]:
     return _SPACES.names()
 
 
-__all__ = ["Cost", "InvalidArchitecture", "SearchSpace", "get", "names"]
+__all__ = ["Cost", "InvalidArchitecture", "SearchSpace", "get", "leading_ones", "names", "of_blocks"]

@@ -9,7 +9,8 @@ import numpy as np
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
-from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
 HEAD_DIM = 64
@@ -60,38 +61,6 @@ class AutoFormerSpace(SearchSpace):
             tuple(chosen[f"num_heads_{i}"] for i in blocks),
             tuple(float(chosen[f"mlp_ratio_{i}"]) for i in blocks),
         )
-
-    def encode(self, arch: AutoFormer) -> dict[str, Any]:
-        """Blocks beyond the depth get the first option."""
-        heads = arch.num_heads + self.num_heads[:1] * (max(self.depth) - arch.depth)
-        ratios = arch.mlp_ratio + self.mlp_ratio[:1] * (max(self.depth) - arch.depth)
-        return {
-            "embed_dim": arch.embed_dim,
-            "depth": arch.depth,
-            **{f"num_heads_{i}": v for i, v in enumerate(heads)},
-            **{f"mlp_ratio_{i}": v for i, v in enumerate(ratios)},
-        }
-
-    def from_json(self, fields: Mapping[str, Any]) -> AutoFormer:
-        """From {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}."""
-        missing = {"embed_dim", "depth", "num_heads", "mlp_ratio"} - set(fields)
-        if missing:
-            raise InvalidArchitecture(f"An {self.name} architecture came without {', '.join(sorted(missing))}.")
-        arch = AutoFormer(
-            fields["embed_dim"], fields["depth"], tuple(fields["num_heads"]), tuple(float(ratio) for ratio in fields["mlp_ratio"])
-        )
-        for field, values in (
-            ("embed_dim", [arch.embed_dim]),
-            ("depth", [arch.depth]),
-            ("num_heads", arch.num_heads),
-            ("mlp_ratio", arch.mlp_ratio),
-        ):
-            for value in values:
-                if value not in getattr(self, field):
-                    raise InvalidArchitecture(f"{field}={value} came; {self.name} has {', '.join(map(str, getattr(self, field)))}.")
-            if field in ("num_heads", "mlp_ratio") and len(values) != arch.depth:
-                raise InvalidArchitecture(f"{field} has {len(values)} entries; depth={arch.depth} wants one for each block.")
-        return arch
 
     def to_json(self, arch: AutoFormer) -> dict[str, Any]:
         """To {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}."""
@@ -147,16 +116,12 @@ class AutoFormerSpace(SearchSpace):
 
     def masks(self, arch: AutoFormer) -> dict[str, np.ndarray]:
         """See `ViT.__call__`; the first columns, heads and hidden units and the first blocks are the live ones."""
-
-        def first(counts, size):
-            return (np.arange(size) < np.asarray(counts)[..., None]).astype(np.float32)
-
         rest = (0,) * (max(self.depth) - arch.depth)
         return {
-            "embed": first(arch.embed_dim, max(self.embed_dim)),
-            "alive": first(arch.depth, max(self.depth)),
-            "heads": first(arch.num_heads + rest, max(self.num_heads)),
-            "hidden": first(arch.hidden + rest, int(max(self.embed_dim) * max(self.mlp_ratio))),
+            "embed": leading_ones(arch.embed_dim, max(self.embed_dim)),
+            "alive": leading_ones(arch.depth, max(self.depth)),
+            "heads": leading_ones(arch.num_heads + rest, max(self.num_heads)),
+            "hidden": leading_ones(arch.hidden + rest, int(max(self.embed_dim) * max(self.mlp_ratio))),
         }
 
     def subnet(self, params: dict, arch: AutoFormer) -> dict:

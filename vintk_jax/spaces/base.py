@@ -1,37 +1,39 @@
 """What a search space is: choices, costs, a model for one architecture, and a supernet with masks for all of them.
 
 An architecture is a frozen, hashable dataclass; `to_json` and `from_json` are its one outside form. A space of your own subclasses
-`SearchSpace` and is named by its import path, `space=mypackage.mymodule:MySpace` (a class or an instance).
+`SearchSpace`, gives it `choices`, `model`, `supernet` and `masks`, and is named by its import path,
+`space=mypackage.mymodule:MySpace` (a class or an instance). The rest has defaults, made of these four (`by_choices`); docs/your_space.md
+shows how, and `python -m vintk_jax.spaces.check` checks a space.
 """
 
 import abc
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import numpy as np
 
 from vintk_jax.errors import UserError
+from vintk_jax.spaces import by_choices
+from vintk_jax.spaces.by_choices import Cost, InvalidArchitecture
 
-
-class Cost(NamedTuple):
-    """Exact integers: trainable parameters, and multiply-adds of one forward pass for one image."""
-
-    params: int
-    flops: int
-
-
-class InvalidArchitecture(UserError):
-    """An architecture that the space does not hold."""
+__all__ = ["Cost", "InvalidArchitecture", "SearchSpace"]
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpace(abc.ABC):
-    """A set of architectures that one supernet can stand in for."""
+    """A set of architectures that one supernet can stand in for.
+
+    Attributes:
+        name: as people read it.
+        block_masks: names of the masks that belong to the blocks, `alive` among them: zeros in them take the blocks out.
+    """
 
     name: str
+    block_masks: ClassVar[tuple[str, ...]] = ("alive", "heads", "hidden")
 
     @property
     def cost_size(self) -> tuple[int, int]:
@@ -40,31 +42,7 @@ class SearchSpace(abc.ABC):
 
     @abc.abstractmethod
     def choices(self) -> Mapping[str, tuple]:
-        """Every decision by name with its options; one option of each gives an architecture (`decode`)."""
-
-    @abc.abstractmethod
-    def decode(self, chosen: Mapping[str, Any]) -> Any:
-        """The architecture of one option per decision; options that make no difference to it are dropped."""
-
-    @abc.abstractmethod
-    def encode(self, arch: Any) -> dict[str, Any]:
-        """Options per decision that decode to this architecture."""
-
-    @abc.abstractmethod
-    def from_json(self, fields: Mapping[str, Any]) -> Any:
-        """The architecture of a JSON object.
-
-        Raises:
-            InvalidArchitecture: naming the field that is missing or has a value outside the space.
-        """
-
-    @abc.abstractmethod
-    def to_json(self, arch: Any) -> dict[str, Any]:
-        """The JSON object of an architecture."""
-
-    @abc.abstractmethod
-    def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Exact parameters and multiply-adds, for RGB images; by default of the size and classes that limits are stated for."""
+        """Every decision by name with its options (numbers, strings); one option of each gives an architecture (`decode`)."""
 
     @abc.abstractmethod
     def model(self, arch: Any, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> nn.Module:
@@ -72,14 +50,53 @@ class SearchSpace(abc.ABC):
 
     @abc.abstractmethod
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> nn.Module:
-        """The widest model, which `masks` turn into any architecture of the space; `options` go to the module."""
+        """The widest model, which `masks` turn into any architecture of the space.
+
+        Called with images, and by keyword with `masks`, or without: then nothing is switched off. `options` go to the module: `remat`, whether
+        to recompute activations instead of keeping them, is the one that a search gives.
+        """
 
     @abc.abstractmethod
     def masks(self, arch: Any) -> dict[str, Any]:
-        """What of the supernet this architecture has, as (nested) dicts of float32 zeros and ones."""
+        """What of the supernet this architecture has, as (nested) dicts of float32 zeros and ones; of the same shapes for all."""
+
+    def decode(self, chosen: Mapping[str, Any]) -> Any:
+        """The architecture of one option per decision; options that make no difference to it are dropped.
+
+        By default a frozen dataclass with a field for each decision; decisions with numbers behind their names, `mixer_0`, `mixer_1`, are one
+        tuple, `mixer`, of which a decision called `depth` keeps so many.
+        """
+        return by_choices.decode(self, chosen)
+
+    def encode(self, arch: Any) -> dict[str, Any]:
+        """Options per decision that decode to this architecture.
+
+        By default each is read from the architecture's attribute of the decision's name, or for a name with a number behind it, `mixer_3`, from
+        that place of a tuple, `mixer`; where the tuple is shorter, it is the first option.
+        """
+        return by_choices.encode(self, arch)
+
+    def from_json(self, fields: Mapping[str, Any]) -> Any:
+        """The architecture of a JSON object.
+
+        Raises:
+            InvalidArchitecture: naming the field that is missing or has a value outside the space.
+        """
+        return by_choices.from_json(self, fields)
+
+    def to_json(self, arch: Any) -> dict[str, Any]:
+        """The JSON object of an architecture; by default its fields, tuples as lists."""
+        return by_choices.to_json(arch)
+
+    def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
+        """Exact parameters and multiply-adds, for RGB images; by default of the size and classes that limits are stated for.
+
+        Counted, unless a space has a formula, on a trace of `model`, once for each architecture: some hundredths of a second.
+        """
+        return by_choices.traced_cost(self, arch, image_size, num_classes)
 
     def stem_masks(self, arch: Any) -> dict[str, Any]:
-        """The masks of this architecture with all its blocks off, by the masks named `alive`, heads and hidden units with them.
+        """The masks of this architecture with all its blocks off: `block_masks` are zero wherever there is an `alive` beside them.
 
         Raises:
             UserError: for masks that know no `alive`.
@@ -89,7 +106,7 @@ class SearchSpace(abc.ABC):
         def without(node: Mapping[str, Any]) -> dict[str, Any]:
             if "alive" in node:
                 found.append(node)
-            dead = ("alive", "heads", "hidden") if "alive" in node else ()
+            dead = self.block_masks if "alive" in node else ()
             return {k: without(v) if isinstance(v, Mapping) else np.zeros_like(v) if k in dead else v for k, v in node.items()}
 
         stem = without(masks)
@@ -97,29 +114,49 @@ class SearchSpace(abc.ABC):
             raise UserError(f"The masks of {self.name} have no `alive`, so its blocks can't be taken out; override `stem_masks`.")
         return stem
 
-    @abc.abstractmethod
     def subnet(self, params: dict, arch: Any) -> dict:
-        """The supernet's variables cut down to the variables of `model(arch)`."""
+        """The supernet's variables cut down to the variables of `model(arch)`; by default the leading entries of weights of the same name.
 
-    @abc.abstractmethod
+        Raises:
+            UserError: for a weight that the supernet doesn't have, or has smaller.
+        """
+        return by_choices.leading_weights(self, params, arch)
+
+    def example(self) -> Any:
+        """Some architecture: the first option of every decision."""
+        return self.decode({name: options[0] for name, options in self.choices().items()})
+
     def cheapest(self) -> Any:
-        """The architecture of the fewest parameters and multiply-adds: what no limit may go below."""
+        """The architecture of the fewest parameters, among equals of the fewest multiply-adds.
 
-    @abc.abstractmethod
+        By default found one decision after another, until none can be changed for the better: override it where that isn't the least.
+        """
+        return by_choices.descend(self, lambda arch: self.cost(arch))
+
+    def least(self) -> Cost:
+        """The fewest parameters and the fewest multiply-adds that any architecture has: what no limit may go below."""
+        least = self.cost(by_choices.descend(self, lambda arch: self.cost(arch)[::-1]))
+        return Cost(*map(min, least, self.cost(self.cheapest())))
+
     def size(self) -> int:
-        """How many architectures there are."""
+        """How many architectures there are.
 
-    @abc.abstractmethod
+        By default they are counted where `choices` has 100,000 combinations at most; beyond it is these, those that decode alike counted apart.
+        """
+        combinations = math.prod(map(len, self.choices().values()))
+        return combinations if combinations > by_choices.MOST_COUNTED else sum(1 for _ in self.enumerate())
+
     def enumerate(self) -> Iterator[Any]:
-        """All architectures, in a fixed order."""
+        """All architectures, in a fixed order: by default that of the combinations of `choices`."""
+        return by_choices.combinations(self)
 
     def width(self, arch: Any) -> int:
-        """What groups architectures by width when scores are compared; the choice `embed_dim` unless a space says otherwise."""
-        return self.encode(arch)["embed_dim"]
+        """What groups architectures by width when scores are compared: the choice `embed_dim`; 0 for all where that isn't one."""
+        return self.encode(arch).get("embed_dim", 0)
 
     def total_depth(self, arch: Any) -> int:
-        """Number of blocks; the choice `depth` unless a space says otherwise."""
-        return self.encode(arch)["depth"]
+        """Number of blocks: the choice `depth`, or where that isn't one, the ones in masks named `alive`."""
+        return self.encode(arch)["depth"] if "depth" in self.choices() else by_choices.count_alive(self.masks(arch))
 
     def sample(self, key: jax.Array | np.random.Generator) -> Any:
         """An architecture with every decision drawn uniformly (so depths are as frequent as each other)."""

@@ -10,6 +10,7 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.pit import PiT, halved
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
 PATCH, STRIDE = 16, 8
@@ -121,16 +122,15 @@ class PitSpace(SearchSpace):
     def masks(self, arch: PitArch) -> dict[str, dict[str, np.ndarray]]:
         """See `PiT.__call__`; the first columns, heads, dimensions of a head and hidden units, and the first blocks are the live ones."""
         widest = self._widest()
-        first = lambda count, size: (np.arange(size) < count).astype(np.float32)
         masks = {}
         for i, (e, heads, hidden, depth) in enumerate(zip(arch.embed_dims, arch.num_heads, arch.hidden, arch.depth, strict=True)):
-            alive = first(depth, widest.depth[i])
-            of_block = np.outer(first(heads, max(self.num_heads)), first(arch.base_dim, max(self.base_dim)))
+            alive = leading_ones(depth, widest.depth[i])
+            of_block = np.outer(leading_ones(heads, max(self.num_heads)), leading_ones(arch.base_dim, max(self.base_dim)))
             masks[f"stage_{i}"] = {
-                "embed": first(e, widest.embed_dims[i]),
+                "embed": leading_ones(e, widest.embed_dims[i]),
                 "alive": alive,
                 "heads": alive[:, None, None] * of_block,
-                "hidden": alive[:, None] * first(hidden, widest.hidden[i]),
+                "hidden": alive[:, None] * leading_ones(hidden, widest.hidden[i]),
             }
         return masks
 

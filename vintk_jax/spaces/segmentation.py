@@ -10,6 +10,7 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.segmenter import DECODERS, Segmenter
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
 _BY_STAGE = ("depth", "num_heads", "mlp_ratio")
@@ -162,16 +163,15 @@ class SegmenterSpace(SearchSpace):
 
     def masks(self, arch: SegmenterArch) -> dict[str, Any]:
         """See `Segmenter.__call__`; the first columns, heads and hidden units, and the first blocks of each stage are the live ones."""
-        first = lambda count, size: (np.arange(size) < count).astype(np.float32)
-        embed, blocks = first(arch.embed_dim, max(self.embed_dim)), max(self.depth)
+        embed, blocks = leading_ones(arch.embed_dim, max(self.embed_dim)), max(self.depth)
         masks: dict[str, Any] = {"embed": embed, "decoder": np.float32([kind == arch.decoder for kind in self.decoders])}
         for i, (depth, heads, hidden) in enumerate(zip(arch.depth, arch.num_heads, arch.hidden, strict=True)):
-            alive = first(depth, blocks)
+            alive = leading_ones(depth, blocks)
             masks[f"stage_{i}"] = {
                 "embed": embed,
                 "alive": alive,
-                "heads": alive[:, None] * first(heads, max(self.num_heads)),
-                "hidden": alive[:, None] * first(hidden, self._widest().hidden[i]),
+                "heads": alive[:, None] * leading_ones(heads, max(self.num_heads)),
+                "hidden": alive[:, None] * leading_ones(hidden, self._widest().hidden[i]),
             }
         return masks
 

@@ -26,6 +26,15 @@ class Limits:
     max_flops_m: float = 0.0
     max_latency_ms: float = 0.0
 
+    @property
+    def of_counts(self) -> bool:
+        """Whether parameters or multiply-adds are limited."""
+        return bool(self.max_params_m or self.max_flops_m)
+
+    def fits(self, space: SearchSpace, arch: Any) -> bool:
+        """Whether an architecture keeps the limits that need no measuring; nothing is counted where there are none."""
+        return not (self.of_counts and self.violations(space.cost(arch)))
+
     def check(self, space: SearchSpace) -> None:
         """Refuse limits that no architecture of a space meets.
 
@@ -35,7 +44,9 @@ class Limits:
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
                 raise UserError(f"limits.{field.name}={getattr(self, field.name)} came; a positive limit, or 0 for none, was wanted.")
-        cost = space.cost(space.cheapest())
+        if not self.of_counts:
+            return
+        cost = space.least()
         for name, least, unit in (
             ("max_params_m", cost.params, "million parameters"),
             ("max_flops_m", cost.flops, "million multiply-adds"),

@@ -31,7 +31,7 @@ class Trained:
         model: the module.
         grids: token rows and columns of each length, longest first; (None,) for a model that has only its own.
         image_size: pixels a side.
-        init: how weights are drawn, one of `INITS`.
+        init: how weights are drawn, one of `INITS`, or "own": by the model's initialisers, for a model that isn't a ViT.
     """
 
     model: nn.Module
@@ -160,7 +160,10 @@ def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) 
     if not isinstance(model, ViT):
         if len(lengths) > 1:
             raise UserError(f"model.lengths={lengths} came; a {type(model).__name__} has one length. Give one, or take a ViT.")
-        return Trained(model.clone(dtype=dtype), (None,), image_size, config.init)
+        has_dtype = any(field.name == "dtype" for field in dataclasses.fields(model))
+        if dtype is not None and not has_dtype:
+            raise UserError(f"model.dtype={config.dtype} came; a {type(model).__name__} has no field `dtype`, and computes in float32.")
+        return Trained(model.clone(dtype=dtype) if has_dtype else model, (None,), image_size, "own")
     grids = tuple((side, side) for side in lengths)
     model = model.clone(
         patch_size=config.patch_size or round(image_size / lengths[0]),

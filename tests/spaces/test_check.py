@@ -1,0 +1,154 @@
+"""The check of a space finds what is broken, and says what."""
+
+import dataclasses
+
+import my_space
+import numpy as np
+import pytest
+
+from vintk_jax.spaces import Cost, check, promises
+from vintk_jax.spaces.autoformer import AutoFormerSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class Good(AutoFormerSpace):
+    """A space that keeps its promises, all but multiply-adds as they are traced."""
+
+    name: str = "good"
+    embed_dim: tuple[int, ...] = (16, 24)
+    depth: tuple[int, ...] = (1, 2)
+    num_heads: tuple[int, ...] = (1, 2)
+    mlp_ratio: tuple[float, ...] = (1.0, 1.5)
+
+
+class OddOption(Good):
+    def choices(self):
+        return {**super().choices(), "embed_dim": ((16, 16), (24, 24))}
+
+
+class Forgetful(Good):
+    def encode(self, arch):
+        return {k: v for k, v in super().encode(arch).items() if k != "depth"}
+
+
+class Lossy(Good):
+    def to_json(self, arch):
+        return {**super().to_json(arch), "embed_dim": 16}
+
+
+class Lenient(Good):
+    def from_json(self, fields):
+        return super().from_json({**fields, "mlp_ratio": [1.0] * fields["depth"]} if "no such option" in fields["mlp_ratio"] else fields)
+
+
+class Miscounted(Good):
+    def cost(self, arch, image_size=224, num_classes=1000):
+        return Cost(super().cost(arch, image_size, num_classes).params - arch.embed_dim, 0)
+
+
+class Dear(Good):
+    def cheapest(self):
+        return max(self.enumerate(), key=self.cost)
+
+    def least(self):
+        return self.cost(self.cheapest())
+
+
+class WrongSize(Good):
+    def size(self):
+        return 41
+
+
+class Halves(Good):
+    def masks(self, arch):
+        return {**super().masks(arch), "embed": np.full(24, 0.5, np.float32)}
+
+
+class Wide(Good):
+    def masks(self, arch):
+        return {name: mask.astype(float) for name, mask in super().masks(arch).items()}
+
+
+class Uneven(Good):
+    def masks(self, arch):
+        return {**super().masks(arch), "embed": np.ones(arch.embed_dim, np.float32)}
+
+
+class Raises(Good):
+    def masks(self, arch):
+        return {}[arch.depth]
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        (OddOption, "choices()['embed_dim'] has (16, 16)"),
+        (Forgetful, "encode and choices() differ in the decisions depth"),
+        (Lossy, "from_json(to_json(arch))"),
+        (Lenient, "from_json took 'no such option' for mlp_ratio"),
+        (Miscounted, "parameters, the initialised model has"),
+        (Dear, "has fewer params and flops than least() says"),
+        (WrongSize, "size() is 41; enumerate() gives 40, 40 different"),
+        (Halves, "masks holds [0.0, 0.5, 1.0]"),
+        (Wide, "float64; float32 was wanted"),
+        (Uneven, "masks has 'embed' of ("),
+        (Raises, "KeyError"),
+    ],
+)
+def test_each_broken_promise_is_told(space, says):
+    """One message, of the check that is for it, which comes in spite of the others."""
+    found = list(check.check(space(), num_samples=40, num_members=0, flops=False))
+    assert any(finding.fault and says in finding.fault for finding in found), found
+
+
+def test_a_good_space_has_no_fault():
+    """Multiply-adds apart, which AutoFormer counts otherwise than its trace, and is told so."""
+    faults = [finding.fault for finding in check.check(Good(), num_samples=40, num_members=0) if finding.fault]
+    assert len(faults) == 1
+    assert "multiply-adds, the traced model makes" in faults[0]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The example's space with fewer options, so that it compiles soon."""
+    monkeypatch.setattr(my_space, "WIDTHS", (16, 24))
+    monkeypatch.setattr(my_space, "DEPTHS", (1, 2))
+
+
+class Leaky(my_space.MixedSpace):
+    """Hidden units that the architecture doesn't have stay on."""
+
+    def masks(self, arch):
+        masks = super().masks(arch)
+        return {**masks, "hidden": np.ones_like(masks["hidden"])}
+
+
+def test_masks_that_leave_too_much_on(small):
+    space = Leaky("leaky")
+    arch = space.decode({**space.encode(space.example()), "mlp_ratio_0": 2})
+    with pytest.raises(promises.BrokenPromise, match="logits of the masked supernet"):
+        promises.supernet(space, [arch], 32)
+
+
+def test_a_rule_that_is_wrong(small, monkeypatch):
+    """Half a share of every linear layer."""
+    from vintk_jax.ntk import rules
+
+    half = lambda module, call, args, kwargs, tap: rules.dense(module, call, args, kwargs, tap / 2)
+    monkeypatch.setitem(rules._RULES, my_space.nn.Dense, half)
+    space = my_space.MixedSpace("wrong")
+    with pytest.raises(promises.BrokenPromise, match="structured kernel is"):
+        promises.kernel(space, [space.example()], 32)
+
+
+def test_the_command_ends_with_1(capsys, monkeypatch):
+    """And one line a promise."""
+    monkeypatch.setattr(check, "check", lambda *_: iter([check.Finding("Kept.", None, 0.0), check.Finding("Not kept.", "Because.", 0.0)]))
+    with pytest.raises(SystemExit) as stopped:
+        check.main(["check", "autoformer-tiny", "--samples", "3"])
+    assert stopped.value.code == 1
+    printed = capsys.readouterr().out
+    assert "ok     Kept." in printed
+    assert "BROKEN Not kept." in printed
+    assert "Because." in printed
+    assert "autoformer-tiny breaks 1 promise" in printed

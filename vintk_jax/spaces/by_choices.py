@@ -1,0 +1,219 @@
+"""What a search space gets for nothing: architectures, encodings, JSON, costs, counts and cut weights, made of its choices, models and masks.
+
+`SearchSpace` calls these where a space has nothing of its own. They look at nothing but the methods that every space has.
+"""
+
+import dataclasses
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Float
+
+from vintk_jax.counting import multiply_adds
+from vintk_jax.errors import UserError
+
+MOST_COUNTED = 100_000
+
+
+class Cost(NamedTuple):
+    """Exact integers: trainable parameters, and multiply-adds of one forward pass for one image."""
+
+    params: int
+    flops: int
+
+
+class InvalidArchitecture(UserError):
+    """An architecture that the space does not hold."""
+
+
+def of_blocks(count: int, **options: tuple) -> dict[str, tuple]:
+    """Decisions of every block: `of_blocks(2, heads=(3, 4))` is {"heads_0": (3, 4), "heads_1": (3, 4)}."""
+    return {f"{name}_{i}": of_one for i in range(count) for name, of_one in options.items()}
+
+
+def leading_ones(counts: int | Sequence[int], size: int) -> Float[np.ndarray, "*rows size"]:
+    """A mask whose first entries are ones, as many as counted; for several counts, a row for each."""
+    return (np.arange(size) < np.asarray(counts)[..., None]).astype(np.float32)
+
+
+def _numbered(name: str) -> tuple[str, int] | None:
+    found = re.fullmatch(r"(.+)_(\d+)", name)
+    return (found[1], int(found[2])) if found else None
+
+
+@functools.lru_cache
+def _architecture(fields: tuple[str, ...]) -> type:
+    return dataclasses.make_dataclass("Architecture", fields, frozen=True)
+
+
+def decode(space: Any, chosen: Mapping[str, Any]) -> Any:
+    """A dataclass of the choices, those with numbers behind their names as tuples; see `SearchSpace.decode`."""
+    fields: dict[str, Any] = {}
+    for name in space.choices():
+        if numbered := _numbered(name):
+            fields.setdefault(numbered[0], {})[numbered[1]] = chosen[name]
+        else:
+            fields[name] = chosen[name]
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            fields[name] = tuple(value[i] for i in sorted(value))[: chosen.get("depth")]
+    return _architecture(tuple(fields))(**fields)
+
+
+def encode(space: Any, arch: Any) -> dict[str, Any]:
+    """Each decision from the attribute of its name, or a place of it; see `SearchSpace.encode`.
+
+    Raises:
+        UserError: for a decision that the architecture has no attribute for.
+    """
+    chosen = {}
+    for name, options in space.choices().items():
+        numbered = _numbered(name)
+        if hasattr(arch, name):
+            chosen[name] = getattr(arch, name)
+        elif numbered and hasattr(arch, numbered[0]):
+            values, place = getattr(arch, numbered[0]), numbered[1]
+            chosen[name] = values[place] if place < len(values) else options[0]
+        else:
+            either = f"{name}{f' or {numbered[0]}' if numbered else ''}"
+            raise UserError(
+                f"{space.name} has a decision {name!r}, but {type(arch).__name__} has no attribute {either} to read it from. Name the "
+                "attribute alike, or override `encode`."
+            )
+    return chosen
+
+
+def _lists(value: Any) -> Any:
+    """A value with its tuples as lists, all the way down."""
+    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def to_json(arch: Any) -> dict[str, Any]:
+    """The fields of a dataclass, tuples as lists."""
+    return {name: _lists(value) for name, value in dataclasses.asdict(arch).items()}
+
+
+def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
+    """The dataclass of these fields, if its decisions are options of the space and decode to it again.
+
+    Raises:
+        InvalidArchitecture: naming the field that is missing, unknown, or has a value outside the space.
+    """
+    example = space.example()
+    names = [field.name for field in dataclasses.fields(example)]
+    missing, unknown = [name for name in names if name not in fields], [name for name in fields if name not in names]
+    if missing or unknown:
+        what = f"without {', '.join(missing)}" if missing else f"with {', '.join(unknown)}"
+        raise InvalidArchitecture(f"An architecture of {space.name} came {what}; {', '.join(names)} were wanted.")
+    for name in names:
+        if isinstance(getattr(example, name), tuple) != isinstance(fields[name], list | tuple):
+            wanted = "a list" if isinstance(getattr(example, name), tuple) else "one value"
+            raise InvalidArchitecture(f"{name}={fields[name]!r} came; {wanted} was wanted, as in {to_json(example)}.")
+    unchecked = object.__new__(type(example))  # not by its __init__, which foreign values have no business in
+    for name, value in fields.items():
+        object.__setattr__(unchecked, name, _tuples(value))
+    chosen = encode(space, unchecked)
+    for name, options in space.choices().items():
+        if chosen[name] not in options:
+            numbered = None if hasattr(example, name) else _numbered(name)
+            what = f"{numbered[0]}={chosen[name]!r} came in place {numbered[1]}" if numbered else f"{name}={chosen[name]!r} came"
+            raise InvalidArchitecture(f"{what}; {space.name} has {', '.join(map(str, options))}.")
+        chosen[name] = options[options.index(chosen[name])]  # the space's own 4.0 for a 4
+    arch = space.decode(chosen)
+    for name in names:
+        value, wanted = _tuples(fields[name]), getattr(arch, name)
+        if isinstance(wanted, tuple) and len(value) != len(wanted):
+            at_depth = f" at depth={chosen['depth']}" if "depth" in chosen else ""
+            raise InvalidArchitecture(f"{name} has {len(value)} entries; {space.name} wants {len(wanted)}{at_depth}.")
+        if value != wanted:
+            raise InvalidArchitecture(f"{name}={fields[name]!r} came; with its other fields, {space.name} has {wanted!r}.")
+    return arch
+
+
+@functools.lru_cache(maxsize=MOST_COUNTED)
+def traced_cost(space: Any, arch: Any, image_size: int, num_classes: int) -> Cost:
+    """Parameters and multiply-adds of one trace in which the model draws its weights and runs; an initialiser's own products would count.
+
+    Tracing is what takes the time, so one trace serves both, and an architecture is counted once.
+    """
+    model, sizes = space.model(arch, image_size, num_classes=num_classes), []
+
+    def run(key, image):
+        logits, variables = model.init_with_output(key, image)
+        sizes.extend(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+        return logits
+
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    flops = multiply_adds(run, jax.random.key(0), image)
+    return Cost(sum(sizes), flops)
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(space: Any, arch: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Shapes of the variables of an architecture, or with None of the supernet, by path."""
+    module = space.supernet() if arch is None else space.model(arch)
+    image = jax.ShapeDtypeStruct((1, *space.cost_size, 3), jnp.float32)
+    return {path: leaf.shape for path, leaf in flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image)).items()}
+
+
+def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[str, Any]:
+    """Of each weight of the architecture, the leading entries of the supernet's weight of that name.
+
+    An axis is cut where the two have different lengths on an image of `cost_size`, to the shorter; so an axis that follows the image is left as it is.
+
+    Raises:
+        UserError: for a weight that the supernet doesn't have, or has smaller or with other axes.
+    """
+    wide, narrow, given = _shapes(space, None), _shapes(space, arch), flatten_dict(params)
+    cut = {}
+    for path, shape in narrow.items():
+        where = "/".join(path[1:])
+        if path not in wide or path not in given:
+            raise UserError(
+                f"The supernet of {space.name} has no weight {where}, which {arch} has. Name its layers alike, or override `subnet`."
+            )
+        if len(shape) != len(wide[path]) or any(mine > its for mine, its in zip(shape, wide[path], strict=True)):
+            raise UserError(
+                f"{where} is {shape} in {arch} and {wide[path]} in the supernet of {space.name}: it can't be cut from that. Override `subnet`."
+            )
+        cut[path] = given[path][tuple(slice(mine if mine != its else None) for mine, its in zip(shape, wide[path], strict=True))]
+    return unflatten_dict(cut)
+
+
+def descend(space: Any, price: Callable[[Any], Any]) -> Any:
+    """An architecture whose price no change of one decision lowers; of equals the first option.
+
+    Each decision in turn takes its cheapest option, beginning with the first of all, until nothing changes.
+    """
+    chosen, before = space.encode(space.example()), None
+    while chosen != before:
+        before = dict(chosen)
+        for name, options in space.choices().items():
+            chosen[name] = min(options, key=lambda option, name=name: price(space.decode({**chosen, name: option})))
+    return space.decode(chosen)
+
+
+def combinations(space: Any) -> Iterator[Any]:
+    """The architectures of all combinations of choices, each once."""
+    names, seen = list(space.choices()), set()
+    for options in itertools.product(*space.choices().values()):
+        arch = space.decode(dict(zip(names, options, strict=True)))
+        if arch not in seen:
+            seen.add(arch)
+            yield arch
+
+
+def count_alive(masks: Mapping[str, Any]) -> int:
+    """Ones in the masks named `alive`, at any depth."""
+    return sum(int(np.sum(v)) if k == "alive" else count_alive(v) for k, v in masks.items() if k == "alive" or isinstance(v, Mapping))

@@ -1,0 +1,94 @@
+"""Check a search space: `python -m vintk_jax.spaces.check my_space:SPACE`.
+
+Every promise of a space (`promises`) is tried out on random architectures; nothing is trained.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from vintk_jax import config as configs
+from vintk_jax import spaces
+from vintk_jax.errors import UserError
+from vintk_jax.set_up import avoid_wrong_fusions
+from vintk_jax.spaces import promises
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What came of one check: its first sentence, and what is wrong, None for nothing."""
+
+    promise: str
+    fault: str | None
+    seconds: float
+
+
+def check(
+    space: spaces.SearchSpace, image_size: int = 64, num_samples: int = 200, num_members: int = 2, flops: bool = True, seed: int = 0
+) -> Iterator[Finding]:
+    """Every check, one after another; those that draw weights on `num_members` architectures, the others on `num_samples`.
+
+    A mistake in the space's own code ends its check, not the others.
+    """
+    rng = np.random.default_rng(seed)
+    archs: list[Any] = []
+
+    def sample() -> None:
+        """Samples can be drawn: every decision at random, decoded."""
+        archs.extend(dict.fromkeys(space.sample(rng) for _ in range(num_samples)))
+
+    members = lambda: archs[:num_members]
+    for function, arguments in (
+        (promises.choices, lambda: (space,)),
+        (sample, lambda: ()),
+        (promises.round_trips, lambda: (space, archs)),
+        (promises.refusals, lambda: (space, archs)),
+        (promises.sizes, lambda: (space,)),
+        (promises.counts, lambda: (space, archs, None, None, flops)),
+        (promises.least, lambda: (space, archs)),
+        (promises.masks, lambda: (space, archs)),
+        (promises.supernet, lambda: (space, members(), image_size)),
+        (promises.kernel, lambda: (space, members()[:1], image_size)),
+    ):
+        begun, fault = time.perf_counter(), None
+        try:
+            function(*arguments())
+        except UserError as error:
+            fault = str(error)
+        except Exception as error:  # the space's own code, which may raise anything
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            fault = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
+        yield Finding(function.__doc__.splitlines()[0], fault, time.perf_counter() - begun)
+        if function in (promises.choices, sample) and fault:
+            return
+
+
+def main(argv: list[str]) -> None:
+    """Check the space of a command line; exit code 1 if it breaks a promise."""
+    parser = argparse.ArgumentParser(prog="python -m vintk_jax.spaces.check", description=__doc__.split("\n\n")[0])
+    parser.add_argument("space", help="package.module:SPACE, or the name of a built-in one")
+    parser.add_argument("--image-size", type=int, default=64, help="pixels a side that masks and kernels are checked at (default: 64)")
+    parser.add_argument("--samples", type=int, default=200, help="architectures that are counted, encoded and masked (default: 200)")
+    parser.add_argument("--members", type=int, default=2, help="architectures whose supernet is compared with their own model (default: 2)")
+    parser.add_argument("--own-flops", action="store_true", help="don't compare multiply-adds: the space counts them in its own way")
+    given = parser.parse_args(argv[1:])
+    avoid_wrong_fusions()
+    space, broken = spaces.get(given.space), 0
+    for found in check(space, given.image_size, given.samples, given.members, not given.own_flops):
+        broken += found.fault is not None
+        print(f"{'ok    ' if found.fault is None else 'BROKEN'} {found.promise} ({found.seconds:.1f} s)", flush=True)
+        if found.fault is not None:
+            print(f"       {found.fault}", flush=True)
+    print(f"{space.name} breaks {broken} promise(s)." if broken else f"{space.name} keeps what a space promises.")
+    if broken:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    configs.run(main)
