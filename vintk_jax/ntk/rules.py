@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from vintk_jax.models import attention, channel_norm, convolution, layers, patch_embed, pit, windows
+from vintk_jax.models import attention, channel_norm, convolution, layers, patch_embed, pit, timesformer, windows
 from vintk_jax.ntk.contract import depthwise_gram, gram, linear_gram
 
 Tap = Float[Array, "n n"]
@@ -178,6 +178,7 @@ _RULES: dict[type[nn.Module], Rule] = {
             nn.DenseGeneral,
             patch_embed.ClassToken,
             patch_embed.PositionEmbed,
+            timesformer.SpaceTimePositions,
             attention.RelativeKeys,
             attention.RelativeValues,
             windows.RelativeBias,

@@ -1,0 +1,200 @@
+"""TimeSformer: attention in groups by explicit loops, the kernel by the Jacobian, lengths in space and time, Hugging Face's implementation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vintk_jax import ntk
+from vintk_jax.models.grouped_attention import GroupedAttention
+from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer, frames_shown
+
+CLIPS = jax.random.normal(jax.random.key(0), (3, 4, 8, 8, 3))
+
+
+def timesformer(**fields):
+    """A small one of two blocks."""
+    sizes = dict(embed_dim=6, num_heads=(2, 2), hidden=(8, 8), head_dim=3, num_classes=3, patch_size=4, native_grid=(2, 2), native_frames=4)
+    return TimeSformer(**{**sizes, **fields})
+
+
+def softmax(x):
+    """Over the last axis, in NumPy."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("groups", ["time", "space", "frames"])
+def test_groups_by_loops(groups, variables_for, relative_error):
+    """Token by token, head by head: each attends to those of its group, and a shared class token to each frame by turns."""
+    frames, places, heads, dim = 3, 4, 2, 3
+    count = {"time": frames * places, "space": 1 + frames * places, "frames": frames * (1 + places)}[groups]
+    layer, x = GroupedAttention(groups, heads, dim), np.random.default_rng(0).standard_normal((2, count, 5)).astype(np.float32)
+    variables = variables_for(layer, jnp.asarray(x), frames)
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    qkv = (x @ p["qkv"]["kernel"] + p["qkv"]["bias"]).reshape(2, count, 3, heads, dim)
+    if groups == "time":
+        members = [[[f * places + s for f in range(frames)]] for _ in range(frames) for s in range(places)]
+    elif groups == "frames":
+        members = [[list(range(f * (1 + places), (f + 1) * (1 + places)))] for f in range(frames) for _ in range(1 + places)]
+    else:
+        of_frame = [[0, *range(1 + f * places, 1 + (f + 1) * places)] for f in range(frames)]
+        members = [of_frame] + [[of_frame[f]] for f in range(frames) for _ in range(places)]
+    out = np.zeros((2, count, heads, dim))
+    for n in range(2):
+        for i, groups_of_token in enumerate(members):
+            for h in range(heads):
+                answers = []
+                for group in groups_of_token:
+                    weights = softmax(qkv[n, i, 0, h] @ qkv[n, group, 1, h].T / np.sqrt(dim))
+                    answers.append(weights @ qkv[n, group, 2, h])
+                out[n, i, h] = np.mean(answers, axis=0)
+    wanted = out.reshape(2, count, -1) @ p["proj"]["kernel"] + p["proj"]["bias"]
+    assert relative_error(layer.apply(variables, jnp.asarray(x), frames), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, relative_error):
+    """The structured kernel by the definition, at a length that is shorter in space and time; divided attention under masks."""
+    model, grid = timesformer(attention=attention), (2, 2, 2)
+    masks = None
+    if attention == "divided":
+        live = [[1.0, 1.0], [1.0, 0.0]]
+        masks = {
+            "embed": jnp.array([1.0] * 5 + [0.0]),
+            "alive": jnp.ones(2),
+            "heads": jnp.array(live),
+            "hidden": jnp.ones((2, 8)).at[0, 6:].set(0),
+        }
+    variables, v = variables_for(model, CLIPS), jax.random.normal(jax.random.key(1), (3, 1))
+    apply = lambda p, x: model.apply(p, x, grid, masks=masks)
+    got = jax.jit(lambda p: ntk.kernel(apply, p, CLIPS, cotangent=v))(variables)
+    assert relative_error(got, jacobian_kernel(apply, variables, CLIPS, v)) < 1e-5
+
+
+def test_masks_are_the_narrow_model(variables_for, relative_error):
+    """Columns, heads, hidden units and a block switched off: the logits of the model that hasn't got them."""
+    wide, narrow = timesformer(), timesformer(embed_dim=4, num_heads=(1,), hidden=(5,))
+    variables = variables_for(wide, CLIPS)
+    first = lambda count, size: (jnp.arange(size) < count).astype(jnp.float32)
+    masks = {
+        "embed": first(4, 6),
+        "alive": first(1, 2),
+        "heads": jnp.outer(first(1, 2), first(1, 2)),
+        "hidden": jnp.outer(first(1, 2), first(5, 8)),
+    }
+    tree, wanted = variables["params"], jax.eval_shape(narrow.init, jax.random.key(0), CLIPS)["params"]
+
+    def cut(path, shape):
+        leaf = tree
+        for part in path:
+            leaf = leaf[part.key]
+        if "qkv" in str(path):  # three parts of heads, each by itself
+            return leaf.reshape(*leaf.shape[:-1], 3, -1)[..., : shape.shape[-1] // 3][: shape.shape[0] if leaf.ndim == 2 else None].reshape(
+                shape.shape
+            )
+        return leaf[tuple(slice(size) for size in shape.shape)]
+
+    small = {"params": jax.tree_util.tree_map_with_path(cut, wanted)}
+    assert relative_error(wide.apply(variables, CLIPS, masks=masks), narrow.apply(small, CLIPS)) < 1e-5
+    with pytest.raises(ValueError, match="divided"):
+        timesformer(attention="joint").init(jax.random.key(0), CLIPS, masks=masks)
+
+
+def test_frames_of_a_length():
+    """The middles of equal parts; all of them for the whole clip; more than there are is refused."""
+    assert frames_shown(8, 8).tolist() == list(range(8))
+    assert frames_shown(8, 2).tolist() == [2, 6]
+    assert frames_shown(5, 1).tolist() == [2]
+    with pytest.raises(ValueError, match="9 frames of a clip of 8"):
+        frames_shown(8, 9)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_length_sees_only_its_frames_and_keeps_their_times(attention, variables_for, relative_error):
+    """Frames that aren't shown have no effect, and shown ones in another order do, where there are times."""
+    model = timesformer(attention=attention)
+    variables = variables_for(model, CLIPS)
+    logits = model.apply(variables, CLIPS, (2, 2, 2))
+    assert relative_error(model.apply(variables, CLIPS.at[:, jnp.array([0, 2])].set(9.0), (2, 2, 2)), logits) < 1e-6
+    swapped = relative_error(model.apply(variables, CLIPS[:, jnp.array([0, 3, 2, 1])], (2, 2, 2)), logits)
+    assert swapped > 1e-3 or attention == "space"
+    backwards = model.apply(variables, CLIPS[:, ::-1])
+    assert (relative_error(backwards, model.apply(variables, CLIPS)) < 1e-5) == (attention == "space")
+
+
+def test_norms_by_length(variables_for):
+    """A length without norms is refused; with them each length uses its own."""
+    model = timesformer(norm_grids=((4, 2, 2), (2, 1, 1)))
+    variables = variables_for(model, CLIPS, (4, 2, 2))
+    with pytest.raises(ValueError, match=r"\(2, 2, 2\).*norms for"):
+        model.apply(variables, CLIPS, (2, 2, 2))
+    changed = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf.at[1].add(1.0) if "norm" in str(path) else leaf, variables)
+    np.testing.assert_array_equal(model.apply(variables, CLIPS, (4, 2, 2)), model.apply(changed, CLIPS, (4, 2, 2)))
+    assert np.abs(model.apply(variables, CLIPS, (2, 1, 1)) - model.apply(changed, CLIPS, (2, 1, 1))).max() > 1e-3
+
+
+HF_ATTENTIONS = {"divided": "divided_space_time", "joint": "joint_space_time", "space": "space_only"}
+
+
+def from_hugging_face(state, model):
+    """Hugging Face's weights of a TimeSformer in our names."""
+    array = lambda name: jnp.asarray(state[name].numpy())
+    linear = lambda name, bias=True: {"kernel": array(f"{name}.weight").T, **({"bias": array(f"{name}.bias")} if bias else {})}
+    norm = lambda name: {"scale": array(f"{name}.weight"), "bias": array(f"{name}.bias")}
+    embeddings = "timesformer.embeddings"
+    tree = {
+        "patch_embed": {
+            "kernel": array(f"{embeddings}.patch_embeddings.projection.weight").transpose(2, 3, 1, 0),
+            "bias": array(f"{embeddings}.patch_embeddings.projection.bias"),
+        },
+        "class_token": {"token": array(f"{embeddings}.cls_token")},
+        "positions": {"places": array(f"{embeddings}.position_embeddings")[0]},
+        "norm": norm("timesformer.layernorm"),
+        "head": linear("classifier"),
+    }
+    if model.attention != "space":
+        tree["positions"]["times"] = array(f"{embeddings}.time_embeddings")[0]
+    for i in range(model.num_blocks):
+        layer = f"timesformer.encoder.layer.{i}"
+        attention = lambda name, layer=layer: {
+            "qkv": linear(f"{layer}.{name}.attention.qkv"),
+            "proj": linear(f"{layer}.{name}.output.dense"),
+        }
+        block = {
+            "norm1": norm(f"{layer}.layernorm_before"),
+            "norm2": norm(f"{layer}.layernorm_after"),
+            "attention": attention("attention"),
+            "mlp": {"fc1": linear(f"{layer}.intermediate.dense"), "fc2": linear(f"{layer}.output.dense")},
+        }
+        if model.attention == "divided":
+            block |= {
+                "norm_time": norm(f"{layer}.temporal_layernorm"),
+                "attention_time": attention("temporal_attention"),
+                "time_out": linear(f"{layer}.temporal_dense"),
+            }
+        tree[f"block_{i}"] = block
+    return {"params": tree}
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_logits_are_hugging_faces(attention):
+    """The same random weights in transformers' TimesformerForVideoClassification and in ours."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.TimesformerConfig(
+        image_size=16, patch_size=8, num_frames=3, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=36,
+        attention_type=HF_ATTENTIONS[attention], num_labels=5, layer_norm_eps=1e-6, initializer_range=0.3, qkv_bias=True,
+    )  # fmt: skip
+    theirs = transformers.TimesformerForVideoClassification(config).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():  # biases and time embeddings start at zero and would hide mistakes
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        clips = torch.randn(2, 3, 3, 16, 16)
+        wanted = theirs(clips).logits.numpy()
+    if attention == "space":  # theirs answers for each frame
+        wanted = wanted.reshape(2, 3, 5).mean(axis=1)
+    ours = TimeSformer(24, (4, 4), (36, 36), 6, 5, 8, (2, 2), 3, attention)
+    got = ours.apply(from_hugging_face(theirs.state_dict(), ours), jnp.asarray(clips.numpy().transpose(0, 1, 3, 4, 2)))
+    np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())

@@ -1,0 +1,215 @@
+"""TimeSformer (Bertasius et al. 2021, arXiv 2102.05095): a ViT over clips, resizable in space and time.
+
+A token length is a grid of (frames, rows, columns): so many of a clip's frames, evenly spread, each cut into rows x columns patches. Attention is
+divided (over time, then over space: the paper's best), joint (all tokens with each other), or within frames only, whose answers are averaged.
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from vintk_jax.models import resample
+from vintk_jax.models.grouped_attention import GroupedAttention
+from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
+from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, fit_to_grid, grid_of
+
+ClipGrid = tuple[int, int, int]
+ATTENTIONS = ("divided", "joint", "space")
+
+
+def frames_shown(there: int, wanted: int) -> Int[np.ndarray, " wanted"]:
+    """Which frames of a clip a shorter length sees: the middles of equal parts.
+
+    Raises:
+        ValueError: for more frames than there are.
+    """
+    if not 1 <= wanted <= there:
+        raise ValueError(f"{wanted} frames of a clip of {there} came; from 1 to {there} were wanted.")
+    return ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
+
+
+class SpaceTimePositions(nn.Module):
+    """Adds a learned table of places, with a row for the class token, and one of times.
+
+    Attributes:
+        native_grid: token rows and columns that the places are stored for; resampled for others.
+        native_frames: frames that the times are stored for. A frame keeps its time at every length; clips of another length take the nearest.
+        per_frame: whether each frame has a class token of its own ahead of it; else one for all lies ahead.
+    """
+
+    native_grid: Grid
+    native_frames: int
+    per_frame: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n tokens embed"], grid: Grid, times: tuple[int, ...]) -> Float[Array, "n tokens embed"]:
+        """Args: grid: rows and columns; times: of the frames, among the native ones."""
+        init, embed = nn.initializers.truncated_normal(0.02), x.shape[-1]
+        places = self.param("places", init, (1 + self.native_grid[0] * self.native_grid[1], embed))
+        places = resample.resample_positions(places, self.native_grid, grid).astype(x.dtype)
+        if self.per_frame:
+            return x + jnp.tile(places, (len(times), 1))
+        of_times = self.param("times", init, (self.native_frames, embed))[np.asarray(times)].astype(x.dtype)
+        on_grid = (places[1:] + of_times[:, None]).reshape(-1, embed)
+        return x + jnp.concatenate([places[:1], on_grid])
+
+
+class DividedBlock(nn.Module):
+    """Pre-norm block: attention over time with a linear layer behind it, attention over space, an MLP, each added to what it reads."""
+
+    num_heads: int
+    head_dim: int
+    hidden: int
+    norms: int = 0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "n tokens embed"],
+        frames: int,
+        embed_mask: Float[Array, " embed"] | None = None,
+        masks: dict | None = None,
+        keep: Float[Array, "2 n"] | None = None,
+        variant: int = 0,
+    ) -> Float[Array, "n tokens embed"]:
+        """Apply the block.
+
+        Args:
+            masks: `alive` (), `heads` (heads,), `hidden` (hidden,); 1 is live. A dead block adds nothing.
+            keep: what stochastic depth multiplies both attentions' residuals and the MLP's by.
+            variant: which of the norms' scales and shifts.
+        """
+        heads, hidden, alive = (None, None, None) if masks is None else (masks["heads"], masks["hidden"], masks["alive"])
+        norm = lambda name, y: LayerNorm(variants=self.norms, name=name)(y, embed_mask, variant)
+        attend = lambda groups, name: GroupedAttention(groups, self.num_heads, self.head_dim, self.dtype, name=name)
+
+        def kept(y, which):
+            y = y if alive is None else y * alive.astype(y.dtype)
+            return y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
+
+        token, tokens = x[:, :1], x[:, 1:]
+        over_time = attend("time", "attention_time")(norm("norm_time", tokens), frames, embed_mask, heads)
+        over_time = nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="time_out")(over_time)
+        x = jnp.concatenate([token, tokens + kept(masked(over_time, embed_mask), 0)], axis=1)
+        x = x + kept(attend("space", "attention")(norm("norm1", x), frames, embed_mask, heads), 0)
+        return x + kept(Mlp(self.hidden, self.dtype, name="mlp")(norm("norm2", x), embed_mask, hidden), 1)
+
+
+class FrameBlock(nn.Module):
+    """`blocks.Block` whose attention stays within a frame; with one frame, of all tokens, it is joint attention."""
+
+    num_heads: int
+    head_dim: int
+    hidden: int
+    norms: int = 0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n tokens embed"], frames: int, keep: Float[Array, "2 n"] | None = None, variant: int = 0
+    ) -> Float[Array, "n tokens embed"]:
+        """Apply the block; `keep` and `variant` as in `DividedBlock`."""
+        norm = lambda name, y: LayerNorm(variants=self.norms, name=name)(y, None, variant)
+        kept = lambda y, which: y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
+        attention = GroupedAttention("frames", self.num_heads, self.head_dim, self.dtype, name="attention")
+        x = x + kept(attention(norm("norm1", x), frames), 0)
+        return x + kept(Mlp(self.hidden, self.dtype, name="mlp")(norm("norm2", x)), 1)
+
+
+class TimeSformer(nn.Module):
+    """Vision transformer over clips.
+
+    Attributes:
+        embed_dim: width of a token.
+        num_heads: heads of each block; its length is the depth.
+        hidden: MLP width of each block.
+        head_dim: width of a head.
+        num_classes: outputs.
+        patch_size: side of a patch in pixels.
+        native_grid: token rows and columns that patch kernel and positions are stored for.
+        native_frames: frames that times are stored for.
+        attention: one of `ATTENTIONS`.
+        norm_grids: lengths (frames, rows, columns) whose norms have scales and shifts of their own; empty: all share one.
+        dtype: of the computation; None takes the input's.
+    """
+
+    embed_dim: int
+    num_heads: tuple[int, ...]
+    hidden: tuple[int, ...]
+    head_dim: int
+    num_classes: int
+    patch_size: int = 16
+    native_grid: Grid = (14, 14)
+    native_frames: int = 8
+    attention: Literal["divided", "joint", "space"] = "divided"
+    norm_grids: tuple[ClipGrid, ...] = ()
+    dtype: DTypeLike | None = None
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks there are: what stochastic depth counts."""
+        return len(self.num_heads)
+
+    @nn.compact
+    def __call__(
+        self,
+        clips: Float[Array, "n frames height width channels"],
+        grid: ClipGrid | None = None,
+        masks: dict | None = None,
+        keep: Float[Array, "depth 2 n"] | None = None,
+    ) -> Float[Array, "n classes"]:
+        """Logits of a batch of clips.
+
+        Args:
+            grid: frames, rows and columns to see; None: all frames in native patches.
+            masks: `embed` (embed_dim,), and stacked over blocks `alive`, `heads`, `hidden`, for divided attention; 1 is live. None: all is.
+            keep: see `ViT`.
+
+        Raises:
+            ValueError: for a grid that doesn't fit the clips or has no norms, or masks where attention isn't divided.
+        """
+        if masks is not None and self.attention != "divided":
+            raise ValueError(f"Masks came for attention={self.attention!r}; they are for divided attention.")
+        n, there, _, _, channels = clips.shape
+        shown = frames_shown(there, grid[0] if grid else there)
+        images = clips[:, shown].reshape(n * len(shown), *clips.shape[2:])
+        images = images if grid is None else fit_to_grid(images, grid[1:])
+        rows, columns = grid_of(images.shape, self.patch_size, grid and grid[1:])
+        length = (len(shown), rows, columns)
+        if self.norm_grids and length not in self.norm_grids:
+            raise ValueError(f"A length of {length} came; this model has norms for {self.norm_grids}.")
+        variant = self.norm_grids.index(length) if self.norm_grids else 0
+        # Frames one below the other are one picture, whose patches are those of the frames: samples stay on the first axis.
+        tall = images.reshape(n, len(shown) * images.shape[1], images.shape[2], channels)
+        x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(tall, (len(shown) * rows, columns))
+        embed_mask = None if masks is None else masks["embed"]
+        times = tuple((shown * self.native_frames // there).tolist())
+        x = masked(self._with_positions(x, (rows, columns), times), embed_mask)
+        for i, (heads, hidden) in enumerate(zip(self.num_heads, self.hidden, strict=True)):
+            own = None if masks is None else {k: v[i] for k, v in masks.items() if k != "embed"}
+            x = self._block(i, heads, hidden, x, length, embed_mask, own, None if keep is None else keep[i], variant)
+        x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
+        of_frames = x.reshape(n, len(shown), -1, x.shape[-1])[:, :, 0] if self.attention == "space" else x[:, None, 0]
+        return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(of_frames.mean(axis=1))
+
+    def _with_positions(self, x, grid: Grid, times: tuple[int, ...]):
+        token, per_frame = ClassToken(name="class_token"), self.attention == "space"
+        if per_frame:
+            n, frames = x.shape[0], len(times)
+            x = jnp.pad(x.reshape(n, frames, -1, x.shape[-1]), ((0, 0), (0, 0), (1, 0), (0, 0))).reshape(n, -1, x.shape[-1])
+            first = (np.arange(x.shape[1]) % (grid[0] * grid[1] + 1) == 0)[:, None]
+            x = jnp.where(first, token(x)[:, :1], x)
+        else:
+            x = token(x)
+        return SpaceTimePositions(self.native_grid, self.native_frames, per_frame, name="positions")(x, grid, times)
+
+    def _block(self, i: int, heads: int, hidden: int, x: Any, length: ClipGrid, embed_mask, masks, keep, variant: int):
+        sizes = dict(num_heads=heads, head_dim=self.head_dim, hidden=hidden, dtype=self.dtype, name=f"block_{i}")
+        if self.attention == "divided":
+            return DividedBlock(norms=len(self.norm_grids), **sizes)(x, length[0], embed_mask, masks, keep, variant)
+        return FrameBlock(norms=len(self.norm_grids), **sizes)(x, length[0] if self.attention == "space" else 1, keep, variant)
