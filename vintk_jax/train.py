@@ -1,8 +1,9 @@
 """Train a vision transformer, at one token length or several: `python -m vintk_jax.train --config configs/revit_digits.py`.
 
-The model is a ViT by its sizes, or the architecture of a search (--config.model.arch=runs/vit_space/best.json); with a config that has a section
-`segmentation` (configs/segment_digits.py) it gives every pixel a class. Writes metrics.jsonl, tensorboard/ and checkpoints/ (the last two and the
-best) to the workdir, for a segmenter also predictions.png. The same command goes on after any kill.
+The model is a ViT by its sizes, or the architecture of a search (--config.model.arch=runs/vit_space/best.json). With a config that has a section
+`segmentation` (configs/segment_digits.py) it gives every pixel a class, with one `clips` (configs/revit_clips.py) it takes clips. Writes
+metrics.jsonl, tensorboard/ and checkpoints/ (the last two and the best) to the workdir, for a segmenter also predictions.png. The same command goes on
+after any kill.
 """
 
 import sys
@@ -42,6 +43,8 @@ def main(argv: list[str]) -> None:
         f"{config.data.source} ({config.data.image_size} px, {len(train.classes)} classes): {setup.steps:,} steps of "
         f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), seed {config.seed}, into {workdir}"
     )
+    for note in dict.fromkeys((*train.notes, *test.notes)):
+        console.print(note, style="yellow", soft_wrap=True)
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
@@ -64,6 +67,8 @@ def main(argv: list[str]) -> None:
     if dense and jax.process_count() == 1:
         write_predictions(workdir / "predictions.png", setup.task, params)
         console.print(f"Image, truth and prediction: {workdir / 'predictions.png'}", soft_wrap=True)
+    if "clips" in config:
+        return
     folder = " --config.data.source=images:FOLDER" if dense else ""
     console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}{folder}", soft_wrap=True)
 

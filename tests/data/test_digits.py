@@ -19,7 +19,7 @@ def test_an_image_is_a_function_of_its_number():
 
 def test_no_handwritten_digit_is_in_both_splits():
     """The members of the four splits are disjoint and cover all."""
-    members = digits._material()[3]
+    members = digits.material()[3]
     together = np.concatenate([*members.values()])
     assert len(together) == len(set(together)) == 1797
     assert members.keys() == digits.COUNTS.keys()

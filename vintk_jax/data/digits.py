@@ -21,8 +21,8 @@ _SHARES = {"train": 0.7, "assign": 0.15, "calibrate": 0.05, "test": 0.1}  # of t
 NUM_CLASSES = 10
 _INK = 0.5  # a pixel is the digit's, in a map of labels, if that share of it is covered
 _DIGIT_SIDES = (10.0, 22.0)  # pixels, the smallest and largest digit
-_CONTRASTS = (0.7, 1.0)  # of the digit against what lies behind it
-_CLUTTER = (0.0, 0.3)  # contrast of the photograph
+CONTRASTS = (0.7, 1.0)  # of the digit against what lies behind it
+CLUTTER = (0.0, 0.3)  # contrast of the photograph
 _OFF_CENTRE = 5.0  # pixels at most
 
 
@@ -46,7 +46,7 @@ class Scene:
 
 
 @lru_cache
-def _material() -> tuple[list[Image.Image], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def material() -> tuple[list[Image.Image], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Photographs, digits in [0, 1], their labels, and which digits belong to which split."""
     from sklearn.datasets import load_digits, load_sample_images
 
@@ -63,9 +63,9 @@ def _material() -> tuple[list[Image.Image], np.ndarray, np.ndarray, dict[str, np
     return photographs, digits.images / 16, digits.target, members
 
 
-def _background(rng: np.random.Generator, side: int) -> np.ndarray:
+def background(rng: np.random.Generator, side: int) -> np.ndarray:
     """A square crop of a photograph, in [0, 1]."""
-    photographs = _material()[0]
+    photographs = material()[0]
     photograph = photographs[rng.integers(len(photographs))]
     extent = int(rng.integers(side, min(photograph.size) + 1))
     left, top = (int(rng.integers(0, size - extent + 1)) for size in photograph.size)
@@ -73,7 +73,7 @@ def _background(rng: np.random.Generator, side: int) -> np.ndarray:
     return np.asarray(crop, np.float64) / 255
 
 
-def _stamp(digit: np.ndarray, side: float, centre: tuple[float, float], angle: float, canvas: int) -> np.ndarray:
+def stamp(digit: np.ndarray, side: float, centre: tuple[float, float], angle: float, canvas: int) -> np.ndarray:
     """The digit's coverage of each pixel of the canvas: rotated by `angle` (radians) and scaled to `side` pixels about `centre`."""
     step = digit.shape[0] / side
     cos, sin = np.cos(angle) * step, np.sin(angle) * step
@@ -86,30 +86,43 @@ def _stamp(digit: np.ndarray, side: float, centre: tuple[float, float], angle: f
     return np.clip(np.asarray(stamped, np.float64), 0, 1)
 
 
+def laid_on(
+    photograph: Float[np.ndarray, "side side 3"],
+    mask: Float[np.ndarray, "*frames side side"],
+    contrast: float,
+    clutter: float,
+    ink: Float[np.ndarray, " 3"],
+) -> UInt8[np.ndarray, "*frames side side 3"]:
+    """A digit in its ink on a darkened photograph.
+
+    Always light on darker: with either of the two at random, no linear map of the pixels tells digits apart, and a ViT sits on its first
+    plateau for longer than the whole run may take (measured: 10% after 3 epochs).
+    """
+    grey = photograph.mean(axis=(0, 1))
+    behind = 0.35 + clutter * (photograph - grey) + 0.3 * (grey - 0.5)
+    image = behind + (contrast * mask)[..., None] * (ink - behind)
+    return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+
+
 def scene(split: str, index: int, side: int = SIDE) -> Scene:
     """The image of that number.
 
     Raises:
         KeyError: for a split that there isn't.
     """
-    _, digits, labels, members = _material()
+    _, digits, labels, members = material()
     rng = np.random.default_rng([list(COUNTS).index(split), index])
     which = members[split][rng.integers(len(members[split]))]
     scale = side / SIDE
     low, high = _DIGIT_SIDES
     digit_side = float(np.exp(rng.uniform(np.log(low), np.log(high)))) * scale
-    contrast, clutter = float(rng.uniform(*_CONTRASTS)), float(rng.uniform(*_CLUTTER))
+    contrast, clutter = float(rng.uniform(*CONTRASTS)), float(rng.uniform(*CLUTTER))
     centre = tuple(side / 2 + rng.uniform(-_OFF_CENTRE, _OFF_CENTRE, 2) * scale)
-    mask = _stamp(digits[which], digit_side, centre, rng.uniform(-0.15, 0.15), side)
+    mask = stamp(digits[which], digit_side, centre, rng.uniform(-0.15, 0.15), side)
 
-    photograph = _background(rng, side)
-    grey = photograph.mean(axis=(0, 1))
-    # Always light on darker: with either of the two at random, no linear map of the pixels tells digits apart, and a ViT sits on its first
-    # plateau for longer than the whole run may take (measured: 10% after 3 epochs).
-    behind = 0.35 + clutter * (photograph - grey) + 0.3 * (grey - 0.5)
-    ink = rng.uniform(0.75, 1.0, 3)
-    image = behind + (contrast * mask)[..., None] * (ink - behind)
-    return Scene((np.clip(image, 0, 1) * 255).round().astype(np.uint8), int(labels[which]), mask, digit_side, contrast, clutter)
+    photograph = background(rng, side)
+    image = laid_on(photograph, mask, contrast, clutter, rng.uniform(0.75, 1.0, 3))
+    return Scene(image, int(labels[which]), mask, digit_side, contrast, clutter)
 
 
 class Digits:

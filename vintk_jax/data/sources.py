@@ -20,10 +20,13 @@ _HELD_OUT = 10  # of a folder without splits, one image in so many is for testin
 
 
 class Source(Sequence):
-    """Images by number, and the names of their classes; a label is a class, or a map of the pixels' classes (`data.pairs`)."""
+    """Images by number, the names of their classes, and what a person should know about how they were found.
 
-    def __init__(self, length: int, get: Callable[[int], dict[str, Any]], classes: Sequence[str]):
-        self._length, self._get, self.classes = length, get, tuple(classes)
+    A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there may be clips (`data.clips`).
+    """
+
+    def __init__(self, length: int, get: Callable[[int], dict[str, Any]], classes: Sequence[str], notes: Sequence[str] = ()):
+        self._length, self._get, self.classes, self.notes = length, get, tuple(classes), tuple(notes)
 
     def __len__(self) -> int:
         return self._length
@@ -33,7 +36,7 @@ class Source(Sequence):
 
     def part(self, numbers: Int[np.ndarray, " n"]) -> "Source":
         """The images of those numbers, numbered from zero."""
-        return Source(len(numbers), lambda index: self._get(int(numbers[index])), self.classes)
+        return Source(len(numbers), lambda index: self._get(int(numbers[index])), self.classes, self.notes)
 
 
 def _digits(_: str, split: str) -> Source:

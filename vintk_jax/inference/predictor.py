@@ -91,8 +91,9 @@ class Predictor:
         """
         workdir = Path(workdir)
         config = configs.read_claimed(workdir, "train") if config is None else config
-        if "segmentation" in config:
-            raise UserError(f"{workdir} holds a segmenter. `python -m vintk_jax.infer` writes its maps; the token lengths are one.")
+        for section, kind in (("segmentation", "a segmenter"), ("clips", "a video model")):
+            if section in config:
+                raise UserError(f"{workdir} holds {kind}; a classifier of images was wanted.")
         trained, params, classes = load_trained(workdir, config, which, say)
         return cls(trained, params, classes, config.data.crop_ratio)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Images = Float[Array, "n height width channels"]
+Images = Float[Array, "n *image channels"]
 Targets = Float[Array, "n classes"]
 
 
@@ -21,7 +21,7 @@ def mixup(images: Images, targets: Targets, key: jax.Array, alpha: float) -> tup
 def cutmix(images: Images, targets: Targets, key: jax.Array, alpha: float) -> tuple[Images, Targets]:
     """A rectangle of the opposite image in the place of the image's own; targets by area (Yun et al. 2019, arXiv 1905.04899)."""
     of_share, of_row, of_column = jax.random.split(key, 3)
-    height, width = images.shape[1:3]
+    height, width = images.shape[-3:-1]
     side = jnp.sqrt(1 - jax.random.beta(of_share, alpha, alpha))
 
     def inside(key, length):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ import ml_collections
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_atomically
-from vintk_jax.models.patch_embed import Grid
 from vintk_jax.models.segmenter import Segmenter
 from vintk_jax.models.vit import ViT
 
 INITS = ("fan_in", "deit")
 _KEPT = "arch.json"  # in a workdir: the search's best.json
-_FIXED_DEVIATION = ("qkv", "proj", "fc1", "fc2")  # layers that are drawn with DeiT's deviation
+_FIXED_DEVIATION = ("qkv", "proj", "fc1", "fc2", "time_out")  # layers that are drawn with DeiT's deviation
 _POSITIONS = 10.0  # with fan_in, positions start at 0.2 instead of 0.02
 
 
@@ -32,21 +32,23 @@ class Trained:
         grids: token rows and columns of each length, longest first; (None,) for a model that has only its own.
         image_size: pixels a side.
         init: how weights are drawn, one of `INITS`, or "own": by the model's initialisers, for a model that isn't a ViT.
+        frames: of a clip; 0 for images. With clips a grid has the frames ahead of rows and columns.
     """
 
     model: nn.Module
-    grids: tuple[Grid | None, ...]
+    grids: tuple[tuple[int, ...] | None, ...]
     image_size: int
     init: str
+    frames: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
         """A name for each length: its number of patch tokens, as `fixed-N` has it; "all" for a model that has only its own."""
-        return tuple("all" if grid is None else str(grid[0] * grid[1]) for grid in self.grids)
+        return tuple("all" if grid is None else str(math.prod(grid)) for grid in self.grids)
 
     def draw(self, key: jax.Array) -> dict:
         """Variables at the start."""
-        images = jnp.zeros((1, self.image_size, self.image_size, 3))
+        images = jnp.zeros((1, *([self.frames] if self.frames else []), self.image_size, self.image_size, 3))
         variables = self.model.init(key, images, *(() if self.grids[0] is None else (self.grids[0],)))
         return _by_fan_in(variables) if self.init == "fan_in" else variables
 
@@ -71,7 +73,7 @@ def _by_fan_in(variables: dict) -> dict:
         names = [str(part.key) for part in path]
         if names[-1] == "kernel" and (names[-2] in _FIXED_DEVIATION or names[-2].startswith("pool_token")):
             return leaf * (leaf.shape[-2] ** -0.5 / 0.02)
-        return leaf * _POSITIONS if names[-2:] == ["positions", "table"] else leaf
+        return leaf * _POSITIONS if names[-2] == "positions" else leaf
 
     return jax.tree_util.tree_map_with_path(scaled, variables)
 

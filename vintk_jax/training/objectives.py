@@ -15,8 +15,8 @@ from vintk_jax.data.pairs import IGNORED
 from vintk_jax.training import mixing
 
 
-def normalise(images: UInt8[Array, "n height width 3"]) -> Float[Array, "n height width 3"]:
-    """Pixels standardised by ImageNet's channel means and deviations."""
+def normalise(images: UInt8[Array, "n *image 3"]) -> Float[Array, "n *image 3"]:
+    """Pixels, of images or of clips, standardised by ImageNet's channel means and deviations."""
     return (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)
 
 
@@ -80,7 +80,7 @@ class Classification:
     distill: float = 0.0
     measure = "accuracy"
 
-    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Float[Array, "n height width 3"], Float[Array, "n classes"]]:
+    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Float[Array, "n *image 3"], Float[Array, "n classes"]]:
         """Standardised images and smoothed targets, mixed with each other."""
         targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], self.num_classes), self.label_smoothing)
         return mixing.mix(normalise(batch["image"]), targets, key, self.mixup, self.cutmix)

@@ -1,4 +1,7 @@
-"""What a config is a training of: classes of images, or (with a section `segmentation`) classes of pixels. Everything else is the same loop."""
+"""What a config is a training of: classes of images; with a section `segmentation` of pixels, with a section `clips` of clips.
+
+Everything else is the same loop.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from vintk_jax.data.augment import Augment, Centre
+from vintk_jax.data.clips import ClipAugment, MiddleClip, open_clips
 from vintk_jax.data.dense import DenseAugment, WholePair
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pairs import Labels, open_pairs
@@ -21,6 +25,7 @@ from vintk_jax.training.models import Trained, build
 from vintk_jax.training.objectives import Classification, Objective, Segmentation, normalise
 from vintk_jax.training.segmenters import build_segmenter
 from vintk_jax.training.step import make_predict
+from vintk_jax.training.timesformers import build_timesformer
 
 EVALUATIONS = ("whole", "sliding")
 
@@ -52,7 +57,8 @@ def task_of(config: ml_collections.ConfigDict) -> Task:
     Raises:
         UserError: for whatever in the config doesn't fit.
     """
-    return _segmentation(config) if "segmentation" in config else _classification(config)
+    kinds = {"segmentation": _segmentation, "clips": _clips}
+    return next((make for section, make in kinds.items() if section in config), _classification)(config)
 
 
 def _opened(config: ml_collections.ConfigDict, open_split: Callable[[str, str], Source]) -> tuple[Source, Source]:
@@ -106,6 +112,20 @@ def predict_of(config: ml_collections.ConfigDict) -> Callable[[nn.Module, Grid |
     if config.segmentation.evaluation == "whole":
         return make_predict
     return lambda model, grid: make_sliding(model, config.data.image_size)
+
+
+def _clips(config: ml_collections.ConfigDict) -> Task:
+    own, size, augment = config.clips, config.data.image_size, config.augment
+    for name in ("randaugment_ops", "erasing"):
+        if augment[name]:
+            raise UserError(
+                f"augment.{name}={augment[name]} came; frames of a clip are cropped and mirrored alike, nothing else. Set it to 0."
+            )
+    train, test = _opened(config, open_clips)
+    trained = build_timesformer(config, len(train.classes))
+    objective = Classification(len(train.classes), config.loss.label_smoothing, augment.mixup, augment.cutmix, config.loss.distill)
+    augmented = ClipAugment(size, own.frames, own.stretch, augment.resized_crop, augment.padding, augment.flip)
+    return Task(train, test, trained, objective, augmented, MiddleClip(size, own.frames, own.stretch, config.data.crop_ratio), make_predict)
 
 
 def make_sliding(model: nn.Module, size: int) -> Callable[[Any, Array], Float[Array, "n height width classes"]]:

@@ -1,0 +1,75 @@
+"""Training a video model: the command on the moving digits, and what doesn't fit."""
+
+import numpy as np
+import pytest
+from training.commands import command, finish, metrics, start
+
+from vintk_jax import infer as infer_command
+from vintk_jax import train as train_command
+from vintk_jax.errors import UserError
+
+SMALL = [
+    "--config.data.train_split=train[:64]",
+    "--config.data.test_split=test[:32]",
+    "--config.data.batch_size=32",
+    "--config.data.threads=0",
+    "--config.model.embed_dim=16",
+    "--config.model.depth=2",
+    "--config.clips.lengths=((4, 2), (2, 2), (2, 1))",
+]
+
+
+def test_training_at_every_length(tmp_path):
+    """The command runs, measures each length by its tokens, goes on where it was; predicting refuses by name."""
+    workdir, options = (
+        tmp_path / "run",
+        [*SMALL, "--config.optimizer.epochs=4", "--config.loss.drop_path=0.1", "--config.augment.mixup=0.2"],
+    )
+    output = finish(start(command("train", "revit_clips", workdir, *options)))
+    accuracies = [line["accuracy"] for line in metrics(workdir) if "accuracy" in line]
+    assert len(accuracies) == 4
+    assert all(set(accuracy) == {"16", "8", "2"} for accuracy in accuracies)
+    assert "TimeSformer" in output
+    again = finish(start(command("train", "revit_clips", workdir, *options)))
+    assert f"{accuracies[-1]['16']:.2%}" in again
+    with pytest.raises(UserError, match="holds a video model"):
+        infer_command.main(["infer", "--config", "configs/infer.py", f"--workdir={workdir}"])
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--config.clips.lengths=((4, 2), (2, 4))", r"clips\.lengths"),
+        ("--config.clips.lengths=((16, 2),)", r"up to clips\.frames=8"),
+        ("--config.clips.attention=spacetime", "divided, joint, space"),
+        ("--config.augment.erasing=0.5", r"augment\.erasing"),
+        ("--config.model.arch=best.json", "given by its sizes"),
+        ("--config.data.source=folder:/tmp", r"data\.source='folder:/tmp' came; one of digits, clips:PATH"),
+    ],
+)
+def test_what_does_not_fit_is_told(option, words, tmp_path):
+    """One message by the field at fault, and nothing is written."""
+    kept = [o for o in SMALL if o.split("=")[0] != option.split("=")[0]]
+    with pytest.raises(UserError, match=words):
+        train_command.main(["train", "--config", "configs/revit_clips.py", f"--workdir={tmp_path / 'run'}", *kept, option])
+    assert not (tmp_path / "run").exists()
+
+
+def test_clips_left_out_are_named(tmp_path, capsys):
+    """A broken video among good clips: a note, and the run is set up without it."""
+    path = tmp_path / "set"
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            folder = path / split / name / "clip"
+            folder.mkdir(parents=True)
+            for i in range(3):
+                Image.fromarray(np.full((8, 8, 3), 40 * i, np.uint8)).save(folder / f"{i}.png")
+    (path / "train" / "a" / "bad.mp4").write_bytes(b"nothing")
+    options = [f"--config.data.source=clips:{path}", "--config.data.train_split=train", "--config.data.test_split=test"]
+    argv = ["train", "--config", "configs/revit_clips.py", f"--workdir={tmp_path / 'run'}", *SMALL[2:], *options, "--dry-run"]
+    train_command.main(argv)
+    printed = capsys.readouterr().out
+    assert "bad.mp4" in printed
+    assert "on 2 images" in printed

@@ -1,0 +1,263 @@
+"""Labelled clips by number: the embedded moving digits, folders of video files or of frames, npz archives, TensorFlow Datasets.
+
+An element is {"clip": `Clip`, "label": int}: frames are read when it is known which are wanted (`ClipAugment`, `MiddleClip`). PyAV decodes videos.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from vintk_jax.data import images, moving
+from vintk_jax.data.augment import centre_crop, padded_crop, resized_crop
+from vintk_jax.data.sources import Source, open_source
+from vintk_jax.errors import UserError, nearest
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+VIDEOS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A clip that is read on demand.
+
+    Attributes:
+        length: its number of frames.
+        read: from ascending frame numbers to these frames.
+    """
+
+    length: int
+    read: Callable[[Int[np.ndarray, " wanted"]], Frames]
+
+
+def of_array(frames: Frames) -> Clip:
+    """A clip that lies in memory."""
+    return Clip(len(frames), lambda wanted: frames[wanted])
+
+
+def _of_frames(paths: list[Path]) -> Clip:
+    """A folder of images, in the order of their names."""
+    return Clip(len(paths), lambda wanted: np.stack([images.read_image(paths[i]) for i in wanted]))
+
+
+def _of_video(path: Path, length: int) -> Clip:
+    """A video file. One that ends before its header says repeats the last frame that can be decoded."""
+
+    def read(wanted: Int[np.ndarray, " wanted"]) -> Frames:
+        import av
+
+        found: dict[int, np.ndarray] = {}
+        needed, last = set(wanted.tolist()), None
+        try:
+            with av.open(str(path)) as container:
+                for i, frame in enumerate(container.decode(video=0)):
+                    last = frame
+                    if i in needed:
+                        found[i] = frame.to_ndarray(format="rgb24")
+                    if i >= wanted[-1]:
+                        break
+        except av.error.FFmpegError as error:
+            if last is None:
+                raise UserError(f"{path} can't be decoded ({error}). Mend or remove it; the same command goes on.") from error
+        if last is None:
+            raise UserError(f"{path} holds no frames. Mend or remove it; the same command goes on.")
+        end = last.to_ndarray(format="rgb24")
+        return np.stack([found.get(i, end) for i in wanted.tolist()])
+
+    return Clip(length, read)
+
+
+def _probed(path: Path) -> int:
+    """Frames of a video, by its header, or by counting packets where that doesn't say.
+
+    Raises:
+        UserError: naming the file, when it can't be opened, has no pictures or a codec that this PyAV doesn't know.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise UserError(f"{path} holds no pictures.")
+            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise UserError(f"{path} has a codec that this PyAV doesn't know.")
+            return stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path} can't be opened as a video ({error}).") from error
+
+
+def _digits(_: str, split: str) -> Source:
+    """See `data.moving`."""
+    if split not in moving.COUNTS:
+        raise UserError(f"A split {split!r} came; the moving digits have {', '.join(moving.COUNTS)}.{nearest(split, moving.COUNTS)}")
+    made: dict[int, dict[str, Any]] = {}
+
+    def get(index: int) -> dict[str, Any]:
+        if index not in made:
+            frames, label = moving.clip(split, index)
+            made[index] = {"clip": of_array(frames), "label": label}
+        return made[index]
+
+    return Source(moving.COUNTS[split], get, moving.DIRECTIONS)
+
+
+def _folder(where: str, split: str) -> Source:
+    """PATH/SPLIT/CLASS/clip, a clip being a video file or a folder of images. What can't be opened is left out and named in `Source.notes`."""
+    root = images.folder(where, f"data.source=clips:{where}")
+    top = root / split
+    if not top.is_dir():
+        there = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir())[:8])
+        raise UserError(f"{root} has no folder {split!r}; it holds {there or 'no folders'}. Name one with data.*_split.")
+    classes = sorted(child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith("."))
+    found, broken = [], []
+    for label, name in enumerate(classes):
+        for path in sorted((top / name).iterdir()):
+            try:
+                if path.is_dir() and (frames := images.files_below(path)):
+                    found.append((_of_frames(frames), label))
+                elif path.suffix.lower() in VIDEOS:
+                    found.append((_of_video(path, _probed(path)), label))
+            except UserError as error:
+                broken.append(str(error))
+    if not found:
+        raise UserError(
+            f"{top} holds no clips in class folders: videos ({', '.join(sorted(VIDEOS))}) or folders of images were wanted."
+            + (f" {len(broken)} can't be read: {broken[0]}" if broken else "")
+        )
+    named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
+    notes = (f"Left out {len(broken)} clip(s) of {split}: {named}",) if broken else ()
+    return Source(len(found), lambda i: {"clip": found[i][0], "label": found[i][1]}, classes, notes)
+
+
+def _npz(where: str, split: str) -> Source:
+    """Arrays x_SPLIT (n, frames, height, width, 3) and y_SPLIT (n,); or frames of all clips one behind the other, length (n,) and label (n,).
+
+    Of the second kind a split is a condition on an array of n numbers: "subject=3" or "subject!=3", or "all".
+    """
+    with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
+        if {"frames", "length", "label"} <= set(arrays.files):
+            frames, lengths, labels = arrays["frames"], arrays["length"], arrays["label"]
+            chosen = _chosen(path, arrays, split, len(labels))
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            clips = [of_array(frames[starts[i] : starts[i + 1]]) for i in chosen]
+            sizes_fit = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and starts[-1] == len(frames)
+            labels = labels[chosen]
+            count = int(arrays["label"].max()) + 1
+        else:
+            missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
+            if missing:
+                raise UserError(
+                    f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)}, or frames, length and label, were wanted."
+                )
+            frames, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+            clips = [of_array(clip) for clip in frames]
+            sizes_fit = frames.dtype == np.uint8 and frames.ndim == 5 and frames.shape[-1] == 3 and len(labels) == len(frames)
+            count = int(labels.max()) + 1
+        names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else [str(i) for i in range(count)]
+    if not sizes_fit or not np.issubdtype(labels.dtype, np.integer) or not len(labels) or labels.min() < 0 or labels.max() >= len(names):
+        raise UserError(
+            f"{path} holds {frames.dtype}{frames.shape} frames and {labels.dtype}{labels.shape} labels for {split}; uint8 frames with three channels "
+            "and a whole number from 0 on for each clip were wanted."
+        )
+    return Source(len(clips), lambda i: {"clip": clips[i], "label": int(labels[i])}, names)
+
+
+def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, " n"]:
+    """The clips that a condition such as "subject!=3" picks."""
+    name, unequal, value = split.partition("!=") if "!=" in split else split.partition("=")
+    if split == "all":
+        return np.arange(count)
+    if name not in arrays.files or arrays[name].shape != (count,) or not value.lstrip("-").isdigit():
+        fitting = [key for key in arrays.files if arrays[key].shape == (count,) and key != "length"]
+        raise UserError(
+            f"The split {split!r} came; {path} takes all, or NAME=NUMBER or NAME!=NUMBER with NAME one of {', '.join(fitting)}."
+        )
+    return np.flatnonzero((arrays[name] == int(value)) != (unequal == "!="))
+
+
+def _tfds(where: str, split: str) -> Source:
+    """A TensorFlow Datasets set with features "video" and "label" (ucf101, something_something_v2)."""
+    loaded, features = images.tfds_split(where, split, f"data.source=tfds:{where}", ("video", "label"))
+
+    def get(index: int) -> dict[str, Any]:
+        element = loaded[index]
+        return {"clip": of_array(np.asarray(element["video"])), "label": int(element["label"])}
+
+    return Source(len(loaded), get, features["label"].names)
+
+
+def open_clips(where: str, split: str) -> Source:
+    """A source of labelled clips.
+
+    Args:
+        where: "digits" (embedded), "clips:PATH" (a folder), "npz:PATH" or "tfds:NAME".
+        split: as `sources.open_source` takes it.
+
+    Raises:
+        UserError: for what isn't there or can't be read.
+    """
+    return open_source(where, split, {"digits": _digits, "clips": _folder, "npz": _npz, "tfds": _tfds})
+
+
+def spread(start: int | float, extent: int | float, frames: int, length: int) -> Int[np.ndarray, " frames"]:
+    """Frame numbers: the middles of `frames` equal parts of a stretch; a clip that is shorter than that shows some of its frames twice."""
+    wanted = start + (np.arange(frames) + 0.5) * extent / frames
+    return np.clip(wanted.astype(int), 0, length - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipAugment:
+    """A training clip: a random stretch of it, the same random crop of every frame.
+
+    Attributes:
+        size: pixels a side of the result; frames: how many.
+        stretch: frames of the clip that it covers, from a random start; 0: the whole clip.
+        resized_crop, padding, flip: as in `augment.Augment`.
+    """
+
+    size: int
+    frames: int
+    stretch: int = 0
+    resized_crop: float = 0.0
+    padding: int = 0
+    flip: bool = False
+
+    def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """An element of a source, augmented."""
+        clip: Clip = element["clip"]
+        extent = min(self.stretch or clip.length, clip.length)
+        read = clip.read(spread(int(rng.integers(clip.length - extent + 1)), extent, self.frames, clip.length))
+        draw, mirrored = int(rng.integers(2**31)), self.flip and rng.random() < 0.5
+
+        def one(frame: UInt8[np.ndarray, "height width 3"]) -> np.ndarray:
+            same = np.random.default_rng(draw)  # for every frame of the clip
+            if frame.shape[:2] != (self.size, self.size) or self.resized_crop or self.padding:
+                image = Image.fromarray(frame)
+                image = resized_crop(image, same, self.size, self.resized_crop) if self.resized_crop else centre_crop(image, self.size, 1.0)
+                frame = np.asarray(padded_crop(image, same, self.padding) if self.padding else image)
+            return frame[:, ::-1] if mirrored else frame
+
+        return {"image": np.stack([one(frame) for frame in read]), "label": np.int32(element["label"])}
+
+
+@dataclasses.dataclass(frozen=True)
+class MiddleClip:
+    """A clip that is only looked at: its middle stretch, the centre of every frame; fields as in `ClipAugment`."""
+
+    size: int
+    frames: int
+    stretch: int = 0
+    ratio: float = 1.0
+
+    def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """An element of a source in the model's size; nothing is drawn."""
+        clip: Clip = element["clip"]
+        extent = min(self.stretch or clip.length, clip.length)
+        read = clip.read(spread((clip.length - extent) // 2, extent, self.frames, clip.length))
+        seen = [np.asarray(centre_crop(Image.fromarray(frame), self.size, self.ratio)) for frame in read]
+        return {"image": np.stack(seen), "label": np.int32(element["label"])}

@@ -1,0 +1,47 @@
+"""From a config to the video model that is trained: a TimeSformer by its sizes, at one length of space and time or several."""
+
+import ml_collections
+
+from vintk_jax.errors import UserError
+from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer
+from vintk_jax.training.models import INITS, Trained, dtype_of
+
+
+def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Trained:
+    """The model of a training's sections `model` and `clips`.
+
+    Raises:
+        UserError: for sizes that don't fit each other.
+    """
+    model, own, size = config.model, config.clips, config.data.image_size
+    lengths = tuple((int(frames), int(side)) for frames, side in own.lengths)
+    tokens = [frames * side**2 for frames, side in lengths]
+    fit = all(1 <= frames <= own.frames and 1 <= side <= size for frames, side in lengths)
+    if not lengths or tokens != sorted(set(tokens), reverse=True) or not fit:
+        raise UserError(
+            f"clips.lengths={lengths} came; pairs of frames (up to clips.frames={own.frames}) and tokens a side, the most tokens first and no two "
+            "with as many, were wanted."
+        )
+    if model.embed_dim % model.num_heads or own.attention not in ATTENTIONS or model.init not in INITS:
+        raise UserError(
+            f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads}, init={model.init!r}, clips.attention={own.attention!r} came; heads that "
+            f"divide the width, {' or '.join(INITS)}, and one of {', '.join(ATTENTIONS)} were wanted."
+        )
+    if model.arch:
+        raise UserError(f"model.arch={model.arch} came; a video model is given by its sizes.")
+    grids = tuple((frames, side, side) for frames, side in lengths)
+    hidden = int(model.embed_dim * model.mlp_ratio)
+    found = TimeSformer(
+        embed_dim=model.embed_dim,
+        num_heads=(model.num_heads,) * model.depth,
+        hidden=(hidden,) * model.depth,
+        head_dim=model.embed_dim // model.num_heads,
+        num_classes=num_classes,
+        patch_size=model.patch_size or round(size / lengths[0][1]),
+        native_grid=(max(side for _, side in lengths),) * 2,
+        native_frames=own.frames,
+        attention=own.attention,
+        norm_grids=grids if model.separate_norms and len(grids) > 1 else (),
+        dtype=dtype_of(model.dtype),
+    )
+    return Trained(found, grids, size, model.init, frames=own.frames)
