@@ -35,7 +35,7 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     session = Session.open(workdir, runpy.run_path(config)["get_config"](), print)
     assigner, calibration = assigned.read(session.folder, session.predictor.identity)
     assigner = assigner.at(calibration.choose("assigned", 2.0, np.inf, 0.9))
-    plans, side = session.plans, session.plans.image_size
+    plans, side = session.plans, session.plans.shape
     images = np.random.default_rng(0).integers(0, 256, (2048, side, side, 3), np.uint8)
     plan, shortest = plans.assigned(assigner), plans.fixed(plans.names[0])
 

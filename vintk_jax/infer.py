@@ -19,8 +19,6 @@ def main(argv: list[str]) -> None:
         return
     config, workdir = invocation.config, invocation.workdir
     trained = configs.read_claimed(workdir, "train")
-    if "clips" in trained:
-        raise UserError(f"{workdir} holds a video model; `train` has measured it at every length, predictions are for images so far.")
     set_up_training()
 
     from filelock import FileLock, Timeout

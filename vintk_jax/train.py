@@ -67,8 +67,6 @@ def main(argv: list[str]) -> None:
     if dense and jax.process_count() == 1:
         write_predictions(workdir / "predictions.png", setup.task, params)
         console.print(f"Image, truth and prediction: {workdir / 'predictions.png'}", soft_wrap=True)
-    if "clips" in config:
-        return
     folder = " --config.data.source=images:FOLDER" if dense else ""
     console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}{folder}", soft_wrap=True)
 

@@ -62,7 +62,7 @@ def test_every_image_has_its_own_answer_in_its_place(count, sizes, wait, broken)
     """Whatever the batches and the wait; errors come out where they went in."""
     images = numbered(count)
     stream = (UserError(f"broken {i}") if i in broken else image for i, image in enumerate(images))
-    answers = list(Engine(counting_plan(), SIDE, tuple(sizes), wait)(stream))
+    answers = list(Engine(counting_plan(), (SIDE, SIDE, 3), tuple(sizes), wait)(stream))
     assert [answer.index for answer in answers] == list(range(count))
     for i, answer in enumerate(answers):
         if i in broken:
@@ -75,7 +75,7 @@ def test_every_image_has_its_own_answer_in_its_place(count, sizes, wait, broken)
 def test_images_in_memory(count, size):
     """The same answers, and no batch but the last of a step is less than full."""
     batches = []
-    block = Engine(counting_plan(batches=batches), SIDE, (1, size)).all(numbered(count))
+    block = Engine(counting_plan(batches=batches), (SIDE, SIDE, 3), (1, size)).all(numbered(count))
     np.testing.assert_array_equal(block.steps, np.arange(count) % 3)
     np.testing.assert_array_equal(block.probabilities[:, 0], np.arange(count) + np.arange(count) % 3)
     np.testing.assert_array_equal(block.passes, [sum(i % 3 >= which for i in range(count)) for which in range(3)])
@@ -86,7 +86,7 @@ def test_images_in_memory(count, size):
 
 def test_earlier_answers_have_their_say():
     """keep = k: k of what was known, 1 - k of what the step says: 0, 1 and 2 more than the number at the three steps."""
-    block = Engine(counting_plan(keep=0.25), SIDE, (4,)).all(numbered(9))
+    block = Engine(counting_plan(keep=0.25), (SIDE, SIDE, 3), (4,)).all(numbered(9))
     wanted = [0.0, 0.75 * 1, 0.75 * 2 + 0.25 * 0.75]
     np.testing.assert_allclose(block.probabilities[:, 0] - np.arange(9), np.tile(wanted, 3), atol=1e-6)
 
@@ -100,7 +100,7 @@ def test_a_lone_image_waits_no_longer_than_it_may():
         over.wait(20)
 
     begun = time.monotonic()
-    answer = next(Engine(counting_plan(), SIDE, (1, 64), 0.05)(stream()))
+    answer = next(Engine(counting_plan(), (SIDE, SIDE, 3), (1, 64), 0.05)(stream()))
     assert answer.probabilities[0] == 0
     assert time.monotonic() - begun < 10
     over.set()
@@ -117,7 +117,7 @@ def test_a_slow_image_does_not_hold_others_for_ever():
     plan = Plan(
         [Step("a", run, lambda found: np.where(found[1] == 0, 1, DONE)), Step("b", run, lambda found: np.full(len(found[0]), DONE))]
     )
-    engine = Engine(plan, SIDE, (1, 2), np.inf)
+    engine = Engine(plan, (SIDE, SIDE, 3), (1, 2), np.inf)
     taken = 0
 
     def stream():
@@ -139,7 +139,7 @@ def test_what_the_stream_raises_comes_after_the_answers_before_it():
         yield from numbered(5)
         raise OSError("the disk is gone")
 
-    answers, found = Engine(counting_plan(), SIDE, (2,), 0.0)(stream()), []
+    answers, found = Engine(counting_plan(), (SIDE, SIDE, 3), (2,), 0.0)(stream()), []
     with pytest.raises(OSError, match="disk is gone"):
         found.extend(answer.index for answer in answers)
     assert found == list(range(5))
@@ -149,7 +149,7 @@ def test_what_the_stream_raises_comes_after_the_answers_before_it():
 def test_sizes_that_make_no_sense(sizes, wait):
     """One message."""
     with pytest.raises(UserError, match="positive sizes"):
-        Engine(counting_plan(), SIDE, sizes, wait)
+        Engine(counting_plan(), (SIDE, SIDE, 3), sizes, wait)
 
 
 @pytest.fixture(scope="module")
@@ -172,14 +172,14 @@ def test_order_and_waiting_change_no_bit(predictor):
     sure = np.sort(alone[0].max(axis=1))
     threshold = float((sure[19] + sure[20]) / 2)
     plan = plans.cascade(threshold)
-    wanted = Engine(plan, 16, (8,)).all(images)
+    wanted = Engine(plan, (16, 16, 3), (8,)).all(images)
     assert len(set(wanted.steps.tolist())) > 1
     for wait in (0.0, 0.002, np.inf):
         order = rng.permutation(40)
-        answers = list(Engine(plan, 16, (8,), wait)(images[i] for i in order))
+        answers = list(Engine(plan, (16, 16, 3), (8,), wait)(images[i] for i in order))
         np.testing.assert_array_equal(np.stack([a.probabilities for a in answers]), wanted.probabilities[order])
         assert [a.length for a in answers] == [plans.names[step] for step in wanted.steps[order]]
-    other = Engine(plan, 16, (1, 3, 16)).all(images)
+    other = Engine(plan, (16, 16, 3), (1, 3, 16)).all(images)
     # Confidences decide; those within 1e-4 of the threshold may go either way.
     clear = np.abs(alone[0].max(axis=1) - threshold) > 1e-4
     clear &= np.abs(alone[1].max(axis=1) - threshold) > 1e-4
@@ -205,7 +205,7 @@ def test_an_assigned_plan_is_what_calibration_walked(predictor, start):
     params = tuple(module.init(jax.random.key(look), jnp.asarray(features[:1, look])) for look in range(2))
     assigner = Assigner(module, params, "smallest", 8, 0.3, plans.costs, price=0.15, start=start)
     wanted = ways_assigned(answers, chances_of(assigner, answers), assigner, 0.15, start)
-    block = Engine(plans.assigned(assigner), 16, (8,)).all(images)
+    block = Engine(plans.assigned(assigner), (16, 16, 3), (8,)).all(images)
     assert (block.steps == wanted.lengths).mean() > 0.99  # a choice between equals may go either way
     same = block.steps == wanted.lengths
     np.testing.assert_allclose(block.probabilities[same], wanted.probabilities[same], atol=1e-4)
@@ -224,7 +224,7 @@ def test_memory_is_flat_over_ten_thousand_images(predictor):
             yield transform(element, rng)["image"]
 
     memory = psutil.Process().memory_info
-    engine, at = Engine(Plans(predictor).cascade(0.2), 16, (1, 8, 64), 0.01), 0
+    engine, at = Engine(Plans(predictor).cascade(0.2), (16, 16, 3), (1, 8, 64), 0.01), 0
     engine.warm_up()
     for answer in engine(stream()):
         at = memory().rss if answer.index == 3000 else at

@@ -7,6 +7,7 @@ import pytest
 
 from vintk_jax import ntk
 from vintk_jax.models.grouped_attention import GroupedAttention
+from vintk_jax.models.revit import fitted, fold
 from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer, frames_shown
 
 CLIPS = jax.random.normal(jax.random.key(0), (3, 4, 8, 8, 3))
@@ -132,6 +133,17 @@ def test_norms_by_length(variables_for):
     changed = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf.at[1].add(1.0) if "norm" in str(path) else leaf, variables)
     np.testing.assert_array_equal(model.apply(variables, CLIPS, (4, 2, 2)), model.apply(changed, CLIPS, (4, 2, 2)))
     assert np.abs(model.apply(variables, CLIPS, (2, 1, 1)) - model.apply(changed, CLIPS, (2, 1, 1))).max() > 1e-3
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_folded_once_is_the_same(attention, variables_for, relative_error):
+    """The ordinary model of a length, on clips made ready for it: the logits of the resizable one."""
+    lengths = ((4, 2, 2), (2, 2, 2), (2, 1, 1), (3, 3, 3))
+    model = timesformer(attention=attention, norm_grids=lengths)
+    variables = variables_for(model, CLIPS, lengths[0])
+    for length in lengths:
+        ordinary, own = fold(model, variables, length, 8, 4)
+        assert relative_error(ordinary.apply(own, fitted(CLIPS, length)), model.apply(variables, CLIPS, length)) < 1e-5
 
 
 HF_ATTENTIONS = {"divided": "divided_space_time", "joint": "joint_space_time", "space": "space_only"}

@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from vintk_jax.data.augment import Centre
+from vintk_jax.data.loader import Transform
 from vintk_jax.data.sources import Source
 from vintk_jax.files import write_atomically
 from vintk_jax.inference.predictor import Predictor
+from vintk_jax.models.timesformer import frames_shown
 
 BLOCK = 16  # batches in a file
+_MOMENTS = 4  # frames of a clip that are in its thumbnail
 _MOST_SURE = 32  # log-probabilities that an assigner sees at most
 
 
@@ -58,8 +60,19 @@ class Answers:
         return Answers(self.names, *(both(field.name) for field in dataclasses.fields(self)[1:]))
 
 
-def thumbnails(images: UInt8[Array, "n size size 3"], side: int) -> UInt8[Array, "n side side 3"]:
-    """Images shrunk to `side` pixels, each an average over what it covers."""
+def thumbnails(images: UInt8[Array, "n *image 3"], side: int) -> UInt8[Array, "n side side 3"]:
+    """Images shrunk to `side` pixels, each an average over what it covers; of a clip four frames, two beside two.
+
+    A clip's is our choice: a quarter of the pixels for each of four moments, in the form of an image, so that the same assigners read both.
+    """
+    if images.ndim == 5:
+        moments = (
+            images[:, frames_shown(images.shape[1], _MOMENTS)]
+            if images.shape[1] > _MOMENTS
+            else jnp.repeat(images, _MOMENTS, 1)[:, :_MOMENTS]
+        )
+        n, _, height, width, channels = moments.shape
+        images = moments.reshape(n, 2, 2, height, width, channels).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels)
     small = jax.image.resize(images.astype(jnp.float32), (len(images), side, side, 3), "linear", antialias=True)
     return jnp.round(small).astype(jnp.uint8)
 
@@ -106,7 +119,7 @@ def collect(predictor: Predictor, source: Source, batch_size: int, side: int, fo
         block = _read(path)
         if block is None:
             run = run or _program(predictor, side)
-            block = _block(run, source, range(start, stop), batch_size, Centre(predictor.image_size, predictor.crop_ratio))
+            block = _block(run, source, range(start, stop), batch_size, predictor.look)
             write_atomically(path, _packed(block))
         blocks.append(block)
         advance(stop)
@@ -114,7 +127,7 @@ def collect(predictor: Predictor, source: Source, batch_size: int, side: int, fo
     return Answers(tuple(reversed(predictor.names)), **joined)
 
 
-def _block(run: Callable, source: Source, indices: Sequence[int], batch_size: int, transform: Centre) -> dict[str, np.ndarray]:
+def _block(run: Callable, source: Source, indices: Sequence[int], batch_size: int, transform: Transform) -> dict[str, np.ndarray]:
     rng, parts, labels = np.random.default_rng(0), [], []
     for start in range(0, len(indices), batch_size):
         made = [transform(source[i], rng) for i in indices[start : start + batch_size]]

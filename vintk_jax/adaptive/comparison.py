@@ -90,7 +90,7 @@ def _merging(plans: Plans, settings: int = 4) -> list[Method]:
 
 def compare(
     compared: Sequence[Method],
-    images: UInt8[np.ndarray, "n size size 3"],
+    images: UInt8[np.ndarray, "n *image 3"],
     labels: Int[np.ndarray, " n"],
     names: Sequence[str],
     engine_of: Callable[[Plan], Engine],

@@ -14,6 +14,7 @@ from vintk_jax.inference.predictor import Predictor
 from vintk_jax.report.progress import Progress
 from vintk_jax.training.loop import fit, set_up
 from vintk_jax.training.models import with_kept_arch
+from vintk_jax.training.tasks import kinds_of
 
 
 def crossed_answers(session: Session, count: int, progress_of: Callable[[int, str], Progress], say: Callable[[str], None]) -> Answers:
@@ -29,7 +30,7 @@ def crossed_answers(session: Session, count: int, progress_of: Callable[[int, st
         UserError: as training does, and for folds that can't be.
     """
     where, found = session.trained.data.source, []
-    for number, (part, others) in enumerate(folds(where, session.trained.data.train_split, count)):
+    for number, (part, others) in enumerate(folds(where, session.trained.data.train_split, count, kinds_of(session.trained))):
         folder = session.folder / "folds" / str(number)
         config = ml_collections.ConfigDict(session.trained.to_dict())
         config.data.train_split = others
@@ -41,7 +42,7 @@ def crossed_answers(session: Session, count: int, progress_of: Callable[[int, st
         with progress_of(setup.steps, "steps") as progress:
             fit(setup, folder, progress, say)
         predictor = Predictor.load(folder, config, session.config.checkpoint, say)
-        source = open_source(where, part)
+        source = open_source(where, part, kinds_of(session.trained))
         with progress_of(len(source), "images") as progress:
             found.append(session.answers(predictor, source, f"{where} {part}", progress.update))
     return reduce(add, found)

@@ -22,6 +22,7 @@ from vintk_jax.inference.engine import DONE, Plan, Step
 from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.tome import TomeViT
+from vintk_jax.models.vit import ViT
 from vintk_jax.training.checkpoints import checksum
 from vintk_jax.training.objectives import normalise
 
@@ -86,10 +87,10 @@ class Plans:
 
     def __init__(self, predictor: Predictor):
         self.names = tuple(reversed(predictor.names))
-        self.image_size = predictor.image_size
+        self.shape = predictor.shape
         self._lengths = [predictor.length(name) for name in self.names]
         self._runs = [self._jitted(one) for one in self._lengths]
-        self._image = jax.ShapeDtypeStruct((1, predictor.image_size, predictor.image_size, 3), jnp.uint8)
+        self._image = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
         self.multiply_adds = {
             name: multiply_adds(lambda variables, image, one=one: one(variables, image)[0], one.variables, self._image)
             for name, one in zip(self.names, self._lengths, strict=True)
@@ -174,6 +175,8 @@ class Plans:
             UserError: for a model whose tokens can't be merged.
         """
         longest = self._lengths[-1]
+        if not isinstance(longest.model, ViT):
+            raise UserError(f"A {type(longest.model).__name__}'s tokens can't be merged; a ViT was wanted.")
         model = TomeViT(longest.model, count)
 
         def forward(variables, images):

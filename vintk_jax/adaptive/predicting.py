@@ -15,7 +15,6 @@ from vintk_jax.adaptive import assigned, comparison
 from vintk_jax.adaptive.calibration import chances_of, ways_assigned
 from vintk_jax.adaptive.plans import Plans
 from vintk_jax.adaptive.session import Session
-from vintk_jax.data.augment import Centre
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import Engine
@@ -24,6 +23,7 @@ from vintk_jax.inference.run import Predictions, predict, summarise
 from vintk_jax.report.adaptive_page import write_adaptive_page, write_adaptive_picture
 from vintk_jax.report.adaptive_table import captured_line, comparison_table, equal_speed_table, prediction_table
 from vintk_jax.report.progress import COMPILING, Progress
+from vintk_jax.training.tasks import kinds_of
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -35,7 +35,7 @@ def _open_images(session_config: ml_collections.ConfigDict, trained: ml_collecti
         UserError: for other classes than the model's.
     """
     where, split = session_config.data.source or trained.data.source, session_config.data.split or trained.data.test_split
-    source = open_source(where, split)
+    source = open_source(where, split, kinds_of(trained))
     if source.classes and source.classes != predictor.classes:
         raise UserError(f"The images have {len(source.classes)} classes, the model {len(predictor.classes)}; the same were wanted.")
     return source, f"{where} {split}"
@@ -58,13 +58,13 @@ def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None
     predictor = Predictor.load(workdir, trained, config.checkpoint, lambda note: console.print(note, style="yellow"))
     plans, names = Plans(predictor), predictor.choose(tuple(config.lengths))
     source, _ = _open_images(config, trained, predictor)
-    engines = [Engine(plans.fixed(name), predictor.image_size, (config.data.batch_size,), np.inf) for name in names]
+    engines = [Engine(plans.fixed(name), predictor.shape, (config.data.batch_size,), np.inf) for name in names]
     console.print(f"{len(source):,} images at {', '.join(names)} tokens, batches of {config.data.batch_size}, into {workdir / PREDICTIONS}")
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
     out, rates = _predictions(workdir, config, predictor.identity), {}
-    transform = Centre(predictor.image_size, predictor.crop_ratio)
+    transform = predictor.look
     with Progress(len(source) * len(names), out.done, unit="images", console=console) as progress:
         for name, engine in list(zip(names, engines))[out.done // len(source) :]:
             progress.phase(COMPILING)
@@ -90,7 +90,7 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     assigner = assigner.at(point)
     source, what = _open_images(config, session.trained, predictor)
     sizes = (*config.engine.batch_sizes, config.data.batch_size)
-    engine = Engine(plans.assigned(assigner), predictor.image_size, sizes, config.engine.max_wait_ms / 1000)
+    engine = Engine(plans.assigned(assigner), predictor.shape, sizes, config.engine.max_wait_ms / 1000)
     expected = ", ".join(f"{share:.0%} at {name}" for name, share in zip(plans.names, point.mix) if share)
     console.print(
         f"{len(source):,} images of {what}; expected: {expected} tokens, {point.cost:.0%} of the longest length's multiply-adds, accuracy "
@@ -101,7 +101,7 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
         console.print("A dry run: nothing was written.")
         return
     out = _predictions(workdir, config, predictor.identity, assigner.identity)
-    transform = Centre(predictor.image_size, predictor.crop_ratio)
+    transform = predictor.look
     with Progress(len(source), out.done, unit="images", console=console) as progress:
         progress.phase(COMPILING)
         engine.warm_up()
@@ -123,13 +123,13 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
     with Progress(len(source), unit="images", console=console) as progress:
         progress.phase(COMPILING)
         answers = session.answers(session.predictor, source, what, progress.update)
-    transform, rng = Centre(session.predictor.image_size, session.predictor.crop_ratio), np.random.default_rng(0)
+    transform, rng = session.predictor.look, np.random.default_rng(0)
     images = np.stack([transform(source[i], rng)["image"] for i in range(len(source))])
     drops = tuple(dict.fromkeys((config.budget.max_drop, *compare.drops)))
     compared = comparison.methods(
         plans, assigner, calibration, answers.right, drops, config.budget.max_cost, config.budget.confidence, config.seed
     )
-    engine_of = lambda plan: Engine(plan, plans.image_size, sizes, config.engine.max_wait_ms / 1000)
+    engine_of = lambda plan: Engine(plan, plans.shape, sizes, config.engine.max_wait_ms / 1000)
     with Progress(len(compared) * compare.rounds, unit="runs", console=console) as progress:
         progress.phase(COMPILING)
         entries = comparison.compare(compared, images, answers.labels, plans.names, engine_of, compare.rounds, progress.update)
@@ -158,7 +158,7 @@ def _page(session: Session, assigner, answers, images: np.ndarray, result: dict[
     write_adaptive_page(
         session.workdir / "adaptive.html",
         result=result,
-        images=images,
+        images=images if images.ndim == 4 else images[:, images.shape[1] // 2],
         lengths=ways.lengths,
         predicted=ways.probabilities.argmax(axis=1),
         labels=answers.labels,

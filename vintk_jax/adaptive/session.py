@@ -15,6 +15,7 @@ from vintk_jax.adaptive.plans import Plans
 from vintk_jax.data.sources import Source, in_common, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import Predictor
+from vintk_jax.training.tasks import kinds_of
 
 FOLDER = "assign"  # in the workdir
 
@@ -65,7 +66,7 @@ class Session:
                 f"labels.folds={labels.folds} came without labels.calibrate_split: the folds' models have learned from fewer images than the one in "
                 "use, whose thresholds want images that none of them has seen."
             )
-        learned = 0 if labels.folds else in_common(data.source, labels.split, data.train_split)
+        learned = 0 if labels.folds else in_common(data.source, labels.split, data.train_split, kinds_of(self.trained))
         if learned and not labels.allow_training_images:
             raise UserError(
                 f"{learned:,} images of labels.split={labels.split} are of those that the model was trained on ({data.train_split}); it is right about "
@@ -74,7 +75,7 @@ class Session:
             )
         own = {} if labels.folds else {"labels.split": labels.split}
         for name, other in {**own, "the training's train_split": data.train_split}.items():
-            if common := labels.calibrate_split and in_common(data.source, labels.calibrate_split, other):
+            if common := labels.calibrate_split and in_common(data.source, labels.calibrate_split, other, kinds_of(self.trained)):
                 raise UserError(
                     f"{common:,} images of labels.calibrate_split={labels.calibrate_split} are in {name}={other}; others were wanted."
                 )
@@ -86,9 +87,8 @@ class Session:
             what: a name for the source: together with the model's identity it says which answers these are.
         """
         config = self.config
-        contents = zlib.crc32(
-            b"".join(source[i]["image"].tobytes() for i in (0, len(source) // 2, len(source) - 1))
-        )  # the name may have new contents
+        some = [predictor.look(source[i], np.random.default_rng(0))["image"] for i in (0, len(source) // 2, len(source) - 1)]
+        contents = zlib.crc32(b"".join(image.tobytes() for image in some))  # the name may have new contents
         key = f"{what} {len(source)} {contents} {predictor.identity} {config.data.batch_size} {config.tla.thumbnail}"
         folder = self.folder / "answers" / hashlib.sha256(key.encode()).hexdigest()[:12]
         return collect(predictor, source, config.data.batch_size, config.tla.thumbnail, folder, advance)
@@ -96,5 +96,5 @@ class Session:
     def open_split(self, split: str, most: int | None = None) -> tuple[Source, str]:
         """A split of the training's source, or its first images, and a name for it."""
         where = self.trained.data.source
-        source = open_source(where, split)
+        source = open_source(where, split, kinds_of(self.trained))
         return source if most is None or most >= len(source) else source.part(np.arange(most)), f"{where} {split}"

@@ -191,6 +191,9 @@ def _tfds(where: str, split: str) -> Source:
     return Source(len(loaded), get, features["label"].names)
 
 
+KINDS = {"digits": _digits, "clips": _folder, "npz": _npz, "tfds": _tfds}
+
+
 def open_clips(where: str, split: str) -> Source:
     """A source of labelled clips.
 
@@ -201,7 +204,7 @@ def open_clips(where: str, split: str) -> Source:
     Raises:
         UserError: for what isn't there or can't be read.
     """
-    return open_source(where, split, {"digits": _digits, "clips": _folder, "npz": _npz, "tfds": _tfds})
+    return open_source(where, split, KINDS)
 
 
 def spread(start: int | float, extent: int | float, frames: int, length: int) -> Int[np.ndarray, " frames"]:

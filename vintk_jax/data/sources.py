@@ -112,10 +112,10 @@ def _tfds(where: str, split: str) -> Source:
 
 
 Kinds = Mapping[str, Callable[[str, str], Source]]
-_KINDS: Kinds = {"digits": _digits, "npz": _npz, "folder": _folder, "images": _images, "tfds": _tfds}
+KINDS: Kinds = {"digits": _digits, "npz": _npz, "folder": _folder, "images": _images, "tfds": _tfds}
 
 
-def open_source(where: str, split: str, kinds: Kinds = _KINDS) -> Source:
+def open_source(where: str, split: str, kinds: Kinds = KINDS) -> Source:
     """A source of labelled images.
 
     Args:
@@ -131,7 +131,7 @@ def open_source(where: str, split: str, kinds: Kinds = _KINDS) -> Source:
     return source if numbers is None else source.part(numbers)
 
 
-def in_common(where: str, split: str, other_split: str) -> int:
+def in_common(where: str, split: str, other_split: str, kinds: Kinds = KINDS) -> int:
     """How many images two splits of one source share.
 
     Raises:
@@ -141,18 +141,18 @@ def in_common(where: str, split: str, other_split: str) -> int:
         return 0
     numbers = []
     for each in (split, other_split):
-        source, some = _opened(where, each, _KINDS)
+        source, some = _opened(where, each, kinds)
         numbers.append(np.arange(len(source)) if some is None else some)
     return len(np.intersect1d(*numbers))
 
 
-def folds(where: str, split: str, count: int) -> list[tuple[str, str]]:
+def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tuple[str, str]]:
     """A split in `count` parts of (nearly) one size: for each, its name and the name of all the others.
 
     Raises:
         UserError: as `open_source`; for fewer than two parts, more than images, or a split that has several parts itself.
     """
-    bounds = _bounds(where, split, len(_whole(where, split, _KINDS)))
+    bounds = _bounds(where, split, len(_whole(where, split, kinds)))
     name, (start, stop) = split.partition("[")[0], bounds[0]
     if len(bounds) > 1 or not 2 <= count <= stop - start:
         raise UserError(f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one whole part, were wanted.")

@@ -7,6 +7,7 @@ What is done for each image in Python is kept to list operations; the rest works
 """
 
 import dataclasses
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,14 +47,14 @@ class Step:
 
     Attributes:
         name: of the length, for the answer; empty for a step that can't answer.
-        run: images (batch, size, size, 3) -> a tuple of arrays whose first axis is the batch; the first are
+        run: images (batch, *image, 3) -> a tuple of arrays whose first axis is the batch; the first are
             probabilities, where it can answer.
         follow: those arrays, rows of real images only, -> the number of the next step of each image, or `DONE`.
         keep: weight that the probabilities known from an earlier step have in this one's.
     """
 
     name: str
-    run: Callable[[UInt8[np.ndarray, "batch size size 3"]], tuple[Any, ...]]
+    run: Callable[[UInt8[np.ndarray, "batch *image 3"]], tuple[Any, ...]]
     follow: Callable[[tuple[np.ndarray, ...]], Int[np.ndarray, " n"]]
     keep: float = 0.0
 
@@ -90,7 +91,7 @@ class Engine:
 
     Args:
         plan: what to do with an image.
-        image_size: pixels a side.
+        shape: of an image (size, size, 3), or of a clip.
         batch_sizes: numbers of images that programs are compiled for; a group is filled up to the next of them.
         max_wait: seconds that an image of a stream may wait for company at each step; a lone image is answered after that.
 
@@ -98,24 +99,24 @@ class Engine:
         UserError: for sizes that aren't positive.
     """
 
-    def __init__(self, plan: Plan, image_size: int, batch_sizes: Sequence[int] = (1, 8, 64), max_wait: int | float = 0.02):
+    def __init__(self, plan: Plan, shape: tuple[int, ...], batch_sizes: Sequence[int] = (1, 8, 64), max_wait: int | float = 0.02):
         if not batch_sizes or min(batch_sizes) < 1 or not max_wait >= 0:
             raise UserError(
                 f"Batch sizes {tuple(batch_sizes)} and a wait of {max_wait} s came; positive sizes and no negative wait were wanted."
             )
-        self.plan, self._sizes, self._max_wait, self._image_size = plan, sorted(set(batch_sizes)), max_wait, image_size
+        self.plan, self._sizes, self._max_wait, self._shape = plan, sorted(set(batch_sizes)), max_wait, tuple(shape)
 
     @property
     def ahead(self) -> int:
         """Images that are held at most: what has been taken and not given back."""
         most = self._sizes[-1]
-        return max(min(64 * most, _MOST_BYTES // (3 * self._image_size**2)), (len(self.plan.steps) + 2) * most)
+        return max(min(64 * most, _MOST_BYTES // math.prod(self._shape)), (len(self.plan.steps) + 2) * most)
 
     def warm_up(self) -> None:
         """Compile every step at every batch size."""
         for step in self.plan.steps:
             for size in self._sizes:
-                for array in step.run(np.zeros((size, self._image_size, self._image_size, 3), np.uint8)):
+                for array in step.run(np.zeros((size, *self._shape), np.uint8)):
                     np.asarray(array)
 
     def __call__(self, images: Iterable[Image | UserError]) -> Iterator[Answer]:
@@ -132,14 +133,14 @@ class Engine:
         finally:
             feed.close()
 
-    def all(self, images: UInt8[np.ndarray, "n size size 3"]) -> Block:
+    def all(self, images: UInt8[np.ndarray, "n *image 3"]) -> Block:
         """Answers to images that lie in memory: nobody waits, every batch is as full as it can be."""
         blocks = list(self._blocks(ArrayFeed(images), np.inf))
         joined = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("steps", "probabilities"))
         return Block(0, *joined, {}, np.sum([block.passes for block in blocks], axis=0))
 
     def _blocks(self, feed: Feed, max_wait: int | float) -> Iterator[Block]:
-        held = _Held(self.plan, self._sizes, self._image_size, self.ahead)
+        held = _Held(self.plan, self._sizes, self._shape, self.ahead)
         while True:
             if held.room:
                 held.take(feed.take(held.room))
@@ -164,9 +165,9 @@ class Engine:
 class _Held:
     """Images on their way through a plan, in a ring of slots by their places in the stream."""
 
-    def __init__(self, plan: Plan, sizes: Sequence[int], image_size: int, capacity: int):
+    def __init__(self, plan: Plan, sizes: Sequence[int], shape: tuple[int, ...], capacity: int):
         self._plan, self._sizes, self._capacity = plan, sizes, capacity
-        self._images = np.zeros((capacity, image_size, image_size, 3), np.uint8)
+        self._images = np.zeros((capacity, *shape), np.uint8)
         self._ended_at = np.full(capacity, _WAITING)
         self._since = np.zeros(capacity)
         self._known: np.ndarray | None = None
@@ -181,7 +182,7 @@ class _Held:
         """How many more images may be taken."""
         return self._capacity - (self._taken - self._given)
 
-    def take(self, images: UInt8[np.ndarray, "n size size 3"] | Sequence[Image | UserError]) -> None:
+    def take(self, images: UInt8[np.ndarray, "n *image 3"] | Sequence[Image | UserError]) -> None:
         """Put images into the queues of their first steps."""
         if not len(images):
             return

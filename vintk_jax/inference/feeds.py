@@ -10,13 +10,13 @@ from numpy import ndarray
 
 from vintk_jax.errors import UserError
 
-Image = UInt8[ndarray, "size size 3"]
+Image = UInt8[ndarray, "*image 3"]
 
 
 class ArrayFeed:
     """Images that lie in memory: all there at once."""
 
-    def __init__(self, images: UInt8[ndarray, "n size size 3"]):
+    def __init__(self, images: UInt8[ndarray, "n *image 3"]):
         self._images, self._taken = images, 0
 
     @property
@@ -24,7 +24,7 @@ class ArrayFeed:
         """Whether all has been taken."""
         return self._taken >= len(self._images)
 
-    def take(self, most: int) -> UInt8[ndarray, "n size size 3"]:
+    def take(self, most: int) -> UInt8[ndarray, "n *image 3"]:
         """A slice, not copied."""
         taken = self._images[self._taken : self._taken + most]
         self._taken += len(taken)

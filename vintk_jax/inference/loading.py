@@ -11,6 +11,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.training.checkpoints import Checkpoints
 from vintk_jax.training.models import Trained, build, with_kept_arch
 from vintk_jax.training.segmenters import build_segmenter
+from vintk_jax.training.timesformers import build_timesformer
 
 
 def load_trained(
@@ -35,6 +36,8 @@ def load_trained(
         own = ml_collections.ConfigDict(config)
         own.model = model
         trained = build_segmenter(own, len(classes))
+    elif "clips" in config:
+        trained = build_timesformer(config, len(classes))
     else:
         trained = build(model, len(classes), config.data.image_size)
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

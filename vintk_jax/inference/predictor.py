@@ -17,13 +17,15 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from vintk_jax import config as configs
+from vintk_jax.data.augment import Centre
+from vintk_jax.data.loader import Transform
 from vintk_jax.errors import UserError
 from vintk_jax.inference.loading import load_trained
-from vintk_jax.models.patch_embed import Grid, fit_to_grid
-from vintk_jax.models.revit import fold
+from vintk_jax.models.revit import fitted, fold
 from vintk_jax.training.checkpoints import BEST, checksum
 from vintk_jax.training.models import Trained
 from vintk_jax.training.objectives import normalise
+from vintk_jax.training.tasks import look_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,24 +34,26 @@ class OneLength:
 
     Attributes:
         model: an ordinary model of that length; variables: its own.
-        grid: token rows and columns; None for a model that has only its own.
+        grid: token rows and columns, for clips the frames ahead of them; None for a model that has only its own.
     """
 
     model: nn.Module
     variables: Any
-    grid: Grid | None
+    grid: tuple[int, ...] | None
 
     @classmethod
-    def of(cls, trained: Trained, params: Any, grid: Grid | None) -> "OneLength":
+    def of(cls, trained: Trained, params: Any, grid: tuple[int, ...] | None) -> "OneLength":
         """Fold a trained model's variables for a length."""
-        return cls(*((trained.model, params) if grid is None else fold(trained.model, params, grid, trained.image_size)), grid)
+        return cls(
+            *((trained.model, params) if grid is None else fold(trained.model, params, grid, trained.image_size, trained.frames)), grid
+        )
 
     def __call__(
-        self, variables: Any, images: UInt8[Array, "n size size 3"]
+        self, variables: Any, images: UInt8[Array, "n *image 3"]
     ) -> tuple[Float[Array, "n classes"], Float[Array, "n *tokens embed"]]:
         """Probabilities, and what the last norm gives the classifier."""
         images = normalise(images)
-        images = images if self.grid is None else fit_to_grid(images, self.grid)
+        images = images if self.grid is None else fitted(images, self.grid)
         is_last = lambda module, method: module.name == "norm" and method == "__call__"
         logits, seen = self.model.apply(variables, images, capture_intermediates=is_last, mutable=["intermediates"])
         return jax.nn.softmax(logits.astype(jnp.float32)), seen["intermediates"]["norm"]["__call__"][0]
@@ -62,11 +66,11 @@ class Predictor:
         trained: the model.
         params: its variables.
         classes: names of its outputs.
-        crop_ratio: share of the shorter side that it should be shown.
+        look: makes an image, or a clip, ready for it; the centre square without one.
     """
 
-    def __init__(self, trained: Trained, params: Any, classes: tuple[str, ...], crop_ratio: float = 1.0):
-        self.classes, self.image_size, self.crop_ratio = tuple(classes), trained.image_size, crop_ratio
+    def __init__(self, trained: Trained, params: Any, classes: tuple[str, ...], look: Transform | None = None):
+        self.classes, self.shape, self.look = tuple(classes), trained.shape, look or Centre(trained.image_size)
         self.identity = f"{checksum(params):08x}"
         self._lengths = {name: OneLength.of(trained, params, grid) for name, grid in zip(trained.names, trained.grids, strict=True)}
         self._runs = {name: jax.jit(lambda variables, images, one=one: one(variables, images)[0]) for name, one in self._lengths.items()}
@@ -91,11 +95,10 @@ class Predictor:
         """
         workdir = Path(workdir)
         config = configs.read_claimed(workdir, "train") if config is None else config
-        for section, kind in (("segmentation", "a segmenter"), ("clips", "a video model")):
-            if section in config:
-                raise UserError(f"{workdir} holds {kind}; a classifier of images was wanted.")
+        if "segmentation" in config:
+            raise UserError(f"{workdir} holds a segmenter; a classifier was wanted. `python -m vintk_jax.infer` writes its maps.")
         trained, params, classes = load_trained(workdir, config, which, say)
-        return cls(trained, params, classes, config.data.crop_ratio)
+        return cls(trained, params, classes, look_of(config))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,13 +111,13 @@ class Predictor:
         Raises:
             UserError: for a length that wasn't trained.
         """
-        by_side = {one.grid[0] if one.grid else 0: name for name, one in self._lengths.items()}
+        by_side = {one.grid[-1] if one.grid else 0: name for name, one in self._lengths.items()}
         unknown = [side for side in sides if side not in by_side]
         if unknown:
             raise UserError(f"lengths={tuple(sides)} came; the model was trained for {tuple(by_side)} tokens a side.")
         return tuple(by_side[side] for side in sides) or self.names
 
-    def __call__(self, images: UInt8[np.ndarray, "n size size 3"], length: str) -> Float[jax.Array, "n classes"]:
+    def __call__(self, images: UInt8[np.ndarray, "n *image 3"], length: str) -> Float[jax.Array, "n classes"]:
         """Probabilities; a new number of images compiles anew."""
         return self._runs[length](self._lengths[length].variables, images)
 

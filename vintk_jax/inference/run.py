@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vintk_jax.data.augment import Centre
-from vintk_jax.data.loader import in_order
+from vintk_jax.data.loader import Transform, in_order
 from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import Engine
@@ -58,7 +57,7 @@ def predict(
     source: Source,
     start: int,
     classes: tuple[str, ...],
-    transform: Centre,
+    transform: Transform,
     threads: int,
     out: Predictions,
     advance: Callable[[int], None],

@@ -1,41 +1,59 @@
 """Resizable ViT: one set of weights, several token lengths (arXiv 2307.02092).
 
-A `ViT` takes any token grid: patch kernel and positions are resampled (`models.resample`), and `ViT.norm_grids` gives each grid norms of its own.
-Here is what turns such weights into the ordinary ViT of one length, once, ahead of inference.
+A `ViT` takes any token grid: patch kernel and positions are resampled (`models.resample`), and `ViT.norm_grids` gives each grid norms of its own; a
+`TimeSformer` likewise any number of frames and token grid. Here is what turns such weights into the ordinary model of one length, once, ahead of
+inference.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from vintk_jax.models import resample
-from vintk_jax.models.patch_embed import Grid
+from vintk_jax.models.patch_embed import fit_to_grid
+from vintk_jax.models.timesformer import TimeSformer, fit_to_length, frames_shown
 from vintk_jax.models.vit import ViT
 
+Length = tuple[int, ...]
 
-def fold(model: ViT, variables: dict, grid: Grid, image_size: int) -> tuple[ViT, dict]:
-    """The ordinary ViT of one token length, and its variables: kernel and positions resampled, norms chosen.
 
-    The two give the same logits, for images that `patch_embed.fit_to_grid` has prepared.
+def fitted(images: Float[Array, "n *image"], grid: Length) -> Float[Array, "n *fitted"]:
+    """Images, or clips, as the folded model of a length wants them."""
+    return fit_to_grid(images, grid) if len(grid) == 2 else fit_to_length(images, grid)
+
+
+def fold(model: ViT | TimeSformer, variables: dict, grid: Length, image_size: int, frames: int = 0) -> tuple[ViT | TimeSformer, dict]:
+    """The ordinary model of one token length, and its variables: kernel and positions resampled, norms chosen.
+
+    The two give the same logits, for images or clips that `fitted` has prepared.
 
     Args:
-        grid: token rows and columns.
+        grid: token rows and columns, for clips the frames ahead of them.
         image_size: pixels a side of the images that will come.
+        frames: of the clips that will come.
 
     Raises:
         ValueError: for a grid that the model has no norms for, or that makes patches which aren't square.
     """
     if model.norm_grids and grid not in model.norm_grids:
         raise ValueError(f"A grid of {grid} tokens came; this model has norms for {model.norm_grids}.")
-    sides = tuple(round(image_size / g) for g in grid)
+    places = grid[-2:]
+    sides = tuple(round(image_size / g) for g in places)
     if sides[0] != sides[1]:
         raise ValueError(f"A grid of {grid} tokens came; square images want as many rows as columns.")
     tree = dict(variables["params"])
     tree["patch_embed"] = {**tree["patch_embed"], "kernel": resample.resample_kernel(tree["patch_embed"]["kernel"], sides)}
-    tree["positions"] = {"table": resample.resample_positions(tree["positions"]["table"], model.native_grid, grid)}
+    resampled = lambda table: resample.resample_positions(table, model.native_grid, places)
+    if isinstance(model, TimeSformer):
+        found = {**tree["positions"], "places": resampled(tree["positions"]["places"])}
+        if "times" in found:
+            found["times"] = found["times"][frames_shown(frames, grid[0]) * model.native_frames // frames]
+        tree["positions"], other = found, {"native_frames": grid[0]}
+    else:
+        tree["positions"], other = {"table": resampled(tree["positions"]["table"])}, {}
     if model.norm_grids:
         tree = jax.tree_util.tree_map_with_path(lambda path, leaf: _of_variant(path, leaf, model.norm_grids.index(grid)), tree)
-    return model.clone(patch_size=sides[0], native_grid=grid, norm_grids=()), {"params": tree}
+    return model.clone(patch_size=sides[0], native_grid=places, norm_grids=(), **other), {"params": tree}
 
 
 def _of_variant(path: tuple, leaf: Array, variant: int) -> Array:

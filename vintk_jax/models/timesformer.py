@@ -32,6 +32,19 @@ def frames_shown(there: int, wanted: int) -> Int[np.ndarray, " wanted"]:
     return ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
 
 
+def fit_to_length(
+    clips: Float[Array, "n frames height width channels"], length: ClipGrid
+) -> Float[Array, "n shown fitted_height fitted_width channels"]:
+    """The frames that a length shows, each resized so that its token grid divides it (`patch_embed.fit_to_grid`).
+
+    Raises:
+        ValueError: for more frames or tokens than there are frames or pixels.
+    """
+    shown = clips[:, frames_shown(clips.shape[1], length[0])]
+    frames = fit_to_grid(shown.reshape(-1, *shown.shape[2:]), length[1:])
+    return frames.reshape(*shown.shape[:2], *frames.shape[1:])
+
+
 class SpaceTimePositions(nn.Module):
     """Adds a learned table of places, with a row for the class token, and one of times.
 
@@ -175,17 +188,16 @@ class TimeSformer(nn.Module):
         """
         if masks is not None and self.attention != "divided":
             raise ValueError(f"Masks came for attention={self.attention!r}; they are for divided attention.")
-        n, there, _, _, channels = clips.shape
+        n, there = clips.shape[:2]
         shown = frames_shown(there, grid[0] if grid else there)
-        images = clips[:, shown].reshape(n * len(shown), *clips.shape[2:])
-        images = images if grid is None else fit_to_grid(images, grid[1:])
-        rows, columns = grid_of(images.shape, self.patch_size, grid and grid[1:])
+        clips = clips if grid is None else fit_to_length(clips, grid)
+        rows, columns = grid_of(clips.shape, self.patch_size, grid and grid[1:])
         length = (len(shown), rows, columns)
         if self.norm_grids and length not in self.norm_grids:
             raise ValueError(f"A length of {length} came; this model has norms for {self.norm_grids}.")
         variant = self.norm_grids.index(length) if self.norm_grids else 0
         # Frames one below the other are one picture, whose patches are those of the frames: samples stay on the first axis.
-        tall = images.reshape(n, len(shown) * images.shape[1], images.shape[2], channels)
+        tall = clips.reshape(n, -1, *clips.shape[3:])
         x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(tall, (len(shown) * rows, columns))
         embed_mask = None if masks is None else masks["embed"]
         times = tuple((shown * self.native_frames // there).tolist())

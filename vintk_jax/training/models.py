@@ -46,9 +46,14 @@ class Trained:
         """A name for each length: its number of patch tokens, as `fixed-N` has it; "all" for a model that has only its own."""
         return tuple("all" if grid is None else str(math.prod(grid)) for grid in self.grids)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an image, or of a clip."""
+        return (*([self.frames] if self.frames else []), self.image_size, self.image_size, 3)
+
     def draw(self, key: jax.Array) -> dict:
         """Variables at the start."""
-        images = jnp.zeros((1, *([self.frames] if self.frames else []), self.image_size, self.image_size, 3))
+        images = jnp.zeros((1, *self.shape))
         variables = self.model.init(key, images, *(() if self.grids[0] is None else (self.grids[0],)))
         return _by_fan_in(variables) if self.init == "fan_in" else variables
 

@@ -14,11 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from vintk_jax.data.augment import Augment, Centre
+from vintk_jax.data.clips import KINDS as CLIPS
 from vintk_jax.data.clips import ClipAugment, MiddleClip, open_clips
 from vintk_jax.data.dense import DenseAugment, WholePair
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pairs import Labels, open_pairs
-from vintk_jax.data.sources import Source, open_source
+from vintk_jax.data.sources import KINDS as IMAGES
+from vintk_jax.data.sources import Kinds, Source, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.models.patch_embed import Grid
 from vintk_jax.training.models import Trained, build
@@ -83,7 +85,7 @@ def _classification(config: ml_collections.ConfigDict) -> Task:
         cutmix=config.augment.cutmix,
         distill=config.loss.distill,
     )
-    return Task(train, test, trained, objective, augment, Centre(config.data.image_size, config.data.crop_ratio), make_predict)
+    return Task(train, test, trained, objective, augment, look_of(config), make_predict)
 
 
 def _segmentation(config: ml_collections.ConfigDict) -> Task:
@@ -125,7 +127,19 @@ def _clips(config: ml_collections.ConfigDict) -> Task:
     trained = build_timesformer(config, len(train.classes))
     objective = Classification(len(train.classes), config.loss.label_smoothing, augment.mixup, augment.cutmix, config.loss.distill)
     augmented = ClipAugment(size, own.frames, own.stretch, augment.resized_crop, augment.padding, augment.flip)
-    return Task(train, test, trained, objective, augmented, MiddleClip(size, own.frames, own.stretch, config.data.crop_ratio), make_predict)
+    return Task(train, test, trained, objective, augmented, look_of(config), make_predict)
+
+
+def look_of(config: ml_collections.ConfigDict) -> Transform:
+    """What happens to an image, or clip, that is only looked at, by a training's config."""
+    if "clips" in config:
+        return MiddleClip(config.data.image_size, config.clips.frames, config.clips.stretch, config.data.crop_ratio)
+    return Centre(config.data.image_size, config.data.crop_ratio)
+
+
+def kinds_of(config: ml_collections.ConfigDict) -> Kinds:
+    """What opens the sources that a training's config may name."""
+    return CLIPS if "clips" in config else IMAGES
 
 
 def make_sliding(model: nn.Module, size: int) -> Callable[[Any, Array], Float[Array, "n height width classes"]]:

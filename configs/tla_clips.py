@@ -1,0 +1,20 @@
+"""Token lengths for the moving digits: a clip at 8 frames of 4 x 4 tokens, or fewer frames, or coarser ones, as it needs.
+
+    python -m vintk_jax.train  --config configs/revit_clips.py --workdir runs/revit_clips
+    python -m vintk_jax.assign --config configs/tla_clips.py   --workdir runs/revit_clips
+    python -m vintk_jax.infer  --config configs/tla_clips.py   --workdir runs/revit_clips
+
+Writes labels.npz and assigner/, then adaptive.json, adaptive.png and adaptive.html, to the training's workdir.
+"""
+
+import ml_collections
+
+from vintk_jax.defaults.adaptive import adaptive
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The embedded clips have splits of their own for labels and thresholds."""
+    config = adaptive()
+    config.labels.calibrate_split = "calibrate"  # clips that thresholds are set by
+    config.budget.max_drop = 0.5  # percentage points that accuracy may be below the longest length's
+    return config
