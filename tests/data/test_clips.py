@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vintk_jax.data import digits, moving
-from vintk_jax.data.clips import ClipAugment, MiddleClip, of_array, open_clips, spread
+from vintk_jax.data.clip_views import ClipAugment, MiddleClip, spread
+from vintk_jax.data.clips import of_array, open_clips
 from vintk_jax.errors import UserError
 
 RNG = np.random.default_rng(0)

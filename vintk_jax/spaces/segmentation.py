@@ -1,15 +1,14 @@
 """Spaces of segmenters: a ViT's width, three stages of depth, heads and MLP ratio, and the decoder on it (our choice; see `models.segmenter`)."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.segmenter import DECODERS, Segmenter
-from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.base import Cost, SearchSpace
 from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
@@ -71,33 +70,6 @@ class SegmenterSpace(SearchSpace):
         """Every decision counts."""
         depth, heads, ratios = (tuple(chosen[f"{name}_{i}"] for i in range(self.stages)) for name in _BY_STAGE)
         return SegmenterArch(chosen["embed_dim"], depth, heads, tuple(map(float, ratios)), chosen["decoder"])
-
-    def encode(self, arch: SegmenterArch) -> dict[str, Any]:
-        """The inverse of `decode`."""
-        of_stages = {f"{name}_{i}": value for name in _BY_STAGE for i, value in enumerate(getattr(arch, name))}
-        return {"embed_dim": arch.embed_dim, "decoder": arch.decoder, **of_stages}
-
-    def from_json(self, fields: Mapping[str, Any]) -> SegmenterArch:
-        """From {"embed_dim", "depth": [...], "num_heads": [...], "mlp_ratio": [...], "decoder"}."""
-        missing = {"embed_dim", "decoder", *_BY_STAGE} - set(fields)
-        if missing:
-            raise InvalidArchitecture(f"A {self.name} architecture came without {', '.join(sorted(missing))}.")
-        for field in ("embed_dim", "decoder", *_BY_STAGE):
-            options = self.decoders if field == "decoder" else getattr(self, field)
-            values = fields[field] if field in _BY_STAGE else [fields[field]]
-            if field in _BY_STAGE and len(values) != self.stages:
-                raise InvalidArchitecture(f"{field}={list(values)} came; {self.name} has {self.stages} stages, one value for each.")
-            for value in values:
-                if value not in options:
-                    raise InvalidArchitecture(f"{field}={value} came; {self.name} has {', '.join(map(str, options))}.")
-        depth, heads, ratios = (tuple(fields[name]) for name in _BY_STAGE)
-        return SegmenterArch(fields["embed_dim"], depth, heads, tuple(map(float, ratios)), fields["decoder"])
-
-    def to_json(self, arch: SegmenterArch) -> dict[str, Any]:
-        """To {"embed_dim", "depth": [...], "num_heads": [...], "mlp_ratio": [...], "decoder"}."""
-        ratios = [int(ratio) if ratio == int(ratio) else ratio for ratio in arch.mlp_ratio]
-        lists = {"depth": list(arch.depth), "num_heads": list(arch.num_heads), "mlp_ratio": ratios}
-        return {"embed_dim": arch.embed_dim, **lists, "decoder": arch.decoder}
 
     def cost(self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, num_classes: int = 0) -> Cost:
         """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels) and attention; not of upsampling.
@@ -207,29 +179,10 @@ class SegmenterSpace(SearchSpace):
                 found[name] = dict(part)
         return found
 
-    def width(self, arch: SegmenterArch) -> int:
-        """Of a token."""
-        return arch.embed_dim
-
-    def total_depth(self, arch: SegmenterArch) -> int:
-        """Of all stages."""
-        return sum(arch.depth)
-
     def cheapest(self) -> SegmenterArch:
         """The narrowest, shallowest member, with the decoder of the fewest multiply-adds."""
         least = (tuple([min(getattr(self, name))] * self.stages) for name in _BY_STAGE)
         return SegmenterArch(min(self.embed_dim), *least, "linear" if "linear" in self.decoders else self.decoders[0])
-
-    def size(self) -> int:
-        """Every combination."""
-        by_stage = int(np.prod([len(getattr(self, name)) for name in _BY_STAGE]))
-        return len(self.embed_dim) * len(self.decoders) * by_stage**self.stages
-
-    def enumerate(self) -> Iterator[SegmenterArch]:
-        """In the order of `choices`."""
-        choices = self.choices()
-        for options in itertools.product(*choices.values()):
-            yield self.decode(dict(zip(choices, options, strict=True)))
 
 
 SMALL = SegmenterSpace("seg-small")

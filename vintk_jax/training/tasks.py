@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from vintk_jax.data.augment import Augment, Centre
+from vintk_jax.data.clip_views import ClipAugment, MiddleClip
 from vintk_jax.data.clips import KINDS as CLIPS
-from vintk_jax.data.clips import ClipAugment, MiddleClip, open_clips
+from vintk_jax.data.clips import open_clips
 from vintk_jax.data.dense import DenseAugment, WholePair
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pairs import Labels, open_pairs
