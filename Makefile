@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What the user adds to a search: make search ARGS="--config.limits.max_params_m=6"
 ARGS ?=
+# Tests compile on one core at a time: a process for each core, up to four, each with whole files.
+PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: search test test-full lint benchmarks clean
 
@@ -22,10 +24,10 @@ search: $(VENV)/.installed
 	$(BIN)/python -m vintk_jax.search --config configs/vit_space.py $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)
 
 test-full: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m slow $(ARGS)
+	$(BIN)/python -m pytest -q -m slow $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

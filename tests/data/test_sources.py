@@ -152,7 +152,7 @@ def test_images_without_labels(tmp_path):
 @pytest.mark.parametrize(
     ("where", "split", "words"),
     [
-        ("digit", "train", "digits, tfds:NAME"),
+        ("digit", "train", "digits, npz:PATH, folder:PATH, tfds:NAME"),
         ("npz:", "train", "npz:PATH"),
         ("digits", "validation", "train, assign, calibrate, test"),
         ("digits", "train[", "can't be read"),

@@ -15,6 +15,8 @@ import pytest
 
 from vintk_jax.spaces import promises
 
+pytestmark = pytest.mark.slow  # every command of the guide is run
+
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "your_space.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)

@@ -86,21 +86,28 @@ def stamp(digit: np.ndarray, side: float, centre: tuple[float, float], angle: fl
     return np.clip(np.asarray(stamped, np.float64), 0, 1)
 
 
-def laid_on(
-    photograph: Float[np.ndarray, "side side 3"],
-    mask: Float[np.ndarray, "*frames side side"],
-    contrast: float,
-    clutter: float,
-    ink: Float[np.ndarray, " 3"],
-) -> UInt8[np.ndarray, "*frames side side 3"]:
-    """A digit in its ink on a darkened photograph.
+def darkened(photograph: Float[np.ndarray, "side side 3"], clutter: float) -> Float[np.ndarray, "side side 3"]:
+    """A photograph with so much of its contrast left, dark enough for digits to be light on it.
 
     Always light on darker: with either of the two at random, no linear map of the pixels tells digits apart, and a ViT sits on its first
     plateau for longer than the whole run may take (measured: 10% after 3 epochs).
     """
     grey = photograph.mean(axis=(0, 1))
-    behind = 0.35 + clutter * (photograph - grey) + 0.3 * (grey - 0.5)
-    image = behind + (contrast * mask)[..., None] * (ink - behind)
+    return 0.35 + clutter * (photograph - grey) + 0.3 * (grey - 0.5)
+
+
+def inked(
+    behind: Float[np.ndarray, "*frames side side 3"],
+    mask: Float[np.ndarray, "*frames side side"],
+    contrast: float,
+    ink: Float[np.ndarray, " 3"],
+) -> Float[np.ndarray, "*frames side side 3"]:
+    """A digit's coverage of each pixel, in its ink, on what lies behind it."""
+    return behind + (contrast * mask)[..., None] * (ink - behind)
+
+
+def as_pixels(image: Float[np.ndarray, "*frames side side 3"]) -> UInt8[np.ndarray, "*frames side side 3"]:
+    """From [0, 1] to bytes."""
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
 
@@ -121,8 +128,8 @@ def scene(split: str, index: int, side: int = SIDE) -> Scene:
     mask = stamp(digits[which], digit_side, centre, rng.uniform(-0.15, 0.15), side)
 
     photograph = background(rng, side)
-    image = laid_on(photograph, mask, contrast, clutter, rng.uniform(0.75, 1.0, 3))
-    return Scene(image, int(labels[which]), mask, digit_side, contrast, clutter)
+    image = inked(darkened(photograph, clutter), mask, contrast, rng.uniform(0.75, 1.0, 3))
+    return Scene(as_pixels(image), int(labels[which]), mask, digit_side, contrast, clutter)
 
 
 class Digits:
