@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vintk_jax import ntk
-from vintk_jax.models import attention, channel_norm, layers, patch_embed, pit, windows
+from vintk_jax.models import attention, channel_norm, layers, patch_embed, pit, timesformer, windows
 from vintk_jax.models.vit import ViT
 from vintk_jax.ntk import rules, structured
 from vintk_jax.ntk.structured import UnsupportedModel
@@ -86,6 +86,8 @@ LAYERS = {
     "depth-wise pooling": (pit.DepthwisePool(4), (3, 4, 5, 2)),
     "depth-wise pooling, masked": (pit.DepthwisePool(4), (3, 4, 5, 3), jnp.asarray([1.0, 1.0, 0.0]), jnp.asarray([1.0, 1.0, 0.0, 0.0])),
     "relative keys": (attention.RelativeKeys(2, 3), (4, 2, 7, 3), (2, 3)),
+    "positions in space and time": (timesformer.SpaceTimePositions((2, 2), 3), (4, 9, 3), (2, 2), (0, 2)),
+    "positions of frames": (timesformer.SpaceTimePositions((2, 2), 3, True), (4, 10, 3), (2, 2), (0, 2)),
     "relative bias of windows": (windows.RelativeBias(2), (4, 3, 2, 4, 4)),
     "relative values": (attention.RelativeValues(1, 3), (4, 2, 7, 7), (2, 3)),
 }
