@@ -1,10 +1,13 @@
 """Training a video model: the command on the moving digits, and what doesn't fit."""
 
+import json
+
 import numpy as np
 import pytest
 from training.commands import command, finish, metrics, start
 
 from vintk_jax import train as train_command
+from vintk_jax.data.moving import DIRECTIONS
 from vintk_jax.errors import UserError
 
 SMALL = [
@@ -70,3 +73,35 @@ def test_clips_left_out_are_named(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "bad.mp4" in printed
     assert "on 2 images" in printed
+
+
+@pytest.mark.slow
+def test_lengths_assigned_to_clips(tmp_path):
+    """Labels, assigner and adaptive inference by the same commands: every clip gets an answer, and all ways to spend tokens are compared."""
+    workdir = tmp_path / "run"
+    finish(start(command("train", "revit_clips", workdir, *SMALL, "--config.optimizer.epochs=4")))
+    small = [
+        "--config.data.batch_size=16",
+        "--config.engine.batch_sizes=(1,)",
+        "--config.tla.epochs=2",
+        "--config.tla.kind=cnn",
+        "--config.tla.batch_size=16",
+    ]
+    small += [
+        "--config.labels.split=assign[:48]",
+        "--config.labels.calibrate_split=calibrate[:32]",
+        "--config.budget.max_drop=100",
+        "--config.budget.max_cost=10",
+    ]
+    small += ["--config.data.split=test[:24]", "--config.compare.rounds=1"]
+    assigned = finish(start(command("assign", "tla_clips", workdir, *small)))
+    assert "lengths 2, 8, 16" in " ".join(assigned.split())
+    told = finish(start(command("infer", "tla_clips", workdir, *small)))
+    lines = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == list(range(24))
+    assert {line["tokens"] for line in lines} <= {"2", "8", "16"}
+    assert {line["class"] for line in lines} <= set(DIRECTIONS)
+    methods = {entry["name"].split("-")[0] for entry in json.loads((workdir / "adaptive.json").read_text())["methods"]}
+    assert {"fixed", "random", "cascade", "tla", "oracle"} <= methods
+    assert "tome" not in methods
+    assert "adaptive.html" in told
