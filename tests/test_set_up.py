@@ -1,5 +1,6 @@
 """What JAX is set to before it starts."""
 
+import json
 import os
 import subprocess
 import sys
@@ -45,3 +46,13 @@ def test_large_pages_start_the_process_again_once():
     if sys.platform == "linux":
         assert run(own) == "glibc.malloc.hugetlb=1 ['a b', '--c=d']"
     assert run({**own, "GLIBC_TUNABLES": "mine"}) == "mine ['a b', '--c=d']"
+
+
+def test_lapack_stays_on_its_candidates_core():
+    """Scoring lets no BLAS that is loaded start threads of its own."""
+    program = (
+        "from vintk_jax.set_up import set_up_jax; set_up_jax('float32'); import threadpoolctl as t; "
+        "print([i['num_threads'] for i in t.threadpool_info() if i['user_api'] == 'blas'])"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(json.loads(printed)) == {1}

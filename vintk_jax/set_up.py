@@ -45,9 +45,17 @@ def set_up_training() -> None:
 
 
 def set_up_jax(dtype: str) -> None:
-    """One CPU device a core, so that each core scores a candidate of its own; float64 where it is asked for."""
+    """One CPU device a core, so that each core scores a candidate of its own; float64 where it is asked for.
+
+    LAPACK's products then stay on their candidate's core: OpenBLAS's threads wait for each other by spinning, which with another program beside
+    (two cores, three busy neighbours) made a row of `rank` take six times as long.
+    """
     avoid_wrong_fusions()
     import jax
+    import scipy.linalg  # noqa: F401 (limits are for libraries that are loaded)
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
 
     if jax.config.jax_num_cpu_devices == -1:
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

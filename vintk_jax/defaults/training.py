@@ -25,6 +25,9 @@ def training() -> ml_collections.ConfigDict:
     config.model.num_heads = 4  # heads of each
     config.model.mlp_ratio = 3.0  # MLP width over embed_dim
     config.model.pool = "token"  # what the classifier reads: the class token (token) or the mean of the others (mean)
+    config.model.stem_width = 0  # channels of a convolutional stem ahead of the patches (LV-ViT: 64); 0: none
+    config.model.residual_scale = 1.0  # what residuals are multiplied by before they are added (LV-ViT: 0.5 from 16 blocks on)
+    config.model.aux_head = False  # a classifier of patches, which counts half in the answer and learns from loss.teacher (LV-ViT)
     config.model.lengths = (4, 2, 1)  # tokens a side of each length, longest first; one number: an ordinary ViT
     config.model.patch_size = 8  # pixels a side that the patch kernel is stored for; 0: the longest length's
     config.model.separate_norms = True  # a norm's scale and shift for each length, or one for all
@@ -36,6 +39,8 @@ def training() -> ml_collections.ConfigDict:
     config.loss = ml_collections.ConfigDict()
     config.loss.label_smoothing = 0.0  # share of a target spread over all classes
     config.loss.distill = 0.5  # weight of the longest length's answer in the shorter ones' loss
+    config.loss.teacher = ""  # workdir of a training whose model labels every patch (token labelling); empty: the image's label does
+    config.loss.token_weight = 0.5  # weight of the patches' labels beside the image's, for a model with aux_head or pool=mean and a teacher
     config.loss.drop_path = 0.0  # probability of leaving the last block's residuals out (stochastic depth)
 
     config.augment = ml_collections.ConfigDict()

@@ -21,7 +21,7 @@ from vintk_jax.data.augment import Centre
 from vintk_jax.data.loader import Transform
 from vintk_jax.errors import UserError
 from vintk_jax.inference.loading import load_trained
-from vintk_jax.models.revit import fitted, fold
+from vintk_jax.models.revit import fitted, fold, has_stem
 from vintk_jax.training.checkpoints import BEST, checksum
 from vintk_jax.training.models import Trained
 from vintk_jax.training.objectives import normalise
@@ -53,7 +53,7 @@ class OneLength:
     ) -> tuple[Float[Array, "n classes"], Float[Array, "n *tokens embed"]]:
         """Probabilities, and what the last norm gives the classifier."""
         images = normalise(images)
-        images = images if self.grid is None else fitted(images, self.grid)
+        images = images if self.grid is None else fitted(images, self.grid, has_stem(self.model))
         is_last = lambda module, method: module.name == "norm" and method == "__call__"
         logits, seen = self.model.apply(variables, images, capture_intermediates=is_last, mutable=["intermediates"])
         return jax.nn.softmax(logits.astype(jnp.float32)), seen["intermediates"]["norm"]["__call__"][0]

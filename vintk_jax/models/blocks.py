@@ -23,6 +23,7 @@ class Block(nn.Module):
 
     Attributes:
         norm_grids: token grids whose norms have scales and shifts of their own; empty: all share one.
+        residual_scale: what attention and MLP are multiplied by before they are added.
     """
 
     num_heads: int
@@ -30,6 +31,7 @@ class Block(nn.Module):
     hidden: int
     max_distance: int = 0
     norm_grids: tuple[Grid, ...] = ()
+    residual_scale: float = 1.0
     dtype: DTypeLike | None = None
 
     def setup(self):
@@ -60,7 +62,8 @@ class Block(nn.Module):
 
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
         variant = self.norm_grids.index(grid) if self.norm_grids else 0
-        kept = lambda y, which: y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
+        scaled = lambda y: y if self.residual_scale == 1 else y * self.residual_scale
+        kept = lambda y, which: scaled(y) if keep is None else scaled(y) * keep[which][:, None, None].astype(y.dtype)
         y = kept(self.attention(self.norm1(x, embed_mask, variant), grid, embed_mask, head_mask), 0)
         x = checkpoint_name(x + y, "middle")
         return x + kept(self.mlp(self.norm2(x, embed_mask, variant), embed_mask, hidden_mask), 1)

@@ -1,8 +1,8 @@
 """Resizable ViT: one set of weights, several token lengths (arXiv 2307.02092).
 
 A `ViT` takes any token grid: patch kernel and positions are resampled (`models.resample`), and `ViT.norm_grids` gives each grid norms of its own; a
-`TimeSformer` likewise any number of frames and token grid. Here is what turns such weights into the ordinary model of one length, once, ahead of
-inference.
+`TimeSformer` likewise any number of frames and token grid. Of an LV-ViT's stem the last layer, the patch kernel, is resampled: all lengths share the
+others. Here is what turns such weights into the ordinary model of one length, once, ahead of inference.
 """
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vintk_jax.models import resample
+from vintk_jax.models.conv_stem import STRIDE
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.timesformer import TimeSformer, fit_to_length, frames_shown
 from vintk_jax.models.vit import ViT
@@ -17,9 +18,16 @@ from vintk_jax.models.vit import ViT
 Length = tuple[int, ...]
 
 
-def fitted(images: Float[Array, "n *image"], grid: Length) -> Float[Array, "n *fitted"]:
-    """Images, or clips, as the folded model of a length wants them."""
+def fitted(images: Float[Array, "n *image"], grid: Length, stem: bool = False) -> Float[Array, "n *fitted"]:
+    """Images, or clips, as the folded model of a length wants them; one with a stem wants them as they are, and fits the stem's features."""
+    if stem:
+        return images
     return fit_to_grid(images, grid) if len(grid) == 2 else fit_to_length(images, grid)
+
+
+def has_stem(model: ViT | TimeSformer) -> bool:
+    """Whether the model's patches are of a stem's features, not of pixels."""
+    return bool(getattr(model, "stem_width", 0))
 
 
 def fold(model: ViT | TimeSformer, variables: dict, grid: Length, image_size: int, frames: int = 0) -> tuple[ViT | TimeSformer, dict]:
@@ -38,7 +46,8 @@ def fold(model: ViT | TimeSformer, variables: dict, grid: Length, image_size: in
     if model.norm_grids and grid not in model.norm_grids:
         raise ValueError(f"A grid of {grid} tokens came; this model has norms for {model.norm_grids}.")
     places = grid[-2:]
-    sides = tuple(round(image_size / g) for g in places)
+    cut = -(-image_size // STRIDE) if has_stem(model) else image_size
+    sides = tuple(round(cut / g) for g in places)
     if sides[0] != sides[1]:
         raise ValueError(f"A grid of {grid} tokens came; square images want as many rows as columns.")
     tree = dict(variables["params"])
@@ -53,12 +62,14 @@ def fold(model: ViT | TimeSformer, variables: dict, grid: Length, image_size: in
         tree["positions"], other = {"table": resampled(tree["positions"]["table"])}, {}
     if model.norm_grids:
         tree = jax.tree_util.tree_map_with_path(lambda path, leaf: _of_variant(path, leaf, model.norm_grids.index(grid)), tree)
-    return model.clone(patch_size=sides[0], native_grid=places, norm_grids=(), **other), {"params": tree}
+    return model.clone(patch_size=sides[0] * (STRIDE if has_stem(model) else 1), native_grid=places, norm_grids=(), **other), {
+        "params": tree
+    }
 
 
 def _of_variant(path: tuple, leaf: Array, variant: int) -> Array:
     """One scale or shift of a norm that has several; in a scanned stack the axis of variants comes after that of blocks."""
     names = [str(part.key) for part in path]
-    if not names[-2].startswith("norm"):
+    if not names[-2].startswith("norm") or names[0] == "stem":
         return leaf
     return jnp.take(leaf, variant, axis=1 if names[0] == "blocks" else 0)

@@ -88,11 +88,13 @@ class TomeViT(nn.Module):
         """Logits.
 
         Raises:
-            ValueError: for a ViT with relative positions, scanned blocks, or norms per length.
+            ValueError: for a ViT with relative positions, scanned blocks, or norms per length, and for an LV-ViT.
         """
         vit = self.vit
-        if vit.max_distance or vit.scan or vit.norm_grids:
-            raise ValueError("Token merging takes a ViT without relative positions, scan or norm_grids (fold a ReViT first).")
+        if vit.max_distance or vit.scan or vit.norm_grids or vit.stem_width or vit.residual_scale != 1 or vit.aux_head:
+            raise ValueError(
+                "Token merging takes a ViT without relative positions, scan, norm_grids (fold a ReViT first) or what makes an LV-ViT."
+            )
         grid = grid_of(images.shape, vit.patch_size, None)
         x = PositionEmbed(vit.native_grid, name="positions")(
             ClassToken(name="class_token")(PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)), grid

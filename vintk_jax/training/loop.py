@@ -148,6 +148,7 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
     where = jax.tree.map(lambda leaf: leaf.sharding, setup.like)
     step_of = make_train_step(setup.trained.model, setup.trained.grids, setup.optimizer, setup.recipe, config.seed)
     step = jax.jit(step_of, donate_argnums=0, out_shardings=(where, None))
+    frozen = sharding.replicate(setup.mesh, setup.task.objective.frozen)
     evaluate = Evaluator(setup, setup.task.test)
     eval_every = max(round(config.checkpoints.every_epochs * setup.steps_per_epoch), 1)
     writing = jax.process_index() == 0
@@ -158,7 +159,7 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
             asked = time.perf_counter()
             batch = sharding.put_batch(setup.mesh, next(ahead))
             waited += time.perf_counter() - asked
-            state, measured = step(state, batch)
+            state, measured = step(state, batch, frozen)
             if done % config.log_every == 0 or done in (begun + 1, setup.steps):
                 values = _checked(jax.device_get(measured), setup, done)
                 elapsed = time.perf_counter() - started

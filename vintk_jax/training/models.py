@@ -14,12 +14,14 @@ import ml_collections
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_atomically
+from vintk_jax.models.conv_stem import STRIDE
 from vintk_jax.models.segmenter import Segmenter
 from vintk_jax.models.vit import ViT
 
 INITS = ("fan_in", "deit")
 _KEPT = "arch.json"  # in a workdir: the search's best.json
 _FIXED_DEVIATION = ("qkv", "proj", "fc1", "fc2", "time_out")  # layers that are drawn with DeiT's deviation
+_LATER = {"stem_width": 0, "residual_scale": 1.0, "aux_head": False}  # what models of earlier checkpoints have without saying so
 _POSITIONS = 10.0  # with fan_in, positions start at 0.2 instead of 0.02
 
 
@@ -64,6 +66,8 @@ class Trained:
             for f in dataclasses.fields(self.model)
             if f.name not in ("parent", "name", "dtype", "remat")
         }
+        plain = {name: value for name, value in _LATER.items() if fields.get(name) == value}
+        fields = {name: value for name, value in fields.items() if name not in plain}
         return json.loads(json.dumps({"model": type(self.model).__name__, **fields}, default=str))
 
 
@@ -159,6 +163,7 @@ def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) 
             head_dim=config.embed_dim // config.num_heads,
             num_classes=num_classes,
             pool=config.pool,
+            **{name: config.get(name, value) for name, value in _LATER.items()},
         )
     if isinstance(model, Segmenter):
         raise UserError(
@@ -172,8 +177,14 @@ def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) 
             raise UserError(f"model.dtype={config.dtype} came; a {type(model).__name__} has no field `dtype`, and computes in float32.")
         return Trained(model.clone(dtype=dtype) if has_dtype else model, (None,), image_size, "own")
     grids = tuple((side, side) for side in lengths)
+    patch_size = config.patch_size or round(image_size / lengths[0])
+    if model.stem_width and (patch_size % STRIDE or STRIDE * lengths[0] > image_size):
+        raise UserError(
+            f"Patches of {patch_size} pixels (model.patch_size) and {lengths[0]} tokens a side came; a stem's features are half as high and wide as "
+            f"the image: an even number, and at most {image_size // STRIDE} tokens a side, were wanted."
+        )
     model = model.clone(
-        patch_size=config.patch_size or round(image_size / lengths[0]),
+        patch_size=patch_size,
         native_grid=grids[0],
         norm_grids=grids if config.separate_norms and len(grids) > 1 else (),
         dtype=dtype,

@@ -1,8 +1,9 @@
 """What a training learns: the loss, what counts as right, and how a whole test set is measured; for classes of images and for classes of pixels."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,17 +27,21 @@ class Objective(Protocol):
 
     Attributes:
         measure: the name of what a test set is measured by, as metrics.jsonl has it.
+        asked: what a model is called with, beside images and length, to be trained; {} for its logits.
+        frozen: variables that `prepare` reads and nothing changes (a teacher's); None without.
     """
 
     measure: str
+    asked: Mapping[str, Any]
+    frozen: Any
 
-    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Array, Array]:
+    def prepare(self, batch: dict[str, Array], key: jax.Array, frozen: Any = None) -> tuple[Array, Any]:
         """The model's images and the targets of a batch; key: for what is drawn."""
 
-    def losses(self, logits: Sequence[Array], targets: Array) -> Float[Array, " lengths"]:
-        """The loss of each length, longest first."""
+    def losses(self, answers: Sequence[Any], targets: Any) -> Float[Array, " lengths"]:
+        """The loss of each length, longest first, of what the model says when asked so."""
 
-    def right(self, logits: Array, targets: Array) -> Float[Array, ""]:
+    def right(self, answer: Any, targets: Any) -> Float[Array, ""]:
         """The share of the targets that is met."""
 
     def count(self, logits: Array, batch: dict[str, Array]) -> Array:
@@ -79,8 +84,12 @@ class Classification:
     cutmix: float = 0.0
     distill: float = 0.0
     measure = "accuracy"
+    asked = MappingProxyType({})
+    frozen = None
 
-    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Float[Array, "n *image 3"], Float[Array, "n classes"]]:
+    def prepare(
+        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
+    ) -> tuple[Float[Array, "n *image 3"], Float[Array, "n classes"]]:
         """Standardised images and smoothed targets, mixed with each other."""
         targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], self.num_classes), self.label_smoothing)
         return mixing.mix(normalise(batch["image"]), targets, key, self.mixup, self.cutmix)
@@ -114,8 +123,12 @@ class Segmentation:
     num_classes: int
     label_smoothing: float = 0.0
     measure = "mean_iou"
+    asked = MappingProxyType({})
+    frozen = None
 
-    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Float[Array, "n height width 3"], UInt8[Array, "n height width"]]:
+    def prepare(
+        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
+    ) -> tuple[Float[Array, "n height width 3"], UInt8[Array, "n height width"]]:
         """Standardised images, and the label maps as they are."""
         return normalise(batch["image"]), batch["label"]
 

@@ -41,7 +41,7 @@ def layer_scales(params: Any, decay: int | float) -> Any:
         if "blocks" in names:
             return (decay ** jnp.arange(depth, 0, -1)).reshape(-1, *[1] * (leaf.ndim - 1)).astype(jnp.float32)
         block = block_of(names)
-        layer = blocks.index(block) + 1 if block else depth + 1 if set(names) & {"head", "norm"} else 0
+        layer = blocks.index(block) + 1 if block else depth + 1 if set(names) & {"head", "aux_head", "norm"} else 0
         return jnp.float32(decay ** (depth + 1 - layer))
 
     return jax.tree_util.tree_map_with_path(scale, params)

@@ -69,6 +69,12 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     return {key: jax.make_array_from_process_local_data(NamedSharding(mesh, BATCH), value) for key, value in batch.items()}
 
 
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """A tree that every process holds, on all devices."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(everywhere, np.asarray(leaf)), tree)
+
+
 def check_batch(mesh: Mesh, batch_size: int, pieces: int) -> None:
     """Refuse a batch that can't be spread evenly.
 

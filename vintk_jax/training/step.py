@@ -5,6 +5,7 @@ A ReViT sees every token length in each step: the losses of all are averaged (`t
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -67,8 +68,8 @@ def stochastic_depth(key: jax.Array, depth: int, images: int, rate: int | float)
 
 def make_train_step(
     model: nn.Module, grids: Sequence[Grid | None], optimizer: optax.GradientTransformation, recipe: Recipe, seed: int
-) -> Callable[[State, dict[str, Array]], tuple[State, dict[str, Array]]]:
-    """A function (state, batch) -> (state, metrics); what it draws depends on the seed and the state's step alone.
+) -> Callable[..., tuple[State, dict[str, Array]]]:
+    """A function (state, batch, the objective's frozen variables) -> (state, metrics); what it draws depends on the seed and the state's step alone.
 
     Args:
         grids: the token lengths, longest first; (None,) for a model that has only its own.
@@ -77,28 +78,29 @@ def make_train_step(
     objective = recipe.objective
 
     def loss_of(params, images, targets, keep):
-        options = {} if keep is None else {"keep": keep}
-        logits = [model.apply(params, images, *(() if grid is None else (grid,)), **options).astype(jnp.float32) for grid in grids]
-        losses = objective.losses(logits, targets)
-        right = jnp.stack([objective.right(one, targets) for one in logits])
+        options = {**objective.asked, **({} if keep is None else {"keep": keep})}
+        answers = [model.apply(params, images, *(() if grid is None else (grid,)), **options) for grid in grids]
+        answers = jax.tree.map(lambda answer: answer.astype(jnp.float32), answers)
+        losses = objective.losses(answers, targets)
+        right = jnp.stack([objective.right(one, targets) for one in answers])
         return jnp.mean(losses), (losses, right)
 
-    def piece(params, batch, key):
+    def piece(params, batch, key, frozen):
         of_mix, of_depth = jax.random.split(key)
-        images, targets = objective.prepare(batch, of_mix)
+        images, targets = objective.prepare(batch, of_mix, frozen)
         keep = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
         (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, images, targets, keep)
         return gradients, metrics
 
-    def step(state, batch):
+    def step(state, batch, frozen=None):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         if recipe.accumulate == 1:
-            gradients, (losses, right) = piece(state.params, batch, key)
+            gradients, (losses, right) = piece(state.params, batch, key, frozen)
         else:
             # Every piece takes images from all devices, so that none has to send its own to another.
             pieces = jax.tree.map(lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), batch)
             keys = jax.random.split(key, recipe.accumulate)
-            found = _summed(piece, state.params, pieces, keys)
+            found = _summed(partial(piece, frozen=frozen), state.params, pieces, keys)
             gradients, (losses, right) = jax.tree.map(lambda x: x / recipe.accumulate, found)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -28,6 +28,7 @@ from vintk_jax.training.models import Trained, build
 from vintk_jax.training.objectives import Classification, Objective, Segmentation, normalise
 from vintk_jax.training.segmenters import build_segmenter
 from vintk_jax.training.step import make_predict
+from vintk_jax.training.teachers import with_token_labels
 from vintk_jax.training.timesformers import build_timesformer
 
 EVALUATIONS = ("whole", "sliding")
@@ -86,6 +87,7 @@ def _classification(config: ml_collections.ConfigDict) -> Task:
         cutmix=config.augment.cutmix,
         distill=config.loss.distill,
     )
+    objective = with_token_labels(objective, config, trained, train.classes)
     return Task(train, test, trained, objective, augment, look_of(config), make_predict)
 
 
