@@ -26,10 +26,10 @@ def test_published_parameters(embed, depth, heads, published):
 
 def test_stem_by_definition(variables_for):
     """Strided convolution, norm over channels, ReLU, in NumPy, one place at a time; half the sides, rounded up."""
-    images = np.asarray(IMAGES[:2, :9, :7])
+    images = IMAGES[:2, :9, :7]
     module = ConvStem(4)
     variables = variables_for(module, images)
-    x = images.astype(np.float64)
+    x = np.asarray(images, np.float64)
     for i, (side, stride) in enumerate(((7, 2), (3, 1), (3, 1))):
         kernel = np.asarray(variables["params"][f"conv_{i}"]["kernel"], np.float64)
         around = np.pad(x, ((0, 0), (side // 2,) * 2, (side // 2,) * 2, (0, 0)))

@@ -19,7 +19,7 @@ from vintk_jax.training.objectives import Classification, length_losses
 
 Grid = tuple[int, int]
 Targets = tuple[Float[Array, "n classes"], Float[Array, "n rows columns classes"]]
-Answer = tuple[Float[Array, "n classes"], Float[Array, "n patches classes"]]
+Answer = tuple[Float[Array, "n classes"], Float[Array, "n _patches classes"]]
 
 
 @dataclasses.dataclass(frozen=True)
