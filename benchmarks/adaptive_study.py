@@ -35,8 +35,8 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     session = Session.open(workdir, runpy.run_path(config)["get_config"](), print)
     assigner, calibration = assigned.read(session.folder, session.predictor.identity)
     assigner = assigner.at(calibration.choose("assigned", 2.0, np.inf, 0.9))
-    plans, side = session.plans, session.plans.shape
-    images = np.random.default_rng(0).integers(0, 256, (2048, side, side, 3), np.uint8)
+    plans, shape = session.plans, session.plans.shape
+    images = np.random.default_rng(0).integers(0, 256, (2048, *shape), np.uint8)
     plan, shortest = plans.assigned(assigner), plans.fixed(plans.names[0])
 
     def seconds(call) -> float:
@@ -51,7 +51,7 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     for _ in range(rounds + 3):  # alternating
         alone.append(seconds(lambda: [passes(shortest.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]))
         looking.append(seconds(lambda: [passes(plan.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]))
-    engine = Engine(plan, side, (64,))
+    engine = Engine(plan, shape, (64,))
     counts = engine.all(images).passes
     bare = lambda: [passes(step, images[:64]) for step, count in zip(plan.steps, counts) for _ in range(-(-count // 64))]
     whole, programs = [], []

@@ -5,16 +5,23 @@
     python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.lengths="(6,)"              # a plain ViT at 36 tokens
 
 64, 36 or 16 tokens by one set of weights of 0.50 M parameters. The last fifth of the training images is left to configs/tla_cifar10.py;
-with `--config.data.train_split=train` it isn't.
+with `--config.data.train_split=train` it isn't. The same as an LV-ViT, beside it by benchmarks/lvvit_study.py:
+
+    python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.pool=mean --workdir runs/teacher_cifar10
+    python -m vintk_jax.train --config configs/revit_cifar10.py:lvvit
 """
 
 import ml_collections
 
+from vintk_jax.defaults.lvvit import as_lvvit
 from vintk_jax.defaults.training import training
+from vintk_jax.errors import UserError
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """A narrow ViT, flips and small moves; the schedule suits 16,000 images and a CPU."""
+def get_config(kind: str = "") -> ml_collections.ConfigDict:
+    """A narrow ViT or "lvvit", flips and small moves; the schedule suits 16,000 images and a CPU."""
+    if kind not in ("", "lvvit"):
+        raise UserError(f"configs/revit_cifar10.py:{kind} came; nothing or :lvvit was wanted.")
     config = training()
     config.data.source = "tfds:cifar10"
     config.data.train_split = "train[:80%]"
@@ -30,4 +37,4 @@ def get_config() -> ml_collections.ConfigDict:
     config.augment.flip = True
     config.optimizer.epochs = 15.0
     config.checkpoints.every_epochs = 3.0
-    return config
+    return as_lvvit(config, "runs/teacher_cifar10") if kind else config

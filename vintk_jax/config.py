@@ -128,9 +128,14 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
     if wants_help:
         print(_help(command, about, path, config))
         return None
-    argument = next((m[1] for word in argv if (m := re.search(r"\.py:([^:/\\]+)$", word))), "")
+    argument = "".join(_argument(argv))
     workdir = Path(values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument))))
     return Invocation(config, workdir, values["dry_run"].value, f"{path}:{argument}" if argument else str(path))
+
+
+def _argument(argv: list[str]) -> list[str]:
+    """What stands behind the config file's name and a colon: one string, or none."""
+    return [m[1] for word in argv if (m := re.search(r"\.py:([^:/\\]+)$", word))][:1]
 
 
 def _explain(argv: list[str], path: Path, error: Exception) -> str:
@@ -138,7 +143,9 @@ def _explain(argv: list[str], path: Path, error: Exception) -> str:
     try:
         scope: dict[str, Any] = {}
         exec(compile(path.read_text(), str(path), "exec"), scope)
-        known = dict(fields(scope["get_config"]()))
+        known = dict(fields(scope["get_config"](*_argument(argv))))
+    except UserError as told:
+        return str(told)
     except Exception as broken:  # the config file itself is at fault
         return f"{path} could not be read: {type(broken).__name__}: {broken}"
     for word in argv:
