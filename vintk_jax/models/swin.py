@@ -191,7 +191,7 @@ class Swin(nn.Module):
         """
         of_stage = [None if masks is None else masks[f"stage_{i}"] for i in range(len(self.depths))]
         live = [None if m is None else m["embed"] for m in of_stage]
-        grid = grid_of(images.shape, self.patch_size, None)
+        grid = grid_of(images.shape[1:], self.patch_size, None)
         x = masked(PatchEmbed(self.patch_size, self.embed_dims[0], self.dtype, name="patch_embed")(images, grid), live[0])
         x = LayerNorm(_EPSILON, name="patch_norm")(x, live[0])
         sizes = zip(self.depths, self.num_heads, (self.head_dim,) * len(self.depths), self.hidden, self.windows, strict=True)

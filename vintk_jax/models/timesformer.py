@@ -191,7 +191,7 @@ class TimeSformer(nn.Module):
         n, there = clips.shape[:2]
         shown = frames_shown(there, grid[0] if grid else there)
         clips = clips if grid is None else fit_to_length(clips, grid)
-        rows, columns = grid_of(clips.shape, self.patch_size, grid and grid[1:])
+        rows, columns = grid_of(clips.shape[2:], self.patch_size, grid and grid[1:])
         length = (len(shown), rows, columns)
         if self.norm_grids and length not in self.norm_grids:
             raise ValueError(f"A length of {length} came; this model has norms for {self.norm_grids}.")

@@ -95,7 +95,7 @@ class TomeViT(nn.Module):
             raise ValueError(
                 "Token merging takes a ViT without relative positions, scan, norm_grids (fold a ReViT first) or what makes an LV-ViT."
             )
-        grid = grid_of(images.shape, vit.patch_size, None)
+        grid = grid_of(images.shape[1:], vit.patch_size, None)
         x = PositionEmbed(vit.native_grid, name="positions")(
             ClassToken(name="class_token")(PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)), grid
         )

@@ -89,7 +89,7 @@ class ViT(nn.Module):
             images = ConvStem(self.stem_width, self.dtype, name="stem")(images, of_model.get("stem"))
             grid, side = grid or self.native_grid, side // STRIDE
         images = images if grid is None else fit_to_grid(images, grid)
-        grid = grid_of(images.shape, side, grid)
+        grid = grid_of(images.shape[1:], side, grid)
         if self.norm_grids and grid not in self.norm_grids:
             raise ValueError(f"A grid of {grid} tokens came; this model has norms for {self.norm_grids}.")
         x = PatchEmbed(side, self.embed_dim, self.dtype, name="patch_embed")(images, grid)

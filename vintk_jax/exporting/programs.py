@@ -1,0 +1,71 @@
+"""A trained model as programs that need none of our code: one for each length, and what assigns lengths."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from vintk_jax.adaptive.answers import features_of, thumbnails
+from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.inference.predictor import Predictor
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A pure function, and what it is called with.
+
+    Attributes:
+        function: (list of arrays, inputs) -> tuple of arrays; the first axis of inputs and outputs is the batch.
+        weights: the arrays.
+        inputs: shape (without the batch) and type of the inputs.
+    """
+
+    function: Callable[[list[jax.Array], jax.Array], tuple[jax.Array, ...]]
+    weights: list[jax.Array]
+    inputs: jax.ShapeDtypeStruct
+
+    @classmethod
+    def of(
+        cls, function: Callable[[Any, jax.Array], tuple[jax.Array, ...]], variables: Any, shape: tuple[int, ...], dtype: Any
+    ) -> "Program":
+        """From a function of a tree of variables."""
+        leaves, tree = jax.tree.flatten(variables)
+        return cls(lambda weights, inputs: function(jax.tree.unflatten(tree, weights), inputs), leaves, jax.ShapeDtypeStruct(shape, dtype))
+
+    def serialized(self) -> bytes:
+        """StableHLO with a free batch size, for `PLATFORMS`."""
+        batch = export.symbolic_shape("batch")
+        inputs = jax.ShapeDtypeStruct((*batch, *self.inputs.shape), self.inputs.dtype)
+        weights = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in self.weights]
+        return bytes(export.export(jax.jit(self.function), platforms=PLATFORMS)(weights, inputs).serialize())
+
+
+def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Program]:
+    """By the length's name: uint8 images -> probabilities, and features for the assigner where it reads them; "assigner": images -> the number of a
+    length; "assigner-i": features of a pass at length i -> the number of a length, i to stay. Numbers count from the cheapest length.
+    """
+    names, found = tuple(reversed(predictor.names)), {}
+    looks = len(assigner.params) if assigner and assigner.shares else 0
+    for number, name in enumerate(names):
+        one = predictor.length(name)
+        plain = lambda variables, images, one=one: one(variables, images)[:1]
+        seen = lambda variables, images, one=one: (lambda answer, tokens: (answer, features_of(answer, tokens)))(*one(variables, images))
+        found[name] = Program.of(seen if number < looks else plain, one.variables, predictor.shape, jnp.uint8)
+    if assigner is None:
+        return found
+    price = jnp.float32(assigner.price)
+    if not assigner.shares:
+        look = lambda params, images: (assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),)
+        return {**found, "assigner": Program.of(look, assigner.params[0], predictor.shape, jnp.uint8)}
+    for number, params in enumerate(assigner.params):
+        name = names[number]
+        image = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
+        features = jax.eval_shape(found[name].function, found[name].weights, image)[1]
+        choose = lambda params, seen, number=number: (assigner.choose(params, price, seen, number),)
+        found[f"assigner-{number}"] = Program.of(choose, params, features.shape[1:], features.dtype)
+    return found
