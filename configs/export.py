@@ -14,6 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.checkpoint = "best"  # of the training: best or last
     config.folder = ""  # where to; empty: export/ in the workdir
+    config.formats = ("stablehlo",)  # of the programs: stablehlo (for jax), onnx (by jax2onnx: requirements-onnx.txt)
     config.adaptive = "auto"  # whether lengths are assigned: auto (where there is an assigner), yes, no
 
     config.budget = ml_collections.ConfigDict()

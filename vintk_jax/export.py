@@ -1,7 +1,7 @@
 """Export a trained model: `python -m vintk_jax.export --config configs/export.py --workdir runs/revit_digits`.
 
 Writes a folder that runs with jax alone: StableHLO programs for CPU, GPU and TPU with a free batch size, one for each token length and those of the
-assigner, their weights, model.json, and load.py, which runs them.
+assigner, their weights, model.json, and load.py, which runs them; with --config.formats="('stablehlo', 'onnx')" also ONNX models.
 """
 
 import sys
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
         console.print("A dry run: nothing was written.")
         return
     with console.status("exporting"):
-        write(folder, predictor, assigner, programs, about)
+        write(folder, predictor, assigner, programs, about, tuple(config.formats))
     console.print(f"Run it anywhere with jax: cd {folder} && python -c 'from load import Model; model = Model(\".\")'", soft_wrap=True)
 
 

@@ -120,6 +120,25 @@ def test_a_process_without_our_code(tmp_path, relative_error):
     np.testing.assert_array_equal(found["probabilities"], found["16"])
 
 
+@pytest.mark.parametrize(
+    ("model", "grids", "kind"),
+    [(VIT, GRIDS, "cnn"), (LVVIT, GRIDS, "shared"), (TIMESFORMER, CLIP_GRIDS, "shared")],
+    ids=["thumbnails", "lvvit", "clips"],
+)
+def test_onnx_answers_are_the_librarys(model, grids, kind, tmp_path, relative_error):
+    """By onnxruntime: lengths, and probabilities to 1e-4."""
+    pytest.importorskip("jax2onnx", reason="requirements-onnx.txt isn't installed")
+    predictor = predictor_of(model, grids, frames=4 if model is TIMESFORMER else 0)
+    images = images_of(predictor, 9)
+    assigner = assigner_of(kind, predictor, images)
+    folder.write(tmp_path / "out", predictor, assigner, programs.programs_of(predictor, assigner), {}, ("onnx",))
+    block = Engine(Plans(predictor).assigned(assigner), predictor.shape, (9,)).all(images)
+    names = [step.name for step in Plans(predictor).assigned(assigner).steps]
+    probabilities, lengths = Model(tmp_path / "out", "onnx")(images)
+    assert lengths == [names[i] for i in block.steps]
+    assert relative_error(probabilities, block.probabilities) < 1e-4
+
+
 def test_what_the_folder_holds(tmp_path):
     """Programs name their platforms and a free batch; what lengths share is stored once; a second export replaces the first."""
     predictor = predictor_of(VIT, GRIDS)

@@ -73,7 +73,7 @@ def thumbnails(images: UInt8[Array, "n *image 3"], side: int) -> UInt8[Array, "n
         )
         n, _, height, width, channels = moments.shape
         images = moments.reshape(n, 2, 2, height, width, channels).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels)
-    small = jax.image.resize(images.astype(jnp.float32), (len(images), side, side, 3), "linear", antialias=True)
+    small = jax.image.resize(images.astype(jnp.float32), (images.shape[0], side, side, 3), "linear", antialias=True)
     return jnp.round(small).astype(jnp.uint8)
 
 

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,41 +15,54 @@ import numpy as np
 from vintk_jax import config as configs
 from vintk_jax.adaptive.plans import Assigner
 from vintk_jax.errors import UserError
-from vintk_jax.exporting.programs import PLATFORMS, Program
+from vintk_jax.exporting.programs import FORMATS, PLATFORMS, Program
 from vintk_jax.inference.predictor import Predictor
 
 MODEL, WEIGHTS, LOADER = "model.json", "weights.npz", "load.py"
 
 
-def write(folder: Path, predictor: Predictor, assigner: Assigner | None, programs: dict[str, Program], about: dict[str, Any]) -> None:
+def write(
+    folder: Path,
+    predictor: Predictor,
+    assigner: Assigner | None,
+    programs: dict[str, Program],
+    about: dict[str, Any],
+    formats: Sequence[str] = FORMATS[:1],
+) -> None:
     """Write the whole folder, or nothing: readers see the one before or the new one.
 
     Arrays that several programs use (all lengths share most of theirs) are stored once.
 
     Args:
         about: what else model.json says.
+        formats: of the programs, some of `FORMATS`.
 
     Raises:
-        UserError: for a folder that holds something other than an export.
+        UserError: for a folder that holds something other than an export, another format, or one that can't be written here.
     """
+    if not formats or not set(formats) <= set(FORMATS):
+        raise UserError(f"formats={tuple(formats)} came; some of {', '.join(FORMATS)} were wanted.")
     if folder.exists() and any(folder.iterdir()) and not (folder / MODEL).exists():
         raise UserError(f"{folder} holds something else than an exported model. Choose another folder with --config.folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         arrays: dict[str, np.ndarray] = {}
-        described = {}
+        described: dict[str, dict[str, Any]] = {}
         for name, program in programs.items():
-            of_program = {_name_of(leaf): leaf for leaf in map(np.asarray, program.weights)}
-            arrays |= of_program
-            file = f"{name}.stablehlo"
-            (aside / file).write_bytes(program.serialized())
-            described[name] = {"file": file, "weights": [_name_of(np.asarray(leaf)) for leaf in program.weights]}
+            own = {_name_of(leaf): leaf for leaf in map(np.asarray, program.weights)}
+            described[name] = {"weights": [_name_of(np.asarray(leaf)) for leaf in program.weights]} if "stablehlo" in formats else {}
+            arrays |= own if "stablehlo" in formats else {}
+            for form in formats:
+                file = f"{name}.{form}"
+                (aside / file).write_bytes(getattr(program, form)())
+                described[name][form] = file
         plan = {
             **about,
             "classes": list(predictor.classes),
             "shape": list(predictor.shape),
             "lengths": list(reversed(predictor.names)),
+            "formats": list(formats),
             "platforms": list(PLATFORMS),
             "start": assigner.start if assigner and assigner.shares else len(predictor.names) - 1,
             "keep": assigner.keep if assigner and assigner.shares else 0.0,

@@ -1,7 +1,7 @@
-"""Runs an exported model; needs jax and numpy, nothing else.
+"""Runs an exported model with jax and numpy, or with onnxruntime and numpy; nothing else is needed.
 
 from load import Model
-model = Model("path/to/folder")
+model = Model("path/to/folder")            # or Model(folder, "onnx"), where model.json names ONNX files
 probabilities, lengths = model(images)     # uint8 images of model.shape, any number of them; each at the length that it needs
 probabilities = model.at("16", images)     # or all at one length, by its number of tokens
 """
@@ -9,24 +9,36 @@ probabilities = model.at("16", images)     # or all at one length, by its number
 import json
 import pathlib
 
-import jax.export
 import numpy as np
 
 
+def stablehlo(folder, plan):
+    import jax.export
+
+    arrays = np.load(folder / "weights.npz")
+    for name, program in plan["programs"].items():
+        run = jax.jit(jax.export.deserialize(bytearray((folder / program["stablehlo"]).read_bytes())).call)
+        weights = [jax.device_put(arrays[array]) for array in program["weights"]]
+        yield name, lambda inputs, run=run, weights=weights: run(weights, inputs)
+
+
+def onnx(folder, plan):
+    import onnxruntime
+
+    for name, program in plan["programs"].items():
+        session = onnxruntime.InferenceSession(folder / program["onnx"], providers=onnxruntime.get_available_providers())
+        yield name, lambda inputs, session=session: session.run(None, {session.get_inputs()[0].name: inputs})
+
+
 class Model:
-    def __init__(self, folder):
+    def __init__(self, folder, format="stablehlo"):
         folder = pathlib.Path(folder)
         self.plan = json.loads((folder / "model.json").read_text())
         self.classes, self.lengths, self.shape = self.plan["classes"], self.plan["lengths"], tuple(self.plan["shape"])
-        weights = np.load(folder / "weights.npz")
-        self._programs = {}
-        for name, program in self.plan["programs"].items():
-            exported = jax.export.deserialize(bytearray((folder / program["file"]).read_bytes()))
-            self._programs[name] = jax.jit(exported.call), [jax.device_put(weights[array]) for array in program["weights"]]
+        self._programs = dict({"stablehlo": stablehlo, "onnx": onnx}[format](folder, self.plan))
 
     def _run(self, name, inputs):
-        program, weights = self._programs[name]
-        return [np.array(output) for output in program(weights, inputs)]
+        return [np.array(output) for output in self._programs[name](inputs)]
 
     def at(self, length, images):
         return self._run(length, images)[0]
@@ -39,7 +51,7 @@ class Model:
             if not len(rows):
                 continue
             found, *features = self._run(length, images[rows])
-            keep = self.plan["keep"] * passed[rows, None]
+            keep = (self.plan["keep"] * passed[rows, None]).astype(np.float32)
             known[rows], passed[rows] = keep * known[rows] + (1 - keep) * found, True
             if f"assigner-{number}" in self._programs:
                 at[rows] = self._run(f"assigner-{number}", features[0])[0]

@@ -1,6 +1,7 @@
 """A trained model as programs that need none of our code: one for each length, and what assigns lengths."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,11 @@ from jax import export
 
 from vintk_jax.adaptive.answers import features_of, thumbnails
 from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import Predictor
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+FORMATS = ("stablehlo", "onnx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +40,29 @@ class Program:
         leaves, tree = jax.tree.flatten(variables)
         return cls(lambda weights, inputs: function(jax.tree.unflatten(tree, weights), inputs), leaves, jax.ShapeDtypeStruct(shape, dtype))
 
-    def serialized(self) -> bytes:
-        """StableHLO with a free batch size, for `PLATFORMS`."""
+    def stablehlo(self) -> bytes:
+        """StableHLO with a free batch size, for `PLATFORMS`; the weights are arguments."""
         batch = export.symbolic_shape("batch")
         inputs = jax.ShapeDtypeStruct((*batch, *self.inputs.shape), self.inputs.dtype)
         weights = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in self.weights]
         return bytes(export.export(jax.jit(self.function), platforms=PLATFORMS)(weights, inputs).serialize())
+
+    def onnx(self) -> bytes:
+        """An ONNX model with a free batch size, its weights inside; by jax2onnx.
+
+        Raises:
+            UserError: without jax2onnx.
+        """
+        try:
+            from jax2onnx import to_onnx
+        except ImportError as error:
+            raise UserError(
+                f"ONNX is written by jax2onnx, which is not installed ({error}). Install it without what it pins, which is an older orbax: "
+                "pip install --no-deps -r requirements-onnx.txt"
+            ) from error
+        logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of shapes whose type it doesn't need
+        inputs = jax.ShapeDtypeStruct(("batch", *self.inputs.shape), self.inputs.dtype)
+        return to_onnx(lambda inputs: self.function(self.weights, inputs), [inputs]).SerializeToString()
 
 
 def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Program]:
