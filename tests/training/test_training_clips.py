@@ -120,9 +120,10 @@ def test_short_clips_are_told(tmp_path):
 
 @pytest.mark.slow
 def test_lengths_assigned_to_clips(tmp_path):
-    """Labels, assigner and adaptive inference by the same commands: every clip gets an answer, and all ways to spend tokens are compared."""
+    """Labels, assigner and adaptive inference by the same commands, in two views: an answer for every clip, all ways to spend tokens compared."""
     workdir = tmp_path / "run"
-    finish(start(command("train", "revit_clips", workdir, *SMALL, "--config.optimizer.epochs=4")))
+    views = ["--config.clips.stretch=6", "--config.clips.views=2"]
+    finish(start(command("train", "revit_clips", workdir, *SMALL, *views, "--config.optimizer.epochs=4")))
     small = [
         "--config.data.batch_size=16",
         "--config.engine.batch_sizes=(1,)",
