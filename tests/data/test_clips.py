@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vintk_jax.data import digits, moving
-from vintk_jax.data.clip_views import ClipAugment, MiddleClip, spread
+from vintk_jax.data.clip_views import ClipAugment, ClipViews, spread
 from vintk_jax.data.clips import of_array, open_clips
 from vintk_jax.errors import UserError
 
@@ -75,8 +75,16 @@ def test_npz_of_clips_one_behind_the_other(tmp_path):
     assert left[0]["clip"].length == 5
     np.testing.assert_array_equal(left[0]["clip"].read(np.array([4])), frames[7:8])
     np.testing.assert_array_equal(kept[1]["clip"].read(np.array([0, 1])), frames[8:])
+    assert len(open_clips(f"npz:{path}", "subject=0,2")) == 2
+    assert open_clips(f"npz:{path}", "subject!=0,2").frames == (5,)
+    assert source_lengths(open_clips(f"npz:{path}", "all[1:]")) == open_clips(f"npz:{path}", "all[1:]").frames
     with pytest.raises(UserError, match=r"'person=1'.*label, subject"):
         open_clips(f"npz:{path}", "person=1")
+
+
+def source_lengths(source):
+    """Frames of its clips, one by one."""
+    return tuple(element["clip"].length for element in source)
 
 
 def write_video(path, frames, container="mp4"):
@@ -113,20 +121,40 @@ def test_folders_of_videos_and_of_frames(tmp_path):
         open_clips(f"clips:{tmp_path}", "test")
 
 
-def test_a_truncated_video_repeats_its_last_frame(tmp_path):
-    """Cut off in the middle: the frames that are there, then the last of them; with none left one message names the file."""
+def test_a_codec_that_is_not_there(tmp_path):
+    """Left out and named, and so is a file without pictures; the other clips are there."""
+    folder = tmp_path / "train" / "a"
+    folder.mkdir(parents=True)
+    write_video(folder / "good.avi", numbered(5, 32, 48), "avi")
+    (folder / "odd.avi").write_bytes((folder / "good.avi").read_bytes().replace(b"FMP4", b"ZZZZ"))
+    source = open_clips(f"clips:{tmp_path}", "train")
+    assert len(source) == 1
+    assert len(source.notes) == 1
+    assert "odd.avi has a codec that this PyAV doesn't know" in source.notes[0]
+
+
+def test_a_truncated_video_repeats_its_last_frame(tmp_path, caplog):
+    """Cut off in the middle: the frames that are there, then the last of them, and one message; with none left the file is left out and named."""
     (tmp_path / "train" / "a").mkdir(parents=True)
     path, frames = tmp_path / "train" / "a" / "cut.avi", RNG.integers(0, 256, (20, 64, 64, 3), np.uint8)
     write_video(path, frames, "avi")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 6 // 10])
     clip = open_clips(f"clips:{tmp_path}", "train")[0]["clip"]
+    clip.read(np.arange(3))
+    assert not caplog.records
     seen = clip.read(np.arange(20))
+    clip.read(np.arange(20))
+    assert [record.getMessage().partition(" frames: ")[0].split("cut.avi ")[1].rsplit(" ", 2)[1:] for record in caplog.records] == [
+        ["of", "20"]
+    ]
     assert len(seen) == 20
     grey = lambda frame: frame.astype(float).mean(-1).reshape(-1)
     assert np.corrcoef(grey(seen[3]), grey(frames[3]))[0, 1] > 0.6
     assert np.corrcoef(grey(seen[3]), grey(frames[4]))[0, 1] < 0.2
     np.testing.assert_array_equal(seen[19], seen[18])
+    (tmp_path / "train" / "a" / "stump.avi").write_bytes(whole[:100])
+    assert "stump.avi can't be opened" in open_clips(f"clips:{tmp_path}", "train").notes[0]
 
 
 @given(start=st.integers(0, 5), extent=st.integers(1, 40), frames=st.integers(1, 12), length=st.integers(1, 40))
@@ -152,10 +180,40 @@ def test_every_frame_is_augmented_alike():
         assert len(np.unique((second - first)[inside & (second[..., 0] != digits_grey())])) == 1
         mirrored += first[8, 4, 0] > first[8, 11, 0]
     assert 4 < mirrored < 16
-    short = MiddleClip(16, 8)({"clip": of_array(numbered(3, 16, 16)), "label": 0}, RNG)["image"]
+    short = ClipViews(16, 8)({"clip": of_array(numbered(3, 16, 16)), "label": 0}, RNG)["image"]
     np.testing.assert_array_equal((short[:, 0, 0, 0] // 10), [0, 0, 0, 1, 1, 2, 2, 2])
-    middle = MiddleClip(16, 2, stretch=2)({"clip": of_array(numbered(6, 16, 16)), "label": 0}, RNG)["image"]
+    middle = ClipViews(16, 2, stretch=2)({"clip": of_array(numbered(6, 16, 16)), "label": 0}, RNG)["image"]
     np.testing.assert_array_equal((middle[:, 0, 0, 0] // 10), [2, 3])
+
+
+@given(
+    length=st.integers(1, 24),
+    stretch=st.integers(1, 12),
+    views=st.integers(1, 5),
+    crops=st.integers(1, 3),
+    sizes=st.sampled_from([(10, 16), (16, 10)]),
+)
+def test_views_of_a_clip(length, stretch, views, crops, sizes):
+    """From the first stretch to the last and from one end of the frame to the other, a view being what the clip cut to it shows."""
+    clip = numbered(length, *sizes)
+    seen = ClipViews(8, 4, stretch, 1.0, views, crops)({"clip": of_array(clip), "label": 3}, RNG)
+    extent, side = min(stretch, length), min(sizes)
+    single = ClipViews(8, 4, stretch)
+    one = lambda frames: single({"clip": of_array(frames), "label": 3}, RNG)["image"]
+    if views * crops == 1:
+        np.testing.assert_array_equal(seen["image"], one(clip))
+        return
+    assert seen["image"].shape == (views * crops, 4, 8, 8, 3)
+    assert seen["label"] == 3
+    if views > 1:
+        for view, start in ((0, 0), (views - 1, length - extent)):
+            own = seen["image"].reshape(views, crops, 4, 8, 8, 3)[view]
+            cut = clip[start : start + extent]
+            if crops == 1:
+                np.testing.assert_array_equal(own[0], one(cut))
+            else:
+                np.testing.assert_array_equal(own[0], one(cut[:, :side, :side]))
+                np.testing.assert_array_equal(own[-1], one(cut[:, -side:, -side:]))
 
 
 def digits_grey():
@@ -170,6 +228,6 @@ def test_tfds():
     tfds = pytest.importorskip("tensorflow_datasets")
     with tfds.testing.mock_data(num_examples=2):
         source = open_clips("tfds:ucf101", "train")
-    element = MiddleClip(16, 4)(source[1], RNG)
+    element = ClipViews(16, 4)(source[1], RNG)
     assert element["image"].shape == (4, 16, 16, 3)
     assert len(source.classes) == 101

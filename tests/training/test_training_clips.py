@@ -2,13 +2,19 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from training.commands import command, finish, metrics, start
 
 from vintk_jax import train as train_command
+from vintk_jax.adaptive.answers import thumbnails
 from vintk_jax.data.moving import DIRECTIONS
+from vintk_jax.defaults.clips import clips
 from vintk_jax.errors import UserError
+from vintk_jax.inference.predictor import Predictor
+from vintk_jax.training.tasks import task_of
 
 SMALL = [
     "--config.data.train_split=train[:64]",
@@ -43,6 +49,7 @@ def test_training_at_every_length(tmp_path):
         ("--config.clips.lengths=((16, 2),)", r"up to clips\.frames=8"),
         ("--config.clips.attention=spacetime", "divided, joint, space"),
         ("--config.augment.erasing=0.5", r"augment\.erasing"),
+        ("--config.clips.views=3", r"several views only of clips\.stretch frames"),
         ("--config.model.arch=best.json", "given by its sizes"),
         ("--config.data.source=folder:/tmp", r"data\.source='folder:/tmp' came; one of digits, clips:PATH"),
     ],
@@ -75,11 +82,48 @@ def test_clips_left_out_are_named(tmp_path, capsys):
     assert "on 2 images" in printed
 
 
+def test_views_are_averaged():
+    """The probabilities of a clip in several views are the means of those of the views alone: where a training measures, and where a model is used."""
+    config = clips()
+    config.model.embed_dim, config.model.depth, config.data.image_size = 16, 1, 16
+    config.clips.stretch, config.clips.views, config.clips.lengths = 4, 3, ((4, 2), (2, 1))
+    config.data.train_split, config.data.test_split = "train[:8]", "test[:6]"
+    task = task_of(config)
+    assert task.trained.shape == (3, 8, 16, 16, 3)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), task.trained.draw(jax.random.key(0))
+    )
+    seen = np.stack([task.look(element, np.random.default_rng(0))["image"] for element in task.test])
+    config.clips.views = 1
+    alone = task_of(config)
+    by_itself = Predictor(alone.trained, params, DIRECTIONS, alone.look)
+    together = Predictor(task.trained, params, DIRECTIONS, task.look)
+    for name, grid in zip(together.names, task.trained.grids, strict=True):
+        wanted = np.mean([by_itself(seen[:, view], name) for view in range(3)], axis=0)
+        assert np.abs(wanted - np.asarray(by_itself(seen[:, 0], name))).max() > 1e-3
+        np.testing.assert_allclose(together(seen, name), wanted, atol=1e-6)
+        np.testing.assert_allclose(jnp.exp(task.predict(task.trained.model, grid)(params, jnp.asarray(seen))), wanted, atol=1e-5)
+    assert thumbnails(jnp.asarray(seen), 8).shape == (6, 8, 8, 3)
+
+
+def test_short_clips_are_told(tmp_path):
+    """How many have fewer frames than the model is shown; all are used."""
+    config, path = clips(), tmp_path / "set.npz"
+    frames = np.zeros((23, 8, 8, 3), np.uint8)
+    np.savez(path, frames=frames, length=np.array([3, 8, 12]), label=np.array([0, 1, 1]), part=np.array([0, 0, 1]))
+    config.data.source, config.data.train_split, config.data.test_split = f"npz:{path}", "part=0", "part=1"
+    task = task_of(config)
+    assert [len(source) for source in (task.train, task.test)] == [2, 1]
+    assert task.train.notes == ("1 clip(s) of part=0 are shorter than clips.frames=8: some of their frames are shown twice.",)
+    assert not task.test.notes
+
+
 @pytest.mark.slow
 def test_lengths_assigned_to_clips(tmp_path):
-    """Labels, assigner and adaptive inference by the same commands: every clip gets an answer, and all ways to spend tokens are compared."""
+    """Labels, assigner and adaptive inference by the same commands, in two views: an answer for every clip, all ways to spend tokens compared."""
     workdir = tmp_path / "run"
-    finish(start(command("train", "revit_clips", workdir, *SMALL, "--config.optimizer.epochs=4")))
+    views = ["--config.clips.stretch=6", "--config.clips.views=2"]
+    finish(start(command("train", "revit_clips", workdir, *SMALL, *views, "--config.optimizer.epochs=4")))
     small = [
         "--config.data.batch_size=16",
         "--config.engine.batch_sizes=(1,)",

@@ -61,10 +61,12 @@ class Answers:
 
 
 def thumbnails(images: UInt8[Array, "n *image 3"], side: int) -> UInt8[Array, "n side side 3"]:
-    """Images shrunk to `side` pixels, each an average over what it covers; of a clip four frames, two beside two.
+    """Images shrunk to `side` pixels, each an average over what it covers; of a clip four frames, two beside two, of several views the middle one.
 
     A clip's is our choice: a quarter of the pixels for each of four moments, in the form of an image, so that the same assigners read both.
     """
+    if images.ndim == 6:
+        images = images[:, images.shape[1] // 2]
     if images.ndim == 5:
         moments = (
             images[:, frames_shown(images.shape[1], _MOMENTS)]

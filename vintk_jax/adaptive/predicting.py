@@ -154,11 +154,13 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
 
 def _page(session: Session, assigner, answers, images: np.ndarray, result: dict[str, Any]) -> None:
     """Images beside the lengths that they were given."""
+    while images.ndim > 4:  # of clips a frame
+        images = images[:, images.shape[1] // 2]
     ways = ways_assigned(answers, chances_of(assigner, answers), assigner, assigner.price, assigner.start)
     write_adaptive_page(
         session.workdir / "adaptive.html",
         result=result,
-        images=images if images.ndim == 4 else images[:, images.shape[1] // 2],
+        images=images,
         lengths=ways.lengths,
         predicted=ways.probabilities.argmax(axis=1),
         labels=answers.labels,

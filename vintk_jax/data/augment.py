@@ -87,12 +87,13 @@ def resized_crop(image: Image.Image, rng: np.random.Generator, size: int, least:
     return centre_crop(image, size, 1.0)
 
 
-def centre_crop(image: Image.Image, size: int, ratio: float) -> Image.Image:
-    """The centre square of `ratio` times the shorter side, resized."""
+def centre_crop(image: Image.Image, size: int, ratio: float, along: float = 0.5) -> Image.Image:
+    """The centre square of `ratio` times the shorter side, resized; `along`: its place on the longer side, from 0 to 1."""
     if image.size == (size, size) and ratio == 1:
         return image
     side = min(image.size) * ratio
-    left, top = (image.width - side) / 2, (image.height - side) / 2
+    places = (along, 0.5) if image.width >= image.height else (0.5, along)
+    left, top = ((extent - side) * place for extent, place in zip(image.size, places))
     return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
 
 

@@ -53,18 +53,37 @@ class ClipAugment:
 
 
 @dataclasses.dataclass(frozen=True)
-class MiddleClip:
-    """A clip that is only looked at: its middle stretch, the centre of every frame; fields as in `ClipAugment`."""
+class ClipViews:
+    """A clip that is only looked at, in one view or several (as TimeSformer, section 4, averages them); nothing is drawn.
+
+    Attributes:
+        size, frames, stretch: as in `ClipAugment`.
+        ratio: side of a crop over the frame's shorter side.
+        views: stretches, from the clip's first to its last; one: the middle.
+        crops: squares of each along the frame's longer side, from end to end; one: the centre.
+    """
 
     size: int
     frames: int
     stretch: int = 0
     ratio: float = 1.0
+    views: int = 1
+    crops: int = 1
 
     def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """An element of a source in the model's size; nothing is drawn."""
+        """An element of a source in the model's size; with several views they are the first axis, the crops of a stretch together."""
         clip: Clip = element["clip"]
         extent = min(self.stretch or clip.length, clip.length)
-        read = clip.read(spread((clip.length - extent) // 2, extent, self.frames, clip.length))
-        seen = [np.asarray(centre_crop(Image.fromarray(frame), self.size, self.ratio)) for frame in read]
-        return {"image": np.stack(seen), "label": np.int32(element["label"])}
+        starts = [int((clip.length - extent) * place) for place in _places(self.views)]
+        numbers = np.stack([spread(start, extent, self.frames, clip.length) for start in starts])
+        wanted, which = np.unique(numbers, return_inverse=True)
+        frames = [Image.fromarray(frame) for frame in clip.read(wanted)]
+        cropped = [[np.asarray(centre_crop(frame, self.size, self.ratio, place)) for frame in frames] for place in _places(self.crops)]
+        seen = np.stack(cropped)[:, which.reshape(numbers.shape)].swapaxes(0, 1)
+        seen = seen.reshape(-1, *seen.shape[2:])
+        return {"image": seen[0] if len(seen) == 1 else seen, "label": np.int32(element["label"])}
+
+
+def _places(count: int) -> list[float]:
+    """Shares of a way, from end to end; of one its middle."""
+    return [i / (count - 1) for i in range(count)] if count > 1 else [0.5]

@@ -4,7 +4,8 @@ An element is {"clip": `Clip`, "label": int}: frames are read when it is known w
 """
 
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,11 @@ def _of_frames(paths: list[Path]) -> Clip:
 
 
 def _of_video(path: Path, length: int) -> Clip:
-    """A video file. One that ends before its header says repeats the last frame that can be decoded."""
+    """A video file. One that ends before its header says repeats the last frame that can be decoded, and is named once."""
+    told = False
 
     def read(wanted: Int[np.ndarray, " wanted"]) -> Frames:
+        nonlocal told
         import av
 
         found: dict[int, np.ndarray] = {}
@@ -63,6 +66,9 @@ def _of_video(path: Path, length: int) -> Clip:
                 raise UserError(f"{path} can't be decoded ({error}). Mend or remove it; the same command goes on.") from error
         if last is None:
             raise UserError(f"{path} holds no frames. Mend or remove it; the same command goes on.")
+        if i < wanted[-1] and not told:
+            told = True
+            logging.getLogger(__name__).warning("%s ends after %d of %d frames: its last stands for the rest.", path, i + 1, length)
         end = last.to_ndarray(format="rgb24")
         return np.stack([found.get(i, end) for i in wanted.tolist()])
 
@@ -129,13 +135,19 @@ def _folder(where: str, split: str) -> Source:
         )
     named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
     notes = (f"Left out {len(broken)} clip(s) of {split}: {named}",) if broken else ()
-    return Source(len(found), lambda i: {"clip": found[i][0], "label": found[i][1]}, classes, notes)
+    return _source([clip for clip, _ in found], np.array([label for _, label in found]), classes, notes)
+
+
+def _source(clips: Sequence[Clip], labels: Int[np.ndarray, " n"], classes: Sequence[str], notes: Sequence[str] = ()) -> Source:
+    """Clips whose lengths are known without reading them."""
+    get = lambda i: {"clip": clips[i], "label": int(labels[i])}
+    return Source(len(clips), get, classes, notes, [clip.length for clip in clips])
 
 
 def _npz(where: str, split: str) -> Source:
     """Arrays x_SPLIT (n, frames, height, width, 3) and y_SPLIT (n,); or frames of all clips one behind the other, length (n,) and label (n,).
 
-    Of the second kind a split is a condition on an array of n numbers: "subject=3" or "subject!=3", or "all".
+    Of the second kind a split is a condition on an array of n numbers: "subject=3", "subject!=3,4", or "all".
     """
     with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
         if {"frames", "length", "label"} <= set(arrays.files):
@@ -162,20 +174,21 @@ def _npz(where: str, split: str) -> Source:
             f"{path} holds {frames.dtype}{frames.shape} frames and {labels.dtype}{labels.shape} labels for {split}; uint8 frames with three channels "
             "and a whole number from 0 on for each clip were wanted."
         )
-    return Source(len(clips), lambda i: {"clip": clips[i], "label": int(labels[i])}, names)
+    return _source(clips, labels, names)
 
 
 def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, " n"]:
-    """The clips that a condition such as "subject!=3" picks."""
+    """The clips that a condition such as "subject=3" or "subject!=3,4" picks."""
     name, unequal, value = split.partition("!=") if "!=" in split else split.partition("=")
     if split == "all":
         return np.arange(count)
-    if name not in arrays.files or arrays[name].shape != (count,) or not value.lstrip("-").isdigit():
+    values = value.split(",")
+    if name not in arrays.files or arrays[name].shape != (count,) or not all(each.removeprefix("-").isdigit() for each in values):
         fitting = [key for key in arrays.files if arrays[key].shape == (count,) and key != "length"]
         raise UserError(
-            f"The split {split!r} came; {path} takes all, or NAME=NUMBER or NAME!=NUMBER with NAME one of {', '.join(fitting)}."
+            f"The split {split!r} came; {path} takes all, or NAME=NUMBER or NAME!=NUMBER (or NUMBER,NUMBER) with NAME one of {', '.join(fitting)}."
         )
-    return np.flatnonzero((arrays[name] == int(value)) != (unequal == "!="))
+    return np.flatnonzero(np.isin(arrays[name], [int(each) for each in values]) != (unequal == "!="))
 
 
 def _tfds(where: str, split: str) -> Source:

@@ -73,17 +73,20 @@ def background(rng: np.random.Generator, side: int) -> np.ndarray:
     return np.asarray(crop, np.float64) / 255
 
 
-def stamp(digit: np.ndarray, side: float, centre: tuple[float, float], angle: float, canvas: int) -> np.ndarray:
-    """The digit's coverage of each pixel of the canvas: rotated by `angle` (radians) and scaled to `side` pixels about `centre`."""
+def stamp(
+    digit: Float[np.ndarray, "rows rows"], side: float, centres: Float[np.ndarray, "n 2"], angle: float, canvas: int
+) -> Float[np.ndarray, "n canvas canvas"]:
+    """The digit's coverage of each pixel of a canvas, once for each place: rotated by `angle` (radians) and scaled to `side` pixels about it."""
     step = digit.shape[0] / side
     cos, sin = np.cos(angle) * step, np.sin(angle) * step
     middle = digit.shape[0] / 2
-    x, y = centre
-    # PIL wants the way from output pixels to the digit's; a margin of a pixel keeps its border from being smeared out.
-    backwards = (cos, sin, middle - cos * x - sin * y + 1, -sin, cos, middle + sin * x - cos * y + 1)
-    framed = Image.fromarray(np.pad(digit, 1).astype(np.float32))
-    stamped = framed.transform((canvas, canvas), Image.Transform.AFFINE, backwards, Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(stamped, np.float64), 0, 1)
+    framed = Image.fromarray(np.pad(digit, 1).astype(np.float32))  # a margin of a pixel keeps its border from being smeared out
+    found = np.empty((len(centres), canvas, canvas))
+    for stamped, (x, y) in zip(found, centres.tolist()):
+        # PIL wants the way from output pixels to the digit's.
+        backwards = (cos, sin, middle - cos * x - sin * y + 1, -sin, cos, middle + sin * x - cos * y + 1)
+        stamped[:] = framed.transform((canvas, canvas), Image.Transform.AFFINE, backwards, Image.Resampling.BICUBIC)
+    return np.clip(found, 0, 1)
 
 
 def darkened(photograph: Float[np.ndarray, "side side 3"], clutter: float) -> Float[np.ndarray, "side side 3"]:
@@ -125,7 +128,7 @@ def scene(split: str, index: int, side: int = SIDE) -> Scene:
     digit_side = float(np.exp(rng.uniform(np.log(low), np.log(high)))) * scale
     contrast, clutter = float(rng.uniform(*CONTRASTS)), float(rng.uniform(*CLUTTER))
     centre = tuple(side / 2 + rng.uniform(-_OFF_CENTRE, _OFF_CENTRE, 2) * scale)
-    mask = stamp(digits[which], digit_side, centre, rng.uniform(-0.15, 0.15), side)
+    mask = stamp(digits[which], digit_side, np.array([centre]), rng.uniform(-0.15, 0.15), side)[0]
 
     photograph = background(rng, side)
     image = inked(darkened(photograph, clutter), mask, contrast, rng.uniform(0.75, 1.0, 3))

@@ -41,6 +41,6 @@ def clip(split: str, index: int) -> tuple[UInt8[np.ndarray, "frames side side 3"
     image = np.broadcast_to(digits.darkened(digits.background(rng, digits.SIDE), clutter), (FRAMES, digits.SIDE, digits.SIDE, 3))
     for path in (trembling, way):
         digit, side, turned = shape(), float(rng.uniform(*_SIDES)), float(rng.uniform(-0.15, 0.15))
-        masks = np.stack([digits.stamp(digit, side, (float(x), float(y)), turned, digits.SIDE) for x, y in path])
+        masks = digits.stamp(digit, side, path, turned, digits.SIDE)
         image = digits.inked(image, masks, float(rng.uniform(*digits.CONTRASTS)), rng.uniform(0.75, 1.0, 3))
     return digits.as_pixels(image), label

@@ -22,11 +22,19 @@ _HELD_OUT = 10  # of a folder without splits, one image in so many is for testin
 class Source(Sequence):
     """Images by number, the names of their classes, and what a person should know about how they were found.
 
-    A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there may be clips (`data.clips`).
+    A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there may be clips (`data.clips`), with the
+    number of frames of each, where that is known without reading them.
     """
 
-    def __init__(self, length: int, get: Callable[[int], dict[str, Any]], classes: Sequence[str], notes: Sequence[str] = ()):
-        self._length, self._get, self.classes, self.notes = length, get, tuple(classes), tuple(notes)
+    def __init__(
+        self,
+        length: int,
+        get: Callable[[int], dict[str, Any]],
+        classes: Sequence[str],
+        notes: Sequence[str] = (),
+        frames: Sequence[int] = (),
+    ):
+        self._length, self._get, self.classes, self.notes, self.frames = length, get, tuple(classes), tuple(notes), tuple(frames)
 
     def __len__(self) -> int:
         return self._length
@@ -36,7 +44,8 @@ class Source(Sequence):
 
     def part(self, numbers: Int[np.ndarray, " n"]) -> "Source":
         """The images of those numbers, numbered from zero."""
-        return Source(len(numbers), lambda index: self._get(int(numbers[index])), self.classes, self.notes)
+        frames = [self.frames[i] for i in numbers] if self.frames else ()
+        return Source(len(numbers), lambda index: self._get(int(numbers[index])), self.classes, self.notes, frames)
 
 
 def _digits(_: str, split: str) -> Source:

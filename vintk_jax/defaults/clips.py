@@ -14,6 +14,8 @@ def clips() -> ml_collections.ConfigDict:
     config.clips = ml_collections.ConfigDict()
     config.clips.frames = 8  # frames of a clip that the model is shown at most
     config.clips.stretch = 0  # frames of the video that these are spread over, from a random start (the middle when measured); 0: all of it
+    config.clips.views = 1  # stretches from a clip's start to its end whose answers are averaged where it is only looked at; 1: the middle
+    config.clips.crops = 1  # squares along the longer side of each, averaged likewise; 1: the centre
     config.clips.lengths = ((8, 4), (4, 4), (4, 2), (2, 2))  # (frames, tokens a side) of each length, the most tokens first
     config.clips.attention = "divided"  # over time, then over space (divided); joint; space: within frames only
     return config

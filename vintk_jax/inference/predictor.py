@@ -26,6 +26,7 @@ from vintk_jax.training.checkpoints import BEST, checksum
 from vintk_jax.training.models import Trained
 from vintk_jax.training.objectives import normalise
 from vintk_jax.training.tasks import look_of
+from vintk_jax.training.timesformers import over_views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,10 @@ class OneLength:
     def __call__(
         self, variables: Any, images: UInt8[Array, "n *image 3"]
     ) -> tuple[Float[Array, "n classes"], Float[Array, "n *tokens embed"]]:
-        """Probabilities, and what the last norm gives the classifier."""
+        """Probabilities, and what the last norm gives the classifier; of a clip in several views, the means."""
+        return over_views(lambda shown: self._one_view(variables, shown), images)
+
+    def _one_view(self, variables, images):
         images = normalise(images)
         images = images if self.grid is None else fitted(images, self.grid, has_stem(self.model))
         is_last = lambda module, method: module.name == "norm" and method == "__call__"

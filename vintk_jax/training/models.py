@@ -35,6 +35,7 @@ class Trained:
         image_size: pixels a side.
         init: how weights are drawn, one of `INITS`, or "own": by the model's initialisers, for a model that isn't a ViT.
         frames: of a clip; 0 for images. With clips a grid has the frames ahead of rows and columns.
+        views: of a clip that is looked at, whose answers are averaged.
     """
 
     model: nn.Module
@@ -42,6 +43,7 @@ class Trained:
     image_size: int
     init: str
     frames: int = 0
+    views: int = 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,12 +52,12 @@ class Trained:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of an image, or of a clip."""
-        return (*([self.frames] if self.frames else []), self.image_size, self.image_size, 3)
+        """Of an image, a clip, or the views of one."""
+        return (*([self.views] if self.views > 1 else []), *([self.frames] if self.frames else []), self.image_size, self.image_size, 3)
 
     def draw(self, key: jax.Array) -> dict:
         """Variables at the start."""
-        images = jnp.zeros((1, *self.shape))
+        images = jnp.zeros((1, *self.shape[self.views > 1 :]))
         variables = self.model.init(key, images, *(() if self.grids[0] is None else (self.grids[0],)))
         return _by_fan_in(variables) if self.init == "fan_in" else variables
 

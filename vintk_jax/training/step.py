@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from vintk_jax.models.patch_embed import Grid
+from vintk_jax.models.revit import Length
 from vintk_jax.training.objectives import Objective, normalise
 
 
@@ -67,7 +67,7 @@ def stochastic_depth(key: jax.Array, depth: int, images: int, rate: int | float)
 
 
 def make_train_step(
-    model: nn.Module, grids: Sequence[Grid | None], optimizer: optax.GradientTransformation, recipe: Recipe, seed: int
+    model: nn.Module, grids: Sequence[Length | None], optimizer: optax.GradientTransformation, recipe: Recipe, seed: int
 ) -> Callable[..., tuple[State, dict[str, Array]]]:
     """A function (state, batch, the objective's frozen variables) -> (state, metrics); what it draws depends on the seed and the state's step alone.
 
@@ -124,6 +124,6 @@ def _ema_decay(decay: float, step: Array) -> Array:
     return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
-def make_predict(model: nn.Module, grid: Grid | None) -> Callable[[Any, Array], Float[Array, "n *places classes"]]:
+def make_predict(model: nn.Module, grid: Length | None) -> Callable[[Any, Array], Float[Array, "n *places classes"]]:
     """A function (params, uint8 images) -> logits at one token length."""
     return lambda params, images: model.apply(params, normalise(images), *(() if grid is None else (grid,))).astype(jnp.float32)

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from vintk_jax.data.augment import Augment, Centre
-from vintk_jax.data.clip_views import ClipAugment, MiddleClip
+from vintk_jax.data.clip_views import ClipAugment, ClipViews
 from vintk_jax.data.clips import KINDS as CLIPS
 from vintk_jax.data.clips import open_clips
 from vintk_jax.data.dense import DenseAugment, WholePair
@@ -23,13 +24,13 @@ from vintk_jax.data.pairs import Labels, open_pairs
 from vintk_jax.data.sources import KINDS as IMAGES
 from vintk_jax.data.sources import Kinds, Source, open_source
 from vintk_jax.errors import UserError
-from vintk_jax.models.patch_embed import Grid
+from vintk_jax.models.revit import Length
 from vintk_jax.training.models import Trained, build
 from vintk_jax.training.objectives import Classification, Objective, Segmentation, normalise
 from vintk_jax.training.segmenters import build_segmenter
 from vintk_jax.training.step import make_predict
 from vintk_jax.training.teachers import with_token_labels
-from vintk_jax.training.timesformers import build_timesformer
+from vintk_jax.training.timesformers import build_timesformer, over_views
 
 EVALUATIONS = ("whole", "sliding")
 
@@ -43,7 +44,7 @@ class Task:
         trained: the model.
         objective: its loss and measure.
         augment, look: what happens to a training image, and to one that is only looked at.
-        predict: (model, token grid or None) -> a function (params, uint8 images) -> logits.
+        predict: (model, length or None) -> a function (params, uint8 images) -> logits.
     """
 
     train: Source
@@ -52,7 +53,7 @@ class Task:
     objective: Objective
     augment: Transform
     look: Transform
-    predict: Callable[[nn.Module, Grid | None], Callable]
+    predict: Callable[[nn.Module, Length | None], Callable]
 
 
 def task_of(config: ml_collections.ConfigDict) -> Task:
@@ -112,7 +113,7 @@ def _segmentation(config: ml_collections.ConfigDict) -> Task:
     return Task(train, test, trained, objective, augment, WholePair(height, width), predict_of(config))
 
 
-def predict_of(config: ml_collections.ConfigDict) -> Callable[[nn.Module, Grid | None], Callable]:
+def predict_of(config: ml_collections.ConfigDict) -> Callable[[nn.Module, Length | None], Callable]:
     """What a segmenter's predictions are made by: a function of (model, None), see `Task.predict`."""
     if config.segmentation.evaluation == "whole":
         return make_predict
@@ -127,16 +128,27 @@ def _clips(config: ml_collections.ConfigDict) -> Task:
                 f"augment.{name}={augment[name]} came; frames of a clip are cropped and mirrored alike, nothing else. Set it to 0."
             )
     train, test = _opened(config, open_clips)
+    for source, split in ((train, config.data.train_split), (test, config.data.test_split)):
+        if short := sum(length < own.frames for length in source.frames):
+            source.notes += (
+                f"{short} clip(s) of {split} are shorter than clips.frames={own.frames}: some of their frames are shown twice.",
+            )
     trained = build_timesformer(config, len(train.classes))
     objective = Classification(len(train.classes), config.loss.label_smoothing, augment.mixup, augment.cutmix, config.loss.distill)
     augmented = ClipAugment(size, own.frames, own.stretch, augment.resized_crop, augment.padding, augment.flip)
-    return Task(train, test, trained, objective, augmented, look_of(config), make_predict)
+
+    def predict(model: nn.Module, grid: Length | None) -> Callable:
+        probabilities = lambda params, clips: jax.nn.softmax(make_predict(model, grid)(params, clips))
+        return lambda params, clips: jnp.log(over_views(lambda one: probabilities(params, one), clips))
+
+    return Task(train, test, trained, objective, augmented, look_of(config), predict)
 
 
 def look_of(config: ml_collections.ConfigDict) -> Transform:
     """What happens to an image, or clip, that is only looked at, by a training's config."""
     if "clips" in config:
-        return MiddleClip(config.data.image_size, config.clips.frames, config.clips.stretch, config.data.crop_ratio)
+        own = config.clips
+        return ClipViews(config.data.image_size, own.frames, own.stretch, config.data.crop_ratio, own.views, own.crops)
     return Centre(config.data.image_size, config.data.crop_ratio)
 
 

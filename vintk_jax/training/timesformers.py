@@ -1,6 +1,11 @@
 """From a config to the video model that is trained: a TimeSformer by its sizes, at one length of space and time or several."""
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import ml_collections
+from jaxtyping import Array, Shaped
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer
@@ -27,6 +32,11 @@ def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Tr
             f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads}, init={model.init!r}, clips.attention={own.attention!r} came; heads that "
             f"divide the width, {' or '.join(INITS)}, and one of {', '.join(ATTENTIONS)} were wanted."
         )
+    if own.views < 1 or own.crops < 1 or (own.views > 1 and not own.stretch):
+        raise UserError(
+            f"clips.views={own.views}, crops={own.crops}, stretch={own.stretch} came; one at least, and several views only of clips.stretch frames "
+            "each: those of the whole clip would be the same."
+        )
     if model.arch:
         raise UserError(f"model.arch={model.arch} came; a video model is given by its sizes.")
     grids = tuple((frames, side, side) for frames, side in lengths)
@@ -44,4 +54,14 @@ def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Tr
         norm_grids=grids if model.separate_norms and len(grids) > 1 else (),
         dtype=dtype_of(model.dtype),
     )
-    return Trained(found, grids, size, model.init, frames=own.frames)
+    return Trained(found, grids, size, model.init, own.frames, own.views * own.crops)
+
+
+def over_views(
+    run: Callable[[Shaped[Array, "n frames height width 3"]], Any], clips: Shaped[Array, "n *views frames height width 3"]
+) -> Any:
+    """What `run` gives for each clip; for clips in several views, the mean over these. Images pass through."""
+    if clips.ndim < 6:
+        return run(clips)
+    found = run(clips.reshape(-1, *clips.shape[2:]))
+    return jax.tree.map(lambda array: array.reshape(*clips.shape[:2], *array.shape[1:]).mean(axis=1), found)

@@ -1,0 +1,33 @@
+"""A Resizable TimeSformer on Weizmann's actions: 36 clips of 9 people who wave one hand, wave both, do jumping jacks, or bend.
+
+    python -m benchmarks.weizmann_study --npz weizmann4_64px.npz      # leaves each person out in turn, with this config and configs/tla_weizmann.py
+    python -m vintk_jax.train --config configs/revit_weizmann.py --config.data.source=npz:weizmann4_64px.npz \
+        --config.data.train_split='subject!=0' --config.data.test_split=subject=0
+
+The archive holds frames (2645, 64, 64, 3) one clip behind the other, length, label and subject (36,).
+"""
+
+import ml_collections
+
+from vintk_jax.defaults.clips import clips
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Sizes for two dozen clips; `weizmann_study` names the source."""
+    config = clips()
+    config.data.source = "npz:weizmann4_64px.npz"
+    config.data.train_split = "subject!=0"
+    config.data.test_split = "subject=0"
+    config.data.image_size = 48
+    config.data.batch_size = 12
+    config.model.patch_size = 8
+    config.clips.stretch = 32  # frames: two to four strokes of a waving hand
+    config.clips.views = 3  # from its start to its end: a bend is a person who stands, for a third of its clip
+    config.clips.lengths = ((8, 6), (4, 3), (2, 3))  # 288, 36 and 18 tokens
+    config.augment.padding = 4
+    config.augment.flip = True
+    config.loss.label_smoothing = 0.1
+    config.optimizer.epochs = 120.0  # passes over some 24 clips, a random stretch of each
+    config.optimizer.learning_rate = 4e-3
+    config.checkpoints.every_epochs = 40.0
+    return config
