@@ -30,9 +30,10 @@ def use_large_pages() -> None:
 
 
 def set_up_training() -> None:
-    """All cores to one CPU device; the processes of a cluster, or those that JAX_COORDINATOR_ADDRESS is set for, find each other.
+    """All cores to one CPU device; processes find each other where JAX_COORDINATOR_ADDRESS or VINTK_DISTRIBUTED is set.
 
-    For processes of one's own, set JAX_NUM_PROCESSES and JAX_PROCESS_ID too.
+    For processes of one's own, set JAX_NUM_PROCESSES and JAX_PROCESS_ID too (launch/local.py). With VINTK_DISTRIBUTED=1, JAX reads what SLURM, a TPU
+    pod or another cluster that it knows says of itself.
     """
     avoid_wrong_fusions()
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what it was asked for: reading only
@@ -42,6 +43,8 @@ def set_up_training() -> None:
     if address:
         count, number = (os.environ.get(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(address, int(count) if count else None, int(number) if number else None)
+    elif os.environ.get("VINTK_DISTRIBUTED", "0") not in ("", "0"):
+        jax.distributed.initialize()
 
 
 def set_up_jax(dtype: str) -> None:
