@@ -24,7 +24,6 @@ def main(argv: list[str]) -> None:
     config, workdir = invocation.config, invocation.workdir
     set_up_jax(config.ntk.dtype)
 
-    from filelock import FileLock
     from rich.console import Console
 
     from vintk_jax import proxies, spaces
@@ -81,8 +80,7 @@ def main(argv: list[str]) -> None:
     configs.claim_workdir(workdir, "search", config, MAY_CHANGE)
     digest = configs.digest(config, without=MAY_CHANGE)
     directions = ["maximize", "minimize"] if several else ["maximize"]
-    lock = FileLock(workdir / ".lock")
-    study = open_study(workdir, lock, config.search.storage, f"vintk_jax-search-{digest}", directions, sampler)
+    study, lock = open_study(workdir, config.search.storage, f"vintk_jax-search-{digest}", directions, sampler)
     ledger = Ledger(
         study,
         space,

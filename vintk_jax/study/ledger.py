@@ -14,10 +14,10 @@ from typing import Any
 
 import optuna
 import psutil
-from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from vintk_jax.spaces import SearchSpace
+from vintk_jax.study.locks import Lock
 
 _GRACE_S = 30.0
 
@@ -40,15 +40,15 @@ class Ledger:
     """One process's view of a study.
 
     Args:
-        lock: of the workdir; see `storage.open_study`.
+        lock: of the search; see `locks.lock_of`.
         total: trials in all.
         generation: trials that must be finished together before later ones begin; None for no such barrier.
         lease_s: how long a claim of another host holds.
-        remote: whether other hosts, which the lock doesn't reach, may take part.
+        remote: whether other hosts may take part, which the lock need not reach.
     """
 
     def __init__(
-        self, study: optuna.Study, space: SearchSpace, lock: FileLock, *, total: int, generation: int | None, lease_s: float, remote: bool
+        self, study: optuna.Study, space: SearchSpace, lock: Lock, *, total: int, generation: int | None, lease_s: float, remote: bool
     ):
         self.study, self.space, self.total = study, space, total
         self.lock = lock

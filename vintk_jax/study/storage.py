@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from vintk_jax.errors import UserError
+from vintk_jax.study.locks import Lock, lock_of
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -47,14 +47,22 @@ def _drop_torn_line(path: Path) -> None:
             os.fsync(f.fileno())
 
 
+def _journal(path: Path, lock: Lock) -> JournalStorage:
+    _drop_torn_line(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return JournalStorage(_Journal(str(path), lock_obj=lock))
+
+
 def open_study(
-    workdir: Path, lock: FileLock, url: str, name: str, directions: list[str], sampler: optuna.samplers.BaseSampler
-) -> optuna.Study:
-    """Create the study or join it.
+    workdir: Path, url: str, name: str, directions: list[str], sampler: optuna.samplers.BaseSampler
+) -> tuple[optuna.Study, Lock]:
+    """Create the study or join it; also its lock (`locks.lock_of`), which guards the journal, too.
+
+    Optuna's own lock of a journal would stall half a minute after a SIGKILL; and whoever holds ours already, for a claim of several writes,
+    doesn't lock for each.
 
     Args:
-        lock: guards the workdir, the journal included: the operating system frees it when its holder dies, where Optuna's own lock would
-            stall half a minute after a SIGKILL; and whoever holds it already, for a claim of several writes, doesn't lock for each.
         url: an Optuna storage URL; empty for the journal file in the workdir.
         name: of the study: the same for all that share it, another for every other config.
         directions: "maximize" or "minimize" per objective.
@@ -63,16 +71,10 @@ def open_study(
         UserError: for a storage that can't be opened.
     """
     try:
-        if url:
-            storage = optuna.storages.get_storage(url)
-        else:
-            journal = workdir / "journal.log"
-            with lock:
-                _drop_torn_line(journal)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                storage = JournalStorage(_Journal(str(journal), lock_obj=lock))
-        return optuna.create_study(storage=storage, study_name=name, directions=directions, sampler=sampler, load_if_exists=True)
+        lock = lock_of(workdir, url, name)
+        with lock:  # workers that start at once would each create a database's tables
+            storage = optuna.storages.get_storage(url) if url else _journal(workdir / "journal.log", lock)
+            return optuna.create_study(storage=storage, study_name=name, directions=directions, sampler=sampler, load_if_exists=True), lock
     except Exception as error:  # drivers raise types of their own
         where = url or str(workdir / "journal.log")
         raise UserError(
