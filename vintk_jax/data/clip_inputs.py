@@ -36,7 +36,7 @@ def load(source: str, split: str, num_clips: int, frames: int, image_size: int, 
     except UserError as error:
         raise UserError(f"{asked} came. {error}") from error
     look, found, notes = MiddleClip(image_size, frames), [], list(clips.notes)
-    for index in rng.permutation(len(clips)):
+    for index in rng.permutation(len(clips)).tolist():
         if len(found) == num_clips:
             break
         try:

@@ -13,12 +13,12 @@ from PIL import Image
 from vintk_jax.data import images
 from vintk_jax.errors import UserError
 
-Images = Float[np.ndarray, "n size size 3"]
+Images = Float[np.ndarray, "n *image 3"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """A batch, with what a person should know about how it came about."""
+    """A batch of images or clips, with what a person should know about how it came about."""
 
     images: Images
     notes: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ def _square(pixels: UInt8[np.ndarray, "height width 3"], size: int) -> Float[np.
     return np.asarray(image, np.float32) / 255
 
 
-def standardise(squares: list[np.ndarray]) -> Float[np.ndarray, "n *image 3"]:
+def standardise(squares: list[np.ndarray]) -> Images:
     """A batch of images or clips with values in [0, 1], by ImageNet's channel means and deviations."""
     return ((np.stack(squares) - images.MEAN) / images.STD).astype(np.float32)
 
