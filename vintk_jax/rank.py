@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     from rich.console import Console
 
     from vintk_jax.proxies.scorer import Scorer
-    from vintk_jax.proxies.setup import load_images, make_supernet
+    from vintk_jax.proxies.setup import described, load_images, make_supernet
     from vintk_jax.ranking import scores, tables
     from vintk_jax.ranking.compare import compare_all, values_of
     from vintk_jax.report.progress import Progress
@@ -45,11 +45,11 @@ def main(argv: list[str]) -> None:
     console = Console()
     chosen = _chosen(config.proxies)
     table = tables.load(config.table, config.num_architectures, config.seed)
-    images = load_images(config, lambda note: console.print(note, style="yellow"))
+    images = load_images(config, table.space, lambda note: console.print(note, style="yellow"))
     measurements = list({m.name: m for proxy in chosen for m in proxy.measurements}.values())
     console.print(
         f"{len(chosen)} proxies on {len(table.archs):,} architectures of {table.name} ({table.space.name}), "
-        f"{len(images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
+        f"{described(config, table.space)}, seed {config.seed}, into {workdir}"
     )
 
     def make_scorers():

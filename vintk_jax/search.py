@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
 
     from vintk_jax import proxies, spaces
     from vintk_jax.proxies.scorer import Scorer
-    from vintk_jax.proxies.setup import load_images, make_supernet
+    from vintk_jax.proxies.setup import described, load_images, make_supernet
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.table import best_table
     from vintk_jax.study import results
@@ -65,13 +65,13 @@ def main(argv: list[str]) -> None:
         config.search.population,
     )
     total = min(config.search.num_candidates, sampler.num_exhaustive()) if exhaustive else config.search.num_candidates
-    images = load_images(config, lambda note: console.print(note, style="yellow"))
+    images = load_images(config, space, lambda note: console.print(note, style="yellow"))
     make_scorer = lambda: Scorer(
         make_supernet(config, space, proxy.measurements, images), proxy.measurements, batch_size=config.search.batch_size
     )
     console.print(
         f"{config.search.algorithm} search of {space.name} ({space.size():.3g} architectures): {total:,} candidates by {proxy.name} "
-        f"on {len(images)} {config.inputs.source} images of {config.inputs.image_size} px, seed {config.seed}, into {workdir}"
+        f"on {described(config, space)}, seed {config.seed}, into {workdir}"
     )
     if invocation.dry_run:
         _dry_run(console, make_scorer(), space, total, start)
@@ -149,7 +149,8 @@ def _report(workdir, config, ledger, scorer, measurements, candidates, winner, f
     from vintk_jax.ntk import reductions
     from vintk_jax.report.html import write_search_report
 
-    measured = scorer.measure([ledger.space.from_json(winner["arch"])])[0][0]
+    space = ledger.space
+    measured = scorer.measure([space.from_json(winner["arch"])])[0][0]
     kernels = {m.name: measured[m.name] for m in measurements if m.of == "kernel" and not m.stem}
     unscored = sum(r.get("score") is None for r in ledger.results().values())
     write_search_report(
@@ -164,7 +165,7 @@ def _report(workdir, config, ledger, scorer, measurements, candidates, winner, f
         summary={
             "Architectures scored": f"{len(candidates):,}",
             "Beyond a limit, not scored": f"{unscored:,}",
-            "Costs are those of": f"one image of {' x '.join(map(str, ledger.space.cost_size))} px",
+            "Costs are those of": f"one {'clip' if space.frames else 'image'} of {' x '.join(map(str, space.input_shape()[:-1]))} px",
             "This run": f"{seconds:.0f} s on {jax.local_device_count()} {jax.devices()[0].device_kind} device(s)",
             "Command": " ".join(["python", "-m", "vintk_jax.search", *sys.argv[1:]]),
         },

@@ -56,26 +56,24 @@ def test_groups_by_loops(groups, variables_for, relative_error):
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, relative_error):
-    """The structured kernel by the definition, at a length that is shorter in space and time; divided attention under masks."""
+    """The structured kernel by the definition, under masks, at a length that is shorter in space and time."""
     model, grid = timesformer(attention=attention), (2, 2, 2)
-    masks = None
-    if attention == "divided":
-        live = [[1.0, 1.0], [1.0, 0.0]]
-        masks = {
-            "embed": jnp.array([1.0] * 5 + [0.0]),
-            "alive": jnp.ones(2),
-            "heads": jnp.array(live),
-            "hidden": jnp.ones((2, 8)).at[0, 6:].set(0),
-        }
+    masks = {
+        "embed": jnp.array([1.0] * 5 + [0.0]),
+        "alive": jnp.ones(2),
+        "heads": jnp.array([[1.0, 1.0], [1.0, 0.0]]),
+        "hidden": jnp.ones((2, 8)).at[0, 6:].set(0),
+    }
     variables, v = variables_for(model, CLIPS), jax.random.normal(jax.random.key(1), (3, 1))
     apply = lambda p, x: model.apply(p, x, grid, masks=masks)
     got = jax.jit(lambda p: ntk.kernel(apply, p, CLIPS, cotangent=v))(variables)
     assert relative_error(got, jacobian_kernel(apply, variables, CLIPS, v)) < 1e-5
 
 
-def test_masks_are_the_narrow_model(variables_for, relative_error):
-    """Columns, heads, hidden units and a block switched off: the logits of the model that hasn't got them."""
-    wide, narrow = timesformer(), timesformer(embed_dim=4, num_heads=(1,), hidden=(5,))
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, relative_error):
+    """Columns, heads, hidden units and a block switched off: the logits of the model that hasn't got them; scanned as well."""
+    wide, narrow = (timesformer(attention=attention, **sizes) for sizes in ({}, dict(embed_dim=4, num_heads=(1,), hidden=(5,))))
     variables = variables_for(wide, CLIPS)
     first = lambda count, size: (jnp.arange(size) < count).astype(jnp.float32)
     masks = {
@@ -97,9 +95,10 @@ def test_masks_are_the_narrow_model(variables_for, relative_error):
         return leaf[tuple(slice(size) for size in shape.shape)]
 
     small = {"params": jax.tree_util.tree_map_with_path(cut, wanted)}
-    assert relative_error(wide.apply(variables, CLIPS, masks=masks), narrow.apply(small, CLIPS)) < 1e-5
-    with pytest.raises(ValueError, match="divided"):
-        timesformer(attention="joint").init(jax.random.key(0), CLIPS, masks=masks)
+    wanted = narrow.apply(small, CLIPS)
+    assert relative_error(wide.apply(variables, CLIPS, masks=masks), wanted) < 1e-5
+    scanned = wide.clone(scan=True, remat=True)
+    assert relative_error(scanned.apply(stack_blocks(variables), CLIPS, masks=masks), wanted) < 1e-5
 
 
 def test_frames_of_a_length():

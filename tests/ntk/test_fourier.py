@@ -100,3 +100,22 @@ def test_patch_mode_refuses_other_sides():
     """Sides that 16 doesn't divide are named."""
     with pytest.raises(ValueError, match="30 x 48"):
         fourier_images(IMAGES[:, :30], KEY, mode="patch", num_features=256, sigma=1.0)
+
+
+@pytest.mark.parametrize("mode", ["pixel", "patch"])
+def test_clips_are_mapped_frame_by_frame(mode):
+    """Colours and patches of a clip are those of its frames."""
+    mapped = lambda images: fourier_images(images, KEY, mode=mode, num_features=NUM[mode], sigma=0.3)
+    np.testing.assert_allclose(mapped(IMAGES[None])[0], mapped(IMAGES), atol=1e-3)
+
+
+def test_positions_in_a_clip_have_a_time():
+    """The features differ from frame to frame, and are cosines and sines of frequencies times (time, row, column)."""
+    clips = jnp.stack([IMAGES, IMAGES[::-1]])  # two frames each
+    mapped = np.asarray(fourier_images(clips, KEY, mode="coords", num_features=10, sigma=2.0))
+    np.testing.assert_array_equal(mapped[..., :3], clips)
+    np.testing.assert_array_equal(mapped[0, ..., 3:], mapped[1, ..., 3:])
+    np.testing.assert_allclose(mapped[0, 0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)
+    frequencies = 2.0 * np.asarray(jax.random.normal(KEY, (5, 3)), np.float64)
+    phase = 2 * np.pi * frequencies @ np.array([1.0, 10 / 31, 20 / 47])
+    np.testing.assert_allclose(mapped[0, 1, 10, 20, 3:], np.concatenate([np.cos(phase), np.sin(phase)]), atol=1e-3)

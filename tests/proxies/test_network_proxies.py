@@ -15,6 +15,8 @@ from vintk_jax.proxies import weights
 from vintk_jax.proxies.base import Network
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet
+from vintk_jax.spaces.autoformer import AutoFormer
+from vintk_jax.spaces.deit_video import DeitVideoSpace
 from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
 from vintk_jax.spaces.s3 import S3Arch
@@ -22,6 +24,7 @@ from vintk_jax.spaces.s3 import S3Arch
 IMAGES = inputs.load("photos", 4, 32, 0).images
 PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))
 CELLS = CellSpace("mini-cells", (4, 6), 1)
+CLIPS = DeitVideoSpace("mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32)
 NAMES = ("grad_norm", "snip", "grasp", "synflow", "zico", "dss", "fisher", "naswot", "az_nas")
 MEASUREMENTS = [m for name in NAMES for m in proxies.get(name).measurements if m.of == "network"]
 ARCHS = {
@@ -31,6 +34,7 @@ ARCHS = {
     )],
     PIT: [PitArch(4, 2, (1, 1, 1), (1, 1, 2)), PitArch(6, 1, (1, 2, 1), (1, 2, 2))],
     S3: [S3.cheapest(), S3Arch((8, 12, 16, 16), (2, 1, 2, 1), (2, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (3, 2, 2, 2))],
+    CLIPS: [AutoFormer(8, 1, (2,), (1.0,)), AutoFormer(12, 2, (1, 2), (1.5, 1.0))],
     CELLS: [CellArch(OPERATIONS[2:4] * 3), CellArch((*OPERATIONS, "skip_connect"))],
 }  # fmt: skip
 
@@ -42,18 +46,19 @@ def test_every_proxy_of_a_network_is_tested_here():
 
 
 @pytest.mark.parametrize(
-    "space", [SPACE, *(pytest.param(space, marks=pytest.mark.slow) for space in (PIT, S3, CELLS))], ids=lambda space: space.name
+    "space", [SPACE, *(pytest.param(space, marks=pytest.mark.slow) for space in (PIT, S3, CELLS, CLIPS))], ids=lambda space: space.name
 )
 def test_masked_supernet_gives_what_the_small_model_does(space):
     """Every proxy, for two architectures that switch off columns, heads, hidden units and blocks, from one compiled function."""
-    supernet = Supernet(space, {"plain": IMAGES}, KernelSettings(num_classes=5), seed=3)
+    images = np.stack([IMAGES * (1 - 0.2 * i) for i in range(space.frames)], axis=1) if space.frames else IMAGES
+    supernet = Supernet(space, {"plain": images}, KernelSettings(num_classes=5), seed=3)
     measurements = [m for m in MEASUREMENTS if space is not CELLS or m.name != "az_nas"]
     scorer = Scorer(supernet, measurements, batch_size=2)
     key = jax.random.split(jax.random.key(3), 1)[0]
     params = jax.tree.map(lambda leaf: leaf[0], supernet.params["plain"])
     for arch, of_seeds in zip(ARCHS[space], scorer.measure(ARCHS[space]), strict=True):
         own = space.model(arch, 32, num_classes=5)
-        on = lambda p, own=own: {m.name: m.function(Network(own, p, jnp.asarray(IMAGES), None, 5, key)) for m in measurements}
+        on = lambda p, own=own: {m.name: m.function(Network(own, p, jnp.asarray(images), None, 5, key)) for m in measurements}
         wanted = jax.jit(on)(space.subnet(params, arch))
         assert set(of_seeds[0]) == set(wanted) == {m.name for m in measurements}
         for name in set(wanted) - {"az_nas"}:

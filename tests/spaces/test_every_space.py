@@ -14,6 +14,7 @@ from vintk_jax.errors import UnknownName
 from vintk_jax.models.cells import OPERATIONS
 from vintk_jax.spaces import promises
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
+from vintk_jax.spaces.deit_video import DeitVideoSpace
 from vintk_jax.spaces.lvvit import LvVitSpace
 from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
@@ -41,9 +42,12 @@ MINI_SEG = SegmenterSpace(
 )  # 2 x 3 x 8^2 members
 MINI_CELLS = CellSpace("mini-cells", (4, 6), 2)
 MINI_LVVIT = LvVitSpace("mini-lvvit", (16, 24), (1, 2), (4, 6), (1, 2), (1.0, 1.5))  # 2 x 2 x (4 + 16) members
+MINI_CLIPS = DeitVideoSpace("mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32)  # 2 (4 + 16) members
 seeds = st.integers(0, 10**6)
 each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-each_mini = pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_SEG, MINI_CELLS], ids=lambda space: space.name)
+each_mini = pytest.mark.parametrize(
+    "space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_SEG, MINI_CELLS, MINI_CLIPS], ids=lambda space: space.name
+)
 
 
 class Mine(AutoFormerSpace):
@@ -77,7 +81,7 @@ def other_macs(space, arch, image_size, num_classes):
         first = (image_size - 16) // 8 + 1
         sides = [-(-first // 2), -(-first // 4)]
         return sum(9 * side**2 * dim for side, dim in zip(sides, arch.embed_dims[1:], strict=True)), 0
-    if isinstance(space, S3Space | LvVitSpace):
+    if isinstance(space, S3Space | LvVitSpace | DeitVideoSpace):
         return 0, 0
     grid = image_size // 16
     return 0, 2 * sum(arch.num_heads) * (grid**2 + 1) ** 2 * (2 * grid + 2)
@@ -122,7 +126,7 @@ def test_cheapest_is_no_dearer_than_any(space):
 
 @pytest.mark.parametrize(
     ("space", "count"),
-    [(MINI, 40), (MINI_PIT, 32), (MINI_S3, 64), (MINI_LVVIT, 80), (MINI_SEG, 384)],
+    [(MINI, 40), (MINI_PIT, 32), (MINI_S3, 64), (MINI_LVVIT, 80), (MINI_SEG, 384), (MINI_CLIPS, 40)],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_size_counts_the_members(space, count):
@@ -137,20 +141,16 @@ def test_size_counts_the_members(space, count):
 def test_sizes_of_the_built_in_spaces():
     """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for the others; 5 operations on 6 edges."""
     formula = [3 * sum(k**d for d in depths) for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))]
-    assert [space.size() for space in SPACES] == [
-        *formula,
-        4 * 4 * 27 * 10,
-        3**15 * 2 * 8,
-        15 * sum(12**d for d in (12, 14, 16)),
-        9 * 27**3,
-        12 * 27**3,
-        15_625,
-    ]
+    clips = [4 * sum(k**d for d in depths) for k, depths in ((12, (8, 10, 12)), (9, (2, 3, 4)))]
+    lvvit = 15 * sum(12**d for d in (12, 14, 16))
+    others = [4 * 4 * 27 * 10, 3**15 * 2 * 8, lvvit, 9 * 27**3, 12 * 27**3]
+    assert [space.size() for space in SPACES] == [*formula, *others, *clips, 15_625]
 
 
 def test_spaces_by_name():
     """Built-in names; the nearest of them for a slip; one's own class or instance by import path."""
-    built_in = ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "s3", "lvvit", "seg-small", "seg-mini", "nasbench201"]
+    vits = ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "s3", "lvvit"]
+    built_in = [*vits, "seg-small", "seg-mini", "deit-video", "deit-video-mini", "nasbench201"]
     assert [space.name for space in SPACES] == spaces.names() == built_in
     with pytest.raises(UnknownName, match="Did you mean 'autoformer-small'"):
         spaces.get("autoformer-smal")
@@ -163,7 +163,7 @@ def test_spaces_by_name():
             spaces.get(wrong)
 
 
-@pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS], ids=lambda space: space.name)
 def test_image_sizes_that_patches_do_not_fill(space):
     """A size that no whole number of patches fills is refused before anything is built."""
     for build in (lambda: space.model(space.cheapest(), 44), lambda: space.supernet(44), lambda: space.supernet(8)):
@@ -173,6 +173,7 @@ def test_image_sizes_that_patches_do_not_fill(space):
 
 MEMBERS = {
     "mini": [AutoFormer(16, 1, (1,), (1.0,)), AutoFormer(24, 2, (1, 2), (1.5, 1.0)), AutoFormer(16, 2, (2, 1), (1.0, 1.5))],
+    "mini-clips": [AutoFormer(8, 1, (1,), (1.0,)), AutoFormer(12, 2, (1, 2), (1.5, 1.0))],
     "mini-seg": [
         SegmenterArch(8, (1, 2), (1, 2), (1.0, 1.5), "linear"),
         SegmenterArch(12, (2, 1), (2, 1), (1.5, 1.0), "mask"),

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from training.commands import command, finish, metrics, start
 
+from vintk_jax import config as configs
+from vintk_jax import spaces
 from vintk_jax import train as train_command
 from vintk_jax.adaptive.answers import thumbnails
 from vintk_jax.data.moving import DIRECTIONS
 from vintk_jax.defaults.clips import clips
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import Predictor
+from vintk_jax.training.models import keep_arch, with_kept_arch
 from vintk_jax.training.tasks import task_of
+from vintk_jax.training.timesformers import build_timesformer
 
 SMALL = [
     "--config.data.train_split=train[:64]",
@@ -50,7 +54,7 @@ def test_training_at_every_length(tmp_path):
         ("--config.clips.attention=spacetime", "divided, joint, space"),
         ("--config.augment.erasing=0.5", r"augment\.erasing"),
         ("--config.clips.views=3", r"several views only of clips\.stretch frames"),
-        ("--config.model.arch=best.json", "given by its sizes"),
+        ("--config.model.arch=/nowhere/best.json", "no such file"),
         ("--config.data.source=folder:/tmp", r"data\.source='folder:/tmp' came; one of digits, clips:PATH"),
     ],
 )
@@ -60,6 +64,40 @@ def test_what_does_not_fit_is_told(option, words, tmp_path):
     with pytest.raises(UserError, match=words):
         train_command.main(["train", "--config", "configs/revit_clips.py", f"--workdir={tmp_path / 'run'}", *kept, option])
     assert not (tmp_path / "run").exists()
+
+
+ARCH = {"space": "deit-video-mini", "arch": {"embed_dim": 48, "depth": 2, "num_heads": [2, 3], "mlp_ratio": [1, 2]}}
+
+
+def test_a_found_architecture(tmp_path):
+    """best.json of a search, at the lengths of the config: the space's own count of parameters, but for the second length's norms."""
+    path = tmp_path / "best.json"
+    path.write_text(json.dumps(ARCH))
+    words = ["train", "--config", "configs/revit_clips.py", f"--config.model.arch={path}", "--config.clips.lengths=((8, 4), (2, 2))"]
+    config = configs.parse(words, command="train", about="", default_config="").config
+    trained = build_timesformer(config, 8)
+    variables = jax.eval_shape(trained.draw, jax.random.key(0))
+    norms = 2 * 48 * (3 * 2 + 1)
+    space = spaces.get("deit-video-mini")
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == space.cost(space.from_json(ARCH["arch"])).params + norms
+    assert trained.names == ("128", "8")
+    keep_arch(config.model, tmp_path / "workdir")
+    path.unlink()
+    config.model = with_kept_arch(config.model, tmp_path / "workdir")
+    assert build_timesformer(config, 8) == trained
+
+
+@pytest.mark.parametrize(
+    ("config", "space", "words"),
+    [("revit_clips", "autoformer-tiny", "no video model.*clip_space"), ("revit_digits", "deit-video", "is a video model.*revit_clips")],
+)
+def test_architectures_of_the_other_kind_are_told(config, space, words, tmp_path):
+    """An image model where clips come, and the other way round."""
+    found = spaces.get(space)
+    (tmp_path / "best.json").write_text(json.dumps({"space": space, "arch": found.to_json(found.example())}))
+    option = f"--config.model.arch={tmp_path / 'best.json'}"
+    with pytest.raises(UserError, match=words):
+        train_command.main(["train", "--config", f"configs/{config}.py", f"--workdir={tmp_path / 'run'}", option, "--dry-run"])
 
 
 def test_clips_left_out_are_named(tmp_path, capsys):
@@ -120,10 +158,17 @@ def test_short_clips_are_told(tmp_path):
 
 @pytest.mark.slow
 def test_lengths_assigned_to_clips(tmp_path):
-    """Labels, assigner and adaptive inference by the same commands, in two views: an answer for every clip, all ways to spend tokens compared."""
-    workdir = tmp_path / "run"
+    """An architecture that a search found, trained, labelled and run by the commands that images have, in two views: every clip gets an answer."""
+    workdir, found = tmp_path / "run", tmp_path / "search"
+    few = ["--config.space=deit-video-mini", "--config.inputs.image_size=32", "--config.inputs.num_images=4"]
+    few += ["--config.ntk.num_classes=8", "--config.search.population=4", "--config.search.num_candidates=6"]
+    assert "4 digits clips of 8 frames of 32 px" in " ".join(finish(start(command("search", "clip_space", found, *few))).split())
+    best = json.loads((found / "best.json").read_text())
+    arch = f"--config.model.arch={found / 'best.json'}"
     views = ["--config.clips.stretch=6", "--config.clips.views=2"]
-    finish(start(command("train", "revit_clips", workdir, *SMALL, *views, "--config.optimizer.epochs=4")))
+    finish(start(command("train", "revit_clips", workdir, *SMALL, *views, arch, "--config.optimizer.epochs=4")))
+    assert json.loads((workdir / "arch.json").read_text()) == best
+    (found / "best.json").unlink()
     small = [
         "--config.data.batch_size=16",
         "--config.engine.batch_sizes=(1,)",

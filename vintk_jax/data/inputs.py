@@ -13,12 +13,12 @@ from PIL import Image
 from vintk_jax.data import images
 from vintk_jax.errors import UserError
 
-Images = Float[np.ndarray, "n size size 3"]
+Images = Float[np.ndarray, "n *image 3"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """A batch, with what a person should know about how it came about."""
+    """A batch of images or clips, with what a person should know about how it came about."""
 
     images: Images
     notes: tuple[str, ...] = ()
@@ -33,7 +33,8 @@ def _square(pixels: UInt8[np.ndarray, "height width 3"], size: int) -> Float[np.
     return np.asarray(image, np.float32) / 255
 
 
-def _standardise(squares: list[np.ndarray]) -> np.ndarray:
+def standardise(squares: list[np.ndarray]) -> Images:
+    """A batch of images or clips with values in [0, 1], by ImageNet's channel means and deviations."""
     return ((np.stack(squares) - images.MEAN) / images.STD).astype(np.float32)
 
 
@@ -48,7 +49,7 @@ def _photos(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
         side = int(rng.integers(64, min(photo.size) + 1))
         left, top = (int(rng.integers(0, extent - side + 1)) for extent in photo.size)
         crops.append(_square(np.asarray(photo.crop((left, top, left + side, top + side))), size))
-    return Inputs(_standardise(crops))
+    return Inputs(standardise(crops))
 
 
 def _noise(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
@@ -75,7 +76,7 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
             f"{root} holds {len(squares)} readable image(s) of {len(paths)} with a known ending ({images.ENDINGS}); "
             f"inputs.num_images={count} are wanted. {note[:1].upper() + note[1:] + '. ' if note else ''}Add images or lower inputs.num_images."
         )
-    return Inputs(_standardise(squares), (note,) if note else ())
+    return Inputs(standardise(squares), (note,) if note else ())
 
 
 def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
@@ -101,9 +102,7 @@ def _from_sequence(sequence, name: str, count: int, size: int, rng: np.random.Ge
     if len(sequence) < count:
         raise UserError(f"{name} holds {len(sequence)} image(s); inputs.num_images={count} are wanted. Lower inputs.num_images.")
     chosen = [sequence[int(i)] for i in rng.choice(len(sequence), count, replace=False)]
-    return Inputs(
-        _standardise([_square(images.as_rgb(np.asarray(one["image"] if isinstance(one, dict) else one)), size) for one in chosen])
-    )
+    return Inputs(standardise([_square(images.as_rgb(np.asarray(one["image"] if isinstance(one, dict) else one)), size) for one in chosen]))
 
 
 _SOURCES: dict[str, Callable[[str, int, int, np.random.Generator], Inputs]] = {

@@ -6,8 +6,11 @@ import ml_collections
 def add_scoring(config: ml_collections.ConfigDict) -> None:
     """Add the sections inputs, fourier and ntk."""
     config.inputs = ml_collections.ConfigDict()
-    config.inputs.source = "photos"  # photos (no download), noise, tfds:NAME, folder:PATH, npz:PATH
-    config.inputs.num_images = 16  # images in the kernel
+    config.inputs.source = "photos"  # photos (no download), noise, tfds:NAME, folder:PATH, npz:PATH; of clips: see split
+    config.inputs.split = (
+        "train"  # of a video space, whose clips come from digits (moving, no download), noise, clips:PATH, npz:PATH, tfds:NAME
+    )
+    config.inputs.num_images = 16  # images, or clips, in the kernel
     config.inputs.image_size = 64  # pixels a side that architectures are scored at; a multiple of the patch size
 
     config.fourier = ml_collections.ConfigDict()

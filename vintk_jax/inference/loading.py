@@ -31,15 +31,14 @@ def load_trained(
     if not folder.is_dir():
         raise UserError(f"There are no checkpoints in {folder}. `python -m vintk_jax.train` writes them.")
     classes = Checkpoints.classes_in(folder)
-    model = with_kept_arch(config.model, workdir)
+    own = ml_collections.ConfigDict(config)
+    own.model = with_kept_arch(config.model, workdir)
     if "segmentation" in config:
-        own = ml_collections.ConfigDict(config)
-        own.model = model
         trained = build_segmenter(own, len(classes))
     elif "clips" in config:
-        trained = build_timesformer(config, len(classes))
+        trained = build_timesformer(own, len(classes))
     else:
-        trained = build(model, len(classes), config.data.image_size)
+        trained = build(own.model, len(classes), config.data.image_size)
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.eval_shape(trained.draw, jax.random.key(0))
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes)

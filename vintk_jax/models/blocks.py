@@ -70,45 +70,48 @@ class Block(nn.Module):
 
 
 class _ScanStep(nn.Module):
-    """`Block` in the shape that `nn.scan` wants: carry in, (carry, output) out."""
+    """A block in the shape that `nn.scan` wants: carry in, (carry, output) out."""
 
-    block: Mapping[str, Any]
-    grid: Grid
+    kind: type[nn.Module]
+    fields: Mapping[str, Any]
+    grid: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x, embed_mask, masks, keep):
-        return Block(**self.block, name="block")(x, self.grid, embed_mask, masks, keep), None
+        return self.kind(**self.fields, name="block")(x, self.grid, embed_mask, masks, keep), None
 
 
 def stack(
     kinds: Sequence[Mapping[str, Any]],
     x: Float[Array, "n tokens embed"],
-    grid: Grid,
+    grid: tuple[int, ...],
     embed_mask: Float[Array, " embed"] | None,
     masks: dict | None,
     keep: Float[Array, "depth 2 n"] | None = None,
     *,
     scan: bool,
     remat: bool,
+    kind: type[nn.Module] = Block,
 ) -> Float[Array, "n tokens embed"]:
     """Blocks one after another, as submodules of the compact method that calls this.
 
     Args:
-        kinds: the fields of each `Block`.
-        masks, keep: as `Block` takes them, stacked over blocks.
+        kinds: the fields of each block.
+        grid, masks, keep: as `Block` takes them, masks and keep stacked over blocks.
         scan: one traced block over stacked parameters (named `blocks`), instead of one for each (`block_i`).
         remat: recompute activations in the backward pass instead of keeping them.
+        kind: `Block`, or a module that is called alike.
 
     Raises:
         ValueError: if blocks that differ are to be scanned.
     """
     if not scan:
-        block = nn.remat(Block, static_argnums=(2,)) if remat else Block
-        for i, kind in enumerate(kinds):
+        block = nn.remat(kind, static_argnums=(2,)) if remat else kind
+        for i, fields in enumerate(kinds):
             own = None if masks is None else {k: v[i] for k, v in masks.items()}
-            x = block(**kind, name=f"block_{i}")(x, grid, embed_mask, own, None if keep is None else keep[i])
+            x = block(**fields, name=f"block_{i}")(x, grid, embed_mask, own, None if keep is None else keep[i])
         return x
-    if any(kind != kinds[0] for kind in kinds):
+    if any(fields != kinds[0] for fields in kinds):
         raise ValueError("scan=True needs equal heads and MLP widths in every block; set scan=False for this architecture.")
     policy = None if remat else jax.checkpoint_policies.save_only_these_names(*KEPT)
     step = nn.remat(_ScanStep, prevent_cse=False, policy=policy)
@@ -119,7 +122,7 @@ def stack(
         in_axes=(nn.broadcast, *(nn.broadcast if stacked is None else 0 for stacked in (masks, keep))),
         length=len(kinds),
     )
-    return scanned(kinds[0], grid, name="blocks")(x, embed_mask, masks, keep)[0]
+    return scanned(kind, kinds[0], grid, name="blocks")(x, embed_mask, masks, keep)[0]
 
 
 class Stage(nn.Module):

@@ -4,7 +4,7 @@ A token length is a grid of (frames, rows, columns): so many of a clip's frames,
 divided (over time, then over space: the paper's best), joint (all tokens with each other), or within frames only, whose answers are averaged.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,11 +13,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from vintk_jax.models import resample
-from vintk_jax.models.grouped_attention import GroupedAttention
-from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
+from vintk_jax.models.blocks import stack
+from vintk_jax.models.clip_blocks import ClipGrid, DividedBlock, FrameBlock
+from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, fit_to_grid, grid_of
 
-ClipGrid = tuple[int, int, int]
 ATTENTIONS = ("divided", "joint", "space")
 
 
@@ -71,69 +71,6 @@ class SpaceTimePositions(nn.Module):
         return x + jnp.concatenate([places[:1], on_grid])
 
 
-class DividedBlock(nn.Module):
-    """Pre-norm block: attention over time with a linear layer behind it, attention over space, an MLP, each added to what it reads."""
-
-    num_heads: int
-    head_dim: int
-    hidden: int
-    norms: int = 0
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "n tokens embed"],
-        frames: int,
-        embed_mask: Float[Array, " embed"] | None = None,
-        masks: dict | None = None,
-        keep: Float[Array, "2 n"] | None = None,
-        variant: int = 0,
-    ) -> Float[Array, "n tokens embed"]:
-        """Apply the block.
-
-        Args:
-            masks: `alive` (), `heads` (heads,), `hidden` (hidden,); 1 is live. A dead block adds nothing.
-            keep: what stochastic depth multiplies both attentions' residuals and the MLP's by.
-            variant: which of the norms' scales and shifts.
-        """
-        heads, hidden, alive = (None, None, None) if masks is None else (masks["heads"], masks["hidden"], masks["alive"])
-        norm = lambda name, y: LayerNorm(variants=self.norms, name=name)(y, embed_mask, variant)
-        attend = lambda groups, name: GroupedAttention(groups, self.num_heads, self.head_dim, self.dtype, name=name)
-
-        def kept(y, which):
-            y = y if alive is None else y * alive.astype(y.dtype)
-            return y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
-
-        token, tokens = x[:, :1], x[:, 1:]
-        over_time = attend("time", "attention_time")(norm("norm_time", tokens), frames, embed_mask, heads)
-        over_time = nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="time_out")(over_time)
-        x = jnp.concatenate([token, tokens + kept(masked(over_time, embed_mask), 0)], axis=1)
-        x = x + kept(attend("space", "attention")(norm("norm1", x), frames, embed_mask, heads), 0)
-        return x + kept(Mlp(self.hidden, self.dtype, name="mlp")(norm("norm2", x), embed_mask, hidden), 1)
-
-
-class FrameBlock(nn.Module):
-    """`blocks.Block` whose attention stays within a frame; with one frame, of all tokens, it is joint attention."""
-
-    num_heads: int
-    head_dim: int
-    hidden: int
-    norms: int = 0
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "n tokens embed"], frames: int, keep: Float[Array, "2 n"] | None = None, variant: int = 0
-    ) -> Float[Array, "n tokens embed"]:
-        """Apply the block; `keep` and `variant` as in `DividedBlock`."""
-        norm = lambda name, y: LayerNorm(variants=self.norms, name=name)(y, None, variant)
-        kept = lambda y, which: y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
-        attention = GroupedAttention("frames", self.num_heads, self.head_dim, self.dtype, name="attention")
-        x = x + kept(attention(norm("norm1", x), frames), 0)
-        return x + kept(Mlp(self.hidden, self.dtype, name="mlp")(norm("norm2", x)), 1)
-
-
 class TimeSformer(nn.Module):
     """Vision transformer over clips.
 
@@ -148,6 +85,7 @@ class TimeSformer(nn.Module):
         native_frames: frames that times are stored for.
         attention: one of `ATTENTIONS`.
         norm_grids: lengths (frames, rows, columns) whose norms have scales and shifts of their own; empty: all share one.
+        scan, remat: as in `ViT`.
         dtype: of the computation; None takes the input's.
     """
 
@@ -161,6 +99,8 @@ class TimeSformer(nn.Module):
     native_frames: int = 8
     attention: Literal["divided", "joint", "space"] = "divided"
     norm_grids: tuple[ClipGrid, ...] = ()
+    scan: bool = False
+    remat: bool = False
     dtype: DTypeLike | None = None
 
     @property
@@ -180,14 +120,11 @@ class TimeSformer(nn.Module):
 
         Args:
             grid: frames, rows and columns to see; None: all frames in native patches.
-            masks: `embed` (embed_dim,), and stacked over blocks `alive`, `heads`, `hidden`, for divided attention; 1 is live. None: all is.
-            keep: see `ViT`.
+            masks, keep: see `ViT`.
 
         Raises:
-            ValueError: for a grid that doesn't fit the clips or has no norms, or masks where attention isn't divided.
+            ValueError: for a grid that doesn't fit the clips or has no norms, or blocks that differ and are to be scanned.
         """
-        if masks is not None and self.attention != "divided":
-            raise ValueError(f"Masks came for attention={self.attention!r}; they are for divided attention.")
         n, there = clips.shape[:2]
         shown = frames_shown(there, grid[0] if grid else there)
         clips = clips if grid is None else fit_to_length(clips, grid)
@@ -199,12 +136,10 @@ class TimeSformer(nn.Module):
         # Frames one below the other are one picture, whose patches are those of the frames: samples stay on the first axis.
         tall = clips.reshape(n, -1, *clips.shape[3:])
         x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(tall, (len(shown) * rows, columns))
-        embed_mask = None if masks is None else masks["embed"]
+        embed_mask, block_masks = (None, None) if masks is None else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
         times = tuple((shown * self.native_frames // there).tolist())
         x = masked(self._with_positions(x, (rows, columns), times), embed_mask)
-        for i, (heads, hidden) in enumerate(zip(self.num_heads, self.hidden, strict=True)):
-            own = None if masks is None else {k: v[i] for k, v in masks.items() if k != "embed"}
-            x = self._block(i, heads, hidden, x, length, embed_mask, own, None if keep is None else keep[i], variant)
+        x = self._blocks(x, length, embed_mask, block_masks, keep)
         x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
         of_frames = x.reshape(n, len(shown), -1, x.shape[-1])[:, :, 0] if self.attention == "space" else x[:, None, 0]
         return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(of_frames.mean(axis=1))
@@ -220,8 +155,8 @@ class TimeSformer(nn.Module):
             x = token(x)
         return SpaceTimePositions(self.native_grid, self.native_frames, per_frame, name="positions")(x, grid, times)
 
-    def _block(self, i: int, heads: int, hidden: int, x: Any, length: ClipGrid, embed_mask, masks, keep, variant: int):
-        sizes = dict(num_heads=heads, head_dim=self.head_dim, hidden=hidden, dtype=self.dtype, name=f"block_{i}")
-        if self.attention == "divided":
-            return DividedBlock(norms=len(self.norm_grids), **sizes)(x, length[0], embed_mask, masks, keep, variant)
-        return FrameBlock(norms=len(self.norm_grids), **sizes)(x, length[0] if self.attention == "space" else 1, keep, variant)
+    def _blocks(self, x, length: ClipGrid, embed_mask, masks, keep):
+        kind, own = (DividedBlock, {}) if self.attention == "divided" else (FrameBlock, {"joint": self.attention == "joint"})
+        shared = dict(head_dim=self.head_dim, norm_grids=self.norm_grids, dtype=self.dtype, **own)
+        kinds = [dict(num_heads=h, hidden=m, **shared) for h, m in zip(self.num_heads, self.hidden, strict=True)]
+        return stack(kinds, x, length, embed_mask, masks, keep, scan=self.scan, remat=self.remat, kind=kind)

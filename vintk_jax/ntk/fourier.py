@@ -8,6 +8,8 @@ That ViNTK uses such features is the paper's (arXiv 2405.04536, abstract); which
 - pixel: v is a pixel's colour; 3 channels become 2m. High frequencies in value, none added in space.
 - patch: v is a whole patch of 16 x 16 pixels; its 2m features are laid back out as a patch of 2m / 256 channels.
 - coords: v is a pixel's position in [0, 1]^2; 2m channels are appended to the image. High frequencies in space.
+
+Clips are mapped likewise; a position is then that in the clip, in [0, 1]^3 with the time ahead, so that there are high frequencies in time too.
 """
 
 import jax
@@ -42,13 +44,13 @@ def channels(mode: str, num_features: int, image_channels: int = 3) -> int:
 
 
 def fourier_images(
-    images: Float[Array, "n height width channels"], key: jax.Array, *, mode: str, num_features: int, sigma: float
-) -> Float[Array, "n height width mapped"]:
-    """Map a batch of images to random Fourier features, as images again.
+    images: Float[Array, "n *frames height width channels"], key: jax.Array, *, mode: str, num_features: int, sigma: float
+) -> Float[Array, "n *frames height width mapped"]:
+    """Map a batch of images, or clips, to random Fourier features, as images or clips again.
 
     Args:
         images: standardised (about zero mean and unit variance), so sigma is in cycles per standard deviation for pixel and patch;
-            for coords it is in cycles per image side.
+            for coords it is in cycles per image side, and per clip.
         key: draws B; the same key gives the same map.
         mode: "pixel", "patch" or "coords".
         num_features: 2m.
@@ -57,19 +59,19 @@ def fourier_images(
     Raises:
         UserError: as `channels`; or for images that don't divide into patches in mode "patch".
     """
-    n, height, width, colours = images.shape
+    extents, (height, width, colours) = images.shape[1:-1], images.shape[-3:]
     out = channels(mode, num_features, colours)
-    dims = {"pixel": colours, "patch": PATCH**2 * colours, "coords": 2}[mode]
+    dims = {"pixel": colours, "patch": PATCH**2 * colours, "coords": len(extents)}[mode]
     frequencies = sigma * jax.random.normal(key, (num_features // 2, dims), images.dtype)
     if mode == "pixel":
         return features(images, frequencies)
     if mode == "coords":
-        position = jnp.stack(jnp.meshgrid(jnp.linspace(0, 1, height), jnp.linspace(0, 1, width), indexing="ij"), -1)
+        position = jnp.stack(jnp.meshgrid(*(jnp.linspace(0, 1, extent) for extent in extents), indexing="ij"), -1)
         mapped = features(position.astype(images.dtype), frequencies)
-        return jnp.concatenate([images, jnp.broadcast_to(mapped, (n, *mapped.shape))], axis=-1)
+        return jnp.concatenate([images, jnp.broadcast_to(mapped, (len(images), *mapped.shape))], axis=-1)
     if height % PATCH or width % PATCH:
         raise UserError(f"Images of {height} x {width} pixels came; fourier.mode='patch' wants sides that are multiples of {PATCH}.")
-    grid = images.reshape(n, height // PATCH, PATCH, width // PATCH, PATCH, colours).transpose(0, 1, 3, 2, 4, 5)
+    grid = images.reshape(-1, height // PATCH, PATCH, width // PATCH, PATCH, colours).transpose(0, 1, 3, 2, 4, 5)
     mapped = features(grid.reshape(*grid.shape[:3], -1), frequencies)
     mapped = mapped.reshape(*mapped.shape[:3], PATCH, PATCH, out).transpose(0, 1, 3, 2, 4, 5)
-    return mapped.reshape(n, height, width, out)
+    return mapped.reshape(*images.shape[:-1], out)

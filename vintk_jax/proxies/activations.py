@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from vintk_jax.errors import UserError
 from vintk_jax.models.blocks import Block
 from vintk_jax.models.cells import ReluConvNorm
+from vintk_jax.models.clip_blocks import DividedBlock, FrameBlock
 from vintk_jax.models.layers import Mlp, masked
 from vintk_jax.models.patch_embed import PatchEmbed
 from vintk_jax.models.swin import WindowBlock
@@ -160,7 +161,7 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
         return _hand_over(y, jax.lax.stop_gradient(statistics), slot)
 
     def outputs(params):
-        with nn.intercept_methods(_intercepting((Block, WindowBlock), act)):
+        with nn.intercept_methods(_intercepting((Block, WindowBlock, DividedBlock, FrameBlock), act)):
             return net.apply(params, net.images)
 
     logits, backward = jax.vjp(outputs, net.params)

@@ -28,7 +28,7 @@ class Network:
     Attributes:
         model: the Linen module.
         params: its variables, {"params": ...}.
-        images: the inputs: standardised photographs, (n, height, width, channels).
+        images: the inputs: standardised photographs, (n, height, width, channels), or clips, with the frames ahead of the height.
         masks: of the architecture, or None for a model of its own.
         num_classes: outputs.
         key: for whatever is drawn.

@@ -94,7 +94,7 @@ def dss(net: Network) -> Float[Array, ""]:
     shares = []
     for path, g in grads.items():
         w = kernels[path]
-        if "/attention/" in path:
+        if "/attention" in path:
             alive = jnp.any(g != 0, axis=2, keepdims=True) & jnp.any(g != 0, axis=1, keepdims=True)
             shares.append(jnp.sum(nuclear(jnp.where(alive, w, 0)) * nuclear(g)))
         else:

@@ -33,9 +33,9 @@ class KernelSettings:
 
 
 def views(
-    images: Float[np.ndarray, "n height width 3"], wanted: Sequence[str], key: jax.Array, **settings: Any
-) -> dict[str, Float[np.ndarray, "n height width channels"]]:
-    """The inputs that kernels are computed on: "plain" images, and their random "fourier" features (see `ntk.fourier`)."""
+    images: Float[np.ndarray, "n *image 3"], wanted: Sequence[str], key: jax.Array, **settings: Any
+) -> dict[str, Float[np.ndarray, "n *image channels"]]:
+    """The inputs that kernels are computed on: "plain" images (or clips), and their random "fourier" features (see `ntk.fourier`)."""
     made = {"plain": lambda: images, "fourier": lambda: np.asarray(fourier.fourier_images(jnp.asarray(images), key, **settings))}
     return {name: made[name]() for name in wanted}
 
@@ -58,7 +58,7 @@ class Supernet:
     """
 
     def __init__(
-        self, space: SearchSpace, images: dict[str, Float[np.ndarray, "n height width channels"]], settings: KernelSettings, *, seed: int
+        self, space: SearchSpace, images: dict[str, Float[np.ndarray, "n *image channels"]], settings: KernelSettings, *, seed: int
     ):
         if settings.dtype not in ("float32", "float64"):
             raise UserError(f"ntk.dtype={settings.dtype!r} came; float32 or float64 was wanted.")
@@ -72,7 +72,7 @@ class Supernet:
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         dtype = jnp.dtype(settings.dtype)
         self.images = jax.device_put({k: jnp.asarray(v, dtype) for k, v in images.items()}, everywhere)
-        self.image_size = next(iter(images.values())).shape[1] if images else 0
+        self.image_size = next(iter(images.values())).shape[-2] if images else 0
         keys = jax.random.split(jax.random.key(seed), settings.num_seeds)
         self.keys = jax.device_put(keys, everywhere)
         self.params = jax.device_put(self._init(keys), everywhere)

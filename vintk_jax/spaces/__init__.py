@@ -4,6 +4,8 @@ from vintk_jax.registry import Registry
 from vintk_jax.spaces.autoformer import BASE, SMALL, TINY
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 from vintk_jax.spaces.by_choices import leading_ones, of_blocks
+from vintk_jax.spaces.deit_video import MINI as DEIT_VIDEO_MINI
+from vintk_jax.spaces.deit_video import SMALL as DEIT_VIDEO
 from vintk_jax.spaces.lvvit import LVVIT
 from vintk_jax.spaces.nasbench201 import NASBENCH201
 from vintk_jax.spaces.pit import PIT
@@ -11,7 +13,8 @@ from vintk_jax.spaces.s3 import S3
 from vintk_jax.spaces.segmentation import MINI as SEG_MINI
 from vintk_jax.spaces.segmentation import SMALL as SEG_SMALL
 
-_SPACES = Registry("space", {space.name: space for space in (TINY, SMALL, BASE, PIT, S3, LVVIT, SEG_SMALL, SEG_MINI, NASBENCH201)})
+_ALL = (TINY, SMALL, BASE, PIT, S3, LVVIT, SEG_SMALL, SEG_MINI, DEIT_VIDEO, DEIT_VIDEO_MINI, NASBENCH201)
+_SPACES = Registry("space", {space.name: space for space in _ALL})
 
 
 def get(name: str) -> SearchSpace:

@@ -42,6 +42,11 @@ class AutoFormerSpace(SearchSpace):
     num_heads: tuple[int, ...] = (3, 4)
     mlp_ratio: tuple[float, ...] = (3.5, 4.0)
 
+    @property
+    def head_dim(self) -> int:
+        """Width of a head of all members."""
+        return HEAD_DIM
+
     def choices(self) -> dict[str, tuple]:
         """embed_dim, depth, and num_heads_i and mlp_ratio_i of each block up to the greatest depth."""
         blocks = range(max(self.depth))
@@ -82,8 +87,8 @@ class AutoFormerSpace(SearchSpace):
         params = (PATCH**2 * 3 + 1) * e + e + tokens * e + 2 * e + (e + 1) * num_classes
         flops = grid**2 * PATCH**2 * 3 * e + e * num_classes
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
-            width = heads * HEAD_DIM
-            tables = 4 * (2 * MAX_DISTANCE + 2) * HEAD_DIM
+            width = heads * self.head_dim
+            tables = 4 * (2 * MAX_DISTANCE + 2) * self.head_dim
             params += 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e + tables
             flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width + 2 * tokens * (4 * grid - 1) * width
         return Cost(params, flops)
@@ -105,7 +110,7 @@ class AutoFormerSpace(SearchSpace):
             embed_dim=embed_dim,
             num_heads=num_heads,
             hidden=hidden,
-            head_dim=HEAD_DIM,
+            head_dim=self.head_dim,
             num_classes=num_classes,
             patch_size=PATCH,
             native_grid=(image_size // PATCH,) * 2,
@@ -134,9 +139,9 @@ class AutoFormerSpace(SearchSpace):
             "norm": leading(tree["norm"], e),
             "head": {"kernel": tree["head"]["kernel"][:e], "bias": tree["head"]["bias"]},
         }
-        widest = (max(self.num_heads), HEAD_DIM)
+        widest = (max(self.num_heads), self.head_dim)
         for i, (heads, hidden) in enumerate(zip(arch.num_heads, arch.hidden, strict=True)):
-            cut[f"block_{i}"] = cut_block(block_at(tree, i), e, heads, HEAD_DIM, hidden, widest)
+            cut[f"block_{i}"] = cut_block(block_at(tree, i), e, heads, self.head_dim, hidden, widest)
         return {"params": cut}
 
     def cheapest(self) -> AutoFormer:

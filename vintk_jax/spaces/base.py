@@ -40,6 +40,16 @@ class SearchSpace(abc.ABC):
         """Height and width in pixels of the image that `cost` and limits are stated for: 224, as the field does, unless a space says otherwise."""
         return (224, 224)
 
+    @property
+    def frames(self) -> int:
+        """Frames of the clips that the models take; 0: they take images."""
+        return 0
+
+    def input_shape(self, image_size: int = 0) -> tuple[int, ...]:
+        """(height, width, 3) of an image, or (frames, height, width, 3) of a clip; of so many pixels a side, 0: of `cost_size`."""
+        sides = (image_size, image_size) if image_size else self.cost_size
+        return (*((self.frames,) if self.frames else ()), *sides, 3)
+
     @abc.abstractmethod
     def choices(self) -> Mapping[str, tuple]:
         """Every decision by name with its options (numbers, strings); one option of each gives an architecture (`decode`)."""
@@ -89,7 +99,7 @@ class SearchSpace(abc.ABC):
         return by_choices.to_json(arch)
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Exact parameters and multiply-adds, for RGB images; by default of the size and classes that limits are stated for.
+        """Exact parameters and multiply-adds, for an RGB image or clip; by default of the size and classes that limits are stated for.
 
         Counted, unless a space has a formula, on a trace of `model`, once for each architecture: some hundredths of a second.
         """

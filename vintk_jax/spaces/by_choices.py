@@ -154,7 +154,7 @@ def traced_cost(space: Any, arch: Any, image_size: int, num_classes: int) -> Cos
         sizes.extend(leaf.size for leaf in jax.tree.leaves(variables["params"]))
         return logits
 
-    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *space.input_shape(image_size)), jnp.float32)
     flops = multiply_adds(run, jax.random.key(0), image)
     return Cost(sum(sizes), flops)
 
@@ -163,7 +163,7 @@ def traced_cost(space: Any, arch: Any, image_size: int, num_classes: int) -> Cos
 def _shapes(space: Any, arch: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Shapes of the variables of an architecture, or with None of the supernet, by path."""
     module = space.supernet() if arch is None else space.model(arch)
-    image = jax.ShapeDtypeStruct((1, *space.cost_size, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *space.input_shape()), jnp.float32)
     return {path: leaf.shape for path, leaf in flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image)).items()}
 
 

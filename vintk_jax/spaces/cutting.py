@@ -18,25 +18,31 @@ def leading(params: Params, *sizes: int) -> dict[str, Any]:
     return jax.tree.map(lambda leaf: leaf[(..., *(slice(size) for size in sizes[-leaf.ndim :]))], dict(params))
 
 
+def cut_attention(attention: Params, embed: int, heads: int, head_dim: int, widest: tuple[int, int]) -> dict[str, Any]:
+    """A narrower `models.attention.Attention` or `models.grouped_attention.GroupedAttention`; sizes as in `cut_block`."""
+    qkv = attention["qkv"]["kernel"].reshape(-1, 3, *widest)[:embed, :, :heads, :head_dim]
+    bias = attention["qkv"]["bias"].reshape(3, *widest)[:, :heads, :head_dim]
+    proj = attention["proj"]["kernel"].reshape(*widest, -1)[:heads, :head_dim, :embed]
+    return {
+        "qkv": {"kernel": qkv.reshape(embed, -1), "bias": bias.reshape(-1)},
+        "proj": {"kernel": proj.reshape(-1, embed), "bias": attention["proj"]["bias"][:embed]},
+        **{name: dict(table) for name, table in attention.items() if name.startswith("relative")},
+    }
+
+
 def cut_block(block: Params, embed: int, heads: int, head_dim: int, hidden: int, widest: tuple[int, int]) -> dict[str, Any]:
-    """A narrower `models.blocks.Block`.
+    """A narrower `models.blocks.Block` or `models.clip_blocks.DividedBlock`.
 
     Args:
         embed, heads, head_dim, hidden: the sizes wanted.
         widest: heads and width of a head that there are.
     """
-    attention, mlp = block["attention"], block["mlp"]
-    qkv = attention["qkv"]["kernel"].reshape(-1, 3, *widest)[:embed, :, :heads, :head_dim]
-    bias = attention["qkv"]["bias"].reshape(3, *widest)[:, :heads, :head_dim]
-    proj = attention["proj"]["kernel"].reshape(*widest, -1)[:heads, :head_dim, :embed]
-    relative = {name: dict(table) for name, table in attention.items() if name.startswith("relative")}
-    return {
-        "norm1": leading(block["norm1"], embed),
-        "norm2": leading(block["norm2"], embed),
-        "attention": {
-            "qkv": {"kernel": qkv.reshape(embed, -1), "bias": bias.reshape(-1)},
-            "proj": {"kernel": proj.reshape(-1, embed), "bias": attention["proj"]["bias"][:embed]},
-            **relative,
-        },
-        "mlp": {"fc1": leading(mlp["fc1"], embed, hidden), "fc2": leading(mlp["fc2"], hidden, embed)},
-    }
+
+    def cut(name: str, part: Params) -> dict[str, Any]:
+        if name.startswith("attention"):
+            return cut_attention(part, embed, heads, head_dim, widest)
+        if name == "mlp":
+            return {"fc1": leading(part["fc1"], embed, hidden), "fc2": leading(part["fc2"], hidden, embed)}
+        return leading(part, embed, embed)  # norms, and the linear layer behind attention over time
+
+    return {name: cut(name, part) for name, part in block.items()}

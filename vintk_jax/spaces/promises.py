@@ -102,14 +102,14 @@ def counts(
         flops: whether multiply-adds are checked too.
         otherwise: of an architecture, the multiply-adds that its cost has more than the trace, where a space counts differently on purpose.
     """
-    size, given = ((image_size,) * 2, {"image_size": image_size}) if image_size else (space.cost_size, {})
+    shape, given = space.input_shape(image_size or 0), {"image_size": image_size} if image_size else {}
     given |= {"num_classes": num_classes} if num_classes else {}
-    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     for arch in archs:
         model, cost = space.model(arch, **given), space.cost(arch, **given)
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
         owned = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
-        at = f"at {' x '.join(map(str, size))} px, for {arch}"
+        at = f"at {' x '.join(map(str, shape[:-1]))} px, for {arch}"
         _require(cost.params == owned, f"cost says {cost.params:,} parameters, the initialised model has {owned:,}, {at}.")
         if flops:
             done = multiply_adds(model.apply, variables, image) + otherwise(arch)
@@ -158,7 +158,7 @@ def supernet(space: SearchSpace, archs: Sequence[Any], image_size: int, num_clas
 
     In float64, so that a difference is no rounding. `options` go to the supernet.
     """
-    wide, images = space.supernet(image_size, num_classes, **options), _images(image_size)
+    wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     with jax.enable_x64(True):
         run = jax.jit(lambda v, x, m: (wide.apply(v, x, masks=m), ntk.kernel(wide, v, x, masks=m, dtype=jnp.float64)))
@@ -183,7 +183,7 @@ def supernet(space: SearchSpace, archs: Sequence[Any], image_size: int, num_clas
 
 def kernel(space: SearchSpace, archs: Sequence[Any], image_size: int, num_classes: int = 3, dtype: str = "float64", **options: Any) -> None:
     """The structured kernel of the masked supernet is the Jacobian's."""
-    wide, images = space.supernet(image_size, num_classes, **options), _images(image_size)
+    wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     outputs = jax.eval_shape(wide.apply, variables, images).shape[1:]
     direction = np.random.default_rng(1).standard_normal((*outputs, 1))
@@ -202,8 +202,8 @@ def kernel(space: SearchSpace, archs: Sequence[Any], image_size: int, num_classe
         )
 
 
-def _images(side: int) -> jax.Array:
-    return jax.random.normal(jax.random.key(0), (_IMAGES, side, side, 3))
+def _inputs(space: SearchSpace, side: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(0), (_IMAGES, *space.input_shape(side)))
 
 
 def _float64(tree: Any) -> Any:

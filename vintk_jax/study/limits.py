@@ -68,7 +68,7 @@ class Limits:
 def measure_latency_ms(space: SearchSpace, arch: Any, repeats: int = 15) -> float:
     """Median milliseconds of one forward pass for one image on the first device, compiled, weights drawn at random."""
     model = space.model(arch)
-    image = jax.device_put(jnp.zeros((1, *space.cost_size, 3)), jax.local_devices()[0])
+    image = jax.device_put(jnp.zeros((1, *space.input_shape())), jax.local_devices()[0])
     params = jax.jit(model.init)(jax.random.key(0), image)
     forward = jax.jit(model.apply).lower(params, image).compile()
     times = []

@@ -150,6 +150,8 @@ def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) 
     dtype = dtype_of(config.dtype)
     if config.arch:
         space, arch = read_best(config.arch)
+        if space.frames:
+            raise UserError(f"model.arch={config.arch} is a video model, of {space.name}. Train it with configs/revit_clips.py.")
         side = 16 * lengths[0] if space.name.startswith("autoformer") else image_size
         model = space.model(arch, image_size=side, num_classes=num_classes)
     else:

@@ -1,4 +1,4 @@
-"""From a config to the video model that is trained: a TimeSformer by its sizes, at one length of space and time or several."""
+"""From a config to the video model that is trained: a TimeSformer, by its sizes or as a search found it, at one length of space and time or several."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from jaxtyping import Array, Shaped
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer
-from vintk_jax.training.models import INITS, Trained, dtype_of
+from vintk_jax.training.models import INITS, Trained, dtype_of, read_best
 
 
 def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Trained:
@@ -27,32 +27,25 @@ def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Tr
             f"clips.lengths={lengths} came; pairs of frames (up to clips.frames={own.frames}) and tokens a side, the most tokens first and no two "
             "with as many, were wanted."
         )
-    if model.embed_dim % model.num_heads or own.attention not in ATTENTIONS or model.init not in INITS:
+    if own.attention not in ATTENTIONS or model.init not in INITS:
         raise UserError(
-            f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads}, init={model.init!r}, clips.attention={own.attention!r} came; heads that "
-            f"divide the width, {' or '.join(INITS)}, and one of {', '.join(ATTENTIONS)} were wanted."
+            f"model.init={model.init!r}, clips.attention={own.attention!r} came; {' or '.join(INITS)}, and one of {', '.join(ATTENTIONS)} were wanted."
         )
     if own.views < 1 or own.crops < 1 or (own.views > 1 and not own.stretch):
         raise UserError(
             f"clips.views={own.views}, crops={own.crops}, stretch={own.stretch} came; one at least, and several views only of clips.stretch frames "
             "each: those of the whole clip would be the same."
         )
-    if model.arch:
-        raise UserError(f"model.arch={model.arch} came; a video model is given by its sizes.")
     grids = tuple((frames, side, side) for frames, side in lengths)
-    hidden = int(model.embed_dim * model.mlp_ratio)
-    found = TimeSformer(
-        embed_dim=model.embed_dim,
-        num_heads=(model.num_heads,) * model.depth,
-        hidden=(hidden,) * model.depth,
-        head_dim=model.embed_dim // model.num_heads,
-        num_classes=num_classes,
+    found = (_found(model, num_classes) if model.arch else _by_sizes(model, num_classes)).clone(
         patch_size=model.patch_size or round(size / lengths[0][1]),
         native_grid=(max(side for _, side in lengths),) * 2,
         native_frames=own.frames,
         attention=own.attention,
         norm_grids=grids if model.separate_norms and len(grids) > 1 else (),
         dtype=dtype_of(model.dtype),
+        scan=model.scan,
+        remat=model.remat,
     )
     return Trained(found, grids, size, model.init, own.frames, own.views * own.crops)
 
@@ -65,3 +58,23 @@ def over_views(
         return run(clips)
     found = run(clips.reshape(-1, *clips.shape[2:]))
     return jax.tree.map(lambda array: array.reshape(*clips.shape[:2], *array.shape[1:]).mean(axis=1), found)
+
+
+def _found(model: ml_collections.ConfigDict, num_classes: int) -> TimeSformer:
+    space, arch = read_best(model.arch)
+    found = space.model(arch, num_classes=num_classes)
+    if not isinstance(found, TimeSformer):
+        raise UserError(f"model.arch={model.arch} is of {space.name}, no video model. `search --config configs/clip_space.py` finds one.")
+    return found
+
+
+def _by_sizes(model: ml_collections.ConfigDict, num_classes: int) -> TimeSformer:
+    if model.embed_dim % model.num_heads:
+        raise UserError(f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads} came; heads that divide the width were wanted.")
+    return TimeSformer(
+        embed_dim=model.embed_dim,
+        num_heads=(model.num_heads,) * model.depth,
+        hidden=(int(model.embed_dim * model.mlp_ratio),) * model.depth,
+        head_dim=model.embed_dim // model.num_heads,
+        num_classes=num_classes,
+    )

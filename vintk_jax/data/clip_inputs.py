@@ -1,0 +1,51 @@
+"""Batches of clips that video architectures are scored on: from the sources that a training's clips come from (`data.clips`), or noise."""
+
+import numpy as np
+
+from vintk_jax.data.clip_views import MiddleClip
+from vintk_jax.data.clips import KINDS, open_clips
+from vintk_jax.data.inputs import Inputs, standardise
+from vintk_jax.errors import UserError
+
+
+def load(source: str, split: str, num_clips: int, frames: int, image_size: int, seed: int) -> Inputs:
+    """Load a batch of clips, (num_clips, frames, image_size, image_size, 3), standardised as images are; it depends on the seed alone.
+
+    A clip is shown as a training looks at one: frames spread over all of it, the centre square of each. Broken ones are skipped and named.
+
+    Args:
+        source: "digits" (moving), "noise" (independent standard normal pixels), "clips:PATH", "npz:PATH" or "tfds:NAME".
+        split: which clips of the source, as `data.sources.open_source` takes it.
+        num_clips: how many; two at least, for a kernel has to tell inputs apart.
+
+    Raises:
+        UserError: for an unknown source, too few clips, or none that can be read.
+    """
+    if source.partition(":")[0] not in ("noise", *KINDS):
+        raise UserError(
+            f"inputs.source={source!r} came; the space takes clips: digits, noise, clips:PATH, npz:PATH or tfds:NAME was wanted."
+        )
+    if num_clips < 2 or image_size < 1:
+        raise UserError(f"inputs.num_images={num_clips} and inputs.image_size={image_size} came; two clips and one pixel are the least.")
+    rng = np.random.default_rng(seed)
+    if source == "noise":
+        return Inputs(rng.standard_normal((num_clips, frames, image_size, image_size, 3)).astype(np.float32))
+    asked = f"inputs.source={source}, inputs.split={split}"
+    try:
+        clips = open_clips(source, split)
+    except UserError as error:
+        raise UserError(f"{asked} came. {error}") from error
+    look, found, notes = MiddleClip(image_size, frames), [], list(clips.notes)
+    for index in rng.permutation(len(clips)).tolist():
+        if len(found) == num_clips:
+            break
+        try:
+            found.append(look(clips[index], rng)["image"] / np.float32(255))
+        except UserError as error:
+            notes.append(f"skipped: {error}")
+    if len(found) < num_clips:
+        named = f" {len(notes)} note(s): {notes[0]}" if notes else ""
+        raise UserError(
+            f"{asked} came, which holds {len(found)} readable clip(s); inputs.num_images={num_clips} are wanted. Lower it.{named}"
+        )
+    return Inputs(standardise(found), tuple(notes))
