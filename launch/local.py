@@ -72,8 +72,8 @@ def main() -> int:
         return 0
     running = [start(command, number, own, shares[number]) for number, own in enumerate(settings)]
     try:
-        while any(process.poll() is None for process in running):
-            if cluster and any(process.poll() for process in running):
+        while None in (codes := [process.poll() for process in running]):  # asks after all: a dead one would stay a zombie
+            if cluster and any(codes):
                 break
             time.sleep(0.2)
     except KeyboardInterrupt:

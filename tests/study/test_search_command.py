@@ -274,3 +274,15 @@ def test_help_is_quick_and_says_what_fields_mean():
 
 def test_no_warnings_of_libraries_between_the_lines(undisturbed):
     assert "warning" not in (undisturbed[1].stderr + undisturbed[1].stdout).lower()
+
+
+def test_a_killed_process_that_nobody_asked_after(undisturbed, tmp_path):
+    """It stays a zombie for as long as its parent lives; what it held is taken over all the same."""
+    killed = subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    path = tmp_path / "candidates.jsonl"
+    while killed.poll() is None and not (path.exists() and path.read_text().count("\n") >= 6):
+        time.sleep(0.005)
+    os.kill(killed.pid, signal.SIGKILL)
+    search(tmp_path)
+    assert outcome(tmp_path) == outcome(undisturbed[0])
+    assert killed.wait() == -signal.SIGKILL

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vintk_jax.data.clip_views import MiddleClip
+from vintk_jax.data.clip_views import ClipViews
 from vintk_jax.data.clips import KINDS, open_clips
 from vintk_jax.data.inputs import Inputs, standardise
 from vintk_jax.errors import UserError
@@ -35,7 +35,7 @@ def load(source: str, split: str, num_clips: int, frames: int, image_size: int, 
         clips = open_clips(source, split)
     except UserError as error:
         raise UserError(f"{asked} came. {error}") from error
-    look, found, notes = MiddleClip(image_size, frames), [], list(clips.notes)
+    look, found, notes = ClipViews(image_size, frames), [], list(clips.notes)
     for index in rng.permutation(len(clips)).tolist():
         if len(found) == num_clips:
             break

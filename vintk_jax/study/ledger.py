@@ -152,7 +152,9 @@ class Ledger:
         if claim["host"] != self._me["host"]:
             return claim["until"] > time.time()
         try:
-            return psutil.Process(claim["pid"]).create_time() == claim["started"]
+            process = psutil.Process(claim["pid"])
+            # A killed process that its parent hasn't asked after yet is still listed, as a zombie.
+            return process.create_time() == claim["started"] and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
