@@ -1,7 +1,9 @@
 """The AutoFormer supernet's names (microsoft/Cream, AutoFormer/model/supernet_transformer.py), and cutting an architecture's weights out of it.
 
-Query, key and value of a channel are three rows one after another there (`qkv_super`: rows i, i + 3, i + 6, ...), so that the first rows are the first
-channels of all three; ours come one behind the other. Files of single architectures are supernets too, of which only a part was trained on.
+Query, key and value of a channel are three rows of a weight one after another there (`qkv_super`: rows i, i + 3, i + 6, ...), so that the first rows are
+the first channels of all three; ours come one behind the other. Its biases aren't taken apart like that: of w channels, the first w are the query's, the
+next w the key's. So a bias means another channel in blocks of fewer heads, and our masked supernet, whose channels keep their biases, has theirs only
+where a block has all its heads; architectures that are cut out always have. Files of single architectures are supernets too.
 """
 
 from collections.abc import Mapping
@@ -34,7 +36,7 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         found |= {
             **norm(f"{ours}/norm1", f"{theirs}.attn_layer_norm"),
             f"{ours}/attention/qkv/kernel": Rule((f"{theirs}.attn.qkv.weight",), lambda weight: _apart(weight).T),
-            f"{ours}/attention/qkv/bias": Rule((f"{theirs}.attn.qkv.bias",), _apart),
+            f"{ours}/attention/qkv/bias": Rule((f"{theirs}.attn.qkv.bias",)),
             **linear(f"{ours}/attention/proj", f"{theirs}.attn.proj"),
             **norm(f"{ours}/norm2", f"{theirs}.ffn_layer_norm"),
             **linear(f"{ours}/mlp/fc1", f"{theirs}.fc1"),
@@ -75,4 +77,5 @@ def cut(tree: dict[str, Any], model: ViT) -> dict[str, Any]:
         if (block := tree.get(f"block_{i}")) is not None:
             widest = (block["attention"]["proj"]["kernel"].shape[0] // HEAD_DIM, HEAD_DIM)
             found[f"block_{i}"] = cut_block(block, model.embed_dim, heads, model.head_dim, hidden, widest)
+            found[f"block_{i}"]["attention"]["qkv"]["bias"] = block["attention"]["qkv"]["bias"][: 3 * heads * model.head_dim]
     return found

@@ -10,7 +10,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -52,7 +52,7 @@ class Opaque:
 class _Storage:
     """Numbers in a row, of one type; in the older layout they come after the tensors that are made of them."""
 
-    def __init__(self, dtype: np.dtype, size: int):
+    def __init__(self, dtype: type, size: int):
         self.dtype, self.size, self.bytes = np.dtype(dtype), size, b""
 
     def array(self) -> np.ndarray:
@@ -78,7 +78,7 @@ class _Tensor:
 class _Unpickler(pickle.Unpickler):
     """Knows tensors, dictionaries and settings."""
 
-    def __init__(self, file: BinaryIO, storages: dict[str, _Storage]):
+    def __init__(self, file: io.BufferedIOBase, storages: dict[str, _Storage]):
         super().__init__(file, encoding="latin1")
         self._storages = storages
 
@@ -136,7 +136,7 @@ def _read_archive(path: Path) -> Any:
     return whole
 
 
-def _read_stream(file: BinaryIO) -> Any:
+def _read_stream(file: io.BufferedIOBase) -> Any:
     storages: dict[str, _Storage] = {}
     plain = lambda: _Unpickler(file, {}).load()
     if (plain(), plain()) != (_MAGIC, _PROTOCOL):
