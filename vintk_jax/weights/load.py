@@ -112,8 +112,8 @@ def _refuse(
     lost = [name for path in missing for name in found.missing.get(path, (f"what makes {path}",))]
     beyond = [name for path, names in found.names.items() if path not in shapes for name in names if path not in found.missing]
     beyond = [name for name in beyond if not (scheme.supernet and re.match(scheme.block, name))]
-    of_head = lambda name: head == "new" and name.startswith(scheme.head)
-    extra = [name for name in dict.fromkeys((*found.unused, *beyond)) if not of_head(name)]
+    left_out = scheme.head if head == "new" else ()
+    extra = [name for name in dict.fromkeys((*found.unused, *beyond)) if not name.startswith(left_out)]
     differ = [path for path, shape in shapes.items() if path in plain and plain[path].shape != shape]
     classes = [path for path in differ if path.startswith("head/") and plain[path].shape[:-1] == shapes[path][:-1]]
     if lost:
@@ -129,8 +129,8 @@ def _refuse(
     if there and there != (ours := model.num_heads[0]) and not scheme.supernet:
         said.append(f"its blocks have {there} heads, the model's {ours}")
     if said:
-        only_head = classes or any(name.startswith(scheme.head) for name in (*lost, *extra))
-        hint = " A new classifier is drawn with head=new (--config.model.weights_head=new)." if only_head and head == "file" else ""
+        of_head = (*lost, *extra) and all(name.startswith(scheme.head) for name in (*lost, *extra)) and not others
+        hint = " head=new draws another (--config.model.weights_head=new)." if head == "file" and (classes or of_head) else ""
         raise UserError(f"{found.opened.path} ({scheme.title}) doesn't fit the model: {'; '.join(said)}.{hint}")
 
 
