@@ -1,13 +1,18 @@
 """AutoFormer's supernet: a file with the published Tiny's names and shapes, three architectures, and a reference in PyTorch written for this test."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vintk_jax import spaces
+from vintk_jax.config import read_claimed
 from vintk_jax.errors import UserError
+from vintk_jax.inference.loading import load_trained
 from vintk_jax.weights import load_weights
+from vintk_jax.weights.__main__ import main
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
 pytestmark = pytest.mark.peers
@@ -24,11 +29,21 @@ ARCHS = [
 def published_shapes():
     """Names and shapes of `Vision_TransformerSuper` with --change_qkv --relative_position --gp."""
     e = WIDTH
-    shapes = {"cls_token": (1, 1, e), "pos_embed": (1, 197, e), "patch_embed_super.proj.weight": (e, 3, 16, 16), "patch_embed_super.proj.bias": (e,)}
+    shapes = {
+        "cls_token": (1, 1, e),
+        "pos_embed": (1, 197, e),
+        "patch_embed_super.proj.weight": (e, 3, 16, 16),
+        "patch_embed_super.proj.bias": (e,),
+    }
     for i in range(DEPTH):
         b = f"blocks.{i}"
         shapes |= {f"{b}.attn.rel_pos_embed_{kv}.embeddings_table_{axis}": (TABLE, 64) for kv in "kv" for axis in "vh"}
-        shapes |= {f"{b}.attn.qkv.weight": (3 * e, e), f"{b}.attn.qkv.bias": (3 * e,), f"{b}.attn.proj.weight": (e, e), f"{b}.attn.proj.bias": (e,)}
+        shapes |= {
+            f"{b}.attn.qkv.weight": (3 * e, e),
+            f"{b}.attn.qkv.bias": (3 * e,),
+            f"{b}.attn.proj.weight": (e, e),
+            f"{b}.attn.proj.bias": (e,),
+        }
         shapes |= {f"{b}.{norm}.{leaf}": (e,) for norm in ("attn_layer_norm", "ffn_layer_norm") for leaf in ("weight", "bias")}
         shapes |= {f"{b}.fc1.weight": (HIDDEN, e), f"{b}.fc1.bias": (HIDDEN,), f"{b}.fc2.weight": (e, HIDDEN), f"{b}.fc2.bias": (e,)}
     return shapes | {"norm.weight": (e,), "norm.bias": (e,), "head.weight": (1000, e), "head.bias": (1000,)}
@@ -73,10 +88,12 @@ def reference(state, arch, images):
         q_dim = 64 * heads
         rows, shifts = weight(f"{b}.attn.qkv")[:, :e], bias(f"{b}.attn.qkv")
         y = norm(x, f"{b}.attn_layer_norm")
-        # Rows i, i + 3, ... of the first 3 x 64 x heads make query (0), key (1), value (2). The bias is cut, not taken apart: its first rows as they are.
+        # Rows i, i + 3, ... of the first 3 x 64 x heads make query (0), key (1), value (2). The bias is cut, not taken apart.
         joined = torch.cat([rows[which : 3 * q_dim : 3] for which in range(3)])
         q, k, v = F.linear(y, joined, shifts[: 3 * q_dim]).reshape(*y.shape[:2], 3, heads, 64).permute(2, 0, 3, 1, 4)
-        table = lambda kv: sum(state[f"{b}.attn.rel_pos_embed_{kv}.embeddings_table_{axis}"][at] for axis, at in zip("vh", PLACES, strict=True))
+        table = lambda kv, b=b: sum(
+            state[f"{b}.attn.rel_pos_embed_{kv}.embeddings_table_{axis}"][at] for axis, at in zip("vh", PLACES, strict=True)
+        )
         logits = (q @ k.transpose(-2, -1) + torch.einsum("nhtd,tsd->nhts", q, table("k"))) * 64**-0.5
         attention = logits.softmax(-1)
         out = attention @ v + torch.einsum("nhts,tsd->nhtd", attention, table("v"))
@@ -132,3 +149,19 @@ def test_what_is_missing_is_named(supernet, tmp_path):
     with pytest.raises(UserError, match=r"missing are blocks\.2\.fc1\.weight, blocks\.2\.fc1\.bias\.") as caught:
         load_weights(tmp_path / "w.pth", SPACE.model(SPACE.from_json(ARCHS[0])))
     assert "blocks.13" not in str(caught.value)
+
+
+def test_by_the_command(supernet, tmp_path, capsys):
+    """A workdir of an architecture, said to be one; without an architecture it's asked which."""
+    best = tmp_path / "best.json"
+    best.write_text(json.dumps({"space": "autoformer-tiny", "arch": ARCHS[1]}))
+    argv = ["weights", "--config", "configs/weights.py", f"--config.weights={supernet[1]}", "--workdir", str(tmp_path / "run")]
+    with pytest.raises(UserError, match="which architecture of it"):
+        main(argv)
+    main([*argv, f"--config.arch={best}"])
+    said = capsys.readouterr().out
+    assert "a ViT of 216 columns, 13 blocks, 3 heads, 1000 classes; 224 px, token lengths 196" in said
+    trained, params, classes = load_trained(tmp_path / "run", read_claimed(tmp_path / "run", "train"), "best", print)
+    wanted = load_weights(supernet[1], SPACE.model(SPACE.from_json(ARCHS[1])))
+    jax.tree.map(np.testing.assert_array_equal, params, wanted)
+    assert (trained.model.pool, len(classes)) == ("mean", 1000)

@@ -1,5 +1,7 @@
 """What doesn't fit is named; what may differ is resampled, copied or drawn anew, by the rules."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,9 +138,9 @@ def test_pixels(file, given, tmp_path, relative_error):
     path, colours = write(), jax.random.uniform(jax.random.key(1), IMAGES.shape)
     half = [0.5, 0.5, 0.5]
     if given == "timm":
-        (tmp_path / "config.json").write_text('{"pretrained_cfg": {"mean": %s, "std": %s}}' % (half, half))
+        (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": half, "std": half}}))
     elif given == "hugging face":
-        (tmp_path / "preprocessor_config.json").write_text('{"image_mean": %s, "image_std": %s}' % (half, half))
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": half, "image_std": half}))
     found = load_weights(path, vit(), pixels="half" if given == "argument" else "")
     standard = (colours - jnp.array([0.485, 0.456, 0.406])) / jnp.array([0.229, 0.224, 0.225])
     assert relative_error(vit().apply(found, standard), vit().apply(variables, 2 * colours - 1)) < 1e-5

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vintk_jax.errors import UserError
 from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer
 from vintk_jax.models.vit import ViT
 from vintk_jax.weights import load_weights
@@ -81,7 +82,9 @@ def test_deit3(timm, tmp_path):
     theirs, images = timms(timm, init_values=1.0, no_embed_class=True), pictures(3, 32, 32)
     state = theirs.state_dict()
     torch.save(state, tmp_path / "timm.pth")
-    torch.save({name.replace(".ls1.gamma", ".gamma_1").replace(".ls2.gamma", ".gamma_2"): w for name, w in state.items()}, tmp_path / "own.pth")
+    torch.save(
+        {name.replace(".ls1.gamma", ".gamma_1").replace(".ls2.gamma", ".gamma_2"): w for name, w in state.items()}, tmp_path / "own.pth"
+    )
     for name in ("timm.pth", "own.pth"):
         assert_same(OURS, load_weights(tmp_path / name, OURS), images, logits(theirs, images))
 
@@ -112,7 +115,9 @@ def google_names(rng, style, positions):
     return made | {f"Transformer/encoderblock_{i}/{name}": array for i, block in enumerate(blocks) for name, array in block.items()}
 
 
-@pytest.mark.parametrize(("style", "prefix"), [("old", ""), ("old", "opt/target/"), ("new", ""), ("new", "params/"), ("scanned", "params/")])
+@pytest.mark.parametrize(
+    ("style", "prefix"), [("old", ""), ("old", "opt/target/"), ("new", ""), ("new", "params/"), ("scanned", "params/")]
+)
 def test_google(timm, style, prefix, tmp_path):
     """AugReg's and big_vision's names, FlexiViT's positions (without the class token): timm loads the same file by code of its own."""
     flexible = style != "old"
@@ -150,6 +155,23 @@ def test_hugging_face_vit(folder, tmp_path):
         torch.save(theirs.state_dict(), tmp_path / "w.pth")
     variables = load_weights(tmp_path if folder else tmp_path / "w.pth", OURS, pixels="own")
     assert_same(OURS, variables, images, logits(theirs, images))
+
+
+def test_hugging_face_vit_without_a_classifier(tmp_path):
+    """Its names have no prefix, and it has a pooler, which is left out; a new head reads the class token after the last norm."""
+    transformers = pytest.importorskip("transformers", reason="needs transformers: make test-full installs it")
+    config = transformers.ViTConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=32, patch_size=8
+    )
+    theirs, images = shaken(transformers.ViTModel(config)), pictures(3, 32, 32)
+    theirs.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"missing are classifier\.weight, classifier\.bias; nothing in the model takes pooler.*head=new"):
+        load_weights(tmp_path, OURS)
+    variables = load_weights(tmp_path, OURS, pixels="own", head="new")
+    with torch.no_grad():
+        token = theirs(images).last_hidden_state[:, 0].numpy()
+    head = variables["params"]["head"]
+    assert_same(OURS, variables, images, token @ np.asarray(head["kernel"]) + np.asarray(head["bias"]))
 
 
 HF_ATTENTIONS = {"divided": "divided_space_time", "joint": "joint_space_time", "space": "space_only"}

@@ -54,17 +54,13 @@ def test_other_ways_out(tmp_path, function):
         read_torch(path)
 
 
-class Persistent(pickle.Pickler):
-    """Writes a tensor's pieces as torch does, from a description."""
-
-    def persistent_id(self, value):
-        return value[1:] if isinstance(value, tuple) and value[:1] == ("persistent",) else None
-
-
 def tensor_file(path, *, size=4, offset=0, shape=(2, 2), strides=(2, 1), content=b"\0" * 16):
     """An archive of one tensor, by hand: GLOBALs are written as text, since there is no torch to name them."""
     out = io.BytesIO()
-    body = "(dV{key}\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI{size}\ntQI{offset}\n({shape}t({strides}tI00\n(dtRs."
+    body = (
+        "(dV{key}\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI{size}\ntQI{offset}\n"
+        "({shape}t({strides}tI00\n(dtRs."
+    )
     number = lambda values: "".join(f"I{value}\n" for value in values)
     out.write(body.format(key="w", size=size, offset=offset, shape=number(shape), strides=number(strides)).encode())
     return archive(path, out.getvalue(), **{"0": content})

@@ -73,7 +73,9 @@ def test_a_training_of_no_steps_and_of_some(file, tmp_path):
     path, variables = file
     sizes = [f"--config.model.weights={path}", "--config.model.num_heads=2", "--config.model.mlp_ratio=2.0"]
     begun = train(tmp_path / "none", *sizes, "--config.optimizer.epochs=0")
-    other = train(tmp_path / "some", *sizes, "--config.optimizer.steps=1", "--config.optimizer.learning_rate=1e-9", "--config.optimizer.warmup=0")
+    other = train(
+        tmp_path / "some", *sizes, "--config.optimizer.steps=1", "--config.optimizer.learning_rate=1e-9", "--config.optimizer.warmup=0"
+    )
     assert "Each of the 2 token lengths starts with the file's norms" in finish(begun).replace("\n", " ")
     finish(other)
     assert_predicts(tmp_path / "none", variables)

@@ -65,9 +65,7 @@ class Setup:
         out, key, model = jax.tree.map(lambda leaf: leaf.sharding, self.like), jax.random.key(self.config.seed), self.config.model
         if not model.get("weights", ""):
             return jax.jit(self._draw, out_shardings=out)(key)
-        params = load_weights(
-            model.weights, self.trained.model, head=model.weights_head, pixels=model.weights_pixels, key=key, say=say
-        )
+        params = load_weights(model.weights, self.trained.model, head=model.weights_head, pixels=model.weights_pixels, key=key, say=say)
         return jax.jit(self._begin, out_shardings=out)(jax.device_get(params))
 
     def _draw(self, key: jax.Array) -> State:
@@ -90,8 +88,8 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     steps = config.optimizer.steps or round(config.optimizer.epochs * per_epoch)
     if steps < 1 and not (config.model.get("weights", "") and config.optimizer.epochs == 0):
         raise UserError(
-            f"optimizer.epochs={config.optimizer.epochs} came; a positive number was wanted (or optimizer.steps; with model.weights also 0, to take them "
-            "as they are)."
+            f"optimizer.epochs={config.optimizer.epochs} came; a positive number was wanted (or optimizer.steps; with model.weights also 0, to "
+            "take them as they are)."
         )
     loss = config.loss
     if not (0 <= loss.distill <= 1 and 0 <= loss.label_smoothing < 1 and 0 <= loss.drop_path < 1 and 0 <= config.optimizer.ema < 1):

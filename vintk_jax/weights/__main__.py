@@ -42,8 +42,8 @@ def main(argv: list[str]) -> None:
     )
     lengths = ", ".join(trained.names)
     console.print(
-        f"{scheme.title}: a {type(trained.model).__name__} of {sizes.embed_dim} columns, {trained.model.num_blocks} blocks, {trained.model.num_heads[0]} "
-        f"heads, {sizes.num_classes} classes; {training.data.image_size} px, token lengths {lengths}",
+        f"{scheme.title}: a {type(trained.model).__name__} of {trained.model.embed_dim} columns, {trained.model.num_blocks} blocks, "
+        f"{trained.model.num_heads[0]} heads, {sizes.num_classes} classes; {training.data.image_size} px, token lengths {lengths}",
         soft_wrap=True,
     )
     params = load.load_weights(opened.path, trained.model, pixels=config.pixels, say=lambda note: console.print(note, style="yellow"))

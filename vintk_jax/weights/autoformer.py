@@ -1,9 +1,9 @@
 """The AutoFormer supernet's names (microsoft/Cream, AutoFormer/model/supernet_transformer.py), and cutting an architecture's weights out of it.
 
-Query, key and value of a channel are three rows of a weight one after another there (`qkv_super`: rows i, i + 3, i + 6, ...), so that the first rows are
-the first channels of all three; ours come one behind the other. Its biases aren't taken apart like that: of w channels, the first w are the query's, the
-next w the key's. So a bias means another channel in blocks of fewer heads, and our masked supernet, whose channels keep their biases, has theirs only
-where a block has all its heads; architectures that are cut out always have. Files of single architectures are supernets too.
+Query, key and value of a channel are three rows of a weight one after another there (`qkv_super`: rows i, i + 3, i + 6, ...), so that the first
+rows are the first channels of all three; ours come one behind the other. Its biases aren't taken apart like that: of w channels, the first w are the
+query's, the next w the key's. So a bias means another channel in blocks of fewer heads, and our masked supernet, whose channels keep their biases, has
+theirs only where a block has all its heads; architectures that are cut out always have. Files of single architectures are supernets too.
 """
 
 from collections.abc import Mapping
@@ -48,9 +48,7 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
     return found
 
 
-SCHEME = Scheme(
-    "AutoFormer's supernet", "patch_embed_super.proj.weight", r"blocks\.(\d+)\.", _rules, ("head.",), "imagenet", supernet=True
-)
+SCHEME = Scheme("AutoFormer's supernet", "patch_embed_super.proj.weight", r"blocks\.(\d+)\.", _rules, ("head.",), "imagenet", supernet=True)
 
 
 def check_settings(settings: Mapping[str, Any], path: Any) -> None:

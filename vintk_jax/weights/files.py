@@ -88,7 +88,9 @@ def _state_of(whole: Any, path: Path) -> tuple[dict[str, np.ndarray], dict[str, 
         settings |= given.values if isinstance(given, Opaque) else given if isinstance(given, dict) else {}
         inside = next((whole[name] for name in _INSIDE if name in whole), None)
         if inside is None:
-            raise UserError(f"{path} has no weights: it holds {', '.join(map(str, whole)) or 'nothing'}; {' or '.join(_INSIDE)} was wanted.")
+            raise UserError(
+                f"{path} has no weights: it holds {', '.join(map(str, whole)) or 'nothing'}; {' or '.join(_INSIDE)} was wanted."
+            )
         whole = inside
     if not isinstance(whole, dict):
         raise UserError(f"{path} holds a {type(whole).__name__}; weights by name were wanted (a state_dict).")

@@ -45,7 +45,9 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         for ours, theirs in {"norm1": "LayerNorm_0", "norm2": f"LayerNorm_{second}"}.items():
             found |= {f"block_{i}/{ours}/{leaf}": Rule((f"{block}/{theirs}/{leaf}",), one) for leaf in ("scale", "bias")}
         for ours, theirs in {"fc1": "Dense_0", "fc2": "Dense_1"}.items():
-            found |= {f"block_{i}/mlp/{ours}/{leaf}": Rule((f"{block}/MlpBlock_{mlp}/{theirs}/{leaf}",), one) for leaf in ("kernel", "bias")}
+            found |= {
+                f"block_{i}/mlp/{ours}/{leaf}": Rule((f"{block}/MlpBlock_{mlp}/{theirs}/{leaf}",), one) for leaf in ("kernel", "bias")
+            }
     return found
 
 

@@ -90,5 +90,10 @@ BARE_VIT = Scheme(
     "half",
 )
 TIMESFORMER = Scheme(
-    "Hugging Face's TimeSformer", f"timesformer.{_MARK}", r"timesformer\.encoder\.layer\.(\d+)\.", _timesformer, ("classifier.",), "kinetics"
+    "Hugging Face's TimeSformer",
+    f"timesformer.{_MARK}",
+    r"timesformer\.encoder\.layer\.(\d+)\.",
+    _timesformer,
+    ("classifier.",),
+    "kinetics",
 )

@@ -2,8 +2,8 @@
 
     variables = load_weights("deit_small.pth", model, say=print)
 
-What is missing, unknown or of another shape is named, all in one message; another patch size, token grid or number of frames is resampled; another number
-of classes is refused unless the head is asked to be drawn anew.
+What is missing, unknown or of another shape is named, all in one message; another patch size, token grid or number of frames is resampled; another
+number of classes is refused unless the head is asked to be drawn anew.
 """
 
 import re

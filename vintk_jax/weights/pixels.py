@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
@@ -39,8 +40,13 @@ def pixels_of(wanted: str, described: Mapping[str, Any], usual: str) -> tuple[np
     return KNOWN[wanted or usual]
 
 
-def folded(kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (rows, columns, 3, embed) and bias (embed,) for pixels standardised by ImageNet's numbers instead of these."""
+def folded(
+    kernel: Float[np.ndarray, "rows columns 3 embed"],
+    bias: Float[np.ndarray, " embed"],
+    mean: Float[np.ndarray, "3"],
+    std: Float[np.ndarray, "3"],
+) -> tuple[Float[np.ndarray, "rows columns 3 embed"], Float[np.ndarray, " embed"]]:
+    """Patch kernel and bias for pixels standardised by ImageNet's numbers instead of these."""
     scale, shift = STD / std, (MEAN - mean) / std
     wide = kernel.astype(np.float64)
     more = np.einsum("rsce,c->e", wide, shift)

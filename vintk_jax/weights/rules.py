@@ -1,7 +1,7 @@
 """A naming scheme: how other people's names and layouts become ours.
 
-Our paths are those of an unrolled model without norms by length, joined by slashes: `block_3/attention/qkv/kernel`. One room for each scheme beside this
-one holds its rules; `mapped` applies them, and keeps what is missing and what nobody asked for.
+Our paths are those of an unrolled model without norms by length, joined by slashes: `block_3/attention/qkv/kernel`. One room for each scheme beside
+this one holds its rules; `mapped` applies them, and keeps what is missing and what nobody asked for.
 """
 
 import dataclasses
