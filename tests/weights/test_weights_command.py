@@ -1,14 +1,16 @@
 """From a file of weights to a workdir that predicts: by the command that trains nothing, and by a training of no steps or of some."""
 
 import json
+import types
 
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from training.commands import checksums, finish, train
+from training.commands import finish, train
 from weights.test_load import timm_names
 
+from vintk_jax.adaptive.session import Session
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.models.vit import ViT
@@ -68,22 +70,15 @@ def test_what_the_command_refuses(file, tmp_path, options, said):
         main(["weights", "--config", "configs/weights.py", *options, "--workdir", str(tmp_path / "run")])
 
 
-def test_a_training_of_no_steps_and_of_some(file, tmp_path):
-    """No steps: measured and written as they are, and again nothing more; some: they begin from the file."""
+@pytest.mark.parametrize("length", ["--config.optimizer.epochs=0", "--config.optimizer.steps=1"])
+def test_a_training_begins_from_a_file(file, tmp_path, length):
+    """Of no steps: measured and written as they are; of one that is next to nothing: they are where it began."""
     path, variables = file
     sizes = [f"--config.model.weights={path}", "--config.model.num_heads=2", "--config.model.mlp_ratio=2.0"]
-    begun = train(tmp_path / "none", *sizes, "--config.optimizer.epochs=0")
-    other = train(
-        tmp_path / "some", *sizes, "--config.optimizer.steps=1", "--config.optimizer.learning_rate=1e-9", "--config.optimizer.warmup=0"
-    )
-    assert "Each of the 2 token lengths starts with the file's norms" in finish(begun).replace("\n", " ")
-    finish(other)
-    assert_predicts(tmp_path / "none", variables)
-    assert_predicts(tmp_path / "some", variables)
-    before = checksums(tmp_path / "none")
-    path.unlink()
-    finish(train(tmp_path / "none", *sizes, "--config.optimizer.epochs=0"))
-    assert checksums(tmp_path / "none") == before
+    slow = ["--config.optimizer.learning_rate=1e-9", "--config.optimizer.warmup=0"]
+    said = finish(train(tmp_path / "run", *sizes, *slow, length))
+    assert "Each of the 2 token lengths starts with the file's norms" in said.replace("\n", " ")
+    assert_predicts(tmp_path / "run", variables)
 
 
 def test_a_training_of_no_steps_wants_weights(tmp_path):
@@ -92,3 +87,12 @@ def test_a_training_of_no_steps_wants_weights(tmp_path):
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "optimizer.epochs=0.0 came; a positive number was wanted" in said
+
+
+def test_folds_want_a_training():
+    """Weights as they came can't be trained again without a part of the images, as `assign` would with labels.folds."""
+    section = lambda **fields: types.SimpleNamespace(**fields)
+    labels = section(folds=5, split="train", calibrate_split="test", allow_training_images=False)
+    session = section(config=section(labels=labels), trained=section(data=None, optimizer=section(epochs=0.0, steps=0)))
+    with pytest.raises(UserError, match="no training to repeat"):
+        Session.refuse_training_images(session)
