@@ -165,7 +165,7 @@ def test_hugging_face_vit_without_a_classifier(tmp_path):
     )
     theirs, images = shaken(transformers.ViTModel(config)), pictures(3, 32, 32)
     theirs.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"missing are classifier\.weight, classifier\.bias; nothing in the model takes pooler.*head=new"):
+    with pytest.raises(UserError, match=r"missing are classifier\.bias, classifier\.weight; nothing in the model takes pooler.*head=new"):
         load_weights(tmp_path, OURS)
     variables = load_weights(tmp_path, OURS, pixels="own", head="new")
     with torch.no_grad():

@@ -114,7 +114,8 @@ def _refuse(
     beyond = [name for name in beyond if not (scheme.supernet and re.match(scheme.block, name))]
     left_out = scheme.head if head == "new" else ()
     extra = [name for name in dict.fromkeys((*found.unused, *beyond)) if not name.startswith(left_out)]
-    differ = [path for path, shape in shapes.items() if path in plain and plain[path].shape != shape]
+    uncut = scheme.supernet and missing  # its shapes say nothing yet
+    differ = [] if uncut else [path for path, shape in shapes.items() if path in plain and plain[path].shape != shape]
     classes = [path for path in differ if path.startswith("head/") and plain[path].shape[:-1] == shapes[path][:-1]]
     if lost:
         said.append(f"missing are {', '.join(dict.fromkeys(lost))}")
