@@ -21,14 +21,20 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-o
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-onnx.txt
 	@touch $@
 
+# PyTorch, timm and transformers, which weights are compared with. timm without what it requires: there is no torchvision for CPUs.
+$(VENV)/.installed-peers: $(VENV)/.installed-test requirements-peers.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31
+	@touch $@
+
 search: $(VENV)/.installed
 	$(BIN)/python -m vintk_jax.search --config configs/vit_space.py $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)
 
-test-full: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m slow $(PARALLEL) $(ARGS)
+test-full: $(VENV)/.installed-peers
+	$(BIN)/python -m pytest -q -m "slow or peers" $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.cases import data, torch_config, widest
 from vintk_jax.spaces.autoformer import AutoFormerSpace
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
+pytestmark = pytest.mark.peers
 
 from benchmarks import jax_kernels, torch_kernels  # noqa: E402
 from benchmarks.torch_autoformer import AutoFormer, Config, load_flax  # noqa: E402

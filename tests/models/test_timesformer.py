@@ -1,4 +1,7 @@
-"""TimeSformer: attention in groups by explicit loops, the kernel by the Jacobian, lengths in space and time, Hugging Face's implementation."""
+"""TimeSformer: attention in groups by explicit loops, the kernel by the Jacobian, lengths in space and time.
+
+Hugging Face's implementation is compared in tests/weights/test_peers.py.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -143,69 +146,3 @@ def test_folded_once_is_the_same(attention, variables_for, relative_error):
     for length in lengths:
         ordinary, own = fold(model, variables, length, 8, 4)
         assert relative_error(ordinary.apply(own, fitted(CLIPS, length)), model.apply(variables, CLIPS, length)) < 1e-5
-
-
-HF_ATTENTIONS = {"divided": "divided_space_time", "joint": "joint_space_time", "space": "space_only"}
-
-
-def from_hugging_face(state, model):
-    """Hugging Face's weights of a TimeSformer in our names."""
-    array = lambda name: jnp.asarray(state[name].numpy())
-    linear = lambda name, bias=True: {"kernel": array(f"{name}.weight").T, **({"bias": array(f"{name}.bias")} if bias else {})}
-    norm = lambda name: {"scale": array(f"{name}.weight"), "bias": array(f"{name}.bias")}
-    embeddings = "timesformer.embeddings"
-    tree = {
-        "patch_embed": {
-            "kernel": array(f"{embeddings}.patch_embeddings.projection.weight").transpose(2, 3, 1, 0),
-            "bias": array(f"{embeddings}.patch_embeddings.projection.bias"),
-        },
-        "class_token": {"token": array(f"{embeddings}.cls_token")},
-        "positions": {"places": array(f"{embeddings}.position_embeddings")[0]},
-        "norm": norm("timesformer.layernorm"),
-        "head": linear("classifier"),
-    }
-    if model.attention != "space":
-        tree["positions"]["times"] = array(f"{embeddings}.time_embeddings")[0]
-    for i in range(model.num_blocks):
-        layer = f"timesformer.encoder.layer.{i}"
-        attention = lambda name, layer=layer: {
-            "qkv": linear(f"{layer}.{name}.attention.qkv"),
-            "proj": linear(f"{layer}.{name}.output.dense"),
-        }
-        block = {
-            "norm1": norm(f"{layer}.layernorm_before"),
-            "norm2": norm(f"{layer}.layernorm_after"),
-            "attention": attention("attention"),
-            "mlp": {"fc1": linear(f"{layer}.intermediate.dense"), "fc2": linear(f"{layer}.output.dense")},
-        }
-        if model.attention == "divided":
-            block |= {
-                "norm_time": norm(f"{layer}.temporal_layernorm"),
-                "attention_time": attention("temporal_attention"),
-                "time_out": linear(f"{layer}.temporal_dense"),
-            }
-        tree[f"block_{i}"] = block
-    return {"params": tree}
-
-
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_logits_are_hugging_faces(attention):
-    """The same random weights in transformers' TimesformerForVideoClassification and in ours."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.TimesformerConfig(
-        image_size=16, patch_size=8, num_frames=3, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=36,
-        attention_type=HF_ATTENTIONS[attention], num_labels=5, layer_norm_eps=1e-6, initializer_range=0.3, qkv_bias=True,
-    )  # fmt: skip
-    theirs = transformers.TimesformerForVideoClassification(config).eval()
-    with torch.no_grad():
-        for parameter in theirs.parameters():  # biases and time embeddings start at zero and would hide mistakes
-            parameter.add_(0.1 * torch.randn_like(parameter))
-        clips = torch.randn(2, 3, 3, 16, 16)
-        wanted = theirs(clips).logits.numpy()
-    if attention == "space":  # theirs answers for each frame
-        wanted = wanted.reshape(2, 3, 5).mean(axis=1)
-    ours = TimeSformer(24, (4, 4), (36, 36), 6, 5, 8, (2, 2), 3, attention)
-    got = ours.apply(from_hugging_face(theirs.state_dict(), ours), jnp.asarray(clips.numpy().transpose(0, 1, 3, 4, 2)))
-    np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())

@@ -61,6 +61,11 @@ class Session:
             UserError: naming the splits that overlap.
         """
         data, labels = self.trained.data, self.config.labels
+        if labels.folds and self.trained.optimizer.epochs == 0 and not self.trained.optimizer.steps:
+            raise UserError(
+                f"labels.folds={labels.folds} came, but the model's weights are other people's as they came: there is no training to repeat without a "
+                "part. Give labels.split images that they weren't trained on."
+            )
         if labels.folds and labels.calibrate_split == "":
             raise UserError(
                 f"labels.folds={labels.folds} came without labels.calibrate_split: the folds' models have learned from fewer images than the one in "

@@ -32,6 +32,9 @@ def training() -> ml_collections.ConfigDict:
     config.model.patch_size = 8  # pixels a side that the patch kernel is stored for; 0: the longest length's
     config.model.separate_norms = True  # a norm's scale and shift for each length, or one for all
     config.model.init = "fan_in"  # a ViT's weights by the number of inputs (narrow models), or DeiT's 0.02 for all (deit)
+    config.model.weights = ""  # a file to start from: timm's, Hugging Face's, Google's .npz, AutoFormer's supernet (docs/weights.md)
+    config.model.weights_head = "file"  # the file's classifier, or one drawn for the data's classes (new)
+    config.model.weights_pixels = ""  # how its model standardises pixels: imagenet, half (-1 to 1), kinetics; empty: as it says or is usual
     config.model.dtype = "float32"  # of the computation: float32, bfloat16; parameters are float32
     config.model.scan = False  # one compiled block for all: compiles faster, runs slower on a CPU
     config.model.remat = False  # recompute activations in the backward pass, to save memory

@@ -24,6 +24,7 @@ from vintk_jax.training.models import Trained
 from vintk_jax.training.optimizer import make_optimizer, make_schedule
 from vintk_jax.training.step import Recipe, State, make_train_step
 from vintk_jax.training.tasks import Task, task_of
+from vintk_jax.weights import load_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +56,22 @@ class Setup:
         where = sharding.shardings(self.mesh, bare)
         return jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), bare, where)
 
-    def initial(self) -> State:
-        """The state before the first step."""
-        out = jax.tree.map(lambda leaf: leaf.sharding, self.like)
-        return jax.jit(self._draw, out_shardings=out)(jax.random.key(self.config.seed))
+    def initial(self, say: Callable[[str], None]) -> State:
+        """The state before the first step: of weights that are drawn, or of other people's.
+
+        Raises:
+            UserError: for weights that don't fit the model.
+        """
+        out, key, model = jax.tree.map(lambda leaf: leaf.sharding, self.like), jax.random.key(self.config.seed), self.config.model
+        if not model.get("weights", ""):
+            return jax.jit(self._draw, out_shardings=out)(key)
+        params = load_weights(model.weights, self.trained.model, head=model.weights_head, pixels=model.weights_pixels, key=key, say=say)
+        return jax.jit(self._begin, out_shardings=out)(jax.device_get(params))
 
     def _draw(self, key: jax.Array) -> State:
-        params = self.trained.draw(key)
+        return self._begin(self.trained.draw(key))
+
+    def _begin(self, params: Any) -> State:
         return State(jnp.int32(0), params, self.optimizer.init(params), jax.tree.map(jnp.copy, params) if self.recipe.ema else None)
 
 
@@ -76,8 +86,11 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     task = task_of(config)
     per_epoch = max(len(task.train) // config.data.batch_size, 1)
     steps = config.optimizer.steps or round(config.optimizer.epochs * per_epoch)
-    if steps < 1:
-        raise UserError(f"optimizer.epochs={config.optimizer.epochs} came; a positive number was wanted (or optimizer.steps).")
+    if steps < 1 and not (config.model.get("weights", "") and config.optimizer.epochs == 0):
+        raise UserError(
+            f"optimizer.epochs={config.optimizer.epochs} came; a positive number was wanted (or optimizer.steps; with model.weights also 0, to "
+            "take them as they are)."
+        )
     loss = config.loss
     if not (0 <= loss.distill <= 1 and 0 <= loss.label_smoothing < 1 and 0 <= loss.drop_path < 1 and 0 <= config.optimizer.ema < 1):
         raise UserError("loss.distill, label_smoothing, drop_path and optimizer.ema want numbers from 0 to 1.")
@@ -86,7 +99,7 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
             f"loss.drop_path={loss.drop_path} came; a {type(task.trained.model).__name__} has no stochastic depth. Set it to 0."
         )
     recipe = Recipe(task.objective, drop_path=loss.drop_path, accumulate=config.optimizer.accumulate, ema=config.optimizer.ema)
-    schedule = make_schedule(config.optimizer.learning_rate, round(config.optimizer.warmup * steps), steps)
+    schedule = make_schedule(config.optimizer.learning_rate, round(config.optimizer.warmup * steps), max(steps, 1))
     shapes = jax.eval_shape(task.trained.draw, jax.random.key(0))
     optimizer = make_optimizer(
         shapes,
@@ -138,7 +151,7 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
     last, best = Checkpoints(folder / LAST, 2, model), Checkpoints(folder / BEST, 1, model)
     progress.phase("restoring")
     found = last.restore(setup.like, say)
-    state, record = found or (setup.initial(), {measure: {}, "best": -1.0})
+    state, record = found or (setup.initial(say), {measure: {}, "best": -1.0})
     classes = list(setup.task.train.classes)
     reached, most, begun = record[measure], record["best"], int(state.step)
     progress.update(begun)
@@ -153,6 +166,21 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
     eval_every = max(round(config.checkpoints.every_epochs * setup.steps_per_epoch), 1)
     writing = jax.process_index() == 0
     with Metrics(workdir, begun, writing=writing) as metrics:
+
+        def look(done: int) -> None:
+            """Measure the state and write it down."""
+            nonlocal reached, most
+            progress.phase("evaluating")
+            reached, by_class = evaluate(state.best_params)
+            metrics.write(done, **{measure: reached}, **{f"by_class_{name}": values for name, values in by_class.items()})
+            better = reached[setup.trained.names[0]] > most
+            most = max(most, reached[setup.trained.names[0]])
+            record = {measure: reached, "best": most, "classes": classes}
+            if better:
+                best.save(state, **record)
+            last.save(state, **record)
+            progress.update(done, best=most)
+
         progress.phase(COMPILING)
         waited, started, since = 0.0, time.perf_counter(), begun
         for done in range(begun + 1, setup.steps + 1):
@@ -172,17 +200,10 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
                 progress.phase("training")
                 waited, started, since = 0.0, time.perf_counter(), done
             if done % eval_every == 0 or done == setup.steps:
-                progress.phase("evaluating")
-                reached, by_class = evaluate(state.best_params)
-                metrics.write(done, **{measure: reached}, **{f"by_class_{name}": values for name, values in by_class.items()})
-                better = reached[setup.trained.names[0]] > most
-                most = max(most, reached[setup.trained.names[0]])
-                record = {measure: reached, "best": most, "classes": classes}
-                if better:
-                    best.save(state, **record)
-                last.save(state, **record)
-                progress.update(done, best=most)
+                look(done)
                 waited, started, since = 0.0, time.perf_counter(), done
+        if not setup.steps and found is None:
+            look(0)
         progress.phase("writing the checkpoint")
         last.close()
         best.close()

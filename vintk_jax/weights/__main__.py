@@ -1,0 +1,61 @@
+"""A workdir of a model with other people's weights: `python -m vintk_jax.weights --config configs/weights.py --config.weights=deit_small.pth`.
+
+Sizes are read from the file. `infer` and `assign` then take the workdir as if the model had been trained there. To train on from such weights, give
+`vintk_jax.train` --config.model.weights instead. docs/weights.md says which files are known.
+"""
+
+import sys
+
+from vintk_jax import config as configs
+from vintk_jax.errors import UserError
+from vintk_jax.set_up import set_up_training
+
+
+def main(argv: list[str]) -> None:
+    """Write the workdir, from a command line."""
+    invocation = configs.parse(argv, command="weights", about=__doc__, default_config="configs/weights.py")
+    if invocation is None:
+        return
+    config, workdir = invocation.config, invocation.workdir
+    set_up_training()
+
+    from rich.console import Console
+
+    from vintk_jax.training.models import build, keep_arch
+    from vintk_jax.training.timesformers import build_timesformer
+    from vintk_jax.weights import files, load, rules
+    from vintk_jax.weights.sizes import Sizes, training_config
+    from vintk_jax.weights.workdir import class_names, write_checkpoints
+
+    console = Console()
+    if not config.weights:
+        raise UserError("weights came empty; a file was wanted: --config.weights=PATH")
+    opened = files.open_weights(config.weights)
+    scheme = load.scheme_of(opened)
+    if scheme.supernet and not config.arch:
+        raise UserError(f"{opened.path} is a supernet; which architecture of it? --config.arch=best.json, a file with space and arch.")
+    sizes = Sizes.of(rules.mapped(opened, scheme, 0))
+    training = training_config(config, sizes)
+    classes = class_names(config.classes, opened.described, sizes.num_classes)
+    trained = (
+        build_timesformer(training, len(classes)) if sizes.attention else build(training.model, len(classes), training.data.image_size)
+    )
+    lengths = ", ".join(trained.names)
+    console.print(
+        f"{scheme.title}: a {type(trained.model).__name__} of {trained.model.embed_dim} columns, {trained.model.num_blocks} blocks, "
+        f"{trained.model.num_heads[0]} heads, {sizes.num_classes} classes; {training.data.image_size} px, token lengths {lengths}",
+        soft_wrap=True,
+    )
+    params = load.load_weights(opened.path, trained.model, pixels=config.pixels, say=lambda note: console.print(note, style="yellow"))
+    if invocation.dry_run:
+        console.print("A dry run: nothing was written.")
+        return
+    configs.claim_workdir(workdir, "train", training, ())
+    keep_arch(training.model, workdir)
+    write_checkpoints(workdir, trained, params, classes)
+    source = "" if config.data.source else f" --config.data.source={'clips:PATH' if sizes.attention else 'images:FOLDER'}"
+    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}{source}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    configs.run(main, sys.argv)

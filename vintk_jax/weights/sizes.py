@@ -1,0 +1,104 @@
+"""The sizes of the model that a file of weights is for, and the config of a training that would have left it."""
+
+import dataclasses
+import math
+
+import ml_collections
+
+from vintk_jax.defaults.clips import clips
+from vintk_jax.defaults.training import training
+from vintk_jax.errors import UserError
+from vintk_jax.models.timesformer import ClipGrid
+from vintk_jax.weights.fit import grid_of_table
+from vintk_jax.weights.load import heads_of
+from vintk_jax.weights.rules import Mapped
+
+_HEAD_DIM = 64  # of DeiT, AugReg, FlexiViT and the like, where the file doesn't say
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What a file's shapes say.
+
+    Attributes:
+        num_heads: 0 where only `_HEAD_DIM` can be guessed by.
+        patch_size: pixels a side; grid: tokens a side that positions are for.
+        attention, frames: of a TimeSformer, else empty.
+    """
+
+    embed_dim: int
+    depth: int
+    hidden: int
+    num_heads: int
+    patch_size: int
+    grid: int
+    num_classes: int
+    attention: str = ""
+    frames: int = 0
+
+    @classmethod
+    def of(cls, found: Mapped) -> "Sizes":
+        """Raises: UserError: for a file that lacks what sizes are read from, or has rectangular grids or blocks that differ."""
+        arrays = found.arrays
+        positions = arrays.get("positions/table", arrays.get("positions/places"))
+        needed = [arrays.get(name) for name in ("patch_embed/kernel", "head/bias", "block_0/mlp/fc1/bias")]
+        if positions is None or any(array is None for array in needed):
+            lost = sorted({name for names in found.missing.values() for name in names})
+            raise UserError(f"{found.opened.path} ({found.scheme.title}) has no whole classifier; missing are {', '.join(lost)}.")
+        kernel, bias, hidden = needed
+        grid = grid_of_table(len(positions))
+        if grid is None or kernel.shape[0] != kernel.shape[1]:
+            raise UserError(f"{found.opened.path} has {len(positions)} positions and patches of {kernel.shape[:2]}; squares were wanted.")
+        widths = {len(array) for path, array in arrays.items() if path.endswith("/mlp/fc1/bias")}
+        if len(widths) > 1:
+            raise UserError(f"{found.opened.path} has blocks of several MLP widths, {sorted(widths)}; equal ones were wanted.")
+        video = {}
+        if "positions/places" in arrays:
+            times, divided = arrays.get("positions/times"), "block_0/time_out/kernel" in arrays
+            attention = "divided" if divided else "joint" if times is not None else "space"
+            frames = len(times) if times is not None else int(found.opened.described.get("num_frames") or 8)
+            video = {"attention": attention, "frames": frames}
+        return cls(kernel.shape[-1], found.depth, len(hidden), heads_of(found), kernel.shape[0], grid[0], len(bias), **video)
+
+
+def training_config(config: ml_collections.ConfigDict, sizes: Sizes) -> ml_collections.ConfigDict:
+    """The training of no steps that starts from these weights: what `infer` and `assign` read in a workdir.
+
+    Args:
+        config: of `python -m vintk_jax.weights`.
+
+    Raises:
+        UserError: for heads that can't be told.
+    """
+    made = clips() if sizes.attention else training()
+    heads = config.num_heads or sizes.num_heads or (sizes.embed_dim // _HEAD_DIM if sizes.embed_dim % _HEAD_DIM == 0 else 0)
+    if not heads and not config.arch:
+        raise UserError(f"How many heads a block of width {sizes.embed_dim} has can't be told from {config.weights}; set num_heads.")
+    made.model.update(
+        arch=config.arch,
+        embed_dim=sizes.embed_dim,
+        depth=sizes.depth,
+        num_heads=heads or 1,
+        mlp_ratio=_ratio(sizes.hidden, sizes.embed_dim),
+        pool=config.pool,
+        patch_size=sizes.patch_size,
+        separate_norms=False,
+        weights=config.weights,
+        weights_pixels=config.pixels,
+        dtype=config.dtype,
+    )
+    made.data.update(config.data)
+    made.data.image_size = config.data.image_size or sizes.patch_size * sizes.grid
+    made.optimizer.epochs = 0.0
+    if sizes.attention:
+        lengths: tuple[ClipGrid, ...] = tuple(map(tuple, config.lengths)) or ((sizes.frames, sizes.grid),)
+        made.clips.update(frames=sizes.frames, attention=sizes.attention, lengths=lengths)
+    else:
+        made.model.lengths = tuple(config.lengths) or (sizes.grid,)
+    return made
+
+
+def _ratio(hidden: int, embed_dim: int) -> float:
+    """A ratio that times the width, rounded down, gives the MLP's width again."""
+    ratio = hidden / embed_dim
+    return ratio if int(embed_dim * ratio) == hidden else math.nextafter(ratio, math.inf)

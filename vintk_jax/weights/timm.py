@@ -1,0 +1,43 @@
+"""timm's and DeiT's names (timm/models/vision_transformer.py); DeiT III's scales of residuals are folded into the layers ahead of them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vintk_jax.weights.rules import Rule, Rules, Scheme, linear, norm, patches, transposed
+
+_SCALES = ("blocks.{}.ls{}.gamma", "blocks.{}.gamma_{}")  # timm's name, DeiT III's own
+
+
+def _scaled(ours: str, theirs: str, gamma: str | None) -> Rules:
+    """A linear layer whose outputs are multiplied by `gamma`."""
+    if gamma is None:
+        return linear(ours, theirs)
+    return {
+        f"{ours}/kernel": Rule((f"{theirs}.weight", gamma), lambda weight, scale: transposed(weight) * scale),
+        f"{ours}/bias": Rule((f"{theirs}.bias", gamma), lambda bias, scale: bias * scale),
+    }
+
+
+def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
+    found = {
+        **patches("patch_embed.proj"),
+        "class_token/token": Rule(("cls_token",)),
+        "positions/table": Rule(("pos_embed",), lambda table: table[0]),
+        **norm("norm", "norm"),
+        **linear("head", "head"),
+    }
+    for i in range(depth):
+        first, second = (next((n for s in _SCALES if (n := s.format(i, which)) in arrays), None) for which in (1, 2))
+        found |= {
+            **norm(f"block_{i}/norm1", f"blocks.{i}.norm1"),
+            **linear(f"block_{i}/attention/qkv", f"blocks.{i}.attn.qkv"),
+            **_scaled(f"block_{i}/attention/proj", f"blocks.{i}.attn.proj", first),
+            **norm(f"block_{i}/norm2", f"blocks.{i}.norm2"),
+            **linear(f"block_{i}/mlp/fc1", f"blocks.{i}.mlp.fc1"),
+            **_scaled(f"block_{i}/mlp/fc2", f"blocks.{i}.mlp.fc2", second),
+        }
+    return found
+
+
+SCHEME = Scheme("timm/DeiT", "patch_embed.proj.weight", r"blocks\.(\d+)\.", _rules, ("head.", "head_dist."), "imagenet")
