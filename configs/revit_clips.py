@@ -3,7 +3,8 @@
     python -m vintk_jax.train --config configs/revit_clips.py
     python -m vintk_jax.train --config configs/revit_clips.py --config.clips.attention=space       # what frames say one at a time
 
-Lengths shorten time, space or both: 8 frames of 4 x 4 tokens, 4 of 4 x 4, 4 of 2 x 2, 2 of 2 x 2.
+Lengths shorten time: 8, 4 or 2 frames of 2 x 2 tokens. Space and time: --config.clips.lengths="((8, 4), (4, 2), (2, 2))", at three times the cost.
+docs/video.md has time and accuracy.
 """
 
 import ml_collections
@@ -14,5 +15,7 @@ from vintk_jax.defaults.clips import clips
 def get_config() -> ml_collections.ConfigDict:
     """The defaults of a video training."""
     config = clips()
-    config.optimizer.epochs = 10.0  # passes over the 12,000 clips
+    config.clips.lengths = ((8, 2), (4, 2), (2, 2))
+    config.optimizer.epochs = 7.0  # passes over the 12,000 clips
+    config.checkpoints.every_epochs = 1.75
     return config

@@ -1,4 +1,4 @@
-"""Token lengths for the moving digits: a clip at 8 frames of 4 x 4 tokens, or fewer frames, or coarser ones, as it needs.
+"""Token lengths for the moving digits: a clip at 8, 4 or 2 frames, as it needs.
 
     python -m vintk_jax.train  --config configs/revit_clips.py --workdir runs/revit_clips
     python -m vintk_jax.assign --config configs/tla_clips.py   --workdir runs/revit_clips

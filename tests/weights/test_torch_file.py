@@ -46,7 +46,10 @@ def test_code_is_not_executed(tmp_path, layout, protocol):
     assert not made.exists()
 
 
-@pytest.mark.parametrize("function", [eval, getattr, __import__, os.system, pickle.loads, open, OrderedDict.fromkeys], ids=lambda function: function.__qualname__)
+OTHER_WAYS = [eval, getattr, __import__, os.system, pickle.loads, open, OrderedDict.fromkeys]
+
+
+@pytest.mark.parametrize("function", OTHER_WAYS, ids=lambda function: function.__qualname__)
 def test_other_ways_out(tmp_path, function):
     """Builtins, and attributes of what is allowed."""
     path = archive(tmp_path / "w.pth", pickle.dumps(Calls(function, "1", "2"), protocol=4))
