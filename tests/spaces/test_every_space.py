@@ -45,9 +45,6 @@ MINI_LVVIT = LvVitSpace("mini-lvvit", (16, 24), (1, 2), (4, 6), (1, 2), (1.0, 1.
 MINI_CLIPS = DeitVideoSpace("mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32)  # 2 (4 + 16) members
 seeds = st.integers(0, 10**6)
 each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-each_mini = pytest.mark.parametrize(
-    "space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_SEG, MINI_CELLS, MINI_CLIPS], ids=lambda space: space.name
-)
 
 
 class Mine(AutoFormerSpace):
@@ -198,8 +195,20 @@ MEMBERS["mini-cells"] = [
 ]
 
 
-@each_mini
-@pytest.mark.parametrize("scan", [True, False], ids=["scanned", "unrolled"])
+SLOWLY_COMPILED = {("mini-clips", True), ("mini-clips", False), ("mini-lvvit", False)}
+BOTH_WAYS = [
+    pytest.param(
+        space,
+        scan,
+        id=f"{space.name}-{'scanned' if scan else 'unrolled'}",
+        marks=pytest.mark.slow if (space.name, scan) in SLOWLY_COMPILED else (),
+    )
+    for space in (MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_SEG, MINI_CELLS, MINI_CLIPS)
+    for scan in (True, False)
+]
+
+
+@pytest.mark.parametrize(("space", "scan"), BOTH_WAYS)
 def test_masked_supernet_is_the_small_model(space, scan):
     """Logits and kernel under an architecture's masks are those of its own model with the cut-down weights; for some members."""
     promises.masks(space, MEMBERS[space.name])

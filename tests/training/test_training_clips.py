@@ -162,7 +162,7 @@ def test_lengths_assigned_to_clips(tmp_path):
     workdir, found = tmp_path / "run", tmp_path / "search"
     few = ["--config.space=deit-video-mini", "--config.inputs.image_size=32", "--config.inputs.num_images=4"]
     few += ["--config.ntk.num_classes=8", "--config.search.population=4", "--config.search.num_candidates=6"]
-    assert "4 digits clips of 8 frames of 32 px" in " ".join(finish(start(command("search", "clip_space", found, *few))).split())
+    assert "4 digits clips of 8 frames of 32 px" in " ".join(finish(start(command("search", "clip_space", found, *few)), 600).split())
     best = json.loads((found / "best.json").read_text())
     arch = f"--config.model.arch={found / 'best.json'}"
     views = ["--config.clips.stretch=6", "--config.clips.views=2"]
