@@ -50,9 +50,7 @@ def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Tr
     return Trained(found, grids, size, model.init, own.frames, own.views * own.crops)
 
 
-def over_views(
-    run: Callable[[Shaped[Array, "n frames height width 3"]], Any], clips: Shaped[Array, "n *views frames height width 3"]
-) -> Any:
+def over_views(run: Callable[[Shaped[Array, "n *shape"]], Any], clips: Shaped[Array, "n *shape"]) -> Any:
     """What `run` gives for each clip; for clips in several views, the mean over these. Images pass through."""
     if clips.ndim < 6:
         return run(clips)
