@@ -111,3 +111,12 @@ def test_position_embed_adds_the_resampled_table(variables_for):
     added = module.apply(variables, x, (3, 3)) - x
     wanted = resample.resample_positions(jnp.asarray(variables["params"]["table"]), (2, 2), (3, 3))
     np.testing.assert_allclose(added, np.broadcast_to(wanted, x.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize(("old", "new"), [(32, 16), (64, 16), (30, 8), (12, 16), (16, 16)])
+def test_shrinking_is_jaxs(old, new):
+    """The antialiased linear resize of jax.image, on both axes."""
+    image = np.random.default_rng(0).standard_normal((old, old, 3)).astype(np.float32)
+    matrix = resample.shrinking_matrix(old, new)
+    wanted = jax.image.resize(image, (new, new, 3), "linear", antialias=True)
+    np.testing.assert_allclose(np.einsum("ah,bw,hwc->abc", matrix, matrix, image), wanted, atol=1e-5)

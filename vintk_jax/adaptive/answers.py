@@ -18,6 +18,7 @@ from vintk_jax.data.loader import Transform
 from vintk_jax.data.sources import Source
 from vintk_jax.files import write_atomically
 from vintk_jax.inference.predictor import Predictor
+from vintk_jax.models import resample
 from vintk_jax.models.timesformer import frames_shown
 
 BLOCK = 16  # batches in a file
@@ -75,7 +76,8 @@ def thumbnails(images: UInt8[Array, "n *image 3"], side: int) -> UInt8[Array, "n
         )
         n, _, height, width, channels = moments.shape
         images = moments.reshape(n, 2, 2, height, width, channels).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels)
-    small = jax.image.resize(images.astype(jnp.float32), (images.shape[0], side, side, 3), "linear", antialias=True)
+    rows, columns = (resample.shrinking_matrix(extent, side) for extent in images.shape[1:3])
+    small = jnp.einsum("ah,bw,nhwc->nabc", rows.astype(np.float32), columns.astype(np.float32), images.astype(jnp.float32))
     return jnp.round(small).astype(jnp.uint8)
 
 

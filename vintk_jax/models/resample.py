@@ -31,6 +31,18 @@ def interpolation_matrix(old: int, new: int) -> np.ndarray:
 
 
 @lru_cache
+def shrinking_matrix(old: int, new: int) -> np.ndarray:
+    """The (new, old) matrix that averages what each new sample covers, by a triangle as wide as two of them: `jax.image.resize`'s "linear".
+
+    As a matrix it needs no batch size, which an exported program leaves open.
+    """
+    scale = max(old / new, 1.0)
+    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    weights = np.maximum(1 - np.abs(np.arange(old) - centres[:, None]) / scale, 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@lru_cache
 def kernel_matrix(old: int, new: int) -> np.ndarray:
     """The (new, old) matrix R of PI-resize along one axis: R = (B^T)^+, so <B x, R w> = <x, w> for new >= old.
 
