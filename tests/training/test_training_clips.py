@@ -35,7 +35,13 @@ def test_training_at_every_length(tmp_path):
     """The command runs, measures each length by its tokens, goes on where it was."""
     workdir, options = (
         tmp_path / "run",
-        [*SMALL, "--config.optimizer.epochs=4", "--config.loss.drop_path=0.1", "--config.augment.mixup=0.2"],
+        [
+            *SMALL,
+            "--config.optimizer.epochs=4",
+            "--config.checkpoints.every_epochs=1",
+            "--config.loss.drop_path=0.1",
+            "--config.augment.mixup=0.2",
+        ],
     )
     output = finish(start(command("train", "revit_clips", workdir, *options)))
     accuracies = [line["accuracy"] for line in metrics(workdir) if "accuracy" in line]
