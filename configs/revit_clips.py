@@ -3,7 +3,7 @@
     python -m vintk_jax.train --config configs/revit_clips.py
     python -m vintk_jax.train --config configs/revit_clips.py --config.clips.attention=space       # what frames say one at a time
 
-Lengths shorten time: 8, 4 or 2 frames of 2 x 2 tokens. Space and time: --config.clips.lengths="((8, 4), (4, 2), (2, 2))", at three times the cost.
+Lengths shorten time: 8, 4 or 2 frames of 2 x 2 tokens. Space and time: --config.clips.lengths="((8, 4), (4, 2), (2, 2))", at twice the cost.
 docs/video.md has time and accuracy.
 """
 
