@@ -50,8 +50,8 @@ def set_up_training() -> None:
 def set_up_jax(dtype: str) -> None:
     """One CPU device a core, so that each core scores a candidate of its own; float64 where it is asked for.
 
-    LAPACK's products then stay on their candidate's core: OpenBLAS's threads wait for each other by spinning, which with another program beside
-    (two cores, three busy neighbours) made a row of `rank` take six times as long.
+    LAPACK's products then stay on their candidate's core: OpenBLAS's threads wait for each other by spinning, a quarter of the time of a `rank`
+    beside three busy neighbours on two cores (by perf).
     """
     avoid_wrong_fusions()
     import jax

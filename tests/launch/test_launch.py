@@ -10,20 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from small_search import ENVIRONMENT, ROOT, SEARCH
 
-ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "launch"
 SCRIPTS = [LAUNCH / "tpu_vm.sh", LAUNCH / "slurm.sbatch"]
 COMMAND = ["train", "--config", "configs/revit_deit_s.py", "--workdir", "runs/with space"]
-SEARCH = [
-    "--config",
-    "configs/vit_space.py",
-    "--config.space=tiny_space:SPACE",
-    "--config.inputs.num_images=4",
-    "--config.inputs.image_size=16",
-]
-SEARCH += ["--config.ntk.num_classes=5", "--config.search.population=8", "--config.search.num_candidates=40"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
 
 
 def told(*arguments, **environment):

@@ -62,8 +62,9 @@ def test_masked_supernet_gives_what_the_small_model_does(space):
         wanted = jax.jit(on)(space.subnet(params, arch))
         assert set(of_seeds[0]) == set(wanted) == {m.name for m in measurements}
         for name in set(wanted) - {"az_nas"}:
-            # ZiCo divides by deviations as small as rounding; in float64 the two are the same.
-            np.testing.assert_allclose(of_seeds[0][name], wanted[name], rtol=1e-2 if name == "zico" else 2e-3, err_msg=name)
+            # ZiCo divides by deviations as small as rounding: on clips 2.2e-3 apart in float32, in float64 (one member tried) the same.
+            rtol = 1e-2 if name == "zico" and space is CLIPS else 2e-3
+            np.testing.assert_allclose(of_seeds[0][name], wanted[name], rtol=rtol, err_msg=name)
         # Trainability's cotangent is drawn for the widest block: only the other two are the small model's own.
         if "az_nas" in wanted:
             np.testing.assert_allclose(of_seeds[0]["az_nas"][:2], wanted["az_nas"][:2], rtol=1e-3, atol=1e-4)

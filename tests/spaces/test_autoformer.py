@@ -45,7 +45,7 @@ def test_samples_follow_the_key_and_reach_every_option(space):
     keys = jax.random.split(jax.random.key(3), 100)
     archs = [space.sample(key) for key in keys]
     assert space.sample(keys[5]) == archs[5]
-    assert len(set(archs)) > 95  # the smallest space has some 25,000 members
+    assert len(set(archs)) >= (100 if space.size() > 10**6 else 96)  # deit-video-mini has some 29,000 members: keys may meet
     assert {heads for arch in archs for heads in arch.num_heads} == set(space.num_heads)
     assert {ratio for arch in archs for ratio in arch.mlp_ratio} == set(space.mlp_ratio)
     for field in ("embed_dim", "depth"):

@@ -12,19 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from small_search import ENVIRONMENT, ROOT, SEARCH
 
 from vintk_jax.study.locks import DatabaseLock, locks_by_database
-
-ROOT = Path(__file__).parents[2]
-SEARCH = [
-    "--config",
-    "configs/vit_space.py",
-    "--config.space=tiny_space:SPACE",
-    "--config.inputs.num_images=4",
-    "--config.inputs.image_size=16",
-]
-SEARCH += ["--config.ntk.num_classes=5", "--config.search.population=8", "--config.search.num_candidates=40"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
 
 
 def program(name):
