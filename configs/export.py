@@ -14,7 +14,9 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.checkpoint = "best"  # of the training: best or last
     config.folder = ""  # where to; empty: export/ in the workdir
-    config.formats = ("stablehlo",)  # of the programs: stablehlo (for jax), onnx (by jax2onnx: requirements-onnx.txt)
+    config.formats = (
+        "stablehlo",
+    )  # stablehlo (for jax), onnx (by jax2onnx: requirements-onnx.txt), timm (PyTorch, weights by timm's names)
     config.adaptive = "auto"  # whether lengths are assigned: auto (where there is an assigner), yes, no
 
     config.budget = ml_collections.ConfigDict()

@@ -1,7 +1,8 @@
 """Export a trained model: `python -m vintk_jax.export --config configs/export.py --workdir runs/revit_digits`.
 
 Writes a folder that runs with jax alone: StableHLO programs for CPU, GPU and TPU with a free batch size, one for each token length and those of the
-assigner, their weights, model.json, and load.py, which runs them; with --config.formats="('stablehlo', 'onnx')" also ONNX models.
+assigner, their weights, model.json, and load.py, which runs them; --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX models and a PyTorch
+model in timm's style with its weights.
 """
 
 import sys

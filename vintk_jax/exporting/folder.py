@@ -1,4 +1,7 @@
-"""The folder that an export leaves: programs, weights, a JSON that says how they go together, and thirty lines that run them."""
+"""The folder that an export leaves: programs, weights, a JSON that says how they go together, and thirty lines that run them.
+
+In timm's style there are no programs but weights by timm's names, one file a length, and a PyTorch module that takes them.
+"""
 
 import hashlib
 import io
@@ -14,11 +17,16 @@ import numpy as np
 
 from vintk_jax import config as configs
 from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
-from vintk_jax.exporting.programs import FORMATS, PLATFORMS, Program
+from vintk_jax.exporting import timm
+from vintk_jax.exporting.programs import FORMATS as PROGRAMS
+from vintk_jax.exporting.programs import PLATFORMS, Program
 from vintk_jax.inference.predictor import Predictor
 
-MODEL, WEIGHTS, LOADER = "model.json", "weights.npz", "load.py"
+MODEL, WEIGHTS, LOADER, TIMM_LOADER = "model.json", "weights.npz", "load.py", "timm_model.py"
+TIMM = "timm"
+FORMATS = (*PROGRAMS, TIMM)
 
 
 def write(
@@ -38,7 +46,7 @@ def write(
         formats: of the programs, some of `FORMATS`.
 
     Raises:
-        UserError: for a folder that holds something other than an export, another format, or one that can't be written here.
+        UserError: for a folder that holds something other than an export, another format, or one that can't be written of this model.
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise UserError(f"formats={tuple(formats)} came; some of {', '.join(FORMATS)} were wanted.")
@@ -53,12 +61,16 @@ def write(
             own = {_name_of(leaf): leaf for leaf in map(np.asarray, program.weights)}
             described[name] = {"weights": [_name_of(np.asarray(leaf)) for leaf in program.weights]} if "stablehlo" in formats else {}
             arrays |= own if "stablehlo" in formats else {}
-            for form in formats:
+            for form in [form for form in formats if form != TIMM]:
                 file = f"{name}.{form}"
                 (aside / file).write_bytes(getattr(program, form)())
                 described[name][form] = file
+        if TIMM in formats:
+            _write_timm(aside, predictor, described)
         plan = {
             **about,
+            "mean": MEAN.tolist(),
+            "std": STD.tolist(),
             "classes": list(predictor.classes),
             "shape": list(predictor.shape),
             "lengths": list(reversed(predictor.names)),
@@ -68,10 +80,11 @@ def write(
             "keep": assigner.keep if assigner and assigner.shares else 0.0,
             "programs": described,
         }
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        (aside / WEIGHTS).write_bytes(buffer.getvalue())
-        (aside / LOADER).write_text(resources.files("vintk_jax.exporting").joinpath(LOADER).read_text())
+        if set(formats) & set(PROGRAMS):
+            buffer = io.BytesIO()
+            np.savez(buffer, **arrays)
+            (aside / WEIGHTS).write_bytes(buffer.getvalue())
+            _copy(LOADER, aside)
         configs.write_json(aside / MODEL, plan)
         aside.chmod(0o755)
         if folder.exists():
@@ -79,6 +92,22 @@ def write(
         os.replace(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_timm(folder: Path, predictor: Predictor, described: dict[str, dict[str, Any]]) -> None:
+    """A file of weights for each length, and what `timm_model.create_model` reads of it."""
+    for name in predictor.names:
+        one, file = predictor.length(name), f"{name}.safetensors"
+        sides = timm.sizes(one)
+        (folder / file).write_bytes(timm.safetensors(one))
+        described.setdefault(name, {}).update(
+            {TIMM: file, "timm_sizes": sides, "input_size": [side * sides["patch_size"] for side in sides["grid"]]}
+        )
+    _copy(TIMM_LOADER, folder)
+
+
+def _copy(loader: str, folder: Path) -> None:
+    (folder / loader).write_text(resources.files("vintk_jax.exporting").joinpath(loader).read_text())
 
 
 def _name_of(array: np.ndarray) -> str:

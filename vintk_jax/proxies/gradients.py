@@ -1,11 +1,15 @@
 """Proxies of a network's gradients. All are sums over its weight matrices, so a masked supernet gives what the small model does."""
 
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vintk_jax.proxies import weights
-from vintk_jax.proxies.base import Network, Proxy
+from vintk_jax.proxies.base import Measurement, Network, Proxy
 
 _BATCHES = 2  # ZiCo's
 
@@ -14,14 +18,14 @@ def _gradients(net: Network) -> dict:
     return jax.grad(net.loss)(net.params, net.images, net.labels())
 
 
-def grad_norm(net: Network) -> Float[Array, ""]:
-    """Euclidean norms of the loss's gradients, added over layers (Abdelfattah et al. 2021, arXiv 2101.08134). Higher is better."""
-    return weights.total(lambda g: jnp.sqrt(jnp.sum(g * g, axis=(1, 2))), _gradients(net))
+def first_order(net: Network) -> Float[Array, "2"]:
+    """Two scores of one gradient of the loss; the higher the better (as proxies: Abdelfattah et al. 2021, arXiv 2101.08134).
 
-
-def snip(net: Network) -> Float[Array, ""]:
-    """Sum of |weight x gradient| (SNIP, Lee et al. 2019, arXiv 1810.02340, as a proxy: Abdelfattah et al. 2021). Higher is better."""
-    return weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), net.params, _gradients(net))
+    `grad_norm`, Euclidean norms added over layers, and `snip`, the sum of |weight x gradient| (SNIP, Lee et al. 2019, arXiv 1810.02340).
+    """
+    gradients = _gradients(net)
+    norms = weights.total(lambda g: jnp.sqrt(jnp.sum(g * g, axis=(1, 2))), gradients)
+    return jnp.stack([norms, weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), net.params, gradients)])
 
 
 def grasp(net: Network) -> Float[Array, ""]:
@@ -87,19 +91,49 @@ def dss(net: Network) -> Float[Array, ""]:
     For the query-key-value and the output matrices of attention, the nuclear norm of the weights times that of their gradients; for the
     other matrices the sum of |weight x gradient|; in SynFlow's pass. Higher is better.
     """
-    positive, gradients = _linearised(net)
+    rows = {}
+    with nn.intercept_methods(_noting_rows(rows)):
+        positive, gradients = _linearised(net)
     kernels, grads = weights.matrices(positive), weights.matrices(gradients)
-    # One matrix at a time: XLA's CPU client waits for ever on batched decompositions that run on several devices at once.
-    nuclear = lambda ms: jax.lax.map(lambda m: jnp.sum(jnp.linalg.svd(m, compute_uv=False)), ms)
     shares = []
     for path, g in grads.items():
         w = kernels[path]
         if "/attention" in path:
             alive = jnp.any(g != 0, axis=2, keepdims=True) & jnp.any(g != 0, axis=1, keepdims=True)
-            shares.append(jnp.sum(nuclear(jnp.where(alive, w, 0)) * nuclear(g)))
+            shares.append(jnp.sum(_nuclear_norms(jnp.where(alive, w, 0)) * _nuclear_norms(g, rows.get(path))))
         else:
             shares.append(jnp.sum(jnp.abs(w * g)))
     return sum(shares)
 
 
-GRADIENT_PROXIES = tuple(Proxy.of_network(measure) for measure in (grad_norm, snip, grasp, synflow, zico, dss))
+def _noting_rows(rows: dict[str, int]) -> Callable:
+    """An interceptor that notes, by the path of its kernel, on how many rows a linear layer was called."""
+
+    def intercept(call, args, kwargs, context):
+        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+            rows["/".join(("params", *context.module.path, "kernel"))] = math.prod(args[0].shape[:-1])
+        return call(*args, **kwargs)
+
+    return intercept
+
+
+def _nuclear_norms(matrices: Float[Array, "layers a b"], rank: int | None = None) -> Float[Array, " layers"]:
+    """Sums of singular values; of matrices that are sums of `rank` outer products, within the range that as many random vectors show (exactly)."""
+
+    def norm(m):
+        if rank is not None and rank < min(m.shape):
+            shown = m @ jax.random.normal(jax.random.key(0), (m.shape[1], rank), m.dtype)
+            m = jnp.linalg.qr(shown)[0].T @ m
+        return jnp.sum(jnp.linalg.svd(m, compute_uv=False))
+
+    # One matrix at a time: XLA's CPU client waits for ever on batched decompositions that run on several devices at once.
+    return jax.lax.map(norm, matrices)
+
+
+_FIRST_ORDER = Measurement("first_order", "network", first_order)
+
+GRADIENT_PROXIES = (
+    Proxy("grad_norm", (_FIRST_ORDER,), lambda measured: float(measured["first_order"][0])),
+    Proxy("snip", (_FIRST_ORDER,), lambda measured: float(measured["first_order"][1])),
+    *(Proxy.of_network(measure) for measure in (grasp, synflow, zico, dss)),
+)
