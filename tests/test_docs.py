@@ -1,6 +1,7 @@
 """What README and docs say to type: commands that exist with fields that exist, links that lead somewhere, and programs that run."""
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -8,10 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 from training.commands import SMALL, command, finish, start
 
 from vintk_jax import config as configs
+from vintk_jax.data import inputs, sources
+from vintk_jax.exporting import folder, timm
+from vintk_jax.inference.predictor import OneLength, Predictor
+from vintk_jax.models.vit import ViT
+from vintk_jax.spaces import promises
+from vintk_jax.training.models import Trained
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,28 +58,91 @@ def test_links_lead_somewhere(page):
 
 
 def blocks_of(name):
-    """The Python blocks of a page, as one program."""
-    return "\n".join(re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / name).read_text(), re.MULTILINE | re.DOTALL))
+    """The Python blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run(program, folder, **more):
+    """What a program prints in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_every_program_is_run_here():
+    """A page with a new one fails here until it has a test; docs/your_space.md has one of its own."""
+    counts = {str(page.relative_to(ROOT)): len(blocks_of(page.relative_to(ROOT))) for page in PAGES}
+    tested = {
+        "README.md": 2,
+        "docs/adaptive.md": 1,
+        "docs/export.md": 2,
+        "docs/service.md": 1,
+        "docs/weights.md": 2,
+        "docs/your_data.md": 1,
+    }
+    assert {name: count for name, count in counts.items() if count and name != "docs/your_space.md"} == tested
+
+
+def test_data_of_your_own(tmp_path):
+    """The archive that docs/your_data.md writes is one that training and search open."""
+    run(blocks_of("docs/your_data.md")[0], tmp_path)
+    where = f"npz:{tmp_path / 'mine.npz'}"
+    train, test = (sources.open_source(where, split) for split in ("train", "test"))
+    assert (len(train), len(test), train.classes) == (256, 64, ("dark", "bright"))
+    bright = [train[i]["image"].mean() > 127 for i in range(20)]
+    assert bright == [train[i]["label"] == 1 for i in range(20)]
+    assert inputs.load(where, 8, 64, 0).images.shape == (8, 64, 64, 3)
 
 
 @pytest.mark.slow
 def test_programs_of_the_pages_run(tmp_path):
-    """docs/service.md with a model that was just trained, docs/export.md in the folder of its export."""
+    """With a model that was just trained and its assigner; docs/export.md's in the folder of its export."""
     workdir = tmp_path / "runs" / "revit_digits"
     finish(start(command("train", "revit_digits", workdir, *SMALL, "--config.optimizer.epochs=2")))
     small = ["--config.data.batch_size=16", "--config.tla.epochs=2", "--config.tla.batch_size=16"]
     small += ["--config.labels.split=assign[:48]", "--config.labels.calibrate_split=calibrate[:32]", "--config.budget.max_drop=100"]
     finish(start(command("assign", "tla_digits", workdir, *small)))
     finish(start(command("export", "export", workdir)))
-    run = lambda program, folder, **more: subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, env={**os.environ, **more}, capture_output=True, text=True, timeout=300
+    numbers = lambda lines: [int(line.split()[0]) for line in lines]
+    images = "import numpy as np\nimages = np.zeros((20, 32, 32, 3), np.uint8)\n"
+    loose = lambda program: re.sub(r"max_drop=[\d.]+", "max_drop=100.0", program)  # a model of two epochs keeps no budget
+    assert numbers(run(loose(blocks_of("docs/service.md")[0]), tmp_path)) == list(range(20))
+    assert numbers(run(images + loose(blocks_of("docs/adaptive.md")[0]).replace("stream_of_uint8_images", "images"), tmp_path)) == list(
+        range(20)
     )
-    program = blocks_of("service.md").replace("max_drop=2.0", "max_drop=100.0")  # a model of two epochs keeps no budget
-    served = run(program, tmp_path, PYTHONPATH=str(ROOT))
-    assert served.returncode == 0, served.stderr
-    lines = served.stdout.splitlines()
-    assert [int(line.split()[0]) for line in lines] == list(range(20))
-    images = "import numpy as np\nimages = np.zeros((3, 32, 32, 3), np.uint8)\n"
-    exported = run(images + blocks_of("export.md") + "\nprint(probabilities.shape)", workdir / "export")
-    assert exported.returncode == 0, exported.stderr
-    assert exported.stdout.splitlines()[-1] == "(3, 10)"
+    printing = "\nprint(probabilities.shape)"
+    assert run(images + blocks_of("docs/export.md")[0] + printing, workdir / "export", PYTHONPATH="")[-1] == "(20, 10)"
+    assert run(images + blocks_of("README.md")[1] + printing, tmp_path)[-1] == "(20, 10)"
+    arch = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12}
+    (tmp_path / "runs" / "vit_space").mkdir()
+    (tmp_path / "runs" / "vit_space" / "best.json").write_text(json.dumps({"arch": arch}))
+    assert run(blocks_of("README.md")[0], tmp_path) == ["(16, 16)"]
+
+
+@pytest.mark.peers
+def test_programs_that_read_weights(tmp_path):
+    """docs/weights.md's two, with files of random weights by the names that they tell of."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
+    from weights.test_autoformer_supernet import published_shapes
+
+    model = ViT(384, (6,) * 12, (1536,) * 12, head_dim=64)
+    drawn = promises.draw(model, jnp.zeros((1, 224, 224, 3)))
+    state = timm.state_dict(OneLength(model, drawn, None))
+    torch.save({"model": {name: torch.from_numpy(array) for name, array in state.items()}}, tmp_path / "deit_small_patch16_224.pth")
+    torch.save({"model": {name: torch.zeros(shape) for name, shape in published_shapes().items()}}, tmp_path / "supernet-tiny.pth")
+    for program in blocks_of("docs/weights.md"):
+        counted = "\nimport jax\nprint(sum(leaf.size for leaf in jax.tree.leaves(variables)))"
+        assert int(run(program + counted, tmp_path)[-1]) > 5_000_000
+
+
+@pytest.mark.peers
+def test_program_of_the_timm_export(tmp_path):
+    """docs/export.md's second, in the folder of an export."""
+    pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
+    model = ViT(12, (2, 2), (20, 20), 6, 3, patch_size=8, native_grid=(4, 4))
+    trained = Trained(model, ((4, 4),), 32, "fan_in")
+    predictor = Predictor(trained, jax.jit(trained.draw)(jax.random.key(0)), ("a", "b", "c"))
+    folder.write(tmp_path / "out", predictor, None, {}, {}, ("timm",))
+    program = f"import torch\nimages = torch.zeros(2, 3, 32, 32)\n{blocks_of('docs/export.md')[1]}\nprint(tuple(logits.shape))"
+    assert run(program, tmp_path / "out", PYTHONPATH="")[-1] == "(2, 3)"
