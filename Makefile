@@ -7,7 +7,7 @@ ARGS ?=
 # Tests compile on one core at a time: a process for each core, up to four, each with whole files.
 PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: search test test-full lint benchmarks clean
+.PHONY: search test test-full lint docs benchmarks clean
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@echo "Installing into $(VENV): a minute or two, most of it TensorFlow, which neural-tangents needs."
@@ -40,10 +40,15 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The reference: every module's docstrings as pages, in site/. timm_model.py is PyTorch's, for the folders that exports leave.
+docs: $(VENV)/.installed requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	JAX_PLATFORMS=cpu $(BIN)/pdoc vintk_jax '!vintk_jax.exporting.timm_model' --docformat google --math --output-directory site
+
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m benchmarks.ntk_speed
 	$(BIN)/python -m benchmarks.search_speed
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

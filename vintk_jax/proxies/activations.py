@@ -1,9 +1,4 @@
-"""Proxies of what happens inside a network: its layers are tapped as the forward pass is traced, scanned or not.
-
-A statistic leaves the network as a cotangent: a `custom_vjp` identity on a layer's output hands it, in the backward pass, to an argument
-on which no output depends in value (as the kernel's rules do, `vintk_jax.ntk.rules`). A sum over layers goes to one extra argument; a list by
-layer goes to a parameter of each layer, whose gradient is otherwise zero since the outputs' cotangent is.
-"""
+"""Proxies of what happens inside a network, whose layers are tapped (`taps`)."""
 
 import math
 from collections.abc import Callable
@@ -19,69 +14,14 @@ from vintk_jax.models.blocks import Block
 from vintk_jax.models.cells import ReluConvNorm
 from vintk_jax.models.clip_blocks import DividedBlock, FrameBlock
 from vintk_jax.models.layers import Mlp, masked
-from vintk_jax.models.patch_embed import PatchEmbed
 from vintk_jax.models.swin import WindowBlock
 from vintk_jax.proxies.base import Measurement, Network, Proxy
 from vintk_jax.proxies.costs import COST_PROXIES
+from vintk_jax.proxies.taps import hand_over, intercepting
 
 _SLOT = "scale"  # the parameter of a block's second norm that carries the block's statistics out
 _STATISTICS = 3  # alive, expressivity, trainability
 _EPSILON = 1e-8  # within AZ-NAS's logarithm
-
-
-def _intercepting(types: tuple[type, ...], act: Callable) -> Callable:
-    """An interceptor that lets `act(module, call, args, kwargs)` stand for the calls of modules of these types."""
-    busy = []
-
-    def intercept(call, args, kwargs, context):
-        module = context.module
-        if busy or context.method_name != "__call__" or type(module) not in types:
-            return call(*args, **kwargs)
-        busy.append(module)
-        try:
-            return act(module, call, args, kwargs)
-        finally:
-            busy.pop()
-
-    return intercept
-
-
-@jax.custom_vjp
-def _hand_over(y: Array, statistic: Array, tap: Array) -> Array:
-    """y; in the backward pass the statistic goes to the tap."""
-    return y
-
-
-_hand_over.defvjp(lambda y, statistic, tap: (y, statistic), lambda statistic, d: (d, None, statistic))
-
-
-@jax.custom_vjp
-def _fisher_tap(y: Array, tap: Array) -> Array:
-    """y; in the backward pass its channels' Fisher information goes to the tap."""
-    return y
-
-
-def _fisher_bwd(y, d):
-    of_channels = jnp.sum((y * d).reshape(y.shape[0], -1, y.shape[-1]), axis=1)
-    return d, jnp.sum(jnp.mean(of_channels**2, axis=0)) / 2
-
-
-_fisher_tap.defvjp(lambda y, tap: (y, y), _fisher_bwd)
-
-
-def fisher(net: Network) -> Float[Array, ""]:
-    """Fisher information of the channels of all linear layers and convolutions, added up (Turner et al. 2020, arXiv 1906.04113).
-
-    For each channel, half the mean over images of (sum over places of activation x gradient)^2; as a proxy: Abdelfattah et al. 2021.
-    Higher is better.
-    """
-    act = lambda tap: lambda module, call, args, kwargs: _fisher_tap(call(*args, **kwargs), tap)
-
-    def loss(tap):
-        with nn.intercept_methods(_intercepting((nn.Dense, nn.Conv, PatchEmbed), act(tap))):
-            return net.loss(net.params, net.images, net.labels())
-
-    return jax.grad(loss)(jnp.zeros(()))
 
 
 def naswot(net: Network) -> Float[Array, "n n"]:
@@ -104,12 +44,12 @@ def naswot(net: Network) -> Float[Array, "n n"]:
             x, mask = into_activation(module, *args)
             positive = (x > 0).astype(x.dtype)
             codes = [masked(code, mask).reshape(n, -1) for code in (positive, 1 - positive)]
-            return _hand_over(call(*args, **kwargs), sum(code @ code.T for code in codes), tap)
+            return hand_over(call(*args, **kwargs), sum(code @ code.T for code in codes), tap)
 
         return of_layer
 
     def outputs(tap):
-        with nn.intercept_methods(_intercepting((Mlp, ReluConvNorm), act(tap))):
+        with nn.intercept_methods(intercepting((Mlp, ReluConvNorm), act(tap))):
             return net.apply(net.params, net.images)
 
     logits, backward = jax.vjp(outputs, jnp.zeros((n, n)))
@@ -158,16 +98,21 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
         trainability = _trainability(lambda x: alone.apply(variables, x, *args[1:], **kwargs), x, net.key, embed_mask)
         slot = module.variables["params"]["norm2"][_SLOT]
         statistics = jnp.pad(jnp.stack([alive, _entropy(y), trainability]), (0, slot.shape[0] - _STATISTICS))
-        return _hand_over(y, jax.lax.stop_gradient(statistics), slot)
+        return hand_over(y, jax.lax.stop_gradient(statistics), slot)
 
-    def outputs(params):
-        with nn.intercept_methods(_intercepting((Block, WindowBlock, DividedBlock, FrameBlock), act)):
+    leaves, tree = jax.tree_util.tree_flatten_with_path(net.params)
+    paths = [tuple(str(part.key) for part in path) for path, _ in leaves]
+    places = sorted((i for i, path in enumerate(paths) if path[-2:] == ("norm2", _SLOT)), key=lambda i: _by_number(paths[i]))
+
+    def outputs(slots):
+        filled = dict(zip(places, slots, strict=True))
+        params = tree.unflatten([filled.get(i, leaf) for i, (_, leaf) in enumerate(leaves)])
+        with nn.intercept_methods(intercepting((Block, WindowBlock, DividedBlock, FrameBlock), act)):
             return net.apply(params, net.images)
 
-    logits, backward = jax.vjp(outputs, net.params)
-    (carried,) = backward(jnp.zeros_like(logits))
-    found = {tuple(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(carried)}
-    slots = [found[path] for path in sorted(found, key=_by_number) if path[-2:] == ("norm2", _SLOT)]
+    # The other parameters get no gradients, which nobody would read.
+    logits, backward = jax.vjp(outputs, [leaves[i][1] for i in places])
+    (slots,) = backward(jnp.zeros_like(logits))
     if not slots:
         raise UserError(
             f"az_nas reads the blocks of a transformer, and a {type(net.model).__name__} has none. Leave it out: name the other scores "
@@ -200,7 +145,6 @@ def _join(numbers: Float[np.ndarray, "candidates numbers"]) -> Float[np.ndarray,
 _FLOPS = next(proxy for proxy in COST_PROXIES if proxy.name == "flops").measurements[0]
 
 ACTIVATION_PROXIES = (
-    Proxy.of_network(fisher),
     Proxy.of_network(naswot, _naswot_score),
     Proxy(
         "az_nas",

@@ -8,24 +8,66 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vintk_jax.errors import UserError
+from vintk_jax.models.patch_embed import PatchEmbed
 from vintk_jax.proxies import weights
-from vintk_jax.proxies.base import Measurement, Network, Proxy
-
-_BATCHES = 2  # ZiCo's
-
-
-def _gradients(net: Network) -> dict:
-    return jax.grad(net.loss)(net.params, net.images, net.labels())
+from vintk_jax.proxies.base import Measured, Measurement, Network, Proxy
+from vintk_jax.proxies.taps import intercepting
 
 
-def first_order(net: Network) -> Float[Array, "2"]:
-    """Two scores of one gradient of the loss; the higher the better (as proxies: Abdelfattah et al. 2021, arXiv 2101.08134).
+@jax.custom_vjp
+def _fisher_tap(y: Array, tap: Array) -> Array:
+    """y; in the backward pass its channels' Fisher information goes to the tap."""
+    return y
 
-    `grad_norm`, Euclidean norms added over layers, and `snip`, the sum of |weight x gradient| (SNIP, Lee et al. 2019, arXiv 1810.02340).
+
+def _fisher_bwd(y, d):
+    of_channels = jnp.sum((y * d).reshape(y.shape[0], -1, y.shape[-1]), axis=1)
+    return d, jnp.sum(jnp.mean(of_channels**2, axis=0)) / 2
+
+
+_fisher_tap.defvjp(lambda y, tap: (y, y), _fisher_bwd)
+
+
+def _halves(net: Network) -> int:
+    return 2 if net.images.shape[0] % 2 == 0 else 1
+
+
+def loss_gradients(net: Network) -> Float[Array, " scores"]:
+    """Scores that are read off the loss's gradients, in one pass over two half batches; the higher the better.
+
+    `grad_norm`: Euclidean norms, added over layers. `snip`: the sum of |weight x gradient| (Lee et al. 2019, arXiv 1810.02340). `fisher`: Fisher
+    information of the channels of all linear layers and convolutions, for each half the mean over images of (sum over places of activation x
+    gradient)^2 (Turner et al. 2020, arXiv 1906.04113). All three as proxies: Abdelfattah et al. 2021, arXiv 2101.08134. `zico`, of an even number of
+    images: the sum over layers of log sum_w (mean |gradient| / its deviation) over the halves (Li et al. 2023, arXiv 2301.11300); weights whose
+    gradients don't differ at all (dead ones) are left out, as in the authors' code.
     """
-    gradients = _gradients(net)
+    parts = _halves(net)
+    split = lambda v: v.reshape(parts, -1, *v.shape[1:])
+
+    def loss(params, tap, images, labels):
+        act = lambda module, call, args, kwargs: _fisher_tap(call(*args, **kwargs), tap)
+        with nn.intercept_methods(intercepting((nn.Dense, nn.Conv, PatchEmbed), act)):
+            return net.loss(params, images, labels)
+
+    of_part = lambda batch: jax.grad(loss, argnums=(0, 1))(net.params, jnp.zeros(()), *batch)
+    by_part, tapped = jax.lax.map(of_part, (split(net.images), split(net.labels())))
+    gradients = jax.tree.map(lambda g: jnp.mean(g, axis=0), by_part)
     norms = weights.total(lambda g: jnp.sqrt(jnp.sum(g * g, axis=(1, 2))), gradients)
-    return jnp.stack([norms, weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), net.params, gradients)])
+    saliency = weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), net.params, gradients)
+    # The loss of a part is a mean over fewer images, so its gradients are that many times as large.
+    found = [norms, saliency, jnp.mean(tapped) / parts**2]
+    return jnp.stack(
+        found if parts == 1 else [*found, weights.total(_steadiness, *(jax.tree.map(lambda g, i=i: g[i], by_part) for i in (0, 1)))]
+    )
+
+
+def _steadiness(a: Float[Array, "layers inputs outputs"], b: Float[Array, "layers inputs outputs"]) -> Float[Array, " layers"]:
+    """ZiCo's of each layer, from the gradients of two halves."""
+    deviation = jnp.abs(a - b) / 2  # the standard deviation of two numbers
+    ratio = jnp.where(deviation > 0, (jnp.abs(a) + jnp.abs(b)) / 2 / jnp.where(deviation > 0, deviation, 1), 0)
+    summed = jnp.sum(ratio, axis=(1, 2))
+    return jnp.where(summed > 0, jnp.log(jnp.where(summed > 0, summed, 1)), 0)
 
 
 def grasp(net: Network) -> Float[Array, ""]:
@@ -60,29 +102,6 @@ def synflow(net: Network) -> Float[Array, ""]:
     """
     positive, gradients = _linearised(net)
     return weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), positive, gradients)
-
-
-def zico(net: Network) -> Float[Array, ""]:
-    """Sum over layers of log sum_w (mean |gradient| / its deviation) over two half batches (ZiCo, Li et al. 2023, arXiv 2301.11300).
-
-    Weights whose gradients don't differ at all (dead ones) are left out, as in the authors' code. Higher is better.
-
-    Raises:
-        ValueError: for an odd number of images.
-    """
-    if net.images.shape[0] % _BATCHES:
-        raise ValueError(f"zico halves the images; {net.images.shape[0]} came. Set inputs.num_images to an even number.")
-    halves = lambda v: v.reshape(_BATCHES, -1, *v.shape[1:])
-    by_batch = jax.lax.map(lambda batch: jax.grad(net.loss)(net.params, *batch), (halves(net.images), halves(net.labels())))
-    first, second = (jax.tree.map(lambda g, i=i: g[i], by_batch) for i in range(_BATCHES))
-
-    def of_layers(a, b):
-        deviation = jnp.abs(a - b) / 2  # the standard deviation of two numbers
-        ratio = jnp.where(deviation > 0, (jnp.abs(a) + jnp.abs(b)) / 2 / jnp.where(deviation > 0, deviation, 1), 0)
-        summed = jnp.sum(ratio, axis=(1, 2))
-        return jnp.where(summed > 0, jnp.log(jnp.where(summed > 0, summed, 1)), 0)
-
-    return weights.total(of_layers, first, second)
 
 
 def dss(net: Network) -> Float[Array, ""]:
@@ -130,10 +149,22 @@ def _nuclear_norms(matrices: Float[Array, "layers a b"], rank: int | None = None
     return jax.lax.map(norm, matrices)
 
 
-_FIRST_ORDER = Measurement("first_order", "network", first_order)
+_LOSS = Measurement("loss_gradients", "network", loss_gradients)
+
+
+def _of_loss(name: str, place: int) -> Proxy:
+    return Proxy(name, (_LOSS,), lambda measured: float(measured["loss_gradients"][place]))
+
+
+def _zico(measured: Measured) -> float:
+    found = measured["loss_gradients"]
+    if len(found) < 4:
+        raise UserError("zico halves the images, and an odd number came. Set inputs.num_images to an even number.")
+    return float(found[3])
+
 
 GRADIENT_PROXIES = (
-    Proxy("grad_norm", (_FIRST_ORDER,), lambda measured: float(measured["first_order"][0])),
-    Proxy("snip", (_FIRST_ORDER,), lambda measured: float(measured["first_order"][1])),
-    *(Proxy.of_network(measure) for measure in (grasp, synflow, zico, dss)),
+    *(_of_loss(name, place) for place, name in enumerate(("grad_norm", "snip", "fisher"))),
+    Proxy("zico", (_LOSS,), _zico),
+    *(Proxy.of_network(measure) for measure in (grasp, synflow, dss)),
 )
