@@ -84,8 +84,12 @@ def assigner_of(kind, predictor, images, start=0):
 
 @pytest.mark.parametrize(
     ("model", "grids", "kind", "start"),
-    [(VIT, GRIDS, "shared", 0), (VIT, GRIDS, "cnn", 0), (LVVIT, GRIDS, "shared", 1), (TIMESFORMER, CLIP_GRIDS, "shared", 0)],
-    ids=["vit", "thumbnails", "lvvit", "clips"],
+    [
+        pytest.param(VIT, GRIDS, "shared", 0, id="vit"),
+        pytest.param(VIT, GRIDS, "cnn", 0, id="thumbnails"),
+        pytest.param(LVVIT, GRIDS, "shared", 1, id="lvvit", marks=pytest.mark.slow),
+        pytest.param(TIMESFORMER, CLIP_GRIDS, "shared", 0, id="clips", marks=pytest.mark.slow),
+    ],
 )
 def test_answers_are_the_librarys(model, grids, kind, start, tmp_path, relative_error):
     """Lengths and probabilities of the engine, and of each length by itself; any number of images; images reach several lengths."""
@@ -123,8 +127,11 @@ def test_a_process_without_our_code(tmp_path, relative_error):
 
 @pytest.mark.parametrize(
     ("model", "grids", "kind"),
-    [(VIT, GRIDS, "cnn"), (LVVIT, GRIDS, "shared"), (TIMESFORMER, CLIP_GRIDS, "shared")],
-    ids=["thumbnails", "lvvit", "clips"],
+    [
+        pytest.param(VIT, GRIDS, "cnn", id="thumbnails"),
+        pytest.param(LVVIT, GRIDS, "shared", id="lvvit", marks=pytest.mark.slow),
+        pytest.param(TIMESFORMER, CLIP_GRIDS, "shared", id="clips", marks=pytest.mark.slow),
+    ],
 )
 def test_onnx_answers_are_the_librarys(model, grids, kind, tmp_path, relative_error):
     """By onnxruntime: lengths, and probabilities to 1e-4."""

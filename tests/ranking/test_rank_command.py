@@ -101,6 +101,7 @@ def test_a_sample_has_the_scores_of_the_whole(ranked, table, tmp_path):
         assert line["scores"]["vintk"] == pytest.approx(whole[line["row"]]["vintk"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_windows_are_ranked_too(tmp_path):
     """A table of shifted-window architectures whose accuracies are seeded noise on their multiply-adds, which come out as its best score."""
     noise = np.random.default_rng(0)

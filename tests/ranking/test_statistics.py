@@ -51,6 +51,7 @@ def test_top_fifth_takes_the_most_accurate():
     assert statistics.kendall_tau(score, accuracy) > 0.9
 
 
+@pytest.mark.slow
 def test_interval_covers_a_known_tau_as_often_as_it_says():
     """Bivariate normal of correlation r: tau = 2 / pi arcsin r. 95% of intervals should cover it; 40 draws, at least 34."""
     truth, covered = 2 / np.pi * np.arcsin(0.6), 0

@@ -195,13 +195,12 @@ MEMBERS["mini-cells"] = [
 ]
 
 
-SLOWLY_COMPILED = {("mini-clips", True), ("mini-clips", False), ("mini-lvvit", False)}
 BOTH_WAYS = [
     pytest.param(
         space,
         scan,
         id=f"{space.name}-{'scanned' if scan else 'unrolled'}",
-        marks=pytest.mark.slow if (space.name, scan) in SLOWLY_COMPILED else (),
+        marks=pytest.mark.slow if space is MINI_CLIPS or (space is not MINI and not scan) else (),
     )
     for space in (MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_SEG, MINI_CELLS, MINI_CLIPS)
     for scan in (True, False)

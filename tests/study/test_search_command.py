@@ -82,7 +82,7 @@ def test_same_seed_same_result_other_seed_other_draws(undisturbed, tmp_path):
     assert outcome(tmp_path / "other")[0] != outcome(undisturbed[0])[0]
 
 
-@pytest.mark.parametrize("after", [1, 11, 27])
+@pytest.mark.parametrize("after", [11, *(pytest.param(after, marks=pytest.mark.slow) for after in (1, 27))])
 def test_killed_and_resumed_equals_never_killed(undisturbed, tmp_path, after):
     """SIGKILL once `after` candidates are written; the same command goes on."""
     process = subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -148,6 +148,7 @@ def test_exhaustive_scores_every_architecture_once(tmp_path):
     assert {arch for arch, *_ in rows} == {json.dumps(SPACE.to_json(arch)) for arch in SPACE.enumerate()}
 
 
+@pytest.mark.slow
 def test_a_space_of_windows(tmp_path):
     """A search of shifted-window models ends with a best one that belongs to their space."""
     search(tmp_path, "--config.space=tiny_space:S3", "--config.inputs.image_size=32", "--config.search.num_candidates=10")

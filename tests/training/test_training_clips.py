@@ -126,6 +126,7 @@ def test_clips_left_out_are_named(tmp_path, capsys):
     assert "on 2 images" in printed
 
 
+@pytest.mark.slow
 def test_views_are_averaged():
     """The probabilities of a clip in several views are the means of those of the views alone: where a training measures, and where a model is used."""
     config = clips()
