@@ -61,6 +61,7 @@ class Program:
                 "pip install --no-deps -r requirements-onnx.txt"
             ) from error
         logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of shapes whose type it doesn't need
+        logging.getLogger("jax2onnx.plugins.plugin_system").setLevel(logging.ERROR)  # and of its examples that want other packages
         inputs = jax.ShapeDtypeStruct(("batch", *self.inputs.shape), self.inputs.dtype)
         return to_onnx(lambda inputs: self.function(self.weights, inputs), [inputs]).SerializeToString()
 
