@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_export import predictor_of
 
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import folder
-from vintk_jax.inference.predictor import Predictor
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
-from vintk_jax.training.models import Trained
 
 GRIDS = ((4, 4), (2, 2))
 SIZES = {"embed_dim": 12, "head_dim": 6, "num_classes": 3, "patch_size": 8, "native_grid": (4, 4)}
@@ -37,14 +36,6 @@ np.savez(sys.argv[2], **found)
 """
 
 
-def predictor_of(model, grids=GRIDS, frames=0):
-    """A model of which no weight is at its start."""
-    trained = Trained(model, grids, 32, "fan_in", frames)
-    params = jax.jit(trained.draw)(jax.random.key(1))
-    params = jax.tree.map(lambda leaf: leaf + 0.2 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
-    return Predictor(trained, params, ("a", "b", "c"))
-
-
 def logits(predictor, name, images):
     """Of our model at one length, for standardised images."""
     one = predictor.length(name)
@@ -62,7 +53,7 @@ def images():
 def test_the_folders_own_module(model, images, tmp_path):
     """Heads and widths that differ, relative positions, the mean; blocks that were scanned; every length."""
     pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
-    predictor = predictor_of(model)
+    predictor = predictor_of(model, GRIDS)
     folder.write(tmp_path / "out", predictor, None, {}, {}, ("timm",))
     np.save(tmp_path / "images.npy", np.moveaxis(images, -1, 1))
     run = [sys.executable, "-c", ALONE, str(tmp_path / "images.npy"), str(tmp_path / "found.npz")]
@@ -84,7 +75,7 @@ def test_timms_own_class(pool, images, tmp_path):
     from safetensors.torch import load_file
     from weights.torchvision_stub import import_timm
 
-    predictor = predictor_of(DEIT.clone(pool=pool))
+    predictor = predictor_of(DEIT.clone(pool=pool), GRIDS)
     folder.write(tmp_path / "out", predictor, None, {}, {}, ("timm",))
     theirs = (
         import_timm()

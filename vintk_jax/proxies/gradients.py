@@ -29,10 +29,6 @@ def _fisher_bwd(y, d):
 _fisher_tap.defvjp(lambda y, tap: (y, y), _fisher_bwd)
 
 
-def _halves(net: Network) -> int:
-    return 2 if net.images.shape[0] % 2 == 0 else 1
-
-
 def loss_gradients(net: Network) -> Float[Array, " scores"]:
     """Scores that are read off the loss's gradients, in one pass over two half batches; the higher the better.
 
@@ -42,7 +38,7 @@ def loss_gradients(net: Network) -> Float[Array, " scores"]:
     images: the sum over layers of log sum_w (mean |gradient| / its deviation) over the halves (Li et al. 2023, arXiv 2301.11300); weights whose
     gradients don't differ at all (dead ones) are left out, as in the authors' code.
     """
-    parts = _halves(net)
+    parts = 2 if net.images.shape[0] % 2 == 0 else 1
     split = lambda v: v.reshape(parts, -1, *v.shape[1:])
 
     def loss(params, tap, images, labels):
