@@ -129,7 +129,7 @@ def test_programs_that_read_weights(tmp_path):
     model = ViT(384, (6,) * 12, (1536,) * 12, head_dim=64)
     drawn = promises.draw(model, jnp.zeros((1, 224, 224, 3)))
     state = timm.state_dict(OneLength(model, drawn, None))
-    torch.save({"model": {name: torch.from_numpy(array) for name, array in state.items()}}, tmp_path / "deit_small_patch16_224.pth")
+    torch.save({"model": {name: torch.from_numpy(array.copy()) for name, array in state.items()}}, tmp_path / "deit_small_patch16_224.pth")
     torch.save({"model": {name: torch.zeros(shape) for name, shape in published_shapes().items()}}, tmp_path / "supernet-tiny.pth")
     for program in blocks_of("docs/weights.md"):
         counted = "\nimport jax\nprint(sum(leaf.size for leaf in jax.tree.leaves(variables)))"
