@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vintk_jax.data import digits, moving
+from vintk_jax.data.augment import Augment
 from vintk_jax.data.clip_views import ClipAugment, ClipViews, spread
 from vintk_jax.data.clips import of_array, open_clips
 from vintk_jax.errors import UserError
@@ -170,8 +171,8 @@ def test_frames_of_a_stretch(start, extent, frames, length):
 def test_every_frame_is_augmented_alike():
     """One crop, one place, one side for all frames of a clip; both sides occur; a clip that is too short shows frames twice."""
     element, mirrored = {"clip": of_array(numbered(6, 16, 16)), "label": 1}, 0
-    augment = ClipAugment(16, 3, padding=4, flip=True)
-    for seed in range(20):
+    augment = ClipAugment(Augment(16, padding=4, flip=True), 3)
+    for seed in range(40):
         out = augment(element, np.random.default_rng(seed))
         np.testing.assert_array_equal(out["image"], augment(element, np.random.default_rng(seed))["image"])
         assert out["image"].shape == (3, 16, 16, 3)
@@ -179,11 +180,21 @@ def test_every_frame_is_augmented_alike():
         inside = first[..., 0] != digits_grey()
         assert len(np.unique((second - first)[inside & (second[..., 0] != digits_grey())])) == 1
         mirrored += first[8, 4, 0] > first[8, 11, 0]
-    assert 4 < mirrored < 16
+    assert 10 < mirrored < 30
     short = ClipViews(16, 8)({"clip": of_array(numbered(3, 16, 16)), "label": 0}, RNG)["image"]
     np.testing.assert_array_equal((short[:, 0, 0, 0] // 10), [0, 0, 0, 1, 1, 2, 2, 2])
     middle = ClipViews(16, 2, stretch=2)({"clip": of_array(numbered(6, 16, 16)), "label": 0}, RNG)["image"]
     np.testing.assert_array_equal((middle[:, 0, 0, 0] // 10), [2, 3])
+
+
+def test_a_still_clip_stays_still():
+    """Crops, colours and erased rectangles are drawn once for all frames, and anew for each clip."""
+    still = np.broadcast_to(np.random.default_rng(1).integers(0, 256, (1, 20, 24, 3), dtype=np.uint8), (5, 20, 24, 3))
+    augment = ClipAugment(Augment(16, resized_crop=0.3, padding=2, flip=True, randaugment_ops=2, erasing=1.0), 4)
+    made = [augment({"clip": of_array(still), "label": 0}, np.random.default_rng(seed))["image"] for seed in range(8)]
+    for frames in made:
+        np.testing.assert_array_equal(frames, np.broadcast_to(frames[:1], frames.shape))
+    assert len({frames.tobytes() for frames in made}) == 8
 
 
 @given(

@@ -58,7 +58,7 @@ def test_training_at_every_length(tmp_path):
         ("--config.clips.lengths=((4, 2), (2, 4))", r"clips\.lengths"),
         ("--config.clips.lengths=((16, 2),)", r"up to clips\.frames=8"),
         ("--config.clips.attention=spacetime", "divided, joint, space"),
-        ("--config.augment.erasing=0.5", r"augment\.erasing"),
+        ("--config.augment.erasing=1.5", r"augment\.erasing"),
         ("--config.clips.views=3", r"several views only of clips\.stretch frames"),
         ("--config.model.arch=/nowhere/best.json", "no such file"),
         ("--config.data.source=folder:/tmp", r"data\.source='folder:/tmp' came; one of digits, clips:PATH"),

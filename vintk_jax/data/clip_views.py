@@ -1,13 +1,13 @@
-"""From a clip of any length and size to what a model is shown: frames of a stretch of it, all cropped and mirrored alike."""
+"""From a clip of any length and size to what a model is shown: frames of a stretch of it, all augmented alike."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from PIL import Image
 
-from vintk_jax.data.augment import centre_crop, padded_crop, resized_crop
+from vintk_jax.data.augment import Augment, centre_crop
 from vintk_jax.data.clips import Clip
 
 
@@ -19,37 +19,27 @@ def spread(start: int | float, extent: int | float, frames: int, length: int) ->
 
 @dataclasses.dataclass(frozen=True)
 class ClipAugment:
-    """A training clip: a random stretch of it, the same random crop of every frame.
+    """A training clip: a random stretch of it, every frame cropped, mirrored, coloured and erased alike.
 
     Attributes:
-        size: pixels a side of the result; frames: how many.
+        augment: what happens to a frame; one draw for all of a clip's.
+        frames: how many the result has.
         stretch: frames of the clip that it covers, from a random start; 0: the whole clip.
-        resized_crop, padding, flip: as in `augment.Augment`.
     """
 
-    size: int
+    augment: Augment
     frames: int
     stretch: int = 0
-    resized_crop: float = 0.0
-    padding: int = 0
-    flip: bool = False
 
     def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """An element of a source, augmented."""
         clip: Clip = element["clip"]
         extent = min(self.stretch or clip.length, clip.length)
         read = clip.read(spread(int(rng.integers(clip.length - extent + 1)), extent, self.frames, clip.length))
-        draw, mirrored = int(rng.integers(2**31)), self.flip and rng.random() < 0.5
-
-        def one(frame: UInt8[np.ndarray, "height width 3"]) -> np.ndarray:
-            same = np.random.default_rng(draw)  # for every frame of the clip
-            if frame.shape[:2] != (self.size, self.size) or self.resized_crop or self.padding:
-                image = Image.fromarray(frame)
-                image = resized_crop(image, same, self.size, self.resized_crop) if self.resized_crop else centre_crop(image, self.size, 1.0)
-                frame = np.asarray(padded_crop(image, same, self.padding) if self.padding else image)
-            return frame[:, ::-1] if mirrored else frame
-
-        return {"image": np.stack([one(frame) for frame in read]), "label": np.int32(element["label"])}
+        draw, label = int(rng.integers(2**31)), np.int32(element["label"])
+        # A generator of the same seed for each frame draws the same.
+        made = [self.augment({"image": frame, "label": label}, np.random.default_rng(draw))["image"] for frame in read]
+        return {"image": np.stack(made), "label": label}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +47,8 @@ class ClipViews:
     """A clip that is only looked at, in one view or several (as TimeSformer, section 4, averages them); nothing is drawn.
 
     Attributes:
-        size, frames, stretch: as in `ClipAugment`.
+        size: pixels a side of the result.
+        frames, stretch: as in `ClipAugment`.
         ratio: side of a crop over the frame's shorter side.
         views: stretches, from the clip's first to its last; one: the middle.
         crops: squares of each along the frame's longer side, from end to end; one: the centre.

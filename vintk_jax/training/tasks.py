@@ -76,10 +76,14 @@ def _opened(config: ml_collections.ConfigDict, open_split: Callable[[str, str], 
     return train, test
 
 
+def _augment(config: ml_collections.ConfigDict) -> Augment:
+    """What happens to a training image on the host; mixing is the objective's."""
+    host_side = {f.name for f in dataclasses.fields(Augment)} - {"size"}
+    return Augment(config.data.image_size, **{name: value for name, value in config.augment.items() if name in host_side})
+
+
 def _classification(config: ml_collections.ConfigDict) -> Task:
     train, test = _opened(config, open_source)
-    host_side = {f.name for f in dataclasses.fields(Augment)} - {"size"}
-    augment = Augment(config.data.image_size, **{name: value for name, value in config.augment.items() if name in host_side})
     trained = build(config.model, len(train.classes), config.data.image_size)
     objective = Classification(
         num_classes=len(train.classes),
@@ -89,7 +93,7 @@ def _classification(config: ml_collections.ConfigDict) -> Task:
         distill=config.loss.distill,
     )
     objective = with_token_labels(objective, config, trained, train.classes)
-    return Task(train, test, trained, objective, augment, look_of(config), make_predict)
+    return Task(train, test, trained, objective, _augment(config), look_of(config), make_predict)
 
 
 def _segmentation(config: ml_collections.ConfigDict) -> Task:
@@ -121,12 +125,7 @@ def predict_of(config: ml_collections.ConfigDict) -> Callable[[nn.Module, Length
 
 
 def _clips(config: ml_collections.ConfigDict) -> Task:
-    own, size, augment = config.clips, config.data.image_size, config.augment
-    for name in ("randaugment_ops", "erasing"):
-        if augment[name]:
-            raise UserError(
-                f"augment.{name}={augment[name]} came; frames of a clip are cropped and mirrored alike, nothing else. Set it to 0."
-            )
+    own, augment = config.clips, config.augment
     train, test = _opened(config, open_clips)
     for source, split in ((train, config.data.train_split), (test, config.data.test_split)):
         if short := sum(length < own.frames for length in source.frames):
@@ -135,7 +134,7 @@ def _clips(config: ml_collections.ConfigDict) -> Task:
             )
     trained = build_timesformer(config, len(train.classes))
     objective = Classification(len(train.classes), config.loss.label_smoothing, augment.mixup, augment.cutmix, config.loss.distill)
-    augmented = ClipAugment(size, own.frames, own.stretch, augment.resized_crop, augment.padding, augment.flip)
+    augmented = ClipAugment(_augment(config), own.frames, own.stretch)
 
     def predict(model: nn.Module, grid: Length | None) -> Callable:
         probabilities = lambda params, clips: jax.nn.softmax(make_predict(model, grid)(params, clips))
