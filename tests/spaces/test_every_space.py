@@ -101,13 +101,6 @@ def test_cost_at_both_sizes(space, size):
 
 
 @each_space
-@pytest.mark.slow
-def test_parameters_of_200_samples(space):
-    """Counted parameters are those of the initialised model, for 200 members."""
-    promises.counts(space, [sample(space, seed) for seed in range(200)], flops=False)
-
-
-@each_space
 @given(seed=seeds)
 def test_round_trips(space, seed):
     """JSON text and decisions give the architecture back; decisions are those of `choices`."""
