@@ -56,18 +56,18 @@ def main() -> None:
                 raise SystemExit(f"{count} processes chose {chosen['arch']}, others {best['arch']}.")
             best = chosen
             found.append((took, alone))
+    runs = {str(count): found for count, found in measured.items()}
+    common.write_json(common.RESULTS / "processes.json", {"machine": common.machine(), "candidates": arguments.candidates, "seconds": runs})
     median = {count: [statistics.median(values) for values in zip(*found, strict=True)] for count, found in measured.items()}
     first = median[arguments.processes[0]]
     common.print_table(
         f"{arguments.candidates} candidates of configs/vit_space.py",
         ["processes", "command, s", "candidates alone, s", "candidates/s", "x the first"],
         [
-            [count, f"{took:.0f}", f"{alone:.0f}", f"{arguments.candidates / alone:.2f}", f"{first[1] / alone:.2f}"]
+            [str(count), f"{took:.0f}", f"{alone:.0f}", f"{arguments.candidates / alone:.2f}", f"{first[1] / alone:.2f}"]
             for count, (took, alone) in median.items()
         ],
     )
-    runs = {str(count): found for count, found in measured.items()}
-    common.write_json(common.RESULTS / "processes.json", {"machine": common.machine(), "candidates": arguments.candidates, "seconds": runs})
 
 
 if __name__ == "__main__":
