@@ -1,4 +1,4 @@
-"""Runs an exported model with jax and numpy, or with onnxruntime and numpy; nothing else is needed.
+"""Runs an exported model: `pip install jax flatbuffers`, or `pip install onnxruntime` for ONNX; nothing else is needed.
 
 from load import Model
 model = Model("path/to/folder")            # or Model(folder, "onnx"), where model.json names ONNX files
