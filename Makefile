@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What the user adds to a search: make search ARGS="--config.limits.max_params_m=6"
 ARGS ?=
-# Tests compile on one core at a time: a process for each core, up to four, each with whole files.
-PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests compile on one core at a time: a process for each core, up to four, each with whole files (tests/conftest.py).
+PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: search test test-full lint docs benchmarks clean
 

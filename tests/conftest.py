@@ -30,6 +30,14 @@ settings.load_profile("vintk")
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "nas_tables"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """A worker has whole files, for their fixtures, but for tests that name a group of their own."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def _seeds():
     """The global generators start alike in every test; tests draw from generators of their own."""

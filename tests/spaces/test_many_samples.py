@@ -1,13 +1,15 @@
-"""Counts of 200 members of every space: a file of its own, so that another worker has it."""
+"""Counts of 200 members of every space: minutes for each, so that workers share them."""
 
 import pytest
-from test_every_space import each_space, sample
+from test_every_space import SPACES, sample
 
 from vintk_jax.spaces import promises
 
 
-@each_space
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "space", [pytest.param(space, id=space.name, marks=pytest.mark.xdist_group(f"200 of {space.name}")) for space in SPACES]
+)
 def test_parameters_of_200_samples(space):
     """Counted parameters are those of the initialised model, for 200 members."""
     promises.counts(space, [sample(space, seed) for seed in range(200)], flops=False)
