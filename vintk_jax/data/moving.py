@@ -12,7 +12,7 @@ from vintk_jax.data import digits
 
 FRAMES = 8
 DIRECTIONS = ("east", "north-east", "north", "north-west", "west", "south-west", "south", "south-east")
-COUNTS = {"train": 12000, "assign": 6000, "calibrate": 3000, "test": 2000}
+COUNTS = {"train": 12000, "assign": 6000, "calibrate": 8000, "test": 2000}
 _SIDES = (7.0, 13.0)  # pixels, the smallest and largest digit
 _SPEEDS = (0.1, 1.5)  # pixels a frame, drawn evenly on a logarithmic axis
 _OFF_CENTRE = 3.0  # pixels at most, of the middle of the way
