@@ -10,6 +10,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inference.test_batches import cut
 from ml_collections import ConfigDict
 
 from vintk_jax.adaptive.answers import Answers, features_of
@@ -73,15 +74,15 @@ def test_every_image_has_its_own_answer_in_its_place(count, sizes, wait, broken)
 
 @given(count=st.integers(1, 300), size=st.integers(1, 40))
 def test_images_in_memory(count, size):
-    """The same answers, and no batch but the last of a step is less than full."""
-    batches = []
-    block = Engine(counting_plan(batches=batches), (SIDE, SIDE, 3), (1, size)).all(numbered(count))
+    """The same answers, and the batches of a step are those that its images are best cut into, all there at once."""
+    batches, sizes = [], tuple(sorted({1, size}))
+    block = Engine(counting_plan(batches=batches), (SIDE, SIDE, 3), sizes).all(numbered(count))
     np.testing.assert_array_equal(block.steps, np.arange(count) % 3)
     np.testing.assert_array_equal(block.probabilities[:, 0], np.arange(count) + np.arange(count) % 3)
     np.testing.assert_array_equal(block.passes, [sum(i % 3 >= which for i in range(count)) for which in range(3)])
     reached = [sum(i % 3 >= which for i in range(count)) for which in range(3)]
     for which, images in enumerate(reached):
-        assert sum(1 for step, _ in batches if step == which) == -(-images // size)
+        assert [length for step, length in batches if step == which] == cut(images, sizes)
 
 
 def test_earlier_answers_have_their_say():

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from vintk_jax.errors import UserError
+from vintk_jax.inference.batches import next_batch
 from vintk_jax.inference.feeds import ArrayFeed, Feed, Image, StreamFeed
 
 DONE = -1
@@ -92,7 +93,7 @@ class Engine:
     Args:
         plan: what to do with an image.
         shape: of an image (size, size, 3), or of a clip.
-        batch_sizes: numbers of images that programs are compiled for; a group is filled up to the next of them.
+        batch_sizes: numbers of images that programs are compiled for; a group is cut into them with the least waste (`batches`).
         max_wait: seconds that an image of a stream may wait for company at each step; a lone image is answered after that.
 
     Raises:
@@ -232,10 +233,16 @@ class _Held:
     def start(self, which: int) -> None:
         """Hand a group to the device."""
         queue = self._queues[which]
-        slots = np.array(queue[: self._sizes[-1]])
+        size = next_batch(len(queue), tuple(self._sizes))
+        slots = np.array(queue[:size])
         del queue[: len(slots)]
-        batch = np.zeros((next(size for size in self._sizes if size >= len(slots)), *self._images.shape[1:]), np.uint8)
-        np.take(self._images, slots, axis=0, out=batch[: len(slots)], mode="clip")
+        if len(slots) == size and (np.diff(slots) == 1).all():
+            # Not copied: a slot is filled anew only after its answer has been given.
+            batch = self._images[slots[0] : slots[-1] + 1]
+        else:
+            batch = np.empty((size, *self._images.shape[1:]), np.uint8)
+            np.take(self._images, slots, axis=0, out=batch[: len(slots)], mode="clip")
+            batch[len(slots) :] = 0
         self._passes[which] += len(slots)
         self.running.append((which, slots, self._plan.steps[which].run(batch)))
 
