@@ -105,7 +105,7 @@ class Engine:
             raise UserError(
                 f"Batch sizes {tuple(batch_sizes)} and a wait of {max_wait} s came; positive sizes and no negative wait were wanted."
             )
-        self.plan, self._sizes, self._max_wait, self._shape = plan, sorted(set(batch_sizes)), max_wait, tuple(shape)
+        self.plan, self._sizes, self._max_wait, self._shape = plan, tuple(sorted(set(batch_sizes))), max_wait, tuple(shape)
 
     @property
     def ahead(self) -> int:
@@ -166,7 +166,7 @@ class Engine:
 class _Held:
     """Images on their way through a plan, in a ring of slots by their places in the stream."""
 
-    def __init__(self, plan: Plan, sizes: Sequence[int], shape: tuple[int, ...], capacity: int):
+    def __init__(self, plan: Plan, sizes: tuple[int, ...], shape: tuple[int, ...], capacity: int):
         self._plan, self._sizes, self._capacity = plan, sizes, capacity
         self._images = np.zeros((capacity, *shape), np.uint8)
         self._ended_at = np.full(capacity, _WAITING)
@@ -233,7 +233,7 @@ class _Held:
     def start(self, which: int) -> None:
         """Hand a group to the device."""
         queue = self._queues[which]
-        size = next_batch(len(queue), tuple(self._sizes))
+        size = next_batch(len(queue), self._sizes)
         slots = np.array(queue[:size])
         del queue[: len(slots)]
         if len(slots) == size and (np.diff(slots) == 1).all():
