@@ -66,11 +66,12 @@ def main() -> None:
     parser.add_argument("--assign", default="configs/tla_cifar10.py")
     parser.add_argument("--source", default="", help="as data.source; the config's if empty")
     parser.add_argument("--epochs", type=int, default=0, help="the config's if 0")
+    parser.add_argument("--rounds", type=int, default=0, help="timed runs of every method in `infer`; the config's if 0")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workdir", type=Path, default=Path("runs/lvvit_study"))
     arguments = parser.parse_args()
     name = Path(arguments.train).stem
-    of = {"config": arguments.train, "images": arguments.source.rsplit("/", 1)[-1], "epochs": arguments.epochs}
+    of = {"config": arguments.train, "images": arguments.source.rsplit("/", 1)[-1], "epochs": arguments.epochs, "rounds": arguments.rounds}
     kept = Kept(common.RESULTS / f"lvvit_study-{name}.json", of)
     for seed in range(arguments.seeds):
         for kind in KINDS:
@@ -78,8 +79,9 @@ def main() -> None:
             if f"{kind}-{seed}" not in kept.found:
                 kept.add(f"{kind}-{seed}", trained(config, workdir, **options_of(arguments, kind, seed)))
             if f"{kind}-{seed}-adaptive" not in kept.found:
+                timed = {"compare.rounds": arguments.rounds} if arguments.rounds else {}
                 for step in ("assign", "infer"):
-                    command(step, arguments.assign, workdir)
+                    command(step, arguments.assign, workdir, **timed)
                 kept.add(f"{kind}-{seed}-adaptive", json.loads((workdir / "adaptive.json").read_text()))
     seeds = list(range(arguments.seeds))
     headings = ["tokens", "LV-ViT", "ViT", "difference", "95%"]
