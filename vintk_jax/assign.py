@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
             with progress_of(sum(len(source) for source, _ in sources.values()), "images") as progress:
                 before = 0
                 for what, (source, name) in sources.items():
-                    progress.phase(COMPILING if not before else f"running: {what}")
+                    progress.phase(COMPILING if not before else f"running: {what}", then=f"running: {what}")
                     advance = lambda done, before=before: progress.update(before + done)
                     answers[what] = session.answers(session.predictor, source, name, advance)
                     before += len(source)

@@ -74,7 +74,8 @@ def test_entries_say_what_was_answered():
     labels = np.where(np.arange(10) < 9, np.arange(10) % 3, 1)  # the last is said to be 0
     steps = []
     methods = [Method("cascade", 0.5, plan, (1.0, 5.0)), Method("fixed-16", None, Plan(plan.steps[1:]), (5.0,))]
-    found = compare(methods, images, labels, ("4", "16"), lambda plan: Engine(plan, (2, 2, 3), (1, 4)), 3, steps.append)
+    engines = [Engine(method.plan, (2, 2, 3), (1, 4)) for method in methods]
+    found = compare(methods, engines, images, labels, ("4", "16"), 3, steps.append)
     assert steps == list(range(1, 7))
     cascade, fixed = found
     assert (cascade["name"], cascade["budget"], cascade["accuracy"], cascade["mix"]) == ("cascade", 0.5, 0.9, {"4": 0.5, "16": 0.5})

@@ -53,6 +53,20 @@ def test_the_first_update_after_compilation_is_not_in_the_rate(clock, log, says_
             assert progress.rate == pytest.approx(5.0)
 
 
+def test_what_follows_compilation_is_said_from_the_first_update_on(clock, log):
+    with Progress(100, console=log) as progress:
+        progress.phase("compiling", then="running")
+        for done in (10, 20):
+            clock[0] += 60
+            progress.update(done)
+        progress.phase("writing")
+        progress.update(30)
+        progress.phase("compiling")
+        clock[0] += 60
+        progress.update(40)
+    assert [line.split(":")[0] for line in lines(log)] == ["compiling", "running", "running", "writing", "compiling", "compiling", "stopped"]
+
+
 def test_nothing_is_said_that_is_not_known(clock, log):
     with Progress(10, console=log) as progress:
         assert progress.rate is None

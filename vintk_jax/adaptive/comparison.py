@@ -90,10 +90,10 @@ def _merging(plans: Plans, settings: int = 4) -> list[Method]:
 
 def compare(
     compared: Sequence[Method],
+    engines: Sequence[Engine],
     images: UInt8[np.ndarray, "n *image 3"],
     labels: Int[np.ndarray, " n"],
     names: Sequence[str],
-    engine_of: Callable[[Plan], Engine],
     rounds: int,
     advance: Callable[[int], None],
 ) -> list[dict[str, Any]]:
@@ -102,14 +102,12 @@ def compare(
     The clock counts all from images in memory to answers in order: assigning, grouping, transfers, both ways.
 
     Args:
+        engines: of the methods' plans, warmed up.
         names: of the lengths, cheapest first.
 
     Returns:
         Entries of adaptive.json's "methods".
     """
-    engines = [engine_of(method.plan) for method in compared]
-    for engine in engines:
-        engine.warm_up()
     seconds: list[list[float]] = [[] for _ in compared]
     answers: list[Any] = [None] * len(compared)
     for done in range(rounds * len(compared)):

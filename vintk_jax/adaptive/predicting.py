@@ -121,7 +121,7 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
     config, plans, compare = session.config, session.plans, session.config.compare
     source = source if len(source) <= compare.images else source.part(np.arange(compare.images))
     with Progress(len(source), unit="images", console=console) as progress:
-        progress.phase(COMPILING)
+        progress.phase(COMPILING, then="running every length")
         answers = session.answers(session.predictor, source, what, progress.update)
     transform, rng = session.predictor.look, np.random.default_rng(0)
     images = np.stack([transform(source[i], rng)["image"] for i in range(len(source))])
@@ -129,10 +129,13 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
     compared = comparison.methods(
         plans, assigner, calibration, answers.right, drops, config.budget.max_cost, config.budget.confidence, config.seed
     )
-    engine_of = lambda plan: Engine(plan, plans.shape, sizes, config.engine.max_wait_ms / 1000)
+    engines = [Engine(method.plan, plans.shape, sizes, config.engine.max_wait_ms / 1000) for method in compared]
     with Progress(len(compared) * compare.rounds, unit="runs", console=console) as progress:
         progress.phase(COMPILING)
-        entries = comparison.compare(compared, images, answers.labels, plans.names, engine_of, compare.rounds, progress.update)
+        for engine in engines:
+            engine.warm_up()
+        progress.phase("comparing")
+        entries = comparison.compare(compared, engines, images, answers.labels, plans.names, compare.rounds, progress.update)
     device = jax.devices()[0]
     result: dict[str, Any] = {
         "dataset": what,

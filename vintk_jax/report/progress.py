@@ -47,7 +47,7 @@ class Progress:
         self._console = console or Console(stderr=True)
         self._phase, self._counted, self._seconds, self._compiled = "starting", 0, 0.0, True
         self._bar: rich.progress.Progress | None = None
-        self._note = ""
+        self._note = self._then = ""
 
     def __enter__(self) -> "Progress":
         self._updated = self._printed = _now()
@@ -70,10 +70,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    def phase(self, name: str) -> None:
-        """Say what goes on now. After 'compiling' the next update is left out of the rate."""
+    def phase(self, name: str, then: str = "") -> None:
+        """Say what goes on now; `then`: and from the next update on. After 'compiling' that update is left out of the rate."""
         if name == COMPILING:
             self._compiled = False
+        self._then = then
         if name != self._phase:
             self._phase = name
             self._show(force=True)
@@ -87,6 +88,7 @@ class Progress:
         self._compiled, self._updated, self.done = True, now, done
         self.best = self.best if best is None else best
         self._note = note or self._note
+        self._phase, self._then = self._then or self._phase, ""
         self._show()
 
     @property
