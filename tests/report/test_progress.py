@@ -64,7 +64,8 @@ def test_what_follows_compilation_is_said_from_the_first_update_on(clock, log):
         progress.phase("compiling")
         clock[0] += 60
         progress.update(40)
-    assert [line.split(":")[0] for line in lines(log)] == ["compiling", "running", "running", "writing", "compiling", "compiling", "stopped"]
+    phases = [line.split(":")[0] for line in lines(log)]
+    assert phases == ["compiling", "running", "running", "writing", "compiling", "compiling", "stopped"]
 
 
 def test_nothing_is_said_that_is_not_known(clock, log):
