@@ -1,12 +1,17 @@
 """Two CPU devices, shapes checked against their annotations as tests run, and what several tests need."""
 
+import gc
 import os
 import random
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Tests compile far longer than they run: without optimisations and the newer code generator for fusions, a third as long.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+# Tests compile far longer than they run: without optimisations and the newer code generator for fusions, a third as long; each module in one piece
+# instead of one for each of many threads (other workers have the other cores), a tenth less.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +28,9 @@ from vintk_jax.set_up import avoid_wrong_fusions  # noqa: E402
 from vintk_jax.spaces import promises  # noqa: E402
 
 avoid_wrong_fusions()
+
+# Traces are many small objects that live: with Python's own 700, a tenth of the time goes to looking at them.
+gc.set_threshold(200_000, 20, 20)
 
 settings.register_profile("vintk", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("vintk")

@@ -55,6 +55,10 @@ def _apply_function(model: nn.Module | Callable, masks) -> Callable:
     return (lambda params, x: model.apply(params, x)) if masks is None else (lambda params, x: model.apply(params, x, masks=masks))
 
 
+def _output_shape(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple[int, ...]:
+    return jax.eval_shape(apply, params, inputs).shape[1:]
+
+
 def kernel(
     model: nn.Module | Callable,
     params: dict,
@@ -97,9 +101,6 @@ def kernel(
         raise UserError(f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was wanted.")
     apply = _apply_function(model, masks)
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
-    outputs = jax.eval_shape(apply, params, inputs).shape[1:]
-    vectors = directions(cotangent, outputs, key, num_directions) if isinstance(cotangent, str) else cotangent
-    vectors = vectors.astype(dtype)
 
     def on(batch):
         if implementation == "structured":
@@ -110,8 +111,9 @@ def kernel(
 
     # TF32 on a GPU and bfloat16 passes on a TPU would cost a float32 kernel its small eigenvalues.
     with jax.default_matmul_precision("highest"):
-        if implementation == "structured":
-            structured.check(apply, params, inputs)
+        shape_of = structured.check if implementation == "structured" else _output_shape
+        shape = shape_of(apply, params, inputs)
+        vectors = (directions(cotangent, shape, key, num_directions) if isinstance(cotangent, str) else cotangent).astype(dtype)
         return on(inputs) if chunk is None or chunk >= inputs.shape[0] else _in_chunks(on, inputs, chunk)
 
 

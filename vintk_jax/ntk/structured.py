@@ -6,6 +6,7 @@ a block shared over depth), whose cross terms a sum of shares would silently mis
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,6 +31,15 @@ class UnsupportedModel(UserError):
 def _own_parameters(module: nn.Module) -> dict[str, jax.Array]:
     """The parameters that a module holds itself, by name, without those of its submodules."""
     return {k: v for k, v in module.variables.get("params", {}).items() if not isinstance(v, Mapping)}
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, jax.Array) else leaf, tree)
+
+
+def _call(module: nn.Module, args: tuple, kwargs: dict) -> str:
+    """What the shapes that a call returns depend on."""
+    return f"{'/'.join(module.path)} {_shapes((args, kwargs))}"
 
 
 def _interceptor(act: Callable) -> Callable:
@@ -81,11 +91,15 @@ def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str
     return into
 
 
-def _read_outside(apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct) -> list[bool]:
-    """For each parameter, whether the outputs depend on it other than through the calls of modules with rules."""
+def _read_outside(apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct, given: dict[str, Any]) -> list[bool]:
+    """For each parameter, whether the outputs depend on it other than through the calls of modules with rules.
+
+    `given` has the shapes that calls returned in another trace, by `_call`; a call that it lacks is traced.
+    """
 
     def act(rule, module, call, args, kwargs):
-        return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(lambda: call(*args, **kwargs)))
+        shapes = given.get(_call(module, args, kwargs)) or jax.eval_shape(lambda: call(*args, **kwargs))
+        return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shapes)
 
     def run(params, inputs):
         with nn.intercept_methods(_interceptor(act)):
@@ -97,13 +111,17 @@ def _read_outside(apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct) -
     return [use for name, use in zip(names, used, strict=False) if name == "params"]
 
 
-def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
+def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple[int, ...]:
     """Refuse a model that the structured kernel would get wrong. Traces the model once; computes nothing.
+
+    Returns:
+        The shape of one sample's output.
 
     Raises:
         UnsupportedModel: naming the module that has parameters and no rule, or whose parameters are used more often than its rule joins.
     """
     inside: dict[str, dict[str, int]] = {}
+    given: dict[str, Any] = {}
     # Traced on an unlikely number of samples, so that a layer whose first axis is another one can be told by its size.
     probe = jax.ShapeDtypeStruct((_PROBE, *inputs.shape[1:]), inputs.dtype)
 
@@ -117,14 +135,17 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
                 "ntk.implementation=neural_tangents."
             )
         inside[path] = {name: leaf.size for name, leaf in _own_parameters(module).items()}
-        return jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), call(*args, **kwargs))
+        outputs = call(*args, **kwargs)
+        given[_call(module, args, kwargs)] = _shapes(outputs)
+        return jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), outputs)
 
     def run(params, inputs):
         with nn.intercept_methods(_interceptor(act)):
             return apply(params, inputs)
 
-    uses = _uses(jax.make_jaxpr(run)(params, probe).jaxpr)
-    read_outside = _read_outside(apply, params, probe)
+    traced, outputs = jax.make_jaxpr(run, return_shape=True)(params, probe)
+    uses = _uses(traced.jaxpr)
+    read_outside = _read_outside(apply, params, probe, given)
     for (key_path, leaf), outside in zip(jax.tree_util.tree_leaves_with_path(params["params"]), read_outside, strict=True):
         *path, name = [str(k.key) for k in key_path]
         path = "/".join(path)
@@ -148,6 +169,7 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> None:
                 "cross terms that a rule per call misses. Wrap the uses in one module and register a rule for it "
                 "(vintk_jax.ntk.rules.per_sample joins them), or set ntk.implementation=neural_tangents."
             )
+    return outputs.shape[1:]
 
 
 def linearise(

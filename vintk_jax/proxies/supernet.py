@@ -102,9 +102,7 @@ class Supernet:
         params = {first: jax.jit(jax.vmap(draw(first)))(keys)}
         leaves, tree = jax.tree.flatten(params[first])
         for view in others:
-            shapes = jax.tree.leaves(jax.eval_shape(draw(view), keys[0]))
-            new = [i for i, leaf in enumerate(leaves) if leaf.shape[1:] != shapes[i].shape]
-            drawn = jax.jit(jax.vmap(lambda key, view=view, new=new: [jax.tree.leaves(draw(view)(key))[i] for i in new]))(keys)
-            own = dict(zip(new, drawn, strict=True))
+            mine = lambda key, view=view: enumerate(zip(jax.tree.leaves(draw(view)(key)), leaves, strict=True))
+            own = jax.jit(jax.vmap(lambda key, mine=mine: {i: leaf for i, (leaf, its) in mine(key) if leaf.shape != its.shape[1:]}))(keys)
             params[view] = jax.tree.unflatten(tree, [own.get(i, leaf) for i, leaf in enumerate(leaves)])
         return params
