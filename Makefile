@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the user adds to a search: make search ARGS="--config.limits.max_params_m=6"
 ARGS ?=
 # Tests compile on one core at a time: a process for each core, up to four, each with whole files (tests/conftest.py).
-PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
+PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: search test test-full lint docs benchmarks clean
 

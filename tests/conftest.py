@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadFileScheduling
 
 jax.config.update("jax_num_cpu_devices", 2)  # before any backend starts
 _HOOK = install_import_hook("vintk_jax", "beartype.beartype")  # before vintk_jax is imported
@@ -38,12 +39,16 @@ settings.load_profile("vintk")
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "nas_tables"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """A worker has whole files, for their fixtures, but for tests that name a group of their own."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+class Files(LoadFileScheduling):
+    """A worker has whole files, for their fixtures; but tests that take minutes each are shared between workers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "/test_many_samples.py::" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Not `--dist loadgroup`: pytest-xdist 3.8 names groups in a field that items of pytest 9.2 have no more, and scatters all tests."""
+    return Files(config, log)
 
 
 @pytest.fixture(autouse=True)

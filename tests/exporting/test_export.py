@@ -118,7 +118,8 @@ def test_a_process_without_our_code(tmp_path, relative_error):
     np.save(tmp_path / "images.npy", images)
     arguments = [sys.executable, "-c", ALONE, str(tmp_path / "images.npy"), str(tmp_path / "found.npz")]
     subprocess.run(arguments, cwd=moved, check=True, timeout=300)
-    found = np.load(tmp_path / "found.npz")
+    with np.load(tmp_path / "found.npz") as arrays:
+        found = dict(arrays)
     for name in predictor.names:
         assert relative_error(found[name], predictor(images, name)) < 1e-5
     assert set(found["lengths"]) == {"16"}
@@ -157,7 +158,8 @@ def test_what_the_folder_holds(tmp_path):
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert str(exported.in_avals[-1].shape) == "(batch, 32, 32, 3)"
     plan = json.loads((tmp_path / "out" / "model.json").read_text())
-    stored = set(np.load(tmp_path / "out" / "weights.npz").files)
+    with np.load(tmp_path / "out" / "weights.npz") as arrays:
+        stored = set(arrays.files)
     used = [name for program in plan["programs"].values() for name in program["weights"]]
     assert set(used) == stored
     assert len(stored) < 0.7 * len(used)

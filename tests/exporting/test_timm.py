@@ -58,7 +58,8 @@ def test_the_folders_own_module(model, images, tmp_path):
     np.save(tmp_path / "images.npy", np.moveaxis(images, -1, 1))
     run = [sys.executable, "-c", ALONE, str(tmp_path / "images.npy"), str(tmp_path / "found.npz")]
     subprocess.run(run, cwd=tmp_path / "out", check=True, timeout=300)
-    found = np.load(tmp_path / "found.npz")
+    with np.load(tmp_path / "found.npz") as arrays:
+        found = dict(arrays)
     for name in predictor.names:
         wanted = logits(predictor, name, images)
         np.testing.assert_allclose(found[name], wanted, atol=1e-4 * np.abs(wanted).max())

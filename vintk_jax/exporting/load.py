@@ -15,7 +15,8 @@ import numpy as np
 def stablehlo(folder, plan):
     import jax.export
 
-    arrays = np.load(folder / "weights.npz")
+    with np.load(folder / "weights.npz") as stored:
+        arrays = dict(stored)
     for name, program in plan["programs"].items():
         run = jax.jit(jax.export.deserialize(bytearray((folder / program["stablehlo"]).read_bytes())).call)
         weights = [jax.device_put(arrays[array]) for array in program["weights"]]
