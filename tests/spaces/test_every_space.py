@@ -193,7 +193,7 @@ BOTH_WAYS = [
         space,
         scan,
         id=f"{space.name}-{'scanned' if scan else 'unrolled'}",
-        marks=pytest.mark.slow if space is MINI_CLIPS or (space is not MINI and not scan) else (),
+        marks=pytest.mark.slow if space in (MINI_CLIPS, MINI_S3, MINI_CELLS) or (space is not MINI and not scan) else (),
     )
     for space in (MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_SEG, MINI_CELLS, MINI_CLIPS)
     for scan in (True, False)

@@ -30,6 +30,7 @@ SMALL = [
     "--config.search.population=8",
     "--config.search.num_candidates=40",
 ]
+QUICK = "--config.score.name=params"  # no kernels, for tests of what doesn't depend on the score
 
 
 def command(workdir, *overrides):
@@ -161,7 +162,7 @@ def test_a_space_of_windows(tmp_path):
 @pytest.mark.parametrize("algorithm", ["random", "nsga2"])
 def test_limits_are_kept(tmp_path, algorithm):
     limits = ("--config.limits.max_params_m=0.063", "--config.limits.max_flops_m=20.0")
-    search(tmp_path, f"--config.search.algorithm={algorithm}", *limits)
+    search(tmp_path, f"--config.search.algorithm={algorithm}", QUICK, *limits)
     rows, best = outcome(tmp_path)
     assert rows
     assert all(params <= 63_000 and flops <= 20_000_000 for _, _, params, flops in rows)
@@ -169,13 +170,15 @@ def test_limits_are_kept(tmp_path, algorithm):
 
 
 def test_a_latency_limit_is_measured(tmp_path):
-    search(tmp_path, "--config.limits.max_latency_ms=1000", "--config.search.num_candidates=2", "--config.search.algorithm=random")
+    two = (QUICK, "--config.search.num_candidates=2", "--config.search.algorithm=random")
+    search(tmp_path, "--config.limits.max_latency_ms=1000", *two)
     assert all(0 < c["latency_ms"] < 1000 for c in candidates(tmp_path))
-    done = search(tmp_path / "none", "--config.limits.max_latency_ms=1e-4", "--config.search.num_candidates=2", check=False)
+    done = search(tmp_path / "none", "--config.limits.max_latency_ms=1e-4", *two[:2], check=False)
     assert done.returncode == 2
     assert "All candidates broke a limit" in done.stderr
 
 
+@pytest.mark.slow
 def test_own_score_and_reference_implementation(tmp_path):
     own = ("--config.score.name=tiny_space:trace_plus_depth", "--config.search.num_candidates=6", "--config.search.algorithm=random")
     search(tmp_path / "fast", *own)
@@ -227,7 +230,7 @@ def test_dry_run_writes_nothing(tmp_path):
         (["--config.inputs.image_size=20"], "multiple of its patch size"),
         (["--config.fourier.mode=patch", "--config.fourier.num_features=32"], "multiple of 256"),
         (["--config.fourier.num_features=7"], "even"),
-        (["--config.ntk.memory_gb=0.0001"], "inputs.num_images"),
+        (["--config.ntk.memory_gb=0.0001", "--config.score.name=ntk_trace"], "inputs.num_images"),
         (["--config.ntk.cotangent=all"], "full"),
         (["--config.ntk.dtype=float16"], "float64"),
         (["--config.score.name=tiny_space:explodes"], "gave nan"),
@@ -277,6 +280,7 @@ def test_no_warnings_of_libraries_between_the_lines(undisturbed):
     assert "warning" not in (undisturbed[1].stderr + undisturbed[1].stdout).lower()
 
 
+@pytest.mark.slow
 def test_a_killed_process_that_nobody_asked_after(undisturbed, tmp_path):
     """It stays a zombie for as long as its parent lives; what it held is taken over all the same."""
     killed = subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
