@@ -397,6 +397,23 @@ def test_a_registered_layer_may_use_its_parameters_twice(monkeypatch, variables_
     assert relative_error(structured_kernel(model, variables, x), wanted) < 1e-5
 
 
+def test_a_check_traces_a_layer_once(monkeypatch, variables_for):
+    """Its second look, at what is read outside of layers, takes their shapes from the first: tracing is most of a small search's start."""
+    traced = []
+
+    class Counted(Twice):
+        def __call__(self, x):
+            traced.append(x.shape)
+            return super().__call__(x)
+
+    monkeypatch.setattr(rules, "_RULES", {**rules._RULES, Counted: rules.per_sample})
+    model, x = Around(nn.Sequential([Counted(), nn.Dense(2), Counted()])), jnp.ones((4, 3, 3))
+    variables = variables_for(model, x)
+    traced.clear()
+    assert structured.check(model.apply, variables, x) == (3,)
+    assert [shape[1:] for shape in traced] == [(3, 3), (3, 2)]
+
+
 # Found wrong, silently, by these tests.
 
 
