@@ -398,7 +398,7 @@ def test_a_registered_layer_may_use_its_parameters_twice(monkeypatch, variables_
 
 
 def test_a_check_traces_a_layer_once(monkeypatch, variables_for):
-    """Its second look, at what is read outside of layers, takes their shapes from the first: tracing is most of a small search's start."""
+    """Its second look, at what is read outside of layers, takes their shapes from the first."""
     traced = []
 
     class Counted(Twice):
