@@ -46,9 +46,10 @@ class Files(LoadFileScheduling):
         return nodeid if "/test_many_samples.py::" in nodeid else super()._split_scope(nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Not `--dist loadgroup`: pytest-xdist 3.8 names groups in a field that items of pytest 9.2 have no more, and scatters all tests."""
-    return Files(config, log)
+    return Files(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

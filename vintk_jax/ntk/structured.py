@@ -112,7 +112,7 @@ def _read_outside(apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct, g
 
 
 def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple[int, ...]:
-    """Refuse a model that the structured kernel would get wrong. Traces the model once; computes nothing.
+    """Refuse a model that the structured kernel would get wrong. Traces the model once, and once without its layers; computes nothing.
 
     Returns:
         The shape of one sample's output.
@@ -135,9 +135,9 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple
                 "ntk.implementation=neural_tangents."
             )
         inside[path] = {name: leaf.size for name, leaf in _own_parameters(module).items()}
-        outputs = call(*args, **kwargs)
-        given[_call(module, args, kwargs)] = _shapes(outputs)
-        return jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), outputs)
+        named = jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), call(*args, **kwargs))
+        given[_call(module, args, kwargs)] = _shapes(named)
+        return named
 
     def run(params, inputs):
         with nn.intercept_methods(_interceptor(act)):

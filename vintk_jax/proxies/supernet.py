@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -101,8 +102,12 @@ class Supernet:
         draw = lambda view: lambda key: model.init(key, jnp.zeros(self.images[view].shape, self.images[view].dtype))
         params = {first: jax.jit(jax.vmap(draw(first)))(keys)}
         leaves, tree = jax.tree.flatten(params[first])
+
+        def reshaped(view, key):
+            pairs = zip(jax.tree.leaves(draw(view)(key)), leaves, strict=True)
+            return {i: leaf for i, (leaf, shared) in enumerate(pairs) if leaf.shape != shared.shape[1:]}
+
         for view in others:
-            mine = lambda key, view=view: enumerate(zip(jax.tree.leaves(draw(view)(key)), leaves, strict=True))
-            own = jax.jit(jax.vmap(lambda key, mine=mine: {i: leaf for i, (leaf, its) in mine(key) if leaf.shape != its.shape[1:]}))(keys)
+            own = jax.jit(jax.vmap(partial(reshaped, view)))(keys)
             params[view] = jax.tree.unflatten(tree, [own.get(i, leaf) for i, leaf in enumerate(leaves)])
         return params
