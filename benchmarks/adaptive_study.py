@@ -1,11 +1,16 @@
-"""Adaptive inference over several trainings: accuracy and speed by budget, beside what others reach in the same time.
+"""Adaptive inference over several trainings: accuracy and speed by budget, beside what others reach
+in the same time.
 
-    python -m benchmarks.revit_study --config configs/revit_cifar10.py --source npz:../shared/data/cifar10/cifar10_subset.npz
-    python -m benchmarks.adaptive_study --config configs/tla_cifar10.py --trained runs/revit_study/revit_cifar10 --batch-sizes 1 32 256
-    python -m benchmarks.adaptive_study --config configs/tla_digits.py --trained runs/revit_study/revit_digits
+    python -m benchmarks.revit_study --config configs/revit_cifar10.py \
+      --source npz:../shared/data/cifar10/cifar10_subset.npz
+    python -m benchmarks.adaptive_study --config configs/tla_cifar10.py \
+      --trained runs/revit_study/revit_cifar10 --batch-sizes 1 32 256
+    python -m benchmarks.adaptive_study --config configs/tla_digits.py \
+      --trained runs/revit_study/revit_digits
 
-Runs `assign` once and `infer` at each batch size in the workdirs revit-0, revit-1, ... of a revit_study; writes what was measured to
-benchmarks/results/ as it goes. Prints means over seeds with their range, the share of the oracle's saving, and where the time goes.
+Runs `assign` once and `infer` at each batch size in the workdirs revit-0, revit-1, ... of a
+revit_study; writes what was measured to benchmarks/results/ as it goes. Prints means over seeds
+with their range, the share of the oracle's saving, and where the time goes.
 """
 
 import argparse
@@ -22,7 +27,9 @@ from benchmarks.trainings import Kept, command
 
 
 def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
-    """Shares: of the assigner in the shortest pass (batch 32), of grouping and ordering in the whole (batch 64, by the programs run alone)."""
+    """Shares: of the assigner in the shortest pass (batch 32), of grouping and ordering in the
+    whole (batch 64, by the programs run alone).
+    """
     import runpy
 
     from vintk_jax.set_up import set_up_training
@@ -49,22 +56,37 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
 
     alone, looking = [], []
     for _ in range(rounds + 3):  # alternating
-        alone.append(seconds(lambda: [passes(shortest.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]))
-        looking.append(seconds(lambda: [passes(plan.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]))
+        alone.append(
+            seconds(
+                lambda: [passes(shortest.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]
+            )
+        )
+        looking.append(
+            seconds(lambda: [passes(plan.steps[0], images[i : i + 32]) for i in range(0, 512, 32)])
+        )
     engine = Engine(plan, shape, (64,))
     counts = engine.all(images).passes
-    bare = lambda: [passes(step, images[:64]) for step, count in zip(plan.steps, counts) for _ in range(-(-count // 64))]
+    bare = lambda: [
+        passes(step, images[:64])
+        for step, count in zip(plan.steps, counts)
+        for _ in range(-(-count // 64))
+    ]
     whole, programs = [], []
     for _ in range(rounds + 3):
         whole.append(seconds(lambda: engine.all(images)))
         programs.append(seconds(bare))
     median = lambda values: statistics.median(values[3:])
-    return {"assigner": median(looking) / median(alone) - 1, "grouping": 1 - median(programs) / median(whole)}
+    return {
+        "assigner": median(looking) / median(alone) - 1,
+        "grouping": 1 - median(programs) / median(whole),
+    }
 
 
 def main() -> None:
     """Measure what isn't measured, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="configs/tla_digits.py")
     parser.add_argument("--trained", type=Path, default=Path("runs/revit_study/revit_digits"))
     parser.add_argument("--seeds", type=int, default=3)
@@ -74,7 +96,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="of the test images, the first")
     arguments = parser.parse_args()
     kept = Kept(
-        common.RESULTS / f"adaptive_study-{Path(arguments.config).stem}.json", {"config": arguments.config, "max_drop": arguments.max_drop}
+        common.RESULTS / f"adaptive_study-{Path(arguments.config).stem}.json",
+        {"config": arguments.config, "max_drop": arguments.max_drop},
     )
     for seed in range(arguments.seeds):
         workdir = arguments.trained / f"revit-{seed}"
@@ -83,7 +106,11 @@ def main() -> None:
             kept.add(f"{seed}-overheads", overheads(workdir, arguments.config))
         for size in arguments.batch_sizes:
             if f"{seed}-{size}" not in kept.found:
-                options = {"budget.max_drop": arguments.max_drop, "data.batch_size": size, "engine.batch_sizes": (1,)}
+                options = {
+                    "budget.max_drop": arguments.max_drop,
+                    "data.batch_size": size,
+                    "engine.batch_sizes": (1,),
+                }
                 options |= {"compare.rounds": arguments.rounds, "compare.images": arguments.images}
                 command("infer", arguments.config, workdir, **options)
                 kept.add(f"{seed}-{size}", json.loads((workdir / "adaptive.json").read_text()))
@@ -97,9 +124,15 @@ def main() -> None:
 def print_found(size: int, results: list[dict[str, Any]]) -> None:
     """A row a budget: means over seeds, the range of speeds and gains in brackets."""
     rows = []
-    spread = lambda values, form: f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
-    for budget in dict.fromkeys(row["budget"] for result in results for row in result["at_equal_speed"]):
-        mine = [row for result in results for row in result["at_equal_speed"] if row["budget"] == budget]
+    spread = lambda values, form: (
+        f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+    )
+    for budget in dict.fromkeys(
+        row["budget"] for result in results for row in result["at_equal_speed"]
+    ):
+        mine = [
+            row for result in results for row in result["at_equal_speed"] if row["budget"] == budget
+        ]
         beyond = []
         for other in ("random", "cascade", "tome"):
             margins = [100 * (row["tla"] - row[other]) for row in mine if row[other] is not None]
@@ -113,10 +146,23 @@ def print_found(size: int, results: list[dict[str, Any]]) -> None:
                 *beyond,
             ]
         )
-    headings = ["may lose", "seeds", "x longest's images/s", "points gained", "over random", "over cascade", "over ToMe"]
-    common.print_table(f"{results[0]['dataset']}, {results[0]['images']} images, batch {size}", headings, rows)
+    headings = [
+        "may lose",
+        "seeds",
+        "x longest's images/s",
+        "points gained",
+        "over random",
+        "over cascade",
+        "over ToMe",
+    ]
+    common.print_table(
+        f"{results[0]['dataset']}, {results[0]['images']} images, batch {size}", headings, rows
+    )
     for kind in ("time", "multiply_adds"):
-        print(f"share of the oracle's saving, {kind}: {spread([result['captured'][kind] for result in results], '.0%')}")
+        print(
+            f"share of the oracle's saving, {kind}: "
+            f"{spread([result['captured'][kind] for result in results], '.0%')}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""Segmentation on CamVid: does a score rank segmenters, and does the search find a better one than a person makes?
+"""Segmentation on CamVid: does a score rank segmenters, and does the search find a better one than
+a person makes?
 
-    python -m benchmarks.camvid_study rank --camvid DIR                      # 12 architectures drawn at random, trained alike for a short time
-    python -m vintk_jax.rank --config configs/rank.py --config.table=benchmarks/results/camvid_table.json ...     # printed at its end
-    python -m benchmarks.camvid_study pays --camvid DIR --seeds 3            # the search's choice beside hand-made segmenters of the same cost
+    # 12 architectures drawn at random, trained alike for a short time
+    python -m benchmarks.camvid_study rank --camvid DIR
+    # printed at its end
+    python -m vintk_jax.rank --config configs/rank.py \
+      --config.table=benchmarks/results/camvid_table.json ...
+    # the search's choice beside hand-made segmenters of the same cost
+    python -m benchmarks.camvid_study pays --camvid DIR --seeds 3
 
-DIR is an unpacked CamVid (configs/segment_camvid.py). Searches and trainings are the commands of this library in workdirs of their own; a study that
-was stopped goes on. Both train on train; `rank` measures on val, `pays` on test.
+DIR is an unpacked CamVid (configs/segment_camvid.py). Searches and trainings are the commands of
+this library in workdirs of their own; a study that was stopped goes on. Both train on train; `rank`
+measures on val, `pays` on test.
 """
 
 import argparse
@@ -23,7 +29,8 @@ from vintk_jax.spaces.segmentation import SegmenterSpace
 
 CONFIG, SPACE = "configs/segment_camvid.py", "seg-mini"
 RANKED, SHORT_EPOCHS = 12, 12.0
-# As a person would make it: six equal blocks of four heads, MLPs three times the width; with Segmenter's decoder, or with convolutions.
+# As a person would make it: six equal blocks of four heads, MLPs three times the width; with
+# Segmenter's decoder, or with convolutions.
 HAND_MADE = SegmenterSpace(
     "hand-made",
     (72,),
@@ -64,14 +71,32 @@ def rank(arguments: argparse.Namespace) -> None:
                 "optimizer.epochs": SHORT_EPOCHS,
             }
             workdir = arguments.workdir / f"rank-{i}"
-            kept.add(str(i), trained(CONFIG, workdir, "mean_iou", **options, **{"checkpoints.every_epochs": SHORT_EPOCHS})["all"])
-    rows = [{"arch": arch, "accuracy": {"camvid_val_mean_iou": round(100 * kept.found[str(i)], 3)}} for i, arch in enumerate(drawn)]
+            kept.add(
+                str(i),
+                trained(
+                    CONFIG,
+                    workdir,
+                    "mean_iou",
+                    **options,
+                    **{"checkpoints.every_epochs": SHORT_EPOCHS},
+                )["all"],
+            )
+    rows = [
+        {"arch": arch, "accuracy": {"camvid_val_mean_iou": round(100 * kept.found[str(i)], 3)}}
+        for i, arch in enumerate(drawn)
+    ]
     path = common.RESULTS / "camvid_table.json"
-    note = f"mean IoU on CamVid's val after {SHORT_EPOCHS:g} epochs, seed 0; benchmarks/camvid_study.py"
+    note = (
+        f"mean IoU on CamVid's val after {SHORT_EPOCHS:g} epochs, seed 0; "
+        "benchmarks/camvid_study.py"
+    )
     common.write_json(path, {"table": "camvid", "space": SPACE, "note": note, "rows": rows})
     for row in rows:
         print(row["accuracy"]["camvid_val_mean_iou"], row["arch"])
-    print(f"Written to {path}. Next: python -m vintk_jax.rank --config configs/rank.py --config.table={path} --config.ntk.num_classes=11")
+    print(
+        f"Written to {path}. Next: python -m vintk_jax.rank --config configs/rank.py "
+        f"--config.table={path} --config.ntk.num_classes=11"
+    )
 
 
 def pays(arguments: argparse.Namespace) -> None:
@@ -79,16 +104,25 @@ def pays(arguments: argparse.Namespace) -> None:
     space = spaces.get(SPACE)
     hand_made = {f"hand-made, {arch.decoder}": arch for arch in HAND_MADE.enumerate()}
     own = HAND_MADE.cost(hand_made["hand-made, mask"])
-    kept = Kept(common.RESULTS / "camvid_pays.json", {"epochs": arguments.epochs, "candidates": arguments.candidates, "limits": own})
+    kept = Kept(
+        common.RESULTS / "camvid_pays.json",
+        {"epochs": arguments.epochs, "candidates": arguments.candidates, "limits": own},
+    )
     if "searched" not in kept.found:
         limits = {"limits.max_params_m": own.params / 1e6, "limits.max_flops_m": own.flops / 1e6}
         options = {"search.num_candidates": arguments.candidates, **limits}
         command("search", "configs/seg_space.py:mini", arguments.workdir / "search", **options)
-        kept.add("searched", json.loads((arguments.workdir / "search" / "best.json").read_text())["arch"])
-    choices = {"ViNTK's search": write_arch(arguments.workdir / "searched.json", kept.found["searched"])}
+        kept.add(
+            "searched", json.loads((arguments.workdir / "search" / "best.json").read_text())["arch"]
+        )
+    choices = {
+        "ViNTK's search": write_arch(arguments.workdir / "searched.json", kept.found["searched"])
+    }
     for name, arch in hand_made.items():
         path = arguments.workdir / f"hand-made-{arch.decoder}.json"
-        choices[name] = write_arch(path, HAND_MADE.to_json(arch), "benchmarks.camvid_study:HAND_MADE")
+        choices[name] = write_arch(
+            path, HAND_MADE.to_json(arch), "benchmarks.camvid_study:HAND_MADE"
+        )
     for seed in range(arguments.seeds):
         for name, best in choices.items():
             if f"{name} {seed}" not in kept.found:
@@ -98,8 +132,16 @@ def pays(arguments: argparse.Namespace) -> None:
                     "data.source": f"pairs:{arguments.camvid}",
                     "model.arch": best,
                 }
-                kept.add(f"{name} {seed}", trained(CONFIG, arguments.workdir / f"{best.stem}-{seed}", "mean_iou", **options)["all"])
-    found = {name: np.array([100 * kept.found[f"{name} {seed}"] for seed in range(arguments.seeds)]) for name in choices}
+                kept.add(
+                    f"{name} {seed}",
+                    trained(
+                        CONFIG, arguments.workdir / f"{best.stem}-{seed}", "mean_iou", **options
+                    )["all"],
+                )
+    found = {
+        name: np.array([100 * kept.found[f"{name} {seed}"] for seed in range(arguments.seeds)])
+        for name in choices
+    }
     costs = {"ViNTK's search": space.cost(space.from_json(kept.found["searched"]))}
     costs |= {name: HAND_MADE.cost(arch) for name, arch in hand_made.items()}
     rows = []
@@ -107,15 +149,35 @@ def pays(arguments: argparse.Namespace) -> None:
         mean, low, high = interval(found["ViNTK's search"] - values)
         beside = "" if name == "ViNTK's search" else f"{mean:+.2f} ({low:+.2f}, {high:+.2f})"
         each = ", ".join(f"{value:.2f}" for value in values)
-        rows.append([name, each, f"{values.mean():.2f}", f"{costs[name].params / 1e6:.2f}", f"{costs[name].flops / 1e6:.0f}", beside])
+        rows.append(
+            [
+                name,
+                each,
+                f"{values.mean():.2f}",
+                f"{costs[name].params / 1e6:.2f}",
+                f"{costs[name].flops / 1e6:.0f}",
+                beside,
+            ]
+        )
     print(f"ViNTK's choice: {kept.found['searched']}")
-    headings = ["segmenter", "by seed", "mean", "params (M)", "mult-adds (M)", "the search's lead, 95%"]
-    common.print_table(f"CamVid test, {arguments.epochs:g} epochs: mean IoU in percent", headings, rows)
+    headings = [
+        "segmenter",
+        "by seed",
+        "mean",
+        "params (M)",
+        "mult-adds (M)",
+        "the search's lead, 95%",
+    ]
+    common.print_table(
+        f"CamVid test, {arguments.epochs:g} epochs: mean IoU in percent", headings, rows
+    )
 
 
 def main() -> None:
     """Run one of the two studies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("study", choices=("rank", "pays"))
     parser.add_argument("--camvid", type=Path, required=True, help="an unpacked CamVid")
     parser.add_argument("--epochs", type=float, default=20.0, help="of `pays`")

@@ -1,4 +1,6 @@
-"""What is measured: sizes of models and batches, the data, the operations they take. Imports neither JAX nor PyTorch by itself."""
+"""What is measured: sizes of models and batches, the data, the operations they take. Imports
+neither JAX nor PyTorch by itself.
+"""
 
 from typing import NamedTuple
 
@@ -15,14 +17,24 @@ class Case(NamedTuple):
     images: int
 
     def __str__(self) -> str:
-        return f"{self.space.removeprefix('autoformer-')} {self.image_size} px, {self.images} images"
+        return (
+            f"{self.space.removeprefix('autoformer-')} {self.image_size} px, {self.images} images"
+        )
 
 
-CASES = [Case(space, size, n) for size, n in ((64, 16), (224, 16), (64, 64)) for space in ("autoformer-tiny", "autoformer-small")]
+CASES = [
+    Case(space, size, n)
+    for size, n in ((64, 16), (224, 16), (64, 64))
+    for space in ("autoformer-tiny", "autoformer-small")
+]
 
 
-def data(images: int, image_size: int, channels: int = 3, classes: int = NUM_CLASSES) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, height, width, channels) of noise and one direction over the classes from N(0, I / classes), float32."""
+def data(
+    images: int, image_size: int, channels: int = 3, classes: int = NUM_CLASSES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, height, width, channels) of noise and one direction over the classes from N(0, I /
+    classes), float32.
+    """
     rng = np.random.default_rng(0)
     batch = rng.standard_normal((images, image_size, image_size, channels), np.float32)
     return batch, rng.standard_normal(classes, np.float32) * np.float32(classes**-0.5)
@@ -31,7 +43,10 @@ def data(images: int, image_size: int, channels: int = 3, classes: int = NUM_CLA
 def widest(space):
     """The widest, deepest architecture of an AutoFormer space."""
     depth = max(space.depth)
-    fields = {"num_heads": [max(space.num_heads)] * depth, "mlp_ratio": [max(space.mlp_ratio)] * depth}
+    fields = {
+        "num_heads": [max(space.num_heads)] * depth,
+        "mlp_ratio": [max(space.mlp_ratio)] * depth,
+    }
     return space.from_json({"embed_dim": max(space.embed_dim), "depth": depth, **fields})
 
 
@@ -42,7 +57,9 @@ def torch_config(arch, image_size: int, channels: int = 3, classes: int = NUM_CL
 
 
 def counted_macs(case: Case) -> dict[str, int]:
-    """Multiply-adds of a kernel: the forward pass, the gradient of the inputs (taken as many), the contraction of the linear layers."""
+    """Multiply-adds of a kernel: the forward pass, the gradient of the inputs (taken as many), the
+    contraction of the linear layers.
+    """
     from vintk_jax import spaces
     from vintk_jax.ntk.contract import linear_macs
 

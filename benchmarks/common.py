@@ -1,4 +1,6 @@
-"""What the benchmarks share: time, memory, the machine's facts, results as a table and as JSON. Imports no array library by itself."""
+"""What the benchmarks share: time, memory, the machine's facts, results as a table and as JSON.
+Imports no array library by itself.
+"""
 
 import importlib.metadata
 import importlib.util
@@ -20,12 +22,16 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-_PAUSE_S = 0.1  # PyTorch's threads spin for a while after their last work and would take the next contestant's cores
+# PyTorch's threads spin for a while after their last work and would take the next contestant's
+# cores
+_PAUSE_S = 0.1
 _PACKAGES = ("jax", "jaxlib", "flax", "neural-tangents", "torch", "numpy")
 
 
 class Timing(NamedTuple):
-    """One run; processor time well below cores x wall-clock time means idle cores, or cores that others held."""
+    """One run; processor time well below cores x wall-clock time means idle cores, or cores that
+    others held.
+    """
 
     wall_s: float
     cpu_s: float
@@ -43,7 +49,11 @@ class Sampled(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """The median and the raw repeats."""
-        return {"median_s": self.median_s, "wall_s": [r.wall_s for r in self.runs], "cpu_s": [r.cpu_s for r in self.runs]}
+        return {
+            "median_s": self.median_s,
+            "wall_s": [r.wall_s for r in self.runs],
+            "cpu_s": [r.cpu_s for r in self.runs],
+        }
 
 
 def timed(run: Callable[[], Any]) -> tuple[Any, Timing]:
@@ -53,12 +63,15 @@ def timed(run: Callable[[], Any]) -> tuple[Any, Timing]:
     return result, Timing(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def alternate(runs: Mapping[str, Callable[[], Any]], rounds: int | Mapping[str, int]) -> dict[str, Sampled]:
+def alternate(
+    runs: Mapping[str, Callable[[], Any]], rounds: int | Mapping[str, int]
+) -> dict[str, Sampled]:
     """Time contestants in turns, A B C A B C ...; each should have been called once before.
 
     Args:
         runs: what to call, by contestant.
-        rounds: how often, for all or by contestant; who has fewer rounds drops out of the last ones.
+        rounds: how often, for all or by contestant; who has fewer rounds drops out of the last
+            ones.
     """
     wanted = {name: rounds if isinstance(rounds, int) else rounds[name] for name in runs}
     sampled = {name: Sampled([]) for name in runs}
@@ -71,7 +84,9 @@ def alternate(runs: Mapping[str, Callable[[], Any]], rounds: int | Mapping[str, 
 
 
 def matrix_product(size: int = 2048) -> Callable[[], Any]:
-    """A compiled float32 matrix product in JAX, to be timed like a contestant; it takes 2 size^3 operations."""
+    """A compiled float32 matrix product in JAX, to be timed like a contestant; it takes 2 size^3
+    operations.
+    """
     import jax
     import numpy as np
 
@@ -91,7 +106,9 @@ def use_all_cores() -> int:
     """Let PyTorch have every core that this process may use, as JAX has; returns their number."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     torch.set_num_threads(cores)
     return cores
 
@@ -99,11 +116,16 @@ def use_all_cores() -> int:
 def peak_resident_bytes() -> int:
     """The greatest resident set of this process so far.
 
-    Linux's VmHWM. getrusage's ru_maxrss would do elsewhere; on Linux it survives exec, so that a child starts from its parent's peak.
+    Linux's VmHWM. getrusage's ru_maxrss would do elsewhere; on Linux it survives exec, so that a
+    child starts from its parent's peak.
     """
     status = Path("/proc/self/status")
     if status.exists():
-        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return next(
+            int(line.split()[1]) * 1024
+            for line in status.read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -118,7 +140,8 @@ def free_bytes() -> int:
 
 
 def child(module: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run `python -m module REQUEST` in a fresh process; its last line of output is the reply, as JSON.
+    """Run `python -m module REQUEST` in a fresh process; its last line of output is the reply, as
+    JSON.
 
     Returns:
         The reply, or {"error": why} where the process failed.
@@ -145,13 +168,21 @@ def machine() -> dict[str, Any]:
         "load_average_at_start": os.getloadavg(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES if importlib.util.find_spec(name.replace("-", "_"))},
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in _PACKAGES
+            if importlib.util.find_spec(name.replace("-", "_"))
+        },
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> None:
-    """Print a table; all but the first `text_columns` are numbers, to the right. Runs of equal first cells become sections."""
+def print_table(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1
+) -> None:
+    """Print a table; all but the first `text_columns` are numbers, to the right. Runs of equal
+    first cells become sections.
+    """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="left" if i < text_columns else "right")

@@ -1,10 +1,12 @@
-"""Can the embedded set's token-length labels be read off its brightness, or the size of the digit, without looking at the image?
+"""Can the embedded set's token-length labels be read off its brightness, or the size of the digit,
+without looking at the image?
 
     python -m benchmarks.digits_labels --workdir runs/revit_digits
 
-After `assign` in that workdir. For single numbers of an image, all of them together, and the assigner's chances: how well they tell images that need
-more than the shortest length from the others (area under the ROC curve, over five folds; 0.5 is guessing). Logistic regression on twenty steps of each
-number, by scikit-learn.
+After `assign` in that workdir. For single numbers of an image, all of them together, and the
+assigner's chances: how well they tell images that need more than the shortest length from the
+others (area under the ROC curve, over five folds; 0.5 is guessing). Logistic regression on twenty
+steps of each number, by scikit-learn.
 """
 
 import argparse
@@ -23,7 +25,9 @@ from benchmarks import common
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workdir", type=Path, default=Path("runs/revit_digits"))
     workdir = parser.parse_args().workdir
 
@@ -50,12 +54,22 @@ def main() -> None:
     numbers["all four"] = np.concatenate(list(numbers.values()), axis=1)
     rows = []
     for name, values in numbers.items():
-        model = make_pipeline(KBinsDiscretizer(20, quantile_method="averaged_inverted_cdf"), LogisticRegression(max_iter=200))
+        model = make_pipeline(
+            KBinsDiscretizer(20, quantile_method="averaged_inverted_cdf"),
+            LogisticRegression(max_iter=200),
+        )
         foreseen = cross_val_predict(model, values, needs_more, cv=5, method="predict_proba")[:, 1]
         rows.append([name, f"{roc_auc_score(needs_more, foreseen):.3f}"])
-    how = fitting.Fit(config.labels.none_right, **{name: config.tla[name] for name in fitting.FIELDS})
+    how = fitting.Fit(
+        config.labels.none_right, **{name: config.tla[name] for name in fitting.FIELDS}
+    )
     chances = calibration.crossed_chances(assigner, answers, how, config.seed, 1)[:, 0]
-    rows.append(["the assigner, after the shortest pass", f"{roc_auc_score(needs_more, chances[:, -1] - chances[:, 0]):.3f}"])
+    rows.append(
+        [
+            "the assigner, after the shortest pass",
+            f"{roc_auc_score(needs_more, chances[:, -1] - chances[:, 0]):.3f}",
+        ]
+    )
     title = f"{needs_more.mean():.1%} of {len(scenes):,} images need more than the shortest length"
     common.print_table(title, ["foreseen from", "area under the ROC curve"], rows)
 

@@ -1,9 +1,12 @@
-"""An exported model beside the library: images a second as StableHLO, as ONNX, and by our own programs, at each length and with lengths assigned.
+"""An exported model beside the library: images a second as StableHLO, as ONNX, and by our own
+programs, at each length and with lengths assigned.
 
-    python -m vintk_jax.export --config configs/export.py --workdir runs/revit_digits --config.formats="('stablehlo', 'onnx')"
+    python -m vintk_jax.export --config configs/export.py --workdir runs/revit_digits \
+      --config.formats="('stablehlo', 'onnx')"
     python -m benchmarks.export_speed --workdir runs/revit_digits
 
-Images lie in memory, batches are full, all ways take turns, medians of the rounds. Prints one table and writes it to benchmarks/results/.
+Images lie in memory, batches are full, all ways take turns, medians of the rounds. Prints one table
+and writes it to benchmarks/results/.
 """
 
 import argparse
@@ -17,7 +20,9 @@ from benchmarks import common
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workdir", type=Path, default=Path("runs/revit_digits"))
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
@@ -36,19 +41,31 @@ def main() -> None:
     predictor = Predictor.load(arguments.workdir)
     exported = Model(folder)
     models = {form: Model(folder, form) for form in exported.plan["formats"]}
-    images = np.random.default_rng(0).integers(0, 256, (arguments.images, *predictor.shape), np.uint8)
+    images = np.random.default_rng(0).integers(
+        0, 256, (arguments.images, *predictor.shape), np.uint8
+    )
     engines = {}
     if "budget" in exported.plan:
         assigner, calibration = assigned.read(arguments.workdir / "assign", predictor.identity)
         budget = exported.plan["budget"]
-        point = calibration.choose("assigned", budget["max_drop"], budget["max_cost"], budget["confidence"])
-        engines["assigned"] = Engine(Plans(predictor).assigned(assigner.at(point)), predictor.shape, (64, arguments.images))
+        point = calibration.choose(
+            "assigned", budget["max_drop"], budget["max_cost"], budget["confidence"]
+        )
+        engines["assigned"] = Engine(
+            Plans(predictor).assigned(assigner.at(point)), predictor.shape, (64, arguments.images)
+        )
 
     def ways(length: str) -> dict[str, Callable]:
         if length in engines:
-            return {"ours": lambda: engines[length].all(images), **{form: lambda m=m: m(images) for form, m in models.items()}}
+            return {
+                "ours": lambda: engines[length].all(images),
+                **{form: lambda m=m: m(images) for form, m in models.items()},
+            }
         ours = lambda: np.asarray(predictor(images, length))
-        return {"ours": ours, **{form: lambda m=m: m.at(length, images) for form, m in models.items()}}
+        return {
+            "ours": ours,
+            **{form: lambda m=m: m.at(length, images) for form, m in models.items()},
+        }
 
     rows, written = [], {}
     for length in [*exported.lengths, *engines]:
@@ -58,14 +75,21 @@ def main() -> None:
         sampled = common.alternate(calls, arguments.rounds)
         speeds = {name: arguments.images / found.median_s for name, found in sampled.items()}
         written[length] = speeds
-        rows.append([length, f"{speeds['ours']:,.0f}", *(f"{speeds[form] / speeds['ours']:.2f}" for form in models)])
+        rows.append(
+            [
+                length,
+                f"{speeds['ours']:,.0f}",
+                *(f"{speeds[form] / speeds['ours']:.2f}" for form in models),
+            ]
+        )
     common.print_table(
         f"{arguments.workdir.name}, {arguments.images} images",
         ["length", "ours, images/s", *(f"{form} over ours" for form in models)],
         rows,
     )
     common.write_json(
-        common.RESULTS / f"export_speed-{arguments.workdir.name}.json", {"machine": common.machine(), "images_per_second": written}
+        common.RESULTS / f"export_speed-{arguments.workdir.name}.json",
+        {"machine": common.machine(), "images_per_second": written},
     )
 
 

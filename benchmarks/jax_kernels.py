@@ -1,6 +1,7 @@
 """The contestants in JAX: our kernel, our plain forward and backward pass, neural-tangents.
 
-As a program, `python -m benchmarks.jax_kernels REQUEST` runs one of them once in a fresh process and prints its peak memory.
+As a program, `python -m benchmarks.jax_kernels REQUEST` runs one of them once in a fresh process
+and prints its peak memory.
 """
 
 import json
@@ -19,12 +20,17 @@ from vintk_jax import ntk, spaces
 from vintk_jax.ntk import memory
 
 OURS, FLOOR = "ours", "ours, forward + backward only"
-NEURAL_TANGENTS = {"neural-tangents, Jacobians": "neural_tangents", "neural-tangents, NTK-vector products": "neural_tangents_ntvp"}
+NEURAL_TANGENTS = {
+    "neural-tangents, Jacobians": "neural_tangents",
+    "neural-tangents, NTK-vector products": "neural_tangents_ntvp",
+}
 CONTESTANTS = (OURS, FLOOR, *NEURAL_TANGENTS)
 
 
 class Ready(NamedTuple):
-    """A compiled contestant: `run()` waits for its result; `needs` is the peak of its buffers in bytes."""
+    """A compiled contestant: `run()` waits for its result; `needs` is the peak of its buffers in
+    bytes.
+    """
 
     run: Callable[[], Any]
     compile_s: float
@@ -36,19 +42,31 @@ def unstack(variables: dict) -> dict:
     tree = dict(variables["params"])
     stacked = tree.pop("blocks")["block"]
     depth = len(jax.tree.leaves(stacked)[0])
-    return {"params": tree | {f"block_{i}": jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(depth)}}
+    return {
+        "params": tree
+        | {f"block_{i}": jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(depth)}
+    }
 
 
-def variables_of(space: spaces.SearchSpace, image_size: int, channels: int = 3, classes: int = NUM_CLASSES) -> dict:
+def variables_of(
+    space: spaces.SearchSpace, image_size: int, channels: int = 3, classes: int = NUM_CLASSES
+) -> dict:
     """The scanned supernet's parameters."""
     images = jnp.zeros((1, image_size, image_size, channels))
     return jax.jit(space.supernet(image_size, classes).init)(jax.random.key(0), images)
 
 
-def prepare(contestant: str, space: spaces.SearchSpace, variables: dict, images: np.ndarray, direction: np.ndarray) -> Ready:
+def prepare(
+    contestant: str,
+    space: spaces.SearchSpace,
+    variables: dict,
+    images: np.ndarray,
+    direction: np.ndarray,
+) -> Ready:
     """Compile one contestant on the space's unmasked supernet.
 
-    Ours is scanned over blocks. neural-tangents gets the unrolled model, which it is faster on (it copies stacked parameters).
+    Ours is scanned over blocks. neural-tangents gets the unrolled model, which it is faster on (it
+    copies stacked parameters).
     """
     scan = contestant not in NEURAL_TANGENTS
     model = space.supernet(images.shape[1], direction.shape[0], scan=scan)
@@ -59,16 +77,24 @@ def prepare(contestant: str, space: spaces.SearchSpace, variables: dict, images:
         if contestant == FLOOR:
             return jax.grad(lambda v: (model.apply(v, images) @ direction).sum())(variables)
         implementation = NEURAL_TANGENTS.get(contestant, "structured")
-        return ntk.kernel(model, variables, images, cotangent=direction[:, None], implementation=implementation)
+        return ntk.kernel(
+            model, variables, images, cotangent=direction[:, None], implementation=implementation
+        )
 
     start = time.perf_counter()
     compiled = jax.jit(run).lower(variables, images).compile()
     seconds = time.perf_counter() - start
-    return Ready(lambda: jax.block_until_ready(compiled(variables, images)), seconds, memory.peak_bytes(compiled))
+    return Ready(
+        lambda: jax.block_until_ready(compiled(variables, images)),
+        seconds,
+        memory.peak_bytes(compiled),
+    )
 
 
 def main(request: dict[str, Any]) -> None:
-    """Build the case's model and data, run the contestant once if one is named, print the peak memory."""
+    """Build the case's model and data, run the contestant once if one is named, print the peak
+    memory.
+    """
     case = Case(*request["case"])
     space = spaces.get(case.space)
     variables = jax.block_until_ready(variables_of(space, case.image_size))

@@ -22,7 +22,12 @@ class Target(NamedTuple):
 def _seconds(result: Result, *names: str) -> float | None:
     """The shortest median among contestants."""
     return min(
-        (result["contestants"][name]["median_s"] for name in names if "median_s" in result["contestants"].get(name, {})), default=None
+        (
+            result["contestants"][name]["median_s"]
+            for name in names
+            if "median_s" in result["contestants"].get(name, {})
+        ),
+        default=None,
     )
 
 
@@ -44,7 +49,13 @@ _large_images = lambda case: case["image_size"] == 224
 _all = lambda case: True
 
 TARGETS = (
-    Target("time over forward + backward", _large_images, lambda r: _over(_seconds(r, OURS), _seconds(r, FLOOR)), 1.15, True),
+    Target(
+        "time over forward + backward",
+        _large_images,
+        lambda r: _over(_seconds(r, OURS), _seconds(r, FLOOR)),
+        1.15,
+        True,
+    ),
     Target(
         "time over counted operations",
         lambda case: case["image_size"] == 64 and case["images"] == 16,
@@ -52,8 +63,20 @@ TARGETS = (
         1.3,
         True,
     ),
-    Target("times faster than neural-tangents' best", _small_images, _speedup(*NEURAL_TANGENTS), 4.0, False),
-    Target("times faster than neural-tangents' best", _large_images, _speedup(*NEURAL_TANGENTS), 2.0, False),
+    Target(
+        "times faster than neural-tangents' best",
+        _small_images,
+        _speedup(*NEURAL_TANGENTS),
+        4.0,
+        False,
+    ),
+    Target(
+        "times faster than neural-tangents' best",
+        _large_images,
+        _speedup(*NEURAL_TANGENTS),
+        2.0,
+        False,
+    ),
     Target("times faster than the PyTorch loop", _all, _speedup(LOOP), 6.0, False),
     Target("times faster than PyTorch vmap(grad)", _small_images, _speedup(VMAP), 1.5, False),
     Target("times faster than PyTorch vmap(grad)", _large_images, _speedup(VMAP), 1.0, False),
@@ -74,13 +97,31 @@ def evaluate(results: dict[str, Result]) -> list[dict[str, Any]]:
         for label, result in results.items():
             if target.applies(result["case"]):
                 value = target.value(result)
-                met = None if value is None else value <= target.bound if target.at_most else value >= target.bound
+                met = (
+                    None
+                    if value is None
+                    else value <= target.bound
+                    if target.at_most
+                    else value >= target.bound
+                )
                 bound = f"{'<=' if target.at_most else '>='} {target.bound:g}"
-                found.append({"target": target.text, "case": label, "value": value, "bound": bound, "met": met})
+                found.append(
+                    {
+                        "target": target.text,
+                        "case": label,
+                        "value": value,
+                        "bound": bound,
+                        "met": met,
+                    }
+                )
     return found
 
 
 def fastest_neural_tangents(result: Result) -> str | None:
     """Which of neural-tangents' implementations was the faster one."""
     times = {name: _seconds(result, name) for name in NEURAL_TANGENTS}
-    return min((name for name, seconds in times.items() if seconds is not None), key=times.get, default=None)
+    return min(
+        (name for name, seconds in times.items() if seconds is not None),
+        key=times.get,
+        default=None,
+    )

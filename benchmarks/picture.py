@@ -1,4 +1,6 @@
-"""The README's picture, from a finished search: `python -m benchmarks.picture runs/vit_space docs/search.png`."""
+"""The README's picture, from a finished search: `python -m benchmarks.picture runs/vit_space
+docs/search.png`.
+"""
 
 import argparse
 import json
@@ -22,21 +24,34 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
     config = json.loads((arguments.workdir / "search.config.json").read_text())
-    section = lambda name: {k.split(".")[1]: v for k, v in config.items() if k.startswith(f"{name}.")}
-    candidates = [json.loads(line) for line in (arguments.workdir / "candidates.jsonl").read_text().splitlines()]
+    section = lambda name: {
+        k.split(".")[1]: v for k, v in config.items() if k.startswith(f"{name}.")
+    }
+    candidates = [
+        json.loads(line)
+        for line in (arguments.workdir / "candidates.jsonl").read_text().splitlines()
+    ]
     best = json.loads((arguments.workdir / "best.json").read_text())
     front = json.loads((arguments.workdir / "pareto.json").read_text())["candidates"]
     space, seed = spaces.get(config["space"]), config["seed"]
-    images = inputs.load(config["inputs.source"], config["inputs.num_images"], config["inputs.image_size"], seed).images
+    images = inputs.load(
+        config["inputs.source"], config["inputs.num_images"], config["inputs.image_size"], seed
+    ).images
     measurements = proxies.get(config["score.name"]).measurements
     batches = views(images, needed_views(measurements), jax.random.key(seed), **section("fourier"))
-    scorer = Scorer(Supernet(space, batches, KernelSettings(**section("ntk")), seed=seed), measurements)
+    scorer = Scorer(
+        Supernet(space, batches, KernelSettings(**section("ntk")), seed=seed), measurements
+    )
     kernels = scorer.measure([space.from_json(best["arch"])])[0][0]
     write_search_picture(
         arguments.picture,
         candidates=candidates,
         pareto=[c["number"] for c in front],
-        spectra={view: reductions.spectrum(kernel).tolist() for view, kernel in kernels.items() if not view.endswith(STEM)},
+        spectra={
+            view: reductions.spectrum(kernel).tolist()
+            for view, kernel in kernels.items()
+            if not view.endswith(STEM)
+        },
         arch=best["arch"],
         title=f"{space.name}: {len(candidates):,} architectures, none trained",
     )

@@ -1,11 +1,14 @@
-"""How fast a search scores AutoFormer-Tiny candidates: ours, one compiled model per candidate, and PyTorch's per-sample loop.
+"""How fast a search scores AutoFormer-Tiny candidates: ours, one compiled model per candidate, and
+PyTorch's per-sample loop.
 
-    python -m benchmarks.search_speed             # 1,000 candidates of ours; writes benchmarks/results/search_speed.json
+    # 1,000 candidates of ours; writes benchmarks/results/search_speed.json
+    python -m benchmarks.search_speed
     python -m benchmarks.search_speed --quick     # a smoke run
 
-Each candidate is scored by two kernels, on 16 images of 64 px with 3 channels and with 32 (as Fourier features give); 100 classes.
-Compiling counts: ours is the whole command's wall-clock time from start to end; a compiled model per candidate compiles both kernels.
-Fewer candidates than 1,000 are scaled up with all the fixed costs in them, so --quick shows ours far too slow.
+Each candidate is scored by two kernels, on 16 images of 64 px with 3 channels and with 32 (as
+Fourier features give); 100 classes. Compiling counts: ours is the whole command's wall-clock time
+from start to end; a compiled model per candidate compiles both kernels. Fewer candidates than 1,000
+are scaled up with all the fixed costs in them, so --quick shows ours far too slow.
 """
 
 import argparse
@@ -37,10 +40,12 @@ TARGET_S, TARGET_GFLOPS = 300.0, 200.0
 
 
 def search_command(candidates: int) -> dict[str, Any]:
-    """Wall-clock time of the search command in a new folder, without compiled programs of earlier runs.
+    """Wall-clock time of the search command in a new folder, without compiled programs of earlier
+    runs.
 
     Returns:
-        {"candidates" that were scored, "total_s", "per_candidate_s"}, or {"error"} where the command failed.
+        {"candidates" that were scored, "total_s", "per_candidate_s"}, or {"error"} where the
+        command failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder) / "run"
@@ -51,30 +56,58 @@ def search_command(candidates: int) -> dict[str, Any]:
             "fourier.num_features": CHANNELS[1],
             "ntk.num_classes": CLASSES,
         }
-        command = [sys.executable, "-m", "vintk_jax.search", "--config", "configs/vit_space.py", "--workdir", str(workdir)]
+        command = [
+            sys.executable,
+            "-m",
+            "vintk_jax.search",
+            "--config",
+            "configs/vit_space.py",
+            "--workdir",
+            str(workdir),
+        ]
         command += [f"--config.{name}={value}" for name, value in settings.items()]
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "cache")}
         done, timing = common.timed(
-            lambda: subprocess.run(command, cwd=common.ROOT, env=environment, capture_output=True, text=True, check=False)
+            lambda: subprocess.run(
+                command,
+                cwd=common.ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         )
         if done.returncode:
             return {"error": (done.stderr or done.stdout).strip().splitlines()[-1]}
-        scored = [json.loads(line)["number"] for line in (workdir / "candidates.jsonl").read_text().splitlines()]
-    return {"candidates": len(scored), "total_s": timing.wall_s, "per_candidate_s": timing.wall_s / len(scored)}
+        scored = [
+            json.loads(line)["number"]
+            for line in (workdir / "candidates.jsonl").read_text().splitlines()
+        ]
+    return {
+        "candidates": len(scored),
+        "total_s": timing.wall_s,
+        "per_candidate_s": timing.wall_s / len(scored),
+    }
 
 
 def compiled_candidate(arch, supernets: dict[int, dict]) -> dict[str, float]:
-    """Seconds for both kernels of one architecture as a model of its own, and how much of them was compiling.
+    """Seconds for both kernels of one architecture as a model of its own, and how much of them was
+    compiling.
 
-    Its parameters are cut from the supernet's (by channels): compiling an initialisation for each candidate would only cost more.
+    Its parameters are cut from the supernet's (by channels): compiling an initialisation for each
+    candidate would only cost more.
     """
     start, compiling = time.perf_counter(), 0.0
     for channels in CHANNELS:
         images, direction = map(jnp.asarray, data(IMAGES, IMAGE_SIZE, channels, CLASSES))
         model = TINY.model(arch, IMAGE_SIZE, channels, CLASSES)
 
-        def score(variables: dict, images: jax.Array, model=model, direction=direction) -> jax.Array:
-            return ntk.kernel(model, TINY.subnet(variables, arch), images, cotangent=direction[:, None])
+        def score(
+            variables: dict, images: jax.Array, model=model, direction=direction
+        ) -> jax.Array:
+            return ntk.kernel(
+                model, TINY.subnet(variables, arch), images, cotangent=direction[:, None]
+            )
 
         begun = time.perf_counter()
         compiled = jax.jit(score).lower(supernets[channels], images).compile()
@@ -100,7 +133,12 @@ def one_by_one(score, archs: list) -> dict[str, Any]:
         print(f"  {len(runs)} of {len(archs)}: {runs[-1]['seconds']:.1f} s", flush=True)
     seconds = [run["seconds"] for run in runs]
     compiling = statistics.median(run["compile_s"] for run in runs)
-    return {"candidates": len(archs), "per_candidate_s": statistics.median(seconds), "compile_s": compiling, "seconds": seconds}
+    return {
+        "candidates": len(archs),
+        "per_candidate_s": statistics.median(seconds),
+        "compile_s": compiling,
+        "seconds": seconds,
+    }
 
 
 def _rows(results: dict[str, dict[str, Any]], gflops: float) -> list[list[str]]:
@@ -115,29 +153,60 @@ def _rows(results: dict[str, dict[str, Any]], gflops: float) -> list[list[str]]:
         ratio = f"{each / ours:.1f}" if ours else ""
         at_target = 1000 * each * gflops / TARGET_GFLOPS
         rows.append(
-            [name, str(result["candidates"]), f"{each:.3f}", compiling, f"{1 / each:.2f}", ratio, f"{1000 * each:.0f}", f"{at_target:.0f}"]
+            [
+                name,
+                str(result["candidates"]),
+                f"{each:.3f}",
+                compiling,
+                f"{1 / each:.2f}",
+                ratio,
+                f"{1000 * each:.0f}",
+                f"{at_target:.0f}",
+            ]
         )
     return rows
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="4 candidates of the search, 1 compiled, 2 in PyTorch")
-    parser.add_argument("--candidates", type=int, default=1000, help="candidates of the search (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=common.RESULTS / "search_speed.json", help="where the JSON goes (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="4 candidates of the search, 1 compiled, 2 in PyTorch"
+    )
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        default=1000,
+        help="candidates of the search (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=common.RESULTS / "search_speed.json",
+        help="where the JSON goes (default: %(default)s)",
+    )
     args = parser.parse_args()
     count, compiled_count, loop_count = (4, 1, 2) if args.quick else (args.candidates, 4, 8)
     machine = common.machine() | {"torch_threads": common.use_all_cores()}
     rng = np.random.default_rng(0)
     archs = [TINY.sample(rng) for _ in range(max(compiled_count, loop_count))]
-    supernets = {channels: variables_of(TINY, IMAGE_SIZE, channels, CLASSES) for channels in CHANNELS}
+    supernets = {
+        channels: variables_of(TINY, IMAGE_SIZE, channels, CLASSES) for channels in CHANNELS
+    }
     product = {"product": common.matrix_product()}
     before = common.alternate(product, 10)["product"]
-    print(f"{count} candidates of the search, then {compiled_count} compiled one by one, then {loop_count} in PyTorch", flush=True)
+    print(
+        f"{count} candidates of the search, then {compiled_count} compiled one by one, then "
+        f"{loop_count} in PyTorch",
+        flush=True,
+    )
     results = {
         SEARCH: search_command(count),
-        COMPILED: one_by_one(lambda arch: compiled_candidate(arch, supernets), archs[:compiled_count]),
+        COMPILED: one_by_one(
+            lambda arch: compiled_candidate(arch, supernets), archs[:compiled_count]
+        ),
         LOOP: one_by_one(loop_candidate, archs[:loop_count]),
     }
     after = common.alternate(product, 10)["product"]
@@ -153,14 +222,29 @@ def main() -> None:
         "1,000 in s",
         f"... at {TARGET_GFLOPS:.0f} GFLOP/s",
     )
-    common.print_table(f"Scoring AutoFormer-Tiny; matrix product at {gflops:.0f} GFLOP/s", headings, _rows(results, gflops))
+    common.print_table(
+        f"Scoring AutoFormer-Tiny; matrix product at {gflops:.0f} GFLOP/s",
+        headings,
+        _rows(results, gflops),
+    )
     each = results[SEARCH].get("per_candidate_s")
     value = None if each is None else 1000 * each * gflops / TARGET_GFLOPS
-    target = {"target": f"seconds for 1,000 candidates at {TARGET_GFLOPS:.0f} GFLOP/s", "bound": f"< {TARGET_S:.0f}", "value": value}
+    target = {
+        "target": f"seconds for 1,000 candidates at {TARGET_GFLOPS:.0f} GFLOP/s",
+        "bound": f"< {TARGET_S:.0f}",
+        "value": value,
+    }
     target["met"] = None if value is None else value < TARGET_S
     shown = "not measured" if value is None else f"{value:.0f}"
-    common.print_table("Target", ("target", "measured", "wanted", "met"), [[target["target"], shown, target["bound"], str(target["met"])]])
-    written = {"machine": machine, "matrix_product": {"gflops": gflops, "before": before.as_json(), "after": after.as_json()}}
+    common.print_table(
+        "Target",
+        ("target", "measured", "wanted", "met"),
+        [[target["target"], shown, target["bound"], str(target["met"])]],
+    )
+    written = {
+        "machine": machine,
+        "matrix_product": {"gflops": gflops, "before": before.as_json(), "after": after.as_json()},
+    }
     common.write_json(args.out, {**written, "ways": results, "targets": [target]})
 
 

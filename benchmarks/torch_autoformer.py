@@ -1,7 +1,9 @@
-"""The AutoFormer supernet in PyTorch, the peer of `vintk_jax.spaces.autoformer`. Imports neither JAX nor our library.
+"""The AutoFormer supernet in PyTorch, the peer of `vintk_jax.spaces.autoformer`. Imports neither
+JAX nor our library.
 
-Relative positions are multiplied by distance and shifted into place, as in our own model: the published code's gathered (t, t, 64)
-embeddings are slower in PyTorch too, above all where every sample has a gradient of its own.
+Relative positions are multiplied by distance and shifted into place, as in our own model: the
+published code's gathered (t, t, 64) embeddings are slower in PyTorch too, above all where every
+sample has a gradient of its own.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 
 
 class Config(NamedTuple):
-    """One architecture, as `vintk_jax.models.vit.ViT` names its fields; `grid` is the token grid's side."""
+    """One architecture, as `vintk_jax.models.vit.ViT` names its fields; `grid` is the token grid's
+    side.
+    """
 
     embed_dim: int
     num_heads: tuple[int, ...]
@@ -28,7 +32,9 @@ class Config(NamedTuple):
 
 
 def _spread(x: Tensor) -> Tensor:
-    """y[..., i, s] = x[..., i, s - i + g - 1]: from one column per distance, (..., g, 2g - 1), to one per key, (..., g, g)."""
+    """y[..., i, s] = x[..., i, s - i + g - 1]: from one column per distance, (..., g, 2g - 1), to
+    one per key, (..., g, g).
+    """
     g = x.shape[-2]
     if g == 1:
         return x
@@ -37,7 +43,9 @@ def _spread(x: Tensor) -> Tensor:
 
 
 def _collect(y: Tensor) -> Tensor:
-    """The transpose of `_spread`: from one column per key to one per distance, zero where no key is."""
+    """The transpose of `_spread`: from one column per key to one per distance, zero where no key
+    is.
+    """
     g = y.shape[-1]
     if g == 1:
         return y
@@ -46,12 +54,18 @@ def _collect(y: Tensor) -> Tensor:
 
 
 class RelativeTables(nn.Module):
-    """AutoFormer's two tables: row 0 for pairs with the class token, row 1 + max_distance for distance zero."""
+    """AutoFormer's two tables: row 0 for pairs with the class token, row 1 + max_distance for
+    distance zero.
+    """
 
     def __init__(self, max_distance: int, head_dim: int, grid: int) -> None:
         super().__init__()
-        self.vertical = nn.Parameter(nn.init.trunc_normal_(torch.empty(2 * max_distance + 2, head_dim), std=0.02))
-        self.horizontal = nn.Parameter(nn.init.trunc_normal_(torch.empty(2 * max_distance + 2, head_dim), std=0.02))
+        self.vertical = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(2 * max_distance + 2, head_dim), std=0.02)
+        )
+        self.horizontal = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(2 * max_distance + 2, head_dim), std=0.02)
+        )
         self.grid = grid
         self.reach = min(grid - 1, max_distance)
         self.repeat = grid - 1 - self.reach
@@ -61,15 +75,21 @@ class RelativeTables(nn.Module):
         rows = table[self.centre - self.reach : self.centre + self.reach + 1]
         if not self.repeat:
             return rows
-        return torch.cat([rows[:1].expand(self.repeat, -1), rows, rows[-1:].expand(self.repeat, -1)])
+        return torch.cat(
+            [rows[:1].expand(self.repeat, -1), rows, rows[-1:].expand(self.repeat, -1)]
+        )
 
     def stacked(self) -> Tensor:
         """Rows for vertical distances, for horizontal ones, and for the class token."""
         class_row = self.vertical[:1] + self.horizontal[:1]
-        return torch.cat([self._by_distance(self.vertical), self._by_distance(self.horizontal), class_row])
+        return torch.cat(
+            [self._by_distance(self.vertical), self._by_distance(self.horizontal), class_row]
+        )
 
     def keys(self, q: Tensor) -> Tensor:
-        """q_i . r(i, j) for queries (n, heads, tokens, dim): what is added to the attention's logits."""
+        """q_i . r(i, j) for queries (n, heads, tokens, dim): what is added to the attention's
+        logits.
+        """
         g = self.grid
         products = q @ self.stacked().T
         with_class = products[..., -1:]
@@ -102,7 +122,8 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 class Attention(nn.Module):
     """Multi-head self-attention with relative positions on keys and values.
 
-    The fused kernel, `scaled_dot_product_attention`, returns no attention matrix, which the positions on the values need.
+    The fused kernel, `scaled_dot_product_attention`, returns no attention matrix, which the
+    positions on the values need.
     """
 
     def __init__(self, config: Config, heads: int) -> None:
@@ -115,7 +136,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, tokens, embed) to the same."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            self.qkv(x)
+            .unflatten(-1, (3, self.heads, self.head_dim))
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
         q = q * self.head_dim**-0.5
         attention = (q @ k.transpose(-2, -1) + self.relative_keys.keys(q)).softmax(-1)
         out = attention @ v + self.relative_values.values(attention)
@@ -127,7 +153,10 @@ class Block(nn.Module):
 
     def __init__(self, config: Config, heads: int, hidden: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(config.embed_dim, eps=1e-6), nn.LayerNorm(config.embed_dim, eps=1e-6)
+        self.norm1, self.norm2 = (
+            nn.LayerNorm(config.embed_dim, eps=1e-6),
+            nn.LayerNorm(config.embed_dim, eps=1e-6),
+        )
         self.attention = Attention(config, heads)
         self.fc1, self.fc2 = _linear(config.embed_dim, hidden), _linear(hidden, config.embed_dim)
 
@@ -145,8 +174,15 @@ class AutoFormer(nn.Module):
         e, p = config.embed_dim, config.patch_size
         self.patch_embed = nn.Conv2d(config.in_channels, e, p, p)
         self.class_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, e), std=0.02))
-        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(config.grid**2 + 1, e), std=0.02))
-        self.blocks = nn.Sequential(*(Block(config, heads, hidden) for heads, hidden in zip(config.num_heads, config.hidden, strict=True)))
+        self.positions = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(config.grid**2 + 1, e), std=0.02)
+        )
+        self.blocks = nn.Sequential(
+            *(
+                Block(config, heads, hidden)
+                for heads, hidden in zip(config.num_heads, config.hidden, strict=True)
+            )
+        )
         self.norm = nn.LayerNorm(e, eps=1e-6)
         self.head = _linear(e, config.num_classes)
 
@@ -165,7 +201,11 @@ def _affine(name: str, layer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def _at(tree: Any, i: int) -> Any:
-    return {k: _at(v, i) for k, v in tree.items()} if isinstance(tree, Mapping) else np.asarray(tree)[i]
+    return (
+        {k: _at(v, i) for k, v in tree.items()}
+        if isinstance(tree, Mapping)
+        else np.asarray(tree)[i]
+    )
 
 
 def load_flax(model: AutoFormer, variables: Mapping[str, Any]) -> AutoFormer:
@@ -181,6 +221,9 @@ def load_flax(model: AutoFormer, variables: Mapping[str, Any]) -> AutoFormer:
         for name, layer in layers.items():
             state |= _affine(f"blocks.{i}.{name}", layer)
         for tables in ("relative_keys", "relative_values"):
-            state |= {f"blocks.{i}.attention.{tables}.{axis}": table for axis, table in block["attention"][tables].items()}
+            state |= {
+                f"blocks.{i}.attention.{tables}.{axis}": table
+                for axis, table in block["attention"][tables].items()
+            }
     model.load_state_dict({name: torch.tensor(np.asarray(value)) for name, value in state.items()})
     return model

@@ -1,7 +1,8 @@
 """Empirical NTKs in PyTorch: what people do today. Imports neither JAX nor our library.
 
-Every function takes a model, a batch, and a direction v over the outputs; the kernel is the Gram matrix of the samples' gradients of v'f.
-As a program, `python -m benchmarks.torch_kernels REQUEST` runs one of them once in a fresh process and prints its peak memory.
+Every function takes a model, a batch, and a direction v over the outputs; the kernel is the Gram
+matrix of the samples' gradients of v'f. As a program, `python -m benchmarks.torch_kernels REQUEST`
+runs one of them once in a fresh process and prints its peak memory.
 """
 
 import json
@@ -19,20 +20,27 @@ from benchmarks.torch_autoformer import AutoFormer, Config
 
 
 def per_sample_loop(model: nn.Module, images: Tensor, direction: Tensor) -> Tensor:
-    """One forward pass of the batch, then a backward pass per sample over the kept graph, as TE-NAS does.
+    """One forward pass of the batch, then a backward pass per sample over the kept graph, as TE-NAS
+    does.
 
-    The gradients go into one matrix made beforehand, so that they exist once; TE-NAS's lists that are concatenated hold them twice.
+    The gradients go into one matrix made beforehand, so that they exist once; TE-NAS's lists that
+    are concatenated hold them twice.
     """
     params = list(model.parameters())
     outputs = model(images) @ direction
     gradients = images.new_empty(len(images), sum(p.numel() for p in params))
     for i, row in enumerate(gradients):
-        torch.cat([g.flatten() for g in torch.autograd.grad(outputs[i], params, retain_graph=True)], out=row)
+        torch.cat(
+            [g.flatten() for g in torch.autograd.grad(outputs[i], params, retain_graph=True)],
+            out=row,
+        )
     return gradients @ gradients.T
 
 
 def vmap_grad(model: nn.Module, images: Tensor, direction: Tensor) -> Tensor:
-    """`vmap(grad)` of `torch.func` on a model made functional, then one Gram matrix a parameter, added up."""
+    """`vmap(grad)` of `torch.func` on a model made functional, then one Gram matrix a parameter,
+    added up.
+    """
 
     def output(params: dict[str, Tensor], image: Tensor) -> Tensor:
         return functional_call(model, params, (image[None],))[0] @ direction
@@ -63,7 +71,9 @@ def bytes_needed(contestant: str, model: nn.Module, samples: int) -> int:
 
 
 def main(request: dict[str, Any]) -> None:
-    """Build the model of `config` and the data, run the contestant once if one is named, print the peak memory."""
+    """Build the model of `config` and the data, run the contestant once if one is named, print the
+    peak memory.
+    """
     use_all_cores()
     model = AutoFormer(Config(**request["config"]))
     images, direction = tensors(*data(request["images"], 16 * request["config"]["grid"]))

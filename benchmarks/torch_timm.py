@@ -1,4 +1,6 @@
-"""timm's ViT and a train step for it, in PyTorch, with the stub of torchvision that timm's import wants (there is no CPU build of it here)."""
+"""timm's ViT and a train step for it, in PyTorch, with the stub of torchvision that timm's import
+wants (there is no CPU build of it here).
+"""
 
 import importlib.machinery
 import importlib.metadata
@@ -31,7 +33,16 @@ class _Anything(types.ModuleType):
 def import_timm() -> Any:
     """timm.models.vision_transformer, whose ViTs need no torchvision to run."""
     if "torchvision" not in sys.modules:
-        parts = ("", ".ops", ".ops.misc", ".transforms", ".transforms.functional", ".datasets", ".models", ".models.feature_extraction")
+        parts = (
+            "",
+            ".ops",
+            ".ops.misc",
+            ".transforms",
+            ".transforms.functional",
+            ".datasets",
+            ".models",
+            ".models.feature_extraction",
+        )
         for part in parts:
             name = "torchvision" + part
             module = _Anything(name)
@@ -45,7 +56,15 @@ def import_timm() -> Any:
     return vision_transformer
 
 
-def make_vit(image_size: int, patch: int, embed_dim: int, depth: int, num_heads: int, mlp_ratio: float, num_classes: int) -> Any:
+def make_vit(
+    image_size: int,
+    patch: int,
+    embed_dim: int,
+    depth: int,
+    num_heads: int,
+    mlp_ratio: float,
+    num_classes: int,
+) -> Any:
     """The model that `models.vit.ViT` is at one token length with the class token read."""
     return import_timm().VisionTransformer(
         img_size=image_size,
@@ -58,13 +77,19 @@ def make_vit(image_size: int, patch: int, embed_dim: int, depth: int, num_heads:
     )
 
 
-def make_step(model: Any, images: np.ndarray, labels: np.ndarray, learning_rate: float = 1e-3) -> Callable[[], float]:
-    """One train step: normalise, forward, backward, clip, AdamW (its fused form); returns the loss."""
+def make_step(
+    model: Any, images: np.ndarray, labels: np.ndarray, learning_rate: float = 1e-3
+) -> Callable[[], float]:
+    """One train step: normalise, forward, backward, clip, AdamW (its fused form); returns the
+    loss.
+    """
     import torch
 
     from vintk_jax.data.images import MEAN, STD
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.05, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, weight_decay=0.05, fused=True
+    )
     pixels, targets = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
     mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (MEAN, STD))
     model.train()

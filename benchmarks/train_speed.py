@@ -1,11 +1,14 @@
-"""How fast a train step is: ours against timm's in PyTorch and the operations counted; and what all lengths cost beside one by one.
+"""How fast a train step is: ours against timm's in PyTorch and the operations counted; and what all
+lengths cost beside one by one.
 
     pip install torch==2.13.0 && pip install --no-deps timm safetensors huggingface_hub
-    python -m benchmarks.train_speed             # minutes on two cores; writes benchmarks/results/train_speed.json
+    # minutes on two cores; writes benchmarks/results/train_speed.json
+    python -m benchmarks.train_speed
     python -m benchmarks.train_speed --cases 0 --rounds 3
 
-Contestants run in turns in one process, in float32, all with the memory settings of `vintk_jax.train`. The floor is the step's multiply-adds
-(three times those of a forward pass) at the rate that a 2048 x 2048 matrix product reached in the same turns.
+Contestants run in turns in one process, in float32, all with the memory settings of
+`vintk_jax.train`. The floor is the step's multiply-adds (three times those of a forward pass) at
+the rate that a 2048 x 2048 matrix product reached in the same turns.
 """
 
 import argparse
@@ -36,7 +39,10 @@ class Case(NamedTuple):
     @property
     def name(self) -> str:
         """For the table."""
-        return f"width {self.embed_dim}, depth {self.depth}, {self.lengths[0] ** 2} tokens, batch {self.batch}"
+        return (
+            f"width {self.embed_dim}, depth {self.depth}, {self.lengths[0] ** 2} tokens, batch "
+            f"{self.batch}"
+        )
 
 
 CASES = (
@@ -54,7 +60,9 @@ def forward_macs(case: Case, side: int, num_classes: int = 10, mlp_ratio: float 
     return side**2 * pixels * e + case.depth * block + e * num_classes
 
 
-def our_step(case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
+def our_step(
+    case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: np.ndarray
+) -> Callable[[], Any]:
     """A compiled train step on a batch that stays on the device."""
     import jax
     import jax.numpy as jnp
@@ -75,11 +83,22 @@ def our_step(case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: n
         native_grid=grids[0],
         norm_grids=grids if len(grids) > 1 else (),
     )
-    params = model.init(jax.random.key(0), jnp.zeros((1, case.image_size, case.image_size, 3)), grids[0])
-    optimizer = make_optimizer(
-        params, make_schedule(1e-3, 0, 10**6), name="adamw", weight_decay=0.05, beta2=0.999, clip_norm=1.0, layer_decay=1
+    params = model.init(
+        jax.random.key(0), jnp.zeros((1, case.image_size, case.image_size, 3)), grids[0]
     )
-    step = jax.jit(make_train_step(model, grids, optimizer, Recipe(Classification(10, distill=0.5)), 0), donate_argnums=0)
+    optimizer = make_optimizer(
+        params,
+        make_schedule(1e-3, 0, 10**6),
+        name="adamw",
+        weight_decay=0.05,
+        beta2=0.999,
+        clip_norm=1.0,
+        layer_decay=1,
+    )
+    step = jax.jit(
+        make_train_step(model, grids, optimizer, Recipe(Classification(10, distill=0.5)), 0),
+        donate_argnums=0,
+    )
     held = [State(jnp.int32(0), params, optimizer.init(params), None)]
     batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
 
@@ -104,7 +123,13 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     images = rng.integers(0, 256, (case.batch, case.image_size, case.image_size, 3), np.uint8)
     labels = rng.integers(0, 10, case.batch).astype(np.int32)
     model = torch_timm.make_vit(
-        case.image_size, round(case.image_size / case.lengths[0]), case.embed_dim, case.depth, case.num_heads, 4.0, 10
+        case.image_size,
+        round(case.image_size / case.lengths[0]),
+        case.embed_dim,
+        case.depth,
+        case.num_heads,
+        4.0,
+        10,
     )
     against = {
         PRODUCT: common.matrix_product(),
@@ -113,10 +138,14 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     }
     sampled = _sampled(against, rounds)
     median = {name: found.median_s for name, found in sampled.items()}
-    # By themselves: beside PyTorch's tensors a step that asks for over a gigabyte no longer gets it in large pages.
+    # By themselves: beside PyTorch's tensors a step that asks for over a gigabyte no longer gets it
+    # in large pages.
     del against, model
     gc.collect()
-    apart = {f"ours, {side**2} tokens alone": our_step(case, (side,), images, labels) for side in case.lengths}
+    apart = {
+        f"ours, {side**2} tokens alone": our_step(case, (side,), images, labels)
+        for side in case.lengths
+    }
     of_lengths = _sampled({ALL: our_step(case, case.lengths, images, labels), **apart}, rounds)
     sampled |= of_lengths
     macs = 3 * case.batch * forward_macs(case, case.lengths[0])
@@ -129,14 +158,23 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
         "floor_s": floor,
         "times_timm": median[TIMM] / median[OURS],
         "share_of_floor": floor / median[OURS],
-        "all_over_apart": of_lengths[ALL].median_s / sum(of_lengths[name].median_s for name in apart),
+        "all_over_apart": of_lengths[ALL].median_s
+        / sum(of_lengths[name].median_s for name in apart),
     }
 
 
 def main() -> None:
     """Print one table, write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, nargs="*", default=list(range(len(CASES))), help="numbers of the cases to run")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--cases",
+        type=int,
+        nargs="*",
+        default=list(range(len(CASES))),
+        help="numbers of the cases to run",
+    )
     parser.add_argument("--rounds", type=int, default=9, help="runs of each contestant")
     arguments = parser.parse_args()
     avoid_wrong_fusions()
@@ -156,9 +194,23 @@ def main() -> None:
         for number, one in zip(arguments.cases, found, strict=True)
     ]
     rate = statistics.median(one["product_gflops"] for one in found)
-    headings = ["ViT", "ours (s)", "timm (s)", "floor (s)", "x timm's speed", "of the floor", "all lengths (s)", "over one by one"]
-    common.print_table(f"A train step, float32; matrix product at {rate:.0f} GFLOP/s", headings, rows)
-    common.write_json(common.RESULTS / "train_speed.json", {"machine": common.machine() | {"timm": torch_timm.version()}, "cases": found})
+    headings = [
+        "ViT",
+        "ours (s)",
+        "timm (s)",
+        "floor (s)",
+        "x timm's speed",
+        "of the floor",
+        "all lengths (s)",
+        "over one by one",
+    ]
+    common.print_table(
+        f"A train step, float32; matrix product at {rate:.0f} GFLOP/s", headings, rows
+    )
+    common.write_json(
+        common.RESULTS / "train_speed.json",
+        {"machine": common.machine() | {"timm": torch_timm.version()}, "cases": found},
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Rank video transformers, TimeSformers with divided attention, without training any.
 
-    python -m vintk_jax.search --config configs/clip_space.py            # 8 frames of 224 px, 400 classes: from DeiT-Ti's sizes to DeiT-S's
-    python -m vintk_jax.search --config configs/clip_space.py:mini       # 8 frames of 32 px, 8 classes: what 2 cores can train
+    # 8 frames of 224 px, 400 classes: from DeiT-Ti's sizes to DeiT-S's
+    python -m vintk_jax.search --config configs/clip_space.py
+    # 8 frames of 32 px, 8 classes: what 2 cores can train
+    python -m vintk_jax.search --config configs/clip_space.py:mini
 
-Scored by ViNTK on clips: the embedded moving digits (no download), or --config.inputs.source=clips:PATH, npz:PATH, tfds:NAME or noise. Limits are at
-the resolution above. Train what is found by configs/revit_clips.py with --config.model.arch=runs/clip_space/best.json.
+Scored by ViNTK on clips: the embedded moving digits (no download), or
+--config.inputs.source=clips:PATH, npz:PATH, tfds:NAME or noise. Limits are at the resolution above.
+Train what is found by configs/revit_clips.py with --config.model.arch=runs/clip_space/best.json.
 """
 
 import ml_collections

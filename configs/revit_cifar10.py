@@ -1,13 +1,18 @@
 """A Resizable ViT on CIFAR-10, within reach of 2 cores.
 
-    python -m vintk_jax.train --config configs/revit_cifar10.py                                            # tfds downloads CIFAR-10
-    python -m vintk_jax.train --config configs/revit_cifar10.py --config.data.source=npz:cifar10_subset.npz
-    python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.lengths="(6,)"              # a plain ViT at 36 tokens
+    # tfds downloads CIFAR-10
+    python -m vintk_jax.train --config configs/revit_cifar10.py
+    python -m vintk_jax.train --config configs/revit_cifar10.py \
+      --config.data.source=npz:cifar10_subset.npz
+    # a plain ViT at 36 tokens
+    python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.lengths="(6,)"
 
-64, 36 or 16 tokens by one set of weights of 0.50 M parameters. The last fifth of the training images is left to configs/tla_cifar10.py;
-with `--config.data.train_split=train` it isn't. The same as an LV-ViT, beside it by benchmarks/lvvit_study.py:
+64, 36 or 16 tokens by one set of weights of 0.50 M parameters. The last fifth of the training
+images is left to configs/tla_cifar10.py; with `--config.data.train_split=train` it isn't. The same
+as an LV-ViT, beside it by benchmarks/lvvit_study.py:
 
-    python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.pool=mean --workdir runs/teacher_cifar10
+    python -m vintk_jax.train --config configs/revit_cifar10.py --config.model.pool=mean \
+      --workdir runs/teacher_cifar10
     python -m vintk_jax.train --config configs/revit_cifar10.py:lvvit
 """
 
@@ -19,7 +24,9 @@ from vintk_jax.errors import UserError
 
 
 def get_config(kind: str = "") -> ml_collections.ConfigDict:
-    """A narrow ViT or "lvvit", flips and small moves; the schedule suits 16,000 images and a CPU."""
+    """A narrow ViT or "lvvit", flips and small moves; the schedule suits 16,000 images and a
+    CPU.
+    """
     if kind not in ("", "lvvit"):
         raise UserError(f"configs/revit_cifar10.py:{kind} came; nothing or :lvvit was wanted.")
     config = training()

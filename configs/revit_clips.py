@@ -1,10 +1,12 @@
-"""A Resizable TimeSformer on the embedded clips: digits that move over photographs, the class is their direction. No download.
+"""A Resizable TimeSformer on the embedded clips: digits that move over photographs, the class is
+their direction. No download.
 
     python -m vintk_jax.train --config configs/revit_clips.py
-    python -m vintk_jax.train --config configs/revit_clips.py --config.clips.attention=space       # what frames say one at a time
+    # what frames say one at a time
+    python -m vintk_jax.train --config configs/revit_clips.py --config.clips.attention=space
 
-Lengths shorten time: 8, 4 or 2 frames of 2 x 2 tokens. Space and time: --config.clips.lengths="((8, 4), (4, 2), (2, 2))", at twice the cost.
-docs/video.md has time and accuracy.
+Lengths shorten time: 8, 4 or 2 frames of 2 x 2 tokens. Space and time: --config.clips.lengths="((8,
+4), (4, 2), (2, 2))", at twice the cost. docs/video.md has time and accuracy.
 """
 
 import ml_collections

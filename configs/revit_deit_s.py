@@ -1,9 +1,13 @@
-"""A Resizable DeiT-Small on ImageNet, on a TPU or GPUs: DeiT's recipe (Touvron et al. 2021, arXiv 2012.12877, table 9).
+"""A Resizable DeiT-Small on ImageNet, on a TPU or GPUs: DeiT's recipe (Touvron et al. 2021, arXiv
+2012.12877, table 9).
 
-    python -m vintk_jax.train --config configs/revit_deit_s.py                                     # tfds prepares imagenet2012 from your archives
-    python -m vintk_jax.train --config configs/revit_deit_s.py --config.model.arch=runs/vit_space/best.json
+    # tfds prepares imagenet2012 from your archives
+    python -m vintk_jax.train --config configs/revit_deit_s.py
+    python -m vintk_jax.train --config configs/revit_deit_s.py \
+      --config.model.arch=runs/vit_space/best.json
 
-196, 100 or 49 tokens by one set of weights. Never run to its end by us: we had no machine for it; its step is measured in the README.
+196, 100 or 49 tokens by one set of weights. Never run to its end by us: we had no machine for it;
+its step is measured in the README.
 """
 
 import ml_collections

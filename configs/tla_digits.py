@@ -2,7 +2,8 @@
 
     python -m vintk_jax.assign --config configs/tla_digits.py --workdir runs/revit_digits
     python -m vintk_jax.infer  --config configs/tla_digits.py --workdir runs/revit_digits
-    python -m vintk_jax.infer  --config configs/tla_digits.py --workdir runs/revit_digits --config.budget.max_drop=1.0
+    python -m vintk_jax.infer  --config configs/tla_digits.py --workdir runs/revit_digits \
+      --config.budget.max_drop=1.0
 
 The workdir is the training's.
 """

@@ -1,6 +1,8 @@
-"""Token lengths for Weizmann's actions: `python -m benchmarks.weizmann_study --npz weizmann4_64px.npz` uses it.
+"""Token lengths for Weizmann's actions: `python -m benchmarks.weizmann_study --npz
+weizmann4_64px.npz` uses it.
 
-The study gives each person in turn to the test, another to the labels and a third to the thresholds; the parts are those of its archives.
+The study gives each person in turn to the test, another to the labels and a third to the
+thresholds; the parts are those of its archives.
 """
 
 import ml_collections

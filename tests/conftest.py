@@ -1,4 +1,6 @@
-"""Two CPU devices, shapes checked against their annotations as tests run, and what several tests need."""
+"""Two CPU devices, shapes checked against their annotations as tests run, and what several tests
+need.
+"""
 
 import gc
 import os
@@ -6,11 +8,13 @@ import random
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Tests compile far longer than they run: without optimisations and the newer code generator for fusions, a third as long; each module in one piece
-# instead of one for each of many threads (other workers have the other cores), a tenth less.
+# Tests compile far longer than they run: without optimisations and the newer code generator for
+# fusions, a third as long; each module in one piece instead of one for each of many threads (other
+# workers have the other cores), a tenth less.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1",
 )
 
 import jax
@@ -30,7 +34,8 @@ from vintk_jax.spaces import promises  # noqa: E402
 
 avoid_wrong_fusions()
 
-# Traces are many small objects that live: with Python's own 700, a tenth of the time goes to looking at them.
+# Traces are many small objects that live: with Python's own 700, a tenth of the time goes to
+# looking at them.
 gc.set_threshold(200_000, 20, 20)
 
 settings.register_profile("vintk", deadline=None, derandomize=True, print_blob=True)
@@ -40,7 +45,9 @@ TABLES = Path(__file__).resolve().parents[2] / "shared" / "nas_tables"
 
 
 class Files(LoadFileScheduling):
-    """A worker has whole files, for their fixtures; but tests that take minutes each are shared between workers."""
+    """A worker has whole files, for their fixtures; but tests that take minutes each are shared
+    between workers.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if "/test_many_samples.py::" in nodeid else super()._split_scope(nodeid)
@@ -48,7 +55,9 @@ class Files(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Not `--dist loadgroup`: pytest-xdist 3.8 names groups in a field that items of pytest 9.2 have no more, and scatters all tests."""
+    """Not `--dist loadgroup`: pytest-xdist 3.8 names groups in a field that items of pytest 9.2
+    have no more, and scatters all tests.
+    """
     return Files(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
@@ -69,19 +78,25 @@ def nas_tables():
 
 @pytest.fixture(scope="session")
 def jacobian():
-    """A function (apply, params, x) -> the full Jacobian (samples, outputs, parameters) in float64."""
+    """A function (apply, params, x) -> the full Jacobian (samples, outputs, parameters) in
+    float64.
+    """
     return definition.jacobian
 
 
 @pytest.fixture(scope="session")
 def jacobian_kernel():
-    """A function (apply, params, x, directions) -> the kernel by its definition: J_v J_v' of the outputs along each v, averaged over v.
+    """A function (apply, params, x, directions) -> the kernel by its definition: J_v J_v' of the
+    outputs along each v, averaged over v.
 
     A Jacobian that `jacobian` gave may stand in for `apply`; then params and x are not read.
     """
 
     def kernel(apply, params, x, directions):
-        return definition.kernel(definition.jacobian(apply, params, x) if callable(apply) else apply, np.asarray(directions))
+        return definition.kernel(
+            definition.jacobian(apply, params, x) if callable(apply) else apply,
+            np.asarray(directions),
+        )
 
     return kernel
 
@@ -101,7 +116,8 @@ def relative_error():
 
 @pytest.fixture(scope="session")
 def variables_for():
-    """A function (module, *call arguments) -> random variables of its shapes in which no bias is zero and no scale one.
+    """A function (module, *call arguments) -> random variables of its shapes in which no bias is
+    zero and no scale one.
 
     Nothing is compiled for it, unlike for `init`, whose zero biases would also hide mistakes.
     """
@@ -111,11 +127,21 @@ def variables_for():
 
 @pytest.fixture(scope="session")
 def stack_blocks():
-    """A function (variables of an unrolled ViT) -> the variables of the scanned one: its blocks' leaves stacked."""
+    """A function (variables of an unrolled ViT) -> the variables of the scanned one: its blocks'
+    leaves stacked.
+    """
 
     def stack(variables):
         tree = dict(variables["params"])
-        blocks = [tree.pop(f"block_{i}") for i in range(sum(name.startswith("block_") for name in variables["params"]))]
-        return {"params": {**tree, "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)}}}
+        blocks = [
+            tree.pop(f"block_{i}")
+            for i in range(sum(name.startswith("block_") for name in variables["params"]))
+        ]
+        return {
+            "params": {
+                **tree,
+                "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)},
+            }
+        }
 
     return stack

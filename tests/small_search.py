@@ -11,5 +11,9 @@ SEARCH = [
     "--config.inputs.num_images=4",
     "--config.inputs.image_size=16",
 ]
-SEARCH += ["--config.ntk.num_classes=5", "--config.search.population=8", "--config.search.num_candidates=40"]
+SEARCH += [
+    "--config.ntk.num_classes=5",
+    "--config.search.population=8",
+    "--config.search.num_candidates=40",
+]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}

@@ -15,7 +15,12 @@ def test_products_loops_and_convolutions():
     image = jax.ShapeDtypeStruct((5, 8, 9, 4), jnp.float32)
     of = lambda kernel, groups: (
         lambda a: jax.lax.conv_general_dilated(
-            a, jnp.ones(kernel), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
+            a,
+            jnp.ones(kernel),
+            (1, 1),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
         )
     )
     assert multiply_adds(of((2, 3, 4, 6), 1), image) == 5 * 7 * 7 * 6 * 2 * 3 * 4
@@ -23,7 +28,12 @@ def test_products_loops_and_convolutions():
 
 
 def test_products_that_are_written_out():
-    """A sum over the product of two arrays spread over each other's axes is a matrix product; a weighted sum and a square are not."""
+    """A sum over the product of two arrays spread over each other's axes is a matrix product; a
+    weighted sum and a square are not.
+    """
     a, b = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((2, 3, 5), (2, 4, 5)))
-    assert multiply_adds(lambda a, b: jnp.sum(a[:, :, None] * b[:, None], axis=-1), a, b) == 2 * 3 * 4 * 5
+    assert (
+        multiply_adds(lambda a, b: jnp.sum(a[:, :, None] * b[:, None], axis=-1), a, b)
+        == 2 * 3 * 4 * 5
+    )
     assert multiply_adds(lambda a: jnp.sum(a * jnp.arange(5.0)) + jnp.sum(a * a), a) == 0

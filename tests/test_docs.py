@@ -1,4 +1,6 @@
-"""What README and docs say to type: commands that exist with fields that exist, links that lead somewhere, and programs that run."""
+"""What README and docs say to type: commands that exist with fields that exist, links that lead
+somewhere, and programs that run.
+"""
 
 import importlib.util
 import json
@@ -30,7 +32,9 @@ EXAMPLES = {"my_space", "my_scores"}  # of docs/your_space.md, which has a test 
 def commands_of(page):
     """The words of every command of ours in an indented block or a block of code."""
     text = re.sub(r"\\\n\s*", " ", page.read_text())
-    found = re.findall(r"^(?: {4}|\$ )?(python -m (?:vintk_jax|benchmarks)\.\w+.*)$", text, re.MULTILINE)
+    found = re.findall(
+        r"^(?: {4}|\$ )?(python -m (?:vintk_jax|benchmarks)\.\w+.*)$", text, re.MULTILINE
+    )
     return [shlex.split(line, comments=True) for line in found]
 
 
@@ -59,19 +63,30 @@ def test_links_lead_somewhere(page):
 
 def blocks_of(name):
     """The Python blocks of a page."""
-    return re.findall(r"^```python\n(.*?)^```$", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL
+    )
 
 
 def run(program, folder, **more):
     """What a program prints in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 def test_every_program_is_run_here():
-    """A page with a new one fails here until it has a test; docs/your_space.md has one of its own."""
+    """A page with a new one fails here until it has a test; docs/your_space.md has one of its
+    own.
+    """
     counts = {str(page.relative_to(ROOT)): len(blocks_of(page.relative_to(ROOT))) for page in PAGES}
     tested = {
         "README.md": 2,
@@ -81,7 +96,9 @@ def test_every_program_is_run_here():
         "docs/weights.md": 2,
         "docs/your_data.md": 1,
     }
-    assert {name: count for name, count in counts.items() if count and name != "docs/your_space.md"} == tested
+    assert {
+        name: count for name, count in counts.items() if count and name != "docs/your_space.md"
+    } == tested
 
 
 def test_data_of_your_own(tmp_path):
@@ -97,22 +114,38 @@ def test_data_of_your_own(tmp_path):
 
 @pytest.mark.slow
 def test_programs_of_the_pages_run(tmp_path):
-    """With a model that was just trained and its assigner; docs/export.md's in the folder of its export."""
+    """With a model that was just trained and its assigner; docs/export.md's in the folder of its
+    export.
+    """
     workdir = tmp_path / "runs" / "revit_digits"
     finish(start(command("train", "revit_digits", workdir, *SMALL, "--config.optimizer.epochs=2")))
     small = ["--config.data.batch_size=16", "--config.tla.epochs=2", "--config.tla.batch_size=16"]
-    small += ["--config.labels.split=assign[:48]", "--config.labels.calibrate_split=calibrate[:32]", "--config.budget.max_drop=100"]
+    small += [
+        "--config.labels.split=assign[:48]",
+        "--config.labels.calibrate_split=calibrate[:32]",
+        "--config.budget.max_drop=100",
+    ]
     finish(start(command("assign", "tla_digits", workdir, *small)))
     finish(start(command("export", "export", workdir)))
     numbers = lambda lines: [int(line.split()[0]) for line in lines]
     images = "import numpy as np\nimages = np.zeros((20, 32, 32, 3), np.uint8)\n"
-    loose = lambda program: re.sub(r"max_drop=[\d.]+", "max_drop=100.0", program)  # a model of two epochs keeps no budget
+    # a model of two epochs keeps no budget
+    loose = lambda program: re.sub(r"max_drop=[\d.]+", "max_drop=100.0", program)
     assert numbers(run(loose(blocks_of("docs/service.md")[0]), tmp_path)) == list(range(20))
-    assert numbers(run(images + loose(blocks_of("docs/adaptive.md")[0]).replace("stream_of_uint8_images", "images"), tmp_path)) == list(
-        range(20)
-    )
+    assert numbers(
+        run(
+            images
+            + loose(blocks_of("docs/adaptive.md")[0]).replace("stream_of_uint8_images", "images"),
+            tmp_path,
+        )
+    ) == list(range(20))
     printing = "\nprint(probabilities.shape)"
-    assert run(images + blocks_of("docs/export.md")[0] + printing, workdir / "export", PYTHONPATH="")[-1] == "(20, 10)"
+    assert (
+        run(images + blocks_of("docs/export.md")[0] + printing, workdir / "export", PYTHONPATH="")[
+            -1
+        ]
+        == "(20, 10)"
+    )
     assert run(images + blocks_of("README.md")[1] + printing, tmp_path)[-1] == "(20, 10)"
     arch = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12}
     (tmp_path / "runs" / "vit_space").mkdir()
@@ -129,8 +162,14 @@ def test_programs_that_read_weights(tmp_path):
     model = ViT(384, (6,) * 12, (1536,) * 12, head_dim=64)
     drawn = promises.draw(model, jnp.zeros((1, 224, 224, 3)))
     state = timm.state_dict(OneLength(model, drawn, None))
-    torch.save({"model": {name: torch.from_numpy(array.copy()) for name, array in state.items()}}, tmp_path / "deit_small_patch16_224.pth")
-    torch.save({"model": {name: torch.zeros(shape) for name, shape in published_shapes().items()}}, tmp_path / "supernet-tiny.pth")
+    torch.save(
+        {"model": {name: torch.from_numpy(array.copy()) for name, array in state.items()}},
+        tmp_path / "deit_small_patch16_224.pth",
+    )
+    torch.save(
+        {"model": {name: torch.zeros(shape) for name, shape in published_shapes().items()}},
+        tmp_path / "supernet-tiny.pth",
+    )
     for program in blocks_of("docs/weights.md"):
         counted = "\nimport jax\nprint(sum(leaf.size for leaf in jax.tree.leaves(variables)))"
         assert int(run(program + counted, tmp_path)[-1]) > 5_000_000
@@ -144,5 +183,8 @@ def test_program_of_the_timm_export(tmp_path):
     trained = Trained(model, ((4, 4),), 32, "fan_in")
     predictor = Predictor(trained, jax.jit(trained.draw)(jax.random.key(0)), ("a", "b", "c"))
     folder.write(tmp_path / "out", predictor, None, {}, {}, ("timm",))
-    program = f"import torch\nimages = torch.zeros(2, 3, 32, 32)\n{blocks_of('docs/export.md')[1]}\nprint(tuple(logits.shape))"
+    program = (
+        "import torch\nimages = torch.zeros(2, 3, 32, "
+        f"32)\n{blocks_of('docs/export.md')[1]}\nprint(tuple(logits.shape))"
+    )
     assert run(program, tmp_path / "out", PYTHONPATH="")[-1] == "(2, 3)"

@@ -1,9 +1,13 @@
-"""Search spaces so small that a whole search of one runs in seconds; also the examples of a user's own space by import path."""
+"""Search spaces so small that a whole search of one runs in seconds; also the examples of a user's
+own space by import path.
+"""
 
 from vintk_jax.spaces.autoformer import AutoFormerSpace
 from vintk_jax.spaces.s3 import S3Space
 
-SPACE = AutoFormerSpace("tiny-test", embed_dim=(16, 24), depth=(1, 2), num_heads=(1, 2), mlp_ratio=(1.0, 2.0))
+SPACE = AutoFormerSpace(
+    "tiny-test", embed_dim=(16, 24), depth=(1, 2), num_heads=(1, 2), mlp_ratio=(1.0, 2.0)
+)
 S3 = S3Space(
     "mini-s3",
     embed_dim=((8, 12), (12,), (16,), (12, 16)),
@@ -11,7 +15,9 @@ S3 = S3Space(
     num_heads=((1, 2), (1,), (1,), (2,)),
     mlp_ratio=((1.0,), (1.0, 1.5), (1.0,), (1.0,)),
     window_size=((2, 3), (2,), (2,), (2,)),
-)  # 2^6 members; at 32 px windows of 3 don't divide the first stage's 8 x 8 tokens, and the last has one token
+    # 2^6 members; at 32 px windows of 3 don't divide the first stage's 8 x 8 tokens, and the last
+    # has one token
+)
 
 
 def trace_plus_depth(kernels):

@@ -1,7 +1,8 @@
-"""Command lines, shared by all commands: --config FILE[:arg], --config.any.field=value, --workdir, --dry-run, --help.
+"""Command lines, shared by all commands: --config FILE[:arg], --config.any.field=value, --workdir,
+--dry-run, --help.
 
-A config file is documented by itself, and by the shared fields that it takes from `vintk_jax.defaults`: the comment behind `config.a.b = value` is
-what --help shows for a.b.
+A config file is documented by itself, and by the shared fields that it takes from
+`vintk_jax.defaults`: the comment behind or above `config.a.b = value` is what --help shows for a.b.
 """
 
 import ast
@@ -46,19 +47,34 @@ def fields(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tupl
 
 
 def meanings(path: Path) -> dict[str, str]:
-    """The comment behind each `config.a.b = value` of a config file and of the `vintk_jax.defaults` it imports, by dotted name."""
+    """The comment behind or right above each `config.a.b = value` of a config file and of the
+    `vintk_jax.defaults` it imports, by dotted name.
+    """
     found: dict[str, str] = {}
     source = path.read_text()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vintk_jax.defaults."):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "vintk_jax.defaults."
+        ):
             found |= meanings(Path(importlib.util.find_spec(node.module).origin))
     comments = {
-        t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
     }
-    for number, line in enumerate(source.splitlines(), start=1):
+    lines = source.splitlines()
+    for number, line in enumerate(lines, start=1):
         assigned = re.match(r"\s*config\.([\w.]+)\s*=", line)
-        if assigned and number in comments:
+        if not assigned:
+            continue
+        if number in comments:
             found[assigned[1]] = comments[number]
+            continue
+        above = number - 1
+        while above in comments and lines[above - 1].lstrip().startswith("#"):
+            above -= 1
+        if above < number - 1:
+            found[assigned[1]] = " ".join(comments[row] for row in range(above + 1, number))
     return found
 
 
@@ -75,14 +91,19 @@ def _config_path(argv: list[str]) -> Path | None:
 def _help(command: str, about: str, path: Path, config: ml_collections.ConfigDict) -> str:
     comments = meanings(path)
     width = max(len(f"{name}={value!r}") for name, value in fields(config))
-    rows = [f"  --config.{f'{name}={value!r}':<{width}}  {comments.get(name, '')}" for name, value in fields(config)]
+    rows = [
+        f"  --config.{f'{name}={value!r}':<{width}}  {comments.get(name, '')}"
+        for name, value in fields(config)
+    ]
     return "\n".join(
         [
-            f"usage: python -m vintk_jax.{command} --config FILE[:arg] [--config.FIELD=VALUE ...] [--workdir DIR] [--dry-run]",
+            f"usage: python -m vintk_jax.{command} --config FILE[:arg] [--config.FIELD=VALUE ...] "
+            "[--workdir DIR] [--dry-run]",
             "",
             about.strip(),
             "",
-            "  --workdir DIR   where results go and where a stopped run goes on (default: runs/<config's name>[-arg])",
+            "  --workdir DIR   where results go and where a stopped run goes on (default: "
+            "runs/<config's name>[-arg])",
             "  --dry-run       say what the run will cost in time and memory, and stop",
             "",
             f"fields of {path}, with their values:",
@@ -100,18 +121,32 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         default_config: the file whose fields --help shows when none is named.
 
     Raises:
-        UserError: for a file that isn't there, a field or flag that doesn't exist, a value of the wrong type.
+        UserError: for a file that isn't there, a field or flag that doesn't exist, a value of the
+            wrong type.
     """
     wants_help = any(word in ("-h", "--help", "-help") for word in argv[1:])
-    argv = ["--dry_run" if word == "--dry-run" else word for word in argv if word not in ("-h", "--help", "-help")]
+    argv = [
+        "--dry_run" if word == "--dry-run" else word
+        for word in argv
+        if word not in ("-h", "--help", "-help")
+    ]
     path = _config_path(argv)
     if path is None:
         if not wants_help:
-            raise UserError(f"No config came. Try: python -m vintk_jax.{command} --config {default_config}")
+            raise UserError(
+                f"No config came. Try: python -m vintk_jax.{command} --config {default_config}"
+            )
         argv, path = [*argv, f"--config={default_config}"], Path(default_config)
     if not path.is_file():
-        there = ", ".join(sorted(str(p) for p in (path.parent if path.parent.is_dir() else Path("configs")).glob("*.py")))
-        raise UserError(f"There is no config file {path}.{f' There are: {there}.' if there else ''}")
+        there = ", ".join(
+            sorted(
+                str(p)
+                for p in (path.parent if path.parent.is_dir() else Path("configs")).glob("*.py")
+            )
+        )
+        raise UserError(
+            f"There is no config file {path}.{f' There are: {there}.' if there else ''}"
+        )
     values = flags.FlagValues()
     given = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     flags.DEFINE_string("workdir", None, "", flag_values=values)
@@ -120,17 +155,25 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         rest = values(argv, known_only=False)[1:]
         config = given.value
     except flags.UnrecognizedFlagError as error:
-        raise UserError(f"Unknown flag --{error.flagname}.{nearest(error.flagname, ['config', 'workdir', 'dry-run', 'help'])}") from error
-    except Exception as error:  # absl, ml_collections and the config file itself, which may be anything, raise many types
+        hint = nearest(error.flagname, ["config", "workdir", "dry-run", "help"])
+        raise UserError(f"Unknown flag --{error.flagname}.{hint}") from error
+    except Exception as error:
+        # absl, ml_collections and the config file itself, which may be anything, raise many types
         raise UserError(_explain(argv, path, error)) from error
     if rest:
-        raise UserError(f"Can't read {' '.join(rest)!r}: settings are given as --config.FIELD=VALUE.")
+        raise UserError(
+            f"Can't read {' '.join(rest)!r}: settings are given as --config.FIELD=VALUE."
+        )
     if wants_help:
         print(_help(command, about, path, config))
         return None
     argument = "".join(_argument(argv))
-    workdir = Path(values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument))))
-    return Invocation(config, workdir, values["dry_run"].value, f"{path}:{argument}" if argument else str(path))
+    workdir = Path(
+        values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument)))
+    )
+    return Invocation(
+        config, workdir, values["dry_run"].value, f"{path}:{argument}" if argument else str(path)
+    )
 
 
 def _argument(argv: list[str]) -> list[str]:
@@ -152,7 +195,11 @@ def _explain(argv: list[str], path: Path, error: Exception) -> str:
         name = re.match(r"--?config\.([\w.]+)", word)
         if name and name[1] not in known:
             inside = [field for field in known if field.startswith(name[1] + ".")]
-            hint = f" It has fields of its own: {', '.join(inside)}." if inside else nearest(name[1], known)
+            hint = (
+                f" It has fields of its own: {', '.join(inside)}."
+                if inside
+                else nearest(name[1], known)
+            )
             return f"{path} has no field {name[1]!r}.{hint}"
     return f"{path}: {' '.join(str(error).split())}"
 
@@ -178,7 +225,9 @@ def read_claimed(workdir: Path, command: str) -> ml_collections.ConfigDict:
     try:
         flat = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise UserError(f"There is no {path}. `python -m vintk_jax.{command} --workdir {workdir}` comes first.") from error
+        raise UserError(
+            f"There is no {path}. `python -m vintk_jax.{command} --workdir {workdir}` comes first."
+        ) from error
     except (OSError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not readable JSON ({error}).") from error
     config = ml_collections.ConfigDict()
@@ -186,12 +235,18 @@ def read_claimed(workdir: Path, command: str) -> ml_collections.ConfigDict:
         *sections, leaf = name.split(".")
         inside = config
         for section in sections:
-            inside = inside[section] if section in inside else inside.update({section: ml_collections.ConfigDict()}) or inside[section]
+            inside = (
+                inside[section]
+                if section in inside
+                else inside.update({section: ml_collections.ConfigDict()}) or inside[section]
+            )
         inside[leaf] = tuple(value) if isinstance(value, list) else value
     return config
 
 
-def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: Collection[str]) -> None:
+def claim_workdir(
+    workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: Collection[str]
+) -> None:
     """Write the command's config to its workdir, or check that a config already there is the same.
 
     Args:
@@ -207,19 +262,27 @@ def claim_workdir(workdir: Path, command: str, config: ml_collections.ConfigDict
             before = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise UserError(
-                f"{path} is not readable JSON ({error}). Choose another --workdir, or remove the file if you don't need it."
+                f"{path} is not readable JSON ({error}). Choose another --workdir, or remove the "
+                "file if you don't need it."
             ) from error
-        differ = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k) and k not in may_change]
+        differ = [
+            k
+            for k in sorted({*before, *now})
+            if before.get(k) != now.get(k) and k not in may_change
+        ]
         if differ:
             changes = "; ".join(f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in differ)
             raise UserError(
-                f"{workdir} holds a {command} under another config: {changes}. Choose another --workdir, or the old values to go on."
+                f"{workdir} holds a {command} under another config: {changes}. Choose another "
+                "--workdir, or the old values to go on."
             )
     write_json(path, now)
 
 
 def run(main, argv: list[str] | None = None) -> None:
-    """Call a command's main(argv) and turn a UserError into one message and exit code 2, Ctrl-C into exit code 130."""
+    """Call a command's main(argv) and turn a UserError into one message and exit code 2, Ctrl-C
+    into exit code 130.
+    """
     try:
         main(sys.argv if argv is None else argv)
     except UserError as error:

@@ -9,11 +9,12 @@ import jax.extend.core
 
 
 def multiply_adds(function: Callable, *arguments: Any) -> int:
-    """Multiply-adds of all matrix products and convolutions in one call; loops counted as often as they run.
+    """Multiply-adds of all matrix products and convolutions in one call; loops counted as often as
+    they run.
 
-    A product takes batch m n k, a convolution (k inputs per group) for each output; a product of two arrays that are both spread out over the other's
-    axes and then summed up is a matrix product, too. Norms, softmax and other element-wise work are left out, as
-    in the papers' tables.
+    A product takes batch m n k, a convolution (k inputs per group) for each output; a product of
+    two arrays that are both spread out over the other's axes and then summed up is a matrix
+    product, too. Norms, softmax and other element-wise work are left out, as in the papers' tables.
 
     Args:
         arguments: arrays, or `jax.ShapeDtypeStruct`s in their places.
@@ -25,16 +26,26 @@ def _of_jaxpr(jaxpr: Any) -> int:
     total, made_by = 0, {}
     for eqn in jaxpr.eqns:
         made_by.update(dict.fromkeys(map(id, eqn.outvars), eqn))
-        if eqn.primitive.name == "reduce_sum" and _is_spread_product(made_by.get(id(eqn.invars[0])), made_by):
+        if eqn.primitive.name == "reduce_sum" and _is_spread_product(
+            made_by.get(id(eqn.invars[0])), made_by
+        ):
             total += math.prod(eqn.invars[0].aval.shape)
         if eqn.primitive.name == "dot_general":
             (contracted, _), _ = eqn.params["dimension_numbers"]
-            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
+            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(
+                eqn.invars[0].aval.shape[i] for i in contracted
+            )
         if eqn.primitive.name == "conv_general_dilated":
             kernel = eqn.invars[1].aval.shape
-            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) // kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+            total += (
+                math.prod(eqn.outvars[0].aval.shape)
+                * math.prod(kernel)
+                // kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+            )
         times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
-        total += times * sum(_of_jaxpr(inner) for inner in jax.extend.core.jaxprs_in_params(eqn.params))
+        total += times * sum(
+            _of_jaxpr(inner) for inner in jax.extend.core.jaxprs_in_params(eqn.params)
+        )
     return total
 
 
@@ -42,6 +53,11 @@ def _is_spread_product(eqn: Any, made_by: dict[int, Any]) -> bool:
     """Whether an equation multiplies two arrays that were both enlarged by repetition."""
     if eqn is None or eqn.primitive.name != "mul":
         return False
-    size, sources = math.prod(eqn.outvars[0].aval.shape), [made_by.get(id(var)) for var in eqn.invars]
+    size, sources = (
+        math.prod(eqn.outvars[0].aval.shape),
+        [made_by.get(id(var)) for var in eqn.invars],
+    )
     spread = lambda source: source is not None and source.primitive.name == "broadcast_in_dim"
-    return all(spread(source) and math.prod(source.invars[0].aval.shape) < size for source in sources)
+    return all(
+        spread(source) and math.prod(source.invars[0].aval.shape) < size for source in sources
+    )

@@ -1,4 +1,6 @@
-"""Errors that a person reads: what came, what was wanted, what to do. Commands print them without a traceback and exit with 2."""
+"""Errors that a person reads: what came, what was wanted, what to do. Commands print them without a
+traceback and exit with 2.
+"""
 
 import difflib
 from collections.abc import Iterable

@@ -1,7 +1,9 @@
-"""Export a trained model: `python -m vintk_jax.export --config configs/export.py --workdir runs/revit_digits`.
+"""Export a trained model: `python -m vintk_jax.export --config configs/export.py --workdir
+runs/revit_digits`.
 
-Writes a folder that runs with jax alone: StableHLO programs for CPU, GPU and TPU with a free batch size, one for each token length and those of the
-assigner, their weights, model.json, and load.py, which runs them; --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX models and a PyTorch
+Writes a folder that runs with jax alone: StableHLO programs for CPU, GPU and TPU with a free batch
+size, one for each token length and those of the assigner, their weights, model.json, and load.py,
+which runs them; --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX models and a PyTorch
 model in timm's style with its weights.
 """
 
@@ -14,7 +16,9 @@ from vintk_jax.set_up import set_up_training
 
 def main(argv: list[str]) -> None:
     """Export from a command line."""
-    invocation = configs.parse(argv, command="export", about=__doc__, default_config="configs/export.py")
+    invocation = configs.parse(
+        argv, command="export", about=__doc__, default_config="configs/export.py"
+    )
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
@@ -34,18 +38,31 @@ def main(argv: list[str]) -> None:
     console = Console()
     if config.adaptive not in ("auto", "yes", "no") or config.checkpoint not in ("best", "last"):
         raise UserError(
-            f"adaptive={config.adaptive!r}, checkpoint={config.checkpoint!r} came; auto, yes or no, and best or last were wanted."
+            f"adaptive={config.adaptive!r}, checkpoint={config.checkpoint!r} came; auto, yes or "
+            "no, and best or last were wanted."
         )
-    predictor = Predictor.load(workdir, trained, config.checkpoint, lambda note: console.print(note, style="yellow"))
+    predictor = Predictor.load(
+        workdir, trained, config.checkpoint, lambda note: console.print(note, style="yellow")
+    )
     assigner, about = None, {"weights": predictor.identity, "crop_ratio": trained.data.crop_ratio}
-    if config.adaptive == "yes" or (config.adaptive == "auto" and (workdir / FOLDER / assigned.RECORD).exists()):
-        budget = config.budget if config.budget.max_drop >= 0 else configs.read_claimed(workdir, "assign").budget
+    if config.adaptive == "yes" or (
+        config.adaptive == "auto" and (workdir / FOLDER / assigned.RECORD).exists()
+    ):
+        budget = (
+            config.budget
+            if config.budget.max_drop >= 0
+            else configs.read_claimed(workdir, "assign").budget
+        )
         assigner, calibration = assigned.read(workdir / FOLDER, predictor.identity)
         point = calibration.choose("assigned", budget.max_drop, budget.max_cost, budget.confidence)
         assigner = assigner.at(point)
         about |= {
             "budget": dict(budget.items()),
-            "expected": {"accuracy": point.accuracy, "of_longest": calibration.full, "cost": point.cost},
+            "expected": {
+                "accuracy": point.accuracy,
+                "of_longest": calibration.full,
+                "cost": point.cost,
+            },
         }
     folder = Path(config.folder).expanduser() if config.folder else workdir / "export"
     programs = programs_of(predictor, assigner)
@@ -55,7 +72,11 @@ def main(argv: list[str]) -> None:
         return
     with console.status("exporting"):
         write(folder, predictor, assigner, programs, about, tuple(config.formats))
-    console.print(f"Run it anywhere with jax: cd {folder} && python -c 'from load import Model; model = Model(\".\")'", soft_wrap=True)
+    console.print(
+        f"Run it anywhere with jax: cd {folder} && python -c 'from load import Model; model = "
+        'Model(".")\'',
+        soft_wrap=True,
+    )
 
 
 if __name__ == "__main__":

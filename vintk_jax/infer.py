@@ -1,8 +1,11 @@
-"""Predict with a trained model: `python -m vintk_jax.infer --config configs/tla_digits.py --workdir runs/revit_digits`.
+"""Predict with a trained model: `python -m vintk_jax.infer --config configs/tla_digits.py --workdir
+runs/revit_digits`.
 
-With a config that has a budget, each image runs at the length that the assigner of `vintk_jax.assign` gives it, and where there are labels every way to
-spend tokens is compared (adaptive.json, adaptive.png, adaptive.html). With configs/infer.py every image runs at each length asked for. Writes
-predictions.jsonl to the workdir of the training; a segmenter writes a map for each picture of images:FOLDER. The same command goes on after any kill.
+With a config that has a budget, each image runs at the length that the assigner of
+`vintk_jax.assign` gives it, and where there are labels every way to spend tokens is compared
+(adaptive.json, adaptive.png, adaptive.html). With configs/infer.py every image runs at each length
+asked for. Writes predictions.jsonl to the workdir of the training; a segmenter writes a map for
+each picture of images:FOLDER. The same command goes on after any kill.
 """
 
 import sys
@@ -14,7 +17,9 @@ from vintk_jax.set_up import set_up_training, use_large_pages
 
 def main(argv: list[str]) -> None:
     """Predict from a command line."""
-    invocation = configs.parse(argv, command="infer", about=__doc__, default_config="configs/infer.py")
+    invocation = configs.parse(
+        argv, command="infer", about=__doc__, default_config="configs/infer.py"
+    )
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
@@ -28,7 +33,13 @@ def main(argv: list[str]) -> None:
     from vintk_jax.inference.segmenting import predict_segments
 
     console = Console()
-    predict = predict_segments if "segmentation" in trained else predict_adaptively if "budget" in config else predict_at_lengths
+    predict = (
+        predict_segments
+        if "segmentation" in trained
+        else predict_adaptively
+        if "budget" in config
+        else predict_at_lengths
+    )
     try:
         with FileLock(workdir / ".infer.lock", timeout=0):
             predict(invocation, console)

@@ -1,7 +1,9 @@
-"""Hold training-free scores against trained accuracies: `python -m vintk_jax.rank --config configs/rank.py --config.table=FILE`.
+"""Hold training-free scores against trained accuracies: `python -m vintk_jax.rank --config
+configs/rank.py --config.table=FILE`.
 
-Scores every architecture of a table with any set of proxies, then reads the accuracies and says, for each proxy, how well it ranks.
-scores.jsonl in the workdir holds the scores, rank.json the comparison, rank.html the same to look at. The same command resumes a stopped run.
+Scores every architecture of a table with any set of proxies, then reads the accuracies and says,
+for each proxy, how well it ranks. scores.jsonl in the workdir holds the scores, rank.json the
+comparison, rank.html the same to look at. The same command resumes a stopped run.
 """
 
 import sys
@@ -17,15 +19,23 @@ def _chosen(names: str) -> list:
     """The proxies of a comma-separated list, each once."""
     from vintk_jax import proxies
 
-    listed = proxies.names() if names.strip() == "all" else [name.strip() for name in names.split(",") if name.strip()]
+    listed = (
+        proxies.names()
+        if names.strip() == "all"
+        else [name.strip() for name in names.split(",") if name.strip()]
+    )
     if not listed:
-        raise UserError(f"proxies={names!r} came; all, or some of {', '.join(proxies.names())}, was wanted.")
+        raise UserError(
+            f"proxies={names!r} came; all, or some of {', '.join(proxies.names())}, was wanted."
+        )
     return [proxies.get(name) for name in dict.fromkeys(listed)]
 
 
 def main(argv: list[str]) -> None:
     """Rank from a command line."""
-    invocation = configs.parse(argv, command="rank", about=__doc__, default_config="configs/rank.py")
+    invocation = configs.parse(
+        argv, command="rank", about=__doc__, default_config="configs/rank.py"
+    )
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
@@ -48,30 +58,53 @@ def main(argv: list[str]) -> None:
     images = load_images(config, table.space, lambda note: console.print(note, style="yellow"))
     measurements = list({m.name: m for proxy in chosen for m in proxy.measurements}.values())
     console.print(
-        f"{len(chosen)} proxies on {len(table.archs):,} architectures of {table.name} ({table.space.name}), "
+        f"{len(chosen)} proxies on {len(table.archs):,} architectures of {table.name} "
+        f"({table.space.name}), "
         f"{described(config, table.space)}, seed {config.seed}, into {workdir}"
     )
 
     def make_scorers():
         supernet = make_supernet(config, table.space, measurements, images)
-        groups = {m.group: [other for other in measurements if other.group == m.group] for m in measurements}
-        return {name: Scorer(supernet, group, batch_size=config.batch_size) for name, group in groups.items()}
+        groups = {
+            m.group: [other for other in measurements if other.group == m.group]
+            for m in measurements
+        }
+        return {
+            name: Scorer(supernet, group, batch_size=config.batch_size)
+            for name, group in groups.items()
+        }
 
     if invocation.dry_run:
-        console.print("A dry run: nothing was written. `python -m vintk_jax.search --dry-run` says what an architecture takes.")
+        console.print(
+            "A dry run: nothing was written. `python -m vintk_jax.search --dry-run` says what an "
+            "architecture takes."
+        )
         return
     configs.claim_workdir(workdir, "rank", config, MAY_CHANGE)
     try:
         with FileLock(workdir / ".rank.lock", timeout=0):
             done = len(scores.finished(workdir / "scores.jsonl", table).keys() & set(table.rows))
-            with Progress(len(table.archs), done=done, unit="architectures", console=console) as progress:
-                records = scores.score_all(workdir / "scores.jsonl", table, chosen, make_scorers, progress.update, progress.phase)
+            with Progress(
+                len(table.archs), done=done, unit="architectures", console=console
+            ) as progress:
+                records = scores.score_all(
+                    workdir / "scores.jsonl",
+                    table,
+                    chosen,
+                    make_scorers,
+                    progress.update,
+                    progress.phase,
+                )
             values = values_of(chosen, records)
             result = compare_all(table, chosen, records, values, config.seed)
             configs.write_json(workdir / "rank.json", result)
-            write_rank_report(workdir / "rank.html", result, values, table.accuracies(), config.to_dict())
+            write_rank_report(
+                workdir / "rank.html", result, values, table.accuracies(), config.to_dict()
+            )
     except Timeout as error:
-        raise UserError(f"Another process ranks into {workdir}. Wait for it, or choose another --workdir.") from error
+        raise UserError(
+            f"Another process ranks into {workdir}. Wait for it, or choose another --workdir."
+        ) from error
     except KeyboardInterrupt:
         console.print("\nStopped; what is scored is kept. The same command goes on.")
         raise

@@ -8,7 +8,9 @@ from vintk_jax.errors import UnknownName, nearest
 
 
 class Registry:
-    """A fixed set of named objects; a name with a colon is an import path instead, `package.module:attribute`."""
+    """A fixed set of named objects; a name with a colon is an import path instead,
+    `package.module:attribute`.
+    """
 
     def __init__(self, kind: str, entries: Mapping[str, Any]):
         self._kind, self._entries = kind, dict(entries)
@@ -28,10 +30,14 @@ class Registry:
         if ":" not in name:
             known = ", ".join(self._entries)
             raise UnknownName(
-                f"Unknown {self._kind} {name!r}.{nearest(name, self._entries)} There are {known}; your own goes by import path, package.module:name."
+                f"Unknown {self._kind} {name!r}.{nearest(name, self._entries)} There are {known}; "
+                "your own goes by import path, package.module:name."
             )
         module, _, attribute = name.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise UnknownName(f"The {self._kind} {name!r} could not be imported: {error}. It is looked for on PYTHONPATH.") from error
+            raise UnknownName(
+                f"The {self._kind} {name!r} could not be imported: {error}. It is looked for on "
+                "PYTHONPATH."
+            ) from error

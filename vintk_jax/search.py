@@ -1,8 +1,10 @@
-"""Rank vision transformers without training any: `python -m vintk_jax.search --config configs/vit_space.py`.
+"""Rank vision transformers without training any: `python -m vintk_jax.search --config
+configs/vit_space.py`.
 
-Candidates come from random, evolutionary (NSGA-II) or exhaustive search; each is scored at initialisation by its neural tangent kernels.
-Results go to the workdir: candidates.jsonl as it goes; best.json, pareto.json and report.html at the end. The same command resumes a
-stopped search; several processes started with one workdir share it.
+Candidates come from random, evolutionary (NSGA-II) or exhaustive search; each is scored at
+initialisation by its neural tangent kernels. Results go to the workdir: candidates.jsonl as it
+goes; best.json, pareto.json and report.html at the end. The same command resumes a stopped search;
+several processes started with one workdir share it.
 """
 
 import sys
@@ -12,13 +14,21 @@ from vintk_jax import config as configs
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.set_up import set_up_jax
 
-MAY_CHANGE = ("search.num_candidates", "search.batch_size", "search.storage", "search.lease_s", "ntk.memory_gb")
+MAY_CHANGE = (
+    "search.num_candidates",
+    "search.batch_size",
+    "search.storage",
+    "search.lease_s",
+    "ntk.memory_gb",
+)
 
 
 def main(argv: list[str]) -> None:
     """Run a search from a command line."""
     start = time.perf_counter()
-    invocation = configs.parse(argv, command="search", about=__doc__, default_config="configs/vit_space.py")
+    invocation = configs.parse(
+        argv, command="search", about=__doc__, default_config="configs/vit_space.py"
+    )
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
@@ -39,22 +49,34 @@ def main(argv: list[str]) -> None:
     from vintk_jax.study.storage import open_study
 
     console = Console()
-    space, proxy, limits = spaces.get(config.space), proxies.get(config.score.name), Limits(**config.limits)
+    space, proxy, limits = (
+        spaces.get(config.space),
+        proxies.get(config.score.name),
+        Limits(**config.limits),
+    )
     if proxy.join:
         raise UserError(
-            f"score.name={proxy.name} compares candidates with each other and is known only once all are measured, so a search can't climb "
+            f"score.name={proxy.name} compares candidates with each other and is known only once "
+            "all are measured, so a search can't climb "
             "it. Choose another score; `python -m vintk_jax.rank` knows this one."
         )
     if config.search.algorithm not in ALGORITHMS:
         hint = nearest(config.search.algorithm, ALGORITHMS)
-        raise UserError(f"search.algorithm={config.search.algorithm!r} came; one of {', '.join(ALGORITHMS)} was wanted.{hint}")
+        raise UserError(
+            f"search.algorithm={config.search.algorithm!r} came; one of {', '.join(ALGORITHMS)} "
+            f"was wanted.{hint}"
+        )
     if config.search.num_candidates < 1 or config.search.population < 2:
         raise UserError("search.num_candidates wants 1 at least, search.population 2.")
     limits.check(space)
-    several, exhaustive = config.search.algorithm == "nsga2", config.search.algorithm == "exhaustive"
+    several, exhaustive = (
+        config.search.algorithm == "nsga2",
+        config.search.algorithm == "exhaustive",
+    )
     if exhaustive and space.size() > MOST_EXHAUSTIVE:
         raise UserError(
-            f"search.algorithm=exhaustive came, but {space.name} has {space.size():,} architectures; {MOST_EXHAUSTIVE:,} are the most. "
+            f"search.algorithm=exhaustive came, but {space.name} has {space.size():,} "
+            f"architectures; {MOST_EXHAUSTIVE:,} are the most. "
             "Use random or nsga2, or a smaller space."
         )
     sampler = TrialSampler(
@@ -64,13 +86,20 @@ def main(argv: list[str]) -> None:
         lambda arch: limits.fits(space, arch),
         config.search.population,
     )
-    total = min(config.search.num_candidates, sampler.num_exhaustive()) if exhaustive else config.search.num_candidates
+    total = (
+        min(config.search.num_candidates, sampler.num_exhaustive())
+        if exhaustive
+        else config.search.num_candidates
+    )
     images = load_images(config, space, lambda note: console.print(note, style="yellow"))
     make_scorer = lambda: Scorer(
-        make_supernet(config, space, proxy.measurements, images), proxy.measurements, batch_size=config.search.batch_size
+        make_supernet(config, space, proxy.measurements, images),
+        proxy.measurements,
+        batch_size=config.search.batch_size,
     )
     console.print(
-        f"{config.search.algorithm} search of {space.name} ({space.size():.3g} architectures): {total:,} candidates by {proxy.name} "
+        f"{config.search.algorithm} search of {space.name} ({space.size():.3g} architectures): "
+        f"{total:,} candidates by {proxy.name} "
         f"on {described(config, space)}, seed {config.seed}, into {workdir}"
     )
     if invocation.dry_run:
@@ -80,7 +109,9 @@ def main(argv: list[str]) -> None:
     configs.claim_workdir(workdir, "search", config, MAY_CHANGE)
     digest = configs.digest(config, without=MAY_CHANGE)
     directions = ["maximize", "minimize"] if several else ["maximize"]
-    study, lock = open_study(workdir, config.search.storage, f"vintk_jax-search-{digest}", directions, sampler)
+    study, lock = open_study(
+        workdir, config.search.storage, f"vintk_jax-search-{digest}", directions, sampler
+    )
     ledger = Ledger(
         study,
         space,
@@ -92,7 +123,8 @@ def main(argv: list[str]) -> None:
     )
     if len(ledger.finished()) > total:
         raise UserError(
-            f"{workdir} holds {len(ledger.finished())} finished trials; search.num_candidates={total} can be raised, not lowered."
+            f"{workdir} holds {len(ledger.finished())} finished trials; "
+            f"search.num_candidates={total} can be raised, not lowered."
         )
     scorer = make_scorer()
     try:
@@ -108,17 +140,28 @@ def main(argv: list[str]) -> None:
                 phase=progress.phase,
             )
     except KeyboardInterrupt:
-        console.print(f"\nStopped with {len(ledger.finished()):,} of {total:,} trials finished; all are kept. The same command goes on.")
+        console.print(
+            f"\nStopped with {len(ledger.finished()):,} of {total:,} trials finished; all are "
+            "kept. The same command goes on."
+        )
         raise
     limits_json = {k: v for k, v in config.limits.items() if v}
     winner, front = results.write(
-        workdir, candidates, space=config.space, seed=config.seed, score=proxy.name, limits=limits_json, digest=digest
+        workdir,
+        candidates,
+        space=config.space,
+        seed=config.seed,
+        score=proxy.name,
+        limits=limits_json,
+        digest=digest,
     )
     seconds = time.perf_counter() - start
     _report(workdir, config, ledger, scorer, proxy.measurements, candidates, winner, front, seconds)
     console.print(best_table(candidates))
     console.print(f"{len(candidates):,} architectures scored; this run took {seconds:.0f} s.")
-    console.print(f"The best is in {workdir / 'best.json'}; open {workdir / 'report.html'} to see the search.")
+    console.print(
+        f"The best is in {workdir / 'best.json'}; open {workdir / 'report.html'} to see the search."
+    )
 
 
 def _dry_run(console, scorer, space, total: int, start: float) -> None:
@@ -131,8 +174,10 @@ def _dry_run(console, scorer, space, total: int, start: float) -> None:
     scorer.measure([space.sample(i) for i in _generators(scorer.batch_size)])
     each = (time.perf_counter() - begun) / scorer.batch_size
     console.print(
-        f"A dry run: nothing was written. Compiling takes {compiled - compiling:.0f} s and {scorer.peak_bytes / 2**30:.2f} GiB a device are "
-        f"needed; a candidate takes {each:.2f} s, {total:,} take about {(total * each + compiled - start) / 60:.1f} minutes."
+        f"A dry run: nothing was written. Compiling takes {compiled - compiling:.0f} s and "
+        f"{scorer.peak_bytes / 2**30:.2f} GiB a device are "
+        f"needed; a candidate takes {each:.2f} s, {total:,} take about "
+        f"{(total * each + compiled - start) / 60:.1f} minutes."
     )
 
 
@@ -142,7 +187,9 @@ def _generators(count: int):
     return [np.random.default_rng(i) for i in range(count)]
 
 
-def _report(workdir, config, ledger, scorer, measurements, candidates, winner, front, seconds: float) -> None:
+def _report(
+    workdir, config, ledger, scorer, measurements, candidates, winner, front, seconds: float
+) -> None:
     """report.html, with the spectra of the winner's kernels."""
     import jax
 
@@ -165,8 +212,14 @@ def _report(workdir, config, ledger, scorer, measurements, candidates, winner, f
         summary={
             "Architectures scored": f"{len(candidates):,}",
             "Beyond a limit, not scored": f"{unscored:,}",
-            "Costs are those of": f"one {'clip' if space.frames else 'image'} of {' x '.join(map(str, space.input_shape()[:-1]))} px",
-            "This run": f"{seconds:.0f} s on {jax.local_device_count()} {jax.devices()[0].device_kind} device(s)",
+            "Costs are those of": (
+                f"one {'clip' if space.frames else 'image'} of "
+                f"{' x '.join(map(str, space.input_shape()[:-1]))} px"
+            ),
+            "This run": (
+                f"{seconds:.0f} s on {jax.local_device_count()} {jax.devices()[0].device_kind} "
+                "device(s)"
+            ),
             "Command": " ".join(["python", "-m", "vintk_jax.search", *sys.argv[1:]]),
         },
     )

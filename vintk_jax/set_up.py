@@ -4,14 +4,18 @@ import logging
 import os
 import sys
 
-# In jax 0.10 (seen in 0.10.2) the CPU backend's YNN fusions of reductions give wrong gradients without a word: jax.jit(jax.jacrev(f)) of a layer
-# norm on (20, 24) is off by a third. YNN's single products are right, as fast as Eigen's in training, and give a row the same bits wherever in the
-# matrix it stands, which Eigen's on AVX2 do not: only they stay on. tests/test_set_up.py watches the fault, tests/inference/test_engine.py the bits.
+# In jax 0.10 (seen in 0.10.2) the CPU backend's YNN fusions of reductions give wrong gradients
+# without a word: jax.jit(jax.jacrev(f)) of a layer norm on (20, 24) is off by a third. YNN's single
+# products are right, as fast as Eigen's in training, and give a row the same bits wherever in the
+# matrix it stands, which Eigen's on AVX2 do not: only they stay on. tests/test_set_up.py watches
+# the fault, tests/inference/test_engine.py the bits.
 _YNN = "--xla_cpu_experimental_ynn_fusion_type="
 
 
 def avoid_wrong_fusions() -> None:
-    """Switch the faulty fusions off, where this jax has them and the user has not chosen otherwise; call ahead of JAX's first operation."""
+    """Switch the faulty fusions off, where this jax has them and the user has not chosen otherwise;
+    call ahead of JAX's first operation.
+    """
     import jax
 
     flags = os.environ.get("XLA_FLAGS", "")
@@ -19,40 +23,49 @@ def avoid_wrong_fusions() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {_YNN}individual_dot".strip()
 
 
-# Training asks for and gives back tens of megabytes in every step, and the kernel clears each page anew: a third of the time of a narrow ViT's
-# step in pages of 4 KiB, little in pages of 2 MiB (benchmarks/train_speed.py).
+# Training asks for and gives back tens of megabytes in every step, and the kernel clears each page
+# anew: a third of the time of a narrow ViT's step in pages of 4 KiB, little in pages of 2 MiB
+# (benchmarks/train_speed.py).
 _GLIBC = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def use_large_pages() -> None:
-    """Start this Python process again with a setting of glibc that it reads only at the start; once, and not over a user's own."""
+    """Start this Python process again with a setting of glibc that it reads only at the start;
+    once, and not over a user's own.
+    """
     if sys.platform == "linux" and not set(_GLIBC) & set(os.environ):
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **_GLIBC})
 
 
 def set_up_training() -> None:
-    """All cores to one CPU device; processes find each other where JAX_COORDINATOR_ADDRESS or VINTK_DISTRIBUTED is set.
+    """All cores to one CPU device; processes find each other where JAX_COORDINATOR_ADDRESS or
+    VINTK_DISTRIBUTED is set.
 
-    For processes of one's own, set JAX_NUM_PROCESSES and JAX_PROCESS_ID too (launch/local.py). With VINTK_DISTRIBUTED=1, JAX reads what SLURM, a TPU
-    pod or another cluster that it knows says of itself.
+    For processes of one's own, set JAX_NUM_PROCESSES and JAX_PROCESS_ID too (launch/local.py). With
+    VINTK_DISTRIBUTED=1, JAX reads what SLURM, a TPU pod or another cluster that it knows says of
+    itself.
     """
     avoid_wrong_fusions()
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what it was asked for: reading only
+    # orbax warns of what it was asked for: reading only
+    logging.getLogger("absl").setLevel(logging.ERROR)
     import jax
 
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
     if address:
         count, number = (os.environ.get(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
-        jax.distributed.initialize(address, int(count) if count else None, int(number) if number else None)
+        jax.distributed.initialize(
+            address, int(count) if count else None, int(number) if number else None
+        )
     elif os.environ.get("VINTK_DISTRIBUTED", "0") not in ("", "0"):
         jax.distributed.initialize()
 
 
 def set_up_jax(dtype: str) -> None:
-    """One CPU device a core, so that each core scores a candidate of its own; float64 where it is asked for.
+    """One CPU device a core, so that each core scores a candidate of its own; float64 where it is
+    asked for.
 
-    LAPACK's products then stay on their candidate's core: OpenBLAS's threads wait for each other by spinning, a quarter of the time of a `rank`
-    beside three busy neighbours on two cores (by perf).
+    LAPACK's products then stay on their candidate's core: OpenBLAS's threads wait for each other by
+    spinning, a quarter of the time of a `rank` beside three busy neighbours on two cores (by perf).
     """
     avoid_wrong_fusions()
     import jax
@@ -62,6 +75,11 @@ def set_up_jax(dtype: str) -> None:
     threadpool_limits(1, user_api="blas")
 
     if jax.config.jax_num_cpu_devices == -1:
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        jax.config.update(
+            "jax_num_cpu_devices",
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1,
+        )
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)

@@ -1,7 +1,8 @@
 """Which frequencies a kernel sees: `python -m vintk_jax.spectrum --config configs/spectrum.py`.
 
-The first paper's claim, made visible: the NTK's leading eigenvectors hold targets of low frequency; Fourier features of the inputs move
-that. Beside the kernels stands what a really trained network learns of each frequency. Writes spectrum.json, spectrum.png, spectrum.html.
+The first paper's claim, made visible: the NTK's leading eigenvectors hold targets of low frequency;
+Fourier features of the inputs move that. Beside the kernels stands what a really trained network
+learns of each frequency. Writes spectrum.json, spectrum.png, spectrum.html.
 """
 
 import sys
@@ -28,21 +29,26 @@ def _check(config) -> None:
             raise UserError(f"{name}={values[name]} came; 1 at least was wanted.")
     if config.model.embed_dim % config.model.num_heads:
         raise UserError(
-            f"model.embed_dim={config.model.embed_dim} came; a multiple of model.num_heads={config.model.num_heads} was wanted."
+            f"model.embed_dim={config.model.embed_dim} came; a multiple of "
+            f"model.num_heads={config.model.num_heads} was wanted."
         )
     if config.model.patch_size < 1 or config.signals.image_size % config.model.patch_size:
         raise UserError(
-            f"signals.image_size={config.signals.image_size} came; a multiple of model.patch_size={config.model.patch_size} was wanted."
+            f"signals.image_size={config.signals.image_size} came; a multiple of "
+            f"model.patch_size={config.model.patch_size} was wanted."
         )
     if config.kernel.top >= config.signals.num_images:
         raise UserError(
-            f"kernel.top={config.kernel.top} came; fewer than signals.num_images={config.signals.num_images} eigenvectors were wanted."
+            f"kernel.top={config.kernel.top} came; fewer than "
+            f"signals.num_images={config.signals.num_images} eigenvectors were wanted."
         )
 
 
 def main(argv: list[str]) -> None:
     """Run both experiments from a command line."""
-    invocation = configs.parse(argv, command="spectrum", about=__doc__, default_config="configs/spectrum.py")
+    invocation = configs.parse(
+        argv, command="spectrum", about=__doc__, default_config="configs/spectrum.py"
+    )
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
@@ -56,7 +62,11 @@ def main(argv: list[str]) -> None:
     from vintk_jax.models.vit import ViT
     from vintk_jax.proxies.supernet import views
     from vintk_jax.report.progress import Progress
-    from vintk_jax.report.spectrum import spectrum_tables, write_spectrum_page, write_spectrum_picture
+    from vintk_jax.report.spectrum import (
+        spectrum_tables,
+        write_spectrum_page,
+        write_spectrum_picture,
+    )
     from vintk_jax.spectral import experiment, signals
 
     console = Console()
@@ -80,9 +90,15 @@ def main(argv: list[str]) -> None:
     )
     names = ("plain", "fourier")
     total = len(both) * len(names) * config.num_draws
-    console.print(f"{total} kernels and trainings: {len(both)} experiments, views {' and '.join(names)}, into {workdir}")
+    console.print(
+        f"{total} kernels and trainings: {len(both)} experiments, views {' and '.join(names)}, "
+        f"into {workdir}"
+    )
     if invocation.dry_run:
-        console.print("A dry run: nothing was computed. On two cores the default config takes a few minutes; time grows with train.steps.")
+        console.print(
+            "A dry run: nothing was computed. On two cores the default config takes a few minutes; "
+            "time grows with train.steps."
+        )
         return
     configs.claim_workdir(workdir, "spectrum", config, ())
     result = {"config": config.to_dict(), "experiments": {}}
@@ -114,7 +130,9 @@ def main(argv: list[str]) -> None:
     write_spectrum_page(workdir / "spectrum.html", result)
     for table in spectrum_tables(result):
         console.print(table)
-    console.print(f"Written to {workdir / 'spectrum.json'}; open {workdir / 'spectrum.html'} to see it.")
+    console.print(
+        f"Written to {workdir / 'spectrum.json'}; open {workdir / 'spectrum.html'} to see it."
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Train a vision transformer, at one token length or several: `python -m vintk_jax.train --config configs/revit_digits.py`.
+"""Train a vision transformer, at one token length or several: `python -m vintk_jax.train --config
+configs/revit_digits.py`.
 
-The model is a ViT by its sizes, or the architecture of a search (--config.model.arch=runs/vit_space/best.json). With a config that has a section
-`segmentation` (configs/segment_digits.py) it gives every pixel a class, with one `clips` (configs/revit_clips.py) it takes clips. Writes
-metrics.jsonl, tensorboard/ and checkpoints/ (the last two and the best) to the workdir, for a segmenter also predictions.png. The same command goes on
-after any kill.
+The model is a ViT by its sizes, or the architecture of a search
+(--config.model.arch=runs/vit_space/best.json). With a config that has a section `segmentation`
+(configs/segment_digits.py) it gives every pixel a class, with one `clips` (configs/revit_clips.py)
+it takes clips. Writes metrics.jsonl, tensorboard/ and checkpoints/ (the last two and the best) to
+the workdir, for a segmenter also predictions.png. The same command goes on after any kill.
 """
 
 import sys
@@ -17,7 +19,9 @@ MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tenso
 
 def main(argv: list[str]) -> None:
     """Train from a command line."""
-    invocation = configs.parse(argv, command="train", about=__doc__, default_config="configs/revit_digits.py")
+    invocation = configs.parse(
+        argv, command="train", about=__doc__, default_config="configs/revit_digits.py"
+    )
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
@@ -37,11 +41,18 @@ def main(argv: list[str]) -> None:
     setup = set_up(config)
     count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
     lengths = ", ".join(setup.trained.names)
-    train, test, dense = setup.task.train, setup.task.test, setup.task.objective.measure == "mean_iou"
+    train, test, dense = (
+        setup.task.train,
+        setup.task.test,
+        setup.task.objective.measure == "mean_iou",
+    )
     console.print(
-        f"{type(setup.trained.model).__name__} of {count / 1e6:.2f} M parameters, token lengths {lengths}, on {len(train):,} images of "
-        f"{config.data.source} ({config.data.image_size} px, {len(train.classes)} classes): {setup.steps:,} steps of "
-        f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), seed {config.seed}, into {workdir}"
+        f"{type(setup.trained.model).__name__} of {count / 1e6:.2f} M parameters, token lengths "
+        f"{lengths}, on {len(train):,} images of "
+        f"{config.data.source} ({config.data.image_size} px, {len(train.classes)} classes): "
+        f"{setup.steps:,} steps of "
+        f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), "
+        f"seed {config.seed}, into {workdir}"
     )
     for note in dict.fromkeys((*train.notes, *test.notes)):
         console.print(note, style="yellow", soft_wrap=True)
@@ -56,19 +67,29 @@ def main(argv: list[str]) -> None:
             FileLock(workdir / f".train.{jax.process_index()}.lock", timeout=0),
             Progress(setup.steps, unit="steps", console=console) as progress,
         ):
-            reached, params = fit(setup, workdir, progress, lambda note: console.print(note, style="yellow"))
+            reached, params = fit(
+                setup, workdir, progress, lambda note: console.print(note, style="yellow")
+            )
     except Timeout as error:
-        raise UserError(f"Another process trains into {workdir}. Wait for it, or choose another --workdir.") from error
+        raise UserError(
+            f"Another process trains into {workdir}. Wait for it, or choose another --workdir."
+        ) from error
     except KeyboardInterrupt:
         console.print("\nStopped; the last checkpoint is kept. The same command goes on.")
         raise
-    for table in measure_tables(workdir, reached, setup.task.objective, len(test), config.data.test_split):
+    for table in measure_tables(
+        workdir, reached, setup.task.objective, len(test), config.data.test_split
+    ):
         console.print(table)
     if dense and jax.process_count() == 1:
         write_predictions(workdir / "predictions.png", setup.task, params)
         console.print(f"Image, truth and prediction: {workdir / 'predictions.png'}", soft_wrap=True)
     folder = " --config.data.source=images:FOLDER" if dense else ""
-    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}{folder}", soft_wrap=True)
+    console.print(
+        "Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir "
+        f"{workdir}{folder}",
+        soft_wrap=True,
+    )
 
 
 if __name__ == "__main__":

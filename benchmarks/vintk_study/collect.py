@@ -1,12 +1,16 @@
-"""Kernels of a table's architectures on many views of the same photographs, kept for `benchmarks.vintk_study.forms` to choose from.
+"""Kernels of a table's architectures on many views of the same photographs, kept for
+`benchmarks.vintk_study.forms` to choose from.
 
-    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group views        # one random direction, all views of the plan
-    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group cotangents4  # four directions, few views
+    # one random direction, all views of the plan
+    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group views
+    # four directions, few views
+    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group cotangents4
     python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group cotangents_sum
-    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group tokens       # 96 px, few views
+    # 96 px, few views
+    python -m benchmarks.vintk_study.collect TABLE.json OUT.npz --group tokens
 
-Accuracies are not read here. OUT holds `rows`, and for each view an array (rows, seeds, n, n); it is written every few minutes, and a run
-that was cut off goes on.
+Accuracies are not read here. OUT holds `rows`, and for each view an array (rows, seeds, n, n); it
+is written every few minutes, and a run that was cut off goes on.
 """
 
 import argparse
@@ -40,10 +44,18 @@ GROUPS = {
 
 
 def make_views(images, only=None, seed: int = 0) -> dict[str, np.ndarray]:
-    """The plan's views by name, standardised as the photographs are; controls begin with "noise"."""
+    """The plan's views by name, standardised as the photographs are; controls begin with
+    "noise".
+    """
     key = jax.random.key(seed)
-    mapped = lambda mode, m, sigma: np.asarray(fourier.fourier_images(jnp.asarray(images), key, mode=mode, num_features=m, sigma=sigma))
-    noise = lambda channels, seed: np.random.default_rng(seed).standard_normal((*images.shape[:3], channels)).astype(np.float32)
+    mapped = lambda mode, m, sigma: np.asarray(
+        fourier.fourier_images(jnp.asarray(images), key, mode=mode, num_features=m, sigma=sigma)
+    )
+    noise = lambda channels, seed: (
+        np.random.default_rng(seed)
+        .standard_normal((*images.shape[:3], channels))
+        .astype(np.float32)
+    )
     every = {
         "plain": lambda: images,
         "pixel s0.3 m32": lambda: mapped("pixel", 32, 0.3),
@@ -65,11 +77,15 @@ def make_views(images, only=None, seed: int = 0) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Score, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("table")
     parser.add_argument("out", type=Path)
     parser.add_argument("--group", choices=GROUPS, default="views")
-    parser.add_argument("--architectures", type=int, default=0, help="a sample of the table's rows; 0 takes all")
+    parser.add_argument(
+        "--architectures", type=int, default=0, help="a sample of the table's rows; 0 takes all"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of images, weights and directions")
     parser.add_argument("--images", type=int, default=16)
     args = parser.parse_args()
@@ -81,9 +97,15 @@ def main() -> None:
     batches = make_views(images, only, args.seed)
     supernet = Supernet(table.space, batches, KernelSettings(**settings), seed=args.seed)
     scorer = Scorer(supernet, [Measurement(name, "kernel") for name in batches])
-    print(f"{table.name}: {len(table.rows)} architectures, {len(batches)} views; compiling", flush=True)
+    print(
+        f"{table.name}: {len(table.rows)} architectures, {len(batches)} views; compiling",
+        flush=True,
+    )
     scorer.compile()
-    found = {name: np.zeros((len(table.rows), 1, len(images), len(images)), np.float32) for name in batches}
+    found = {
+        name: np.zeros((len(table.rows), 1, len(images), len(images)), np.float32)
+        for name in batches
+    }
     done = 0
     if args.out.exists():
         with np.load(args.out) as before:
@@ -105,7 +127,11 @@ def main() -> None:
             np.savez(part, rows=np.array(table.rows), done=done, **found)
             os.replace(part, args.out)
             each = (saved - start) / (done - first)
-            print(f"  {done}/{len(table.rows)}, {each:.2f} s each, {(len(table.rows) - done) * each / 60:.1f} min left", flush=True)
+            print(
+                f"  {done}/{len(table.rows)}, {each:.2f} s each, "
+                f"{(len(table.rows) - done) * each / 60:.1f} min left",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

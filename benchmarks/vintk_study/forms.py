@@ -1,11 +1,13 @@
-"""Which form of the score? The plan in docs/proxies.md, carried out on the kernels that `collect` kept.
+"""Which form of the score? The plan in docs/proxies.md, carried out on the kernels that `collect`
+kept.
 
     python -m benchmarks.vintk_study.forms TABLES_FOLDER KERNELS_FOLDER [--top 15]
 
-A form takes one view alone, or joins the plain kernel and one Fourier view, which is what a config can say (`fourier.mode` is one), by a sum
-or a difference of one reduction. Its value on a family is the mean Kendall tau over
-the family's columns; forms are compared on a random half of the rows (seed 0), by the smaller of two families' values, and what the chosen
-one reaches on the other half of the third family is its worth.
+A form takes one view alone, or joins the plain kernel and one Fourier view, which is what a config
+can say (`fourier.mode` is one), by a sum or a difference of one reduction. Its value on a family is
+the mean Kendall tau over the family's columns; forms are compared on a random half of the rows
+(seed 0), by the smaller of two families' values, and what the chosen one reaches on the other half
+of the third family is its worth.
 """
 
 import argparse
@@ -20,7 +22,10 @@ from scipy import stats
 from vintk_jax.ntk import reductions
 
 FAMILIES = {
-    "autoformer-tiny": {"autoformer_tiny_imagenet": ("imagenet_inherited",), "autoformer_tiny_trained": ("c100_kd", "flower_kd")},
+    "autoformer-tiny": {
+        "autoformer_tiny_imagenet": ("imagenet_inherited",),
+        "autoformer_tiny_trained": ("c100_kd", "flower_kd"),
+    },
     "autoformer-small": {"autoformer_small_imagenet": ("imagenet_inherited",)},
     "pit": {"pit_trained": ("c100_base", "c100_kd")},
 }
@@ -38,14 +43,22 @@ REDUCTIONS: dict[str, Callable] = {
     "determinant": reductions.log_determinant,
     "largest": lambda k: float(np.log(reductions.largest_eigenvalue(k))),
 }
-# Without its blocks a network with pooled tokens tells all images apart, one with a class token none (`proxies.kernels.blocks_effect`).
-BEGIN = {"autoformer_tiny_imagenet": 1, "autoformer_tiny_trained": 1, "autoformer_small_imagenet": 1, "pit_trained": 0}
+# Without its blocks a network with pooled tokens tells all images apart, one with a class token
+# none (`proxies.kernels.blocks_effect`).
+BEGIN = {
+    "autoformer_tiny_imagenet": 1,
+    "autoformer_tiny_trained": 1,
+    "autoformer_small_imagenet": 1,
+    "pit_trained": 0,
+}
 EFFECT = "blocks' effect"
 PLAIN = "plain"
 
 
 def load(tables: Path, kernels: Path, group: str):
-    """By table: accuracies by name, and reduced kernels by (reduction, view); only tables that were collected."""
+    """By table: accuracies by name, and reduced kernels by (reduction, view); only tables that were
+    collected.
+    """
     found = {}
     for table, short in SHORT.items():
         path = kernels / f"{short}_{group}.npz"
@@ -54,14 +67,25 @@ def load(tables: Path, kernels: Path, group: str):
         content = json.loads((tables / f"{table}.json").read_text())
         with np.load(path) as data:
             rows, done = data["rows"], int(data["done"])
-            views = {name: data[name][:done, 0] for name in data.files if name not in ("rows", "done")}
+            views = {
+                name: data[name][:done, 0] for name in data.files if name not in ("rows", "done")
+            }
         accuracy = {}
         for name in content["rows"][0]["accuracy"]:
             column = [content["rows"][i]["accuracy"].get(name) for i in rows[:done]]
             accuracy[name] = np.array([np.nan if v is None else v for v in column], float)
-        reduced = {(r, view): np.array([f(k) for k in ks]) for view, ks in views.items() for r, f in REDUCTIONS.items()}
-        effect = lambda ks, table=table: np.array([abs(BEGIN[table] - reductions.distinct_share(k)) for k in ks])
-        found[table] = (accuracy, reduced | {(EFFECT, view): effect(ks) for view, ks in views.items()})
+        reduced = {
+            (r, view): np.array([f(k) for k in ks])
+            for view, ks in views.items()
+            for r, f in REDUCTIONS.items()
+        }
+        effect = lambda ks, table=table: np.array(
+            [abs(BEGIN[table] - reductions.distinct_share(k)) for k in ks]
+        )
+        found[table] = (
+            accuracy,
+            reduced | {(EFFECT, view): effect(ks) for view, ks in views.items()},
+        )
     return found
 
 
@@ -74,11 +98,15 @@ def forms(views: list[str]):
         for a, b in itertools.permutations(views, 2):
             if PLAIN not in (a, b):
                 continue
-            made[f"{r}({a}) - {r}({b})"] = lambda reduced, r=r, a=a, b=b: reduced[r, a] - reduced[r, b]
+            made[f"{r}({a}) - {r}({b})"] = lambda reduced, r=r, a=a, b=b: (
+                reduced[r, a] - reduced[r, b]
+            )
         for a, b in itertools.combinations(views, 2):
             if PLAIN not in (a, b):
                 continue
-            made[f"{r}({a}) + {r}({b})"] = lambda reduced, r=r, a=a, b=b: reduced[r, a] + reduced[r, b]
+            made[f"{r}({a}) + {r}({b})"] = lambda reduced, r=r, a=a, b=b: (
+                reduced[r, a] + reduced[r, b]
+            )
     return made
 
 
@@ -90,16 +118,28 @@ def tau(score, accuracy) -> float:
 
 def main() -> None:
     """Print the best forms, and what is chosen with each family left out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tables", type=Path)
     parser.add_argument("kernels", type=Path)
     parser.add_argument("--group", default="views")
     parser.add_argument("--top", type=int, default=15)
     args = parser.parse_args()
     found = load(args.tables, args.kernels, args.group)
-    views = sorted({view for _, reduced in found.values() for _, view in reduced if not view.startswith("noise")})
+    views = sorted(
+        {
+            view
+            for _, reduced in found.values()
+            for _, view in reduced
+            if not view.startswith("noise")
+        }
+    )
     controls = sorted({view for _, reduced in found.values() for _, view in reduced} - set(views))
-    half = {table: np.random.default_rng(0).permutation(len(next(iter(a.values())))) % 2 == 0 for table, (a, _) in found.items()}
+    half = {
+        table: np.random.default_rng(0).permutation(len(next(iter(a.values())))) % 2 == 0
+        for table, (a, _) in found.items()
+    }
 
     def values(form, part):
         of_family = {}
@@ -123,7 +163,9 @@ def main() -> None:
     for view in controls:
         for name, form in {
             f"{EFFECT}({view})": lambda reduced, view=view: reduced[EFFECT, view],
-            f"{EFFECT}(plain) + {EFFECT}({view})": lambda reduced, view=view: reduced[EFFECT, "plain"] + reduced[EFFECT, view],
+            f"{EFFECT}(plain) + {EFFECT}({view})": lambda reduced, view=view: (
+                reduced[EFFECT, "plain"] + reduced[EFFECT, view]
+            ),
         }.items():
             print(name.ljust(64), *(f"{values(form, True)[f]:17.2f}" for f in families))
     for left in families:

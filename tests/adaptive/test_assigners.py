@@ -17,7 +17,15 @@ from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
 
-HOW = Fit(none_right="shortest", target="smallest", epochs=30.0, batch_size=32, learning_rate=1e-2, weight_decay=0.01, cost_weight=0.0)
+HOW = Fit(
+    none_right="shortest",
+    target="smallest",
+    epochs=30.0,
+    batch_size=32,
+    learning_rate=1e-2,
+    weight_decay=0.01,
+    cost_weight=0.0,
+)
 COSTS = (0.25, 0.5, 1.0)
 RNG = np.random.default_rng(0)
 
@@ -34,13 +42,17 @@ def test_smallest_right_length(right):
     known = [i for i in by_hand if i is not None]
     assert shares["none"] == pytest.approx(1 - len(known) / 20)
     if known:
-        assert [shares[name] for name in "abc"] == pytest.approx([known.count(i) / len(known) for i in range(3)])
+        assert [shares[name] for name in "abc"] == pytest.approx(
+            [known.count(i) / len(known) for i in range(3)]
+        )
     with pytest.raises(UserError, match="none_right='middle'"):
         labels.smallest_right(right, "middle")
 
 
 def separable(count=600):
-    """Features whose first number says which length is the first right one; a fifth of the images none is right about."""
+    """Features whose first number says which length is the first right one; a fifth of the images
+    none is right about.
+    """
     first = RNG.integers(0, 3, count)
     right = np.arange(3) >= first[:, None]
     right[: count // 5] = False
@@ -51,28 +63,52 @@ def separable(count=600):
 
 @pytest.mark.parametrize("target", assigners.TARGETS)
 def test_an_assigner_learns_chances(target):
-    """One from the first right length on, nothing below it: what the images are made by, for new ones too."""
+    """One from the first right length on, nothing below it: what the images are made by, for new
+    ones too.
+    """
     features, right, _ = separable()
     module = assigners.make("shared", 3, 16, 8)
-    params, losses = fit_assigner(module, features, right, COSTS, dataclasses.replace(HOW, target=target, none_right="drop"), 0)
+    params, losses = fit_assigner(
+        module,
+        features,
+        right,
+        COSTS,
+        dataclasses.replace(HOW, target=target, none_right="drop"),
+        0,
+    )
     assert losses[-20:].mean() < 0.75 * losses[:5].mean()
     new, _, first = separable(300)
     got = np.asarray(assigners.chances(module.apply(params, jnp.asarray(new)), target))
     # Images that none is right about are left out.
     wanted = np.where(np.arange(3) >= first[:, None], 1.0, 0.0)
     assert np.abs(got - wanted).mean() < 0.12
-    again, _ = fit_assigner(module, features, right, COSTS, dataclasses.replace(HOW, target=target, none_right="drop"), 0)
+    again, _ = fit_assigner(
+        module,
+        features,
+        right,
+        COSTS,
+        dataclasses.replace(HOW, target=target, none_right="drop"),
+        0,
+    )
     jax.tree.map(np.testing.assert_array_equal, params, again)
 
 
 def test_the_cost_term_leans_to_cheaper_lengths():
-    """Where features say nothing: the expected cost under the assigner's own probabilities falls."""
+    """Where features say nothing: the expected cost under the assigner's own probabilities
+    falls.
+    """
     features, right, _ = separable()
     module = assigners.make("shared", 3, 16, 8)
 
     def expected(cost_weight):
-        params, _ = fit_assigner(module, 0 * features, right, COSTS, dataclasses.replace(HOW, cost_weight=cost_weight), 0)
-        return float(jnp.mean(jax.nn.softmax(module.apply(params, jnp.asarray(0 * features))) @ jnp.array(COSTS)))
+        params, _ = fit_assigner(
+            module, 0 * features, right, COSTS, dataclasses.replace(HOW, cost_weight=cost_weight), 0
+        )
+        return float(
+            jnp.mean(
+                jax.nn.softmax(module.apply(params, jnp.asarray(0 * features))) @ jnp.array(COSTS)
+            )
+        )
 
     assert expected(2.0) < expected(0.0) - 0.05
 
@@ -90,7 +126,14 @@ def test_fits_that_cannot_be(changed, words):
     """One message each."""
     features, right, _ = separable(100)
     with pytest.raises(UserError, match=words):
-        fit_assigner(assigners.make("shared", 3, 8, 8), features, right, COSTS, dataclasses.replace(HOW, **changed), 0)
+        fit_assigner(
+            assigners.make("shared", 3, 8, 8),
+            features,
+            right,
+            COSTS,
+            dataclasses.replace(HOW, **changed),
+            0,
+        )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +161,13 @@ def answers(count=200):
     features, right, _ = separable(count)
     probabilities = np.where(right[..., None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32)
     both = np.stack([features, features[:, ::-1]], axis=1)  # of the two shorter lengths
-    return Answers(("1", "4", "16"), np.zeros(count, int), probabilities, np.zeros((count, 8, 8, 3), np.uint8), both)
+    return Answers(
+        ("1", "4", "16"),
+        np.zeros(count, int),
+        probabilities,
+        np.zeros((count, 8, 8, 3), np.uint8),
+        both,
+    )
 
 
 def test_answers_add_up_and_say_who_is_right():
@@ -132,7 +181,9 @@ def test_answers_add_up_and_say_who_is_right():
 
 
 def test_crossed_chances_know_nothing_of_the_image_they_are_for():
-    """With labels that are drawn at random, an assigner that has seen them remembers; a crossed one can't."""
+    """With labels that are drawn at random, an assigner that has seen them remembers; a crossed one
+    can't.
+    """
     right = RNG.random((200, 3)) < 0.5
     made = dataclasses.replace(
         answers(),
@@ -143,7 +194,9 @@ def test_crossed_chances_know_nothing_of_the_image_they_are_for():
     how = dataclasses.replace(HOW, target="each", epochs=60.0)
     seen = chances_of(fitted(bare, made, how, 0, 2)[0], made)
     crossed = crossed_chances(bare, made, how, 0, 2)
-    agreement = lambda chances: np.corrcoef(chances.ravel(), np.repeat(made.right[:, None], 2, axis=1).ravel())[0, 1]
+    agreement = lambda chances: np.corrcoef(
+        chances.ravel(), np.repeat(made.right[:, None], 2, axis=1).ravel()
+    )[0, 1]
     assert agreement(seen) > 0.8
     assert abs(agreement(crossed)) < 0.2
 
@@ -151,10 +204,26 @@ def test_crossed_chances_know_nothing_of_the_image_they_are_for():
 @pytest.fixture
 def kept(tmp_path):
     """An assigner on disk, and what was kept."""
-    assigner, _ = fitted(Assigner(assigners.make("shared", 3, 8, 8), (), "smallest", 8, 0.3, COSTS), answers(), HOW, 0, 2)
-    calibration = Calibration(200, 0.8, [Point(0.1, 0.79, 0.5, 0.2, (0.5, 0.3, 0.2), 1)], [Point(0.7, 0.78, 0.6, 0.1, (1.0, 0.0, 0.0))])
+    assigner, _ = fitted(
+        Assigner(assigners.make("shared", 3, 8, 8), (), "smallest", 8, 0.3, COSTS),
+        answers(),
+        HOW,
+        0,
+        2,
+    )
+    calibration = Calibration(
+        200,
+        0.8,
+        [Point(0.1, 0.79, 0.5, 0.2, (0.5, 0.3, 0.2), 1)],
+        [Point(0.7, 0.78, 0.6, 0.1, (1.0, 0.0, 0.0))],
+    )
     tla = {"kind": "shared", "width": 8, "thumbnail": 8, "target": "smallest", "keep": 0.3}
-    assigned.save(tmp_path, assigner, calibration, {"model": "abc", "names": ("1", "4", "16"), "features": 6, "looks": 2, "tla": tla})
+    assigned.save(
+        tmp_path,
+        assigner,
+        calibration,
+        {"model": "abc", "names": ("1", "4", "16"), "features": 6, "looks": 2, "tla": tla},
+    )
     return tmp_path, assigner, calibration
 
 
@@ -177,13 +246,17 @@ def spoil_record(folder):
 
 def spoil_weights(folder):
     """A byte in the middle of the largest file."""
-    largest = max((p for p in (folder / "assigner").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest = max(
+        (p for p in (folder / "assigner").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    )
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 255
     largest.write_bytes(content)
 
 
-@pytest.mark.parametrize(("spoil", "words"), [(spoil_record, "can't be read"), (spoil_weights, "corrupt")])
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(spoil_record, "can't be read"), (spoil_weights, "corrupt")]
+)
 def test_a_spoilt_assigner_is_refused(kept, spoil, words):
     """Saying which command makes it again."""
     spoil(kept[0])
@@ -209,18 +282,23 @@ class FakePlans(Plans):
 
 
 def test_calibration_knows_every_start():
-    """The curve holds the longest length alone, whose drop is none; from a start on, nobody is shorter; with true chances, cheaper than that."""
+    """The curve holds the longest length alone, whose drop is none; from a start on, nobody is
+    shorter; with true chances, cheaper than that.
+    """
     made = answers(300)
     assigner = Assigner(assigners.make("shared", 3, 8, 8), ({}, {}), "smallest", 8, 0.0, COSTS)
     true = np.repeat(made.right[:, None].astype(np.float32), 2, axis=1)
     calibration = Calibration.of(made, true, assigner, FakePlans())
     assert calibration.full == made.right[:, 2].mean()
     longest = [point for point in calibration.assigned if point.start == 2]
-    assert [(point.accuracy, point.cost, point.error, point.mix) for point in longest] == [(calibration.full, 1.0, 0.0, (0.0, 0.0, 1.0))]
+    assert [(point.accuracy, point.cost, point.error, point.mix) for point in longest] == [
+        (calibration.full, 1.0, 0.0, (0.0, 0.0, 1.0))
+    ]
     for point in calibration.assigned:
         assert not any(point.mix[: point.start])
     best = calibration.choose("assigned", 0.0, 1.0, 0.9)
     assert best.accuracy == calibration.full
     assert best.cost < 0.8
-    # An image first right at 4 tokens: the shortest pass with its look, then the second with its own.
+    # An image first right at 4 tokens: the shortest pass with its look, then the second with its
+    # own.
     assert min(point.cost for point in calibration.assigned) == pytest.approx(1.1 / 4)

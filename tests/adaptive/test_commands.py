@@ -15,7 +15,11 @@ from vintk_jax import infer as infer_command
 from vintk_jax.errors import UserError
 from vintk_jax.inference.run import Predictions, summarise
 
-LABELS = ["--config.labels.split=assign[:160]", "--config.labels.calibrate_split=calibrate[:96]", "--config.tla.batch_size=32"]
+LABELS = [
+    "--config.labels.split=assign[:160]",
+    "--config.labels.calibrate_split=calibrate[:96]",
+    "--config.tla.batch_size=32",
+]
 BUDGET = [
     "--config.budget.max_drop=inf",
     "--config.budget.max_cost=0.7",
@@ -39,7 +43,14 @@ def infer(workdir, *options):
 def trained(tmp_path_factory):
     """A workdir with a training of two lengths."""
     workdir = tmp_path_factory.mktemp("adaptive") / "trained"
-    finish(train(workdir, "--config.data.train_split=train[:2000]", "--config.optimizer.epochs=5", "--config.optimizer.name=muon"))
+    finish(
+        train(
+            workdir,
+            "--config.data.train_split=train[:2000]",
+            "--config.optimizer.epochs=5",
+            "--config.optimizer.name=muon",
+        )
+    )
     return workdir
 
 
@@ -57,7 +68,9 @@ def record(workdir):
 
 
 def test_what_assign_leaves(assigned):
-    """The labels of both kinds of images, a calibration over them, the multiply-adds of the lengths and of the assigner."""
+    """The labels of both kinds of images, a calibration over them, the multiply-adds of the lengths
+    and of the assigner.
+    """
     workdir, output = assigned
     kept = record(workdir)
     assert "Use it: python -m vintk_jax.infer --config configs/tla_digits.py" in output
@@ -73,7 +86,9 @@ def test_what_assign_leaves(assigned):
 
 @pytest.mark.slow
 def test_a_killed_assign_ends_as_the_one_never_killed(trained, assigned, tmp_path):
-    """SIGKILL when the first answers are on disk; then the same command: the same weights and thresholds."""
+    """SIGKILL when the first answers are on disk; then the same command: the same weights and
+    thresholds.
+    """
     workdir = tmp_path / "killed"
     shutil.copytree(trained, workdir)
     process = assign(workdir)
@@ -87,7 +102,9 @@ def test_a_killed_assign_ends_as_the_one_never_killed(trained, assigned, tmp_pat
 
 
 def test_adaptive_inference(assigned, tmp_path):
-    """A prediction for each image in order, all methods compared, a picture and a page; the accuracies are those of the predictions."""
+    """A prediction for each image in order, all methods compared, a picture and a page; the
+    accuracies are those of the predictions.
+    """
     workdir = shutil.copytree(assigned[0], tmp_path / "workdir")
     output = finish(infer(workdir))
     lines = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
@@ -102,11 +119,19 @@ def test_adaptive_inference(assigned, tmp_path):
     tla = next(entry for entry in result["methods"] if entry["name"] == "tla")
     assert tla["budget"] is None
     assert tla["accuracy"] == np.mean([line["class"] == str(line["label"]) for line in lines])
-    assert tla["mix"] == {name: share for name in ("4", "16") if (share := np.mean([line["tokens"] == name for line in lines]))}
+    assert tla["mix"] == {
+        name: share
+        for name in ("4", "16")
+        if (share := np.mean([line["tokens"] == name for line in lines]))
+    }
     by_name = {entry["name"]: entry for entry in result["methods"]}
-    assert by_name["oracle"]["accuracy"] >= max(by_name["fixed-16"]["accuracy"], by_name["fixed-4"]["accuracy"])
+    assert by_name["oracle"]["accuracy"] >= max(
+        by_name["fixed-16"]["accuracy"], by_name["fixed-4"]["accuracy"]
+    )
     page = (workdir / "adaptive.html").read_text()
-    assert page.count("data:image/png;base64") == sum(min(round(32 * share), 24) for share in tla["mix"].values())
+    assert page.count("data:image/png;base64") == sum(
+        min(round(32 * share), 24) for share in tla["mix"].values()
+    )
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert (workdir / "adaptive.png").read_bytes()[:4] == b"\x89PNG"
     assert "fixed-16" in output
@@ -154,19 +179,28 @@ def test_broken_images_keep_their_places(assigned, tmp_path):
 
 @pytest.mark.slow
 def test_labels_of_training_images_by_cross_fitting(trained, tmp_path):
-    """Three models, each trained without a part, label that part; an assigner of them is calibrated elsewhere."""
+    """Three models, each trained without a part, label that part; an assigner of them is calibrated
+    elsewhere.
+    """
     workdir = tmp_path / "crossed"
     shutil.copytree(trained, workdir)
     output = finish(assign(workdir, "--config.labels.folds=3"))
     assert "Fold 3 of 3" in output
     assert next(iter(record(workdir)["labels"])) == "2,000 images, not trained on"
-    splits = [json.loads((workdir / f"assign/folds/{i}/train.config.json").read_text())["data.train_split"] for i in range(3)]
+    splits = [
+        json.loads((workdir / f"assign/folds/{i}/train.config.json").read_text())[
+            "data.train_split"
+        ]
+        for i in range(3)
+    ]
     assert splits == ["train[667:2000]", "train[0:667]+train[1333:2000]", "train[0:1333]"]
 
 
 @pytest.mark.slow
 def test_the_whole_flow(tmp_path):
-    """A search finds an architecture, which is trained at two lengths, gets an assigner, and runs each image at its own length."""
+    """A search finds an architecture, which is trained at two lengths, gets an assigner, and runs
+    each image at its own length.
+    """
     found, workdir = tmp_path / "search", tmp_path / "found"
     small = [
         "--config.space=tiny_space:SPACE",
@@ -174,13 +208,33 @@ def test_the_whole_flow(tmp_path):
         "--config.inputs.image_size=16",
         "--config.ntk.num_classes=5",
     ]
-    finish(start(command("search", "vit_space", found, *small, "--config.search.population=4", "--config.search.num_candidates=6")))
+    finish(
+        start(
+            command(
+                "search",
+                "vit_space",
+                found,
+                *small,
+                "--config.search.population=4",
+                "--config.search.num_candidates=6",
+            )
+        )
+    )
     best = json.loads((found / "best.json").read_text())
-    finish(train(workdir, f"--config.model.arch={found / 'best.json'}", "--config.data.train_split=train[:500]"))
+    finish(
+        train(
+            workdir,
+            f"--config.model.arch={found / 'best.json'}",
+            "--config.data.train_split=train[:500]",
+        )
+    )
     assert json.loads((workdir / "arch.json").read_text()) == best
     finish(assign(workdir))
     finish(infer(workdir))
-    entries = {entry["name"]: entry for entry in json.loads((workdir / "adaptive.json").read_text())["methods"]}
+    entries = {
+        entry["name"]: entry
+        for entry in json.loads((workdir / "adaptive.json").read_text())["methods"]
+    }
     assert entries["fixed-16"]["flops_per_image"] > entries["fixed-4"]["flops_per_image"]
     assert len((workdir / "predictions.jsonl").read_text().splitlines()) == 32
 
@@ -188,10 +242,22 @@ def test_the_whole_flow(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--config.labels.split=train[1900:]"], "100 images of labels.split=train[1900:] are of those that the model was trained on"),
-        (["--config.labels.calibrate_split=assign[100:200]"], "60 images of labels.calibrate_split=assign[100:200] are in labels.split"),
-        (["--config.labels.calibrate_split=train[10:20]", "--config.labels.folds=2"], "10 images of labels.calibrate_split"),
-        (["--config.labels.calibrate_split=", "--config.labels.folds=2"], "labels.folds=2 came without labels.calibrate_split"),
+        (
+            ["--config.labels.split=train[1900:]"],
+            "100 images of labels.split=train[1900:] are of those that the model was trained on",
+        ),
+        (
+            ["--config.labels.calibrate_split=assign[100:200]"],
+            "60 images of labels.calibrate_split=assign[100:200] are in labels.split",
+        ),
+        (
+            ["--config.labels.calibrate_split=train[10:20]", "--config.labels.folds=2"],
+            "10 images of labels.calibrate_split",
+        ),
+        (
+            ["--config.labels.calibrate_split=", "--config.labels.folds=2"],
+            "labels.folds=2 came without labels.calibrate_split",
+        ),
         (["--config.tla.kind=share"], "Did you mean"),
         (["--config.checkpoint=first"], "best or last"),
     ],
@@ -199,7 +265,17 @@ def test_the_whole_flow(tmp_path):
 def test_mistakes_end_in_one_message(trained, options, words):
     """Before anything is written."""
     with pytest.raises(UserError) as caught:
-        assign_command.main(["assign", "--config", "configs/tla_digits.py", "--workdir", str(trained), *LABELS, *options])
+        assign_command.main(
+            [
+                "assign",
+                "--config",
+                "configs/tla_digits.py",
+                "--workdir",
+                str(trained),
+                *LABELS,
+                *options,
+            ]
+        )
     assert words in str(caught.value)
     assert not (trained / "assign").exists()
 
@@ -207,14 +283,18 @@ def test_mistakes_end_in_one_message(trained, options, words):
 def test_inference_without_an_assigner(trained):
     """Says which command comes first."""
     with pytest.raises(UserError, match=r"vintk_jax\.assign"):
-        infer_command.main(["infer", "--config", "configs/tla_digits.py", "--workdir", str(trained)])
+        infer_command.main(
+            ["infer", "--config", "configs/tla_digits.py", "--workdir", str(trained)]
+        )
 
 
 def test_budgets_that_nothing_is_within(assigned):
     """Say what would be."""
     options = ["--config.budget.max_cost=0.001"]
     with pytest.raises(UserError, match="least cost is"):
-        infer_command.main(["infer", "--config", "configs/tla_digits.py", "--workdir", str(assigned[0]), *options])
+        infer_command.main(
+            ["infer", "--config", "configs/tla_digits.py", "--workdir", str(assigned[0]), *options]
+        )
 
 
 def test_a_file_of_predictions(tmp_path):
@@ -238,4 +318,9 @@ def test_a_file_of_predictions(tmp_path):
     again.add(lines[2:])
     again.finish()
     assert [json.loads(line) for line in path.read_text().splitlines()] == lines
-    assert summarise(path, ("a", "b")) == {"images": 3, "errors": 1, "mix": {"4": 0.5, "16": 0.5}, "accuracy": 0.5}
+    assert summarise(path, ("a", "b")) == {
+        "images": 3,
+        "errors": 1,
+        "mix": {"4": 0.5, "16": 0.5},
+        "accuracy": 0.5,
+    }

@@ -12,7 +12,14 @@ from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 
 def entry(name, speed, accuracy, budget=None, flops=1.0):
     """Of adaptive.json."""
-    return {"name": name, "budget": budget, "accuracy": accuracy, "images_per_second": speed, "flops_per_image": flops, "mix": {}}
+    return {
+        "name": name,
+        "budget": budget,
+        "accuracy": accuracy,
+        "images_per_second": speed,
+        "flops_per_image": flops,
+        "mix": {},
+    }
 
 
 ENTRIES = [
@@ -28,7 +35,9 @@ ENTRIES = [
 
 
 def test_at_equal_speed():
-    """1/160 s an image: between fixed 1/100 and 1/200; between the cascade's settings the better of the slower and their mixture."""
+    """1/160 s an image: between fixed 1/100 and 1/200; between the cascade's settings the better of
+    the slower and their mixture.
+    """
     first, second = comparison.at_equal_speed(ENTRIES)
     assert first["budget"] == 0.5
     assert first["speed"] == pytest.approx(1.6)
@@ -37,12 +46,19 @@ def test_at_equal_speed():
     assert first["random"] == pytest.approx(0.86 + share * 0.04)
     assert first["cascade"] is None  # its fastest takes 1/150 s
     assert first["tome"] is None
-    assert second["random"] == pytest.approx(0.70 + (1 / 250 - 1 / 500) / (1 / 200 - 1 / 500) * 0.16)
+    assert second["random"] == pytest.approx(
+        0.70 + (1 / 250 - 1 / 500) / (1 / 200 - 1 / 500) * 0.16
+    )
 
 
-@given(points=st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), min_size=1, max_size=6), seconds=st.floats(0.1, 10))
+@given(
+    points=st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), min_size=1, max_size=6),
+    seconds=st.floats(0.1, 10),
+)
 def test_the_best_mixture(points, seconds):
-    """Never less than a setting that is fast enough, never more than the best; None only where nothing is fast enough."""
+    """Never less than a setting that is fast enough, never more than the best; None only where
+    nothing is fast enough.
+    """
     times, accuracies = (np.array(values) for values in zip(*sorted(points), strict=True))
     reached = comparison.reached_at(seconds, times, accuracies)
     fast = [a for t, a in points if t <= seconds]
@@ -60,7 +76,9 @@ def test_the_share_of_the_oracles_saving():
 
 
 def test_entries_say_what_was_answered():
-    """Two lengths; even images end at the first: accuracy, shares, multiply-adds by hand, speeds positive."""
+    """Two lengths; even images end at the first: accuracy, shares, multiply-adds by hand, speeds
+    positive.
+    """
     even = lambda images: images[:, 0, 0, 0] % 2 == 0
     said = lambda images: (np.eye(3, dtype=np.float32)[images[:, 0, 0, 0] % 3], even(images))
     plan = Plan(
@@ -73,12 +91,21 @@ def test_entries_say_what_was_answered():
     images[:, 0, 0, 0] = np.arange(10)
     labels = np.where(np.arange(10) < 9, np.arange(10) % 3, 1)  # the last is said to be 0
     steps = []
-    methods = [Method("cascade", 0.5, plan, (1.0, 5.0)), Method("fixed-16", None, Plan(plan.steps[1:]), (5.0,))]
+    methods = [
+        Method("cascade", 0.5, plan, (1.0, 5.0)),
+        Method("fixed-16", None, Plan(plan.steps[1:]), (5.0,)),
+    ]
     engines = [Engine(method.plan, (2, 2, 3), (1, 4)) for method in methods]
     found = compare(methods, engines, images, labels, ("4", "16"), 3, steps.append)
     assert steps == list(range(1, 7))
     cascade, fixed = found
-    assert (cascade["name"], cascade["budget"], cascade["accuracy"], cascade["mix"]) == ("cascade", 0.5, 0.9, {"4": 0.5, "16": 0.5})
-    assert cascade["flops_per_image"] == 1 + 0.5 * 5  # all at the first step, half at the second too
+    assert (cascade["name"], cascade["budget"], cascade["accuracy"], cascade["mix"]) == (
+        "cascade",
+        0.5,
+        0.9,
+        {"4": 0.5, "16": 0.5},
+    )
+    # all at the first step, half at the second too
+    assert cascade["flops_per_image"] == 1 + 0.5 * 5
     assert (fixed["mix"], fixed["flops_per_image"]) == ({"16": 1.0}, 5.0)
     assert min(cascade["images_per_second"], fixed["images_per_second"]) > 0

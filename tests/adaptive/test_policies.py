@@ -12,7 +12,9 @@ from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
 
-CHANCES = hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.just(3)), elements=st.floats(0, 1))
+CHANCES = hnp.arrays(
+    np.float64, st.tuples(st.integers(1, 30), st.just(3)), elements=st.floats(0, 1)
+)
 COSTS = np.array([0.25, 0.5, 1.0])
 
 
@@ -28,7 +30,9 @@ def test_the_length_with_the_best_balance(chances, price, at):
 
 @given(chances=CHANCES, at=st.sampled_from([None, 0]))
 def test_a_higher_price_never_buys_more_tokens(chances, at):
-    """From no price, where only chances count, to the highest, where everybody is at the shortest; each image goes down on the way."""
+    """From no price, where only chances count, to the highest, where everybody is at the shortest;
+    each image goes down on the way.
+    """
     settings = sorted(policies.prices(chances[:, None], COSTS))
     taken = np.stack([policies.by_price(chances, COSTS, price, at) for price in settings])
     assert (np.diff(taken, axis=0) <= 0).all()
@@ -50,7 +54,9 @@ def walked_alone(probabilities, first, decide, keep):
 
 
 @given(
-    probabilities=hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3), st.just(4)), elements=st.floats(0, 1)),
+    probabilities=hnp.arrays(
+        np.float64, st.tuples(st.integers(1, 12), st.just(3), st.just(4)), elements=st.floats(0, 1)
+    ),
     threshold=st.floats(0, 1.1),
     keep=st.floats(0, 1),
     seed=st.integers(0, 5),
@@ -58,7 +64,10 @@ def walked_alone(probabilities, first, decide, keep):
 def test_walks(probabilities, threshold, keep, seed):
     """All images at once come where each would by itself: by confidence, by random jumps."""
     rng = np.random.default_rng(seed)
-    first, jumps = rng.integers(0, 3, len(probabilities)), rng.integers(0, 3, (len(probabilities), 3))
+    first, jumps = (
+        rng.integers(0, 3, len(probabilities)),
+        rng.integers(0, 3, (len(probabilities), 3)),
+    )
     of_one = {
         "sure": lambda i, at, known: at if known.max() >= threshold else at + 1,
         "jump": lambda i, at, known: max(jumps[i, at], at),
@@ -70,7 +79,9 @@ def test_walks(probabilities, threshold, keep, seed):
     for name, decide in of_all.items():
         ways = policies.walk(probabilities, first, decide, keep)
         for i in range(len(probabilities)):
-            at, known, passes = walked_alone(probabilities[i], first[i], partial(of_one[name], i), keep)
+            at, known, passes = walked_alone(
+                probabilities[i], first[i], partial(of_one[name], i), keep
+            )
             assert ways.lengths[i] == at
             np.testing.assert_allclose(ways.probabilities[i], known, atol=1e-12)
             assert ways.passes[i].tolist() == [passes.count(length) for length in range(3)]
@@ -85,16 +96,25 @@ def test_thresholds_reach_from_nobody_to_everybody():
 
 
 def test_a_curve_by_hand():
-    """Two settings of a policy on four images: the second stays at the first length, the first goes on with half of them."""
+    """Two settings of a policy on four images: the second stays at the first length, the first goes
+    on with half of them.
+    """
     labels = np.zeros(4, int)
     shorter = np.array([[0.6, 0.4], [0.2, 0.8], [0.2, 0.8], [0.9, 0.1]])
     longer = np.array([[0.9, 0.1]] * 4)
     probabilities = np.stack([shorter, longer], axis=1)
     on = {0.0: np.array([0, 1, 1, 0]), 1.0: np.array([0, 0, 0, 0])}
-    ways_of = lambda setting: policies.walk(probabilities, np.zeros(4, int), lambda at, known: on[setting], 0.0)
-    points = policies.curve(ways_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125)
+    ways_of = lambda setting: policies.walk(
+        probabilities, np.zeros(4, int), lambda at, known: on[setting], 0.0
+    )
+    points = policies.curve(
+        ways_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125
+    )
     # Two of four wrong where the longest is right: a deviation of 1/2, over the root of 4.
-    assert points == [Point(0.0, 1.0, 0.875, 0.0, (0.5, 0.5)), Point(1.0, 0.5, 0.375, 25.0, (1.0, 0.0))]
+    assert points == [
+        Point(0.0, 1.0, 0.875, 0.0, (0.5, 0.5)),
+        Point(1.0, 0.5, 0.375, 25.0, (1.0, 0.0)),
+    ]
 
 
 POINTS = [

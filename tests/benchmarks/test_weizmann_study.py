@@ -6,9 +6,17 @@ from benchmarks import weizmann_study as study
 
 
 def test_a_fold(tmp_path):
-    """Everyone has one part; who is tested on or trained on is there as recorded, labels and thresholds are altered copies of other people's clips."""
-    lengths, subjects, labels = np.repeat([20, 31], 5), np.tile(np.arange(5), 2), np.repeat([0, 1], 5)
-    frames = np.concatenate([np.full((n, 16, 16, 3), 10 * (i % 5) + i // 5, np.uint8) for i, n in enumerate(lengths)])
+    """Everyone has one part; who is tested on or trained on is there as recorded, labels and
+    thresholds are altered copies of other people's clips.
+    """
+    lengths, subjects, labels = (
+        np.repeat([20, 31], 5),
+        np.tile(np.arange(5), 2),
+        np.repeat([0, 1], 5),
+    )
+    frames = np.concatenate(
+        [np.full((n, 16, 16, 3), 10 * (i % 5) + i // 5, np.uint8) for i, n in enumerate(lengths)]
+    )
     np.savez(tmp_path / "set.npz", frames=frames, length=lengths, label=labels, subject=subjects)
     study.write_fold(tmp_path / "set.npz", 4, tmp_path / "fold.npz")
     with np.load(tmp_path / "fold.npz") as found:

@@ -43,7 +43,9 @@ def test_without_a_recipe_an_image_of_the_size_stays_as_it_is():
     """Neither training nor looking touches it."""
     square = PHOTO[:32, :32]
     for transform in (Augment(32), Centre(32)):
-        np.testing.assert_array_equal(transform(element(square), np.random.default_rng(0))["image"], square)
+        np.testing.assert_array_equal(
+            transform(element(square), np.random.default_rng(0))["image"], square
+        )
 
 
 def test_centre_is_the_centre():
@@ -56,7 +58,10 @@ def test_centre_is_the_centre():
 def test_flips_half_of_the_images():
     """Over 400 draws; flipped ones are mirrored."""
     square = PHOTO[:32, :32]
-    made = [Augment(32, flip=True)(element(square), np.random.default_rng(seed))["image"] for seed in range(400)]
+    made = [
+        Augment(32, flip=True)(element(square), np.random.default_rng(seed))["image"]
+        for seed in range(400)
+    ]
     flipped = [(image == square[:, ::-1]).all() for image in made]
     assert 150 < sum(flipped) < 250
     assert all((image == square).all() for image, was in zip(made, flipped, strict=True) if not was)
@@ -91,16 +96,22 @@ def test_erasing_takes_a_rectangle():
 
 
 def test_crops_show_at_least_the_area_asked_for():
-    """A gradient image tells where a crop was cut: its range of values bounds the share of each side."""
+    """A gradient image tells where a crop was cut: its range of values bounds the share of each
+    side.
+    """
     x = np.tile(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], (64, 1, 3))
     for seed in range(100):
-        crop = np.asarray(augment.resized_crop(Image.fromarray(x), np.random.default_rng(seed), 32, 0.5)).astype(int)
+        crop = np.asarray(
+            augment.resized_crop(Image.fromarray(x), np.random.default_rng(seed), 32, 0.5)
+        ).astype(int)
         assert np.ptp(crop) / 255 > np.sqrt(0.5 * 3 / 4) - 0.1
 
 
 @pytest.mark.parametrize("which", range(len(augment._OPERATIONS)))
 def test_every_operation_does_something_at_full_strength(which):
-    """To a photograph with little contrast (which leaves no operation without an effect), in either direction."""
+    """To a photograph with little contrast (which leaves no operation without an effect), in either
+    direction.
+    """
     image = Image.fromarray((PHOTO // 2 + 40).astype(np.uint8))
     for sign in (-1.0, 1.0):
         made = augment._OPERATIONS[which](image, 1.0, sign)
@@ -109,13 +120,21 @@ def test_every_operation_does_something_at_full_strength(which):
 
 
 def test_randaugment_draws_twice_with_one_half_each():
-    """A quarter of the images come through unchanged, or a little more where an operation does nothing."""
+    """A quarter of the images come through unchanged, or a little more where an operation does
+    nothing.
+    """
     image = Image.fromarray((PHOTO // 2 + 40).astype(np.uint8))
-    same = [augment.rand_augment(image, np.random.default_rng(seed), 2, 9.0) is image for seed in range(400)]
+    same = [
+        augment.rand_augment(image, np.random.default_rng(seed), 2, 9.0) is image
+        for seed in range(400)
+    ]
     assert 0.18 < np.mean(same) < 0.33
 
 
-@pytest.mark.parametrize("options", [{"resized_crop": 1.5}, {"erasing": -0.1}, {"randaugment_magnitude": 11.0}, {"padding": 100}])
+@pytest.mark.parametrize(
+    "options",
+    [{"resized_crop": 1.5}, {"erasing": -0.1}, {"randaugment_magnitude": 11.0}, {"padding": 100}],
+)
 def test_impossible_recipes_are_named(options):
     """The field and its value."""
     with pytest.raises(UserError, match=rf"augment\.{next(iter(options))}"):

@@ -14,18 +14,25 @@ def write_clips(top, count, frames=3):
         folder = top / "train" / "a" / f"clip{i}"
         folder.mkdir(parents=True)
         for frame in range(frames):
-            Image.fromarray(np.full((8, 8, 3), 10 * i + frame, np.uint8)).save(folder / f"{frame}.png")
+            Image.fromarray(np.full((8, 8, 3), 10 * i + frame, np.uint8)).save(
+                folder / f"{frame}.png"
+            )
 
 
 def test_moving_digits_depend_on_the_seed_alone():
     """Clips of the embedded set, standardised, no two of them the same one."""
-    first, again, other = (clip_inputs.load("digits", "train[:50]", 4, 8, 32, seed).images for seed in (0, 0, 1))
+    first, again, other = (
+        clip_inputs.load("digits", "train[:50]", 4, 8, 32, seed).images for seed in (0, 0, 1)
+    )
     assert first.shape == (4, 8, 32, 32, 3)
     assert first.dtype == np.float32
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
     known = [moving.clip("train", i)[0] for i in range(50)]
-    chosen = [int(np.argmin([np.abs(clip - one).sum() for one in known])) for clip in (first * STD + MEAN) * 255]
+    chosen = [
+        int(np.argmin([np.abs(clip - one).sum() for one in known]))
+        for clip in (first * STD + MEAN) * 255
+    ]
     assert len(set(chosen)) == 4
     np.testing.assert_allclose((first[0] * STD + MEAN) * 255, known[chosen[0]], atol=1e-3)
 
@@ -38,7 +45,9 @@ def test_noise_is_standard_normal():
 
 
 def test_a_folder_of_clips_with_a_broken_one(tmp_path):
-    """Broken ones are skipped and named: what can't be opened, and what turns out to be broken when it is read."""
+    """Broken ones are skipped and named: what can't be opened, and what turns out to be broken when
+    it is read.
+    """
     write_clips(tmp_path, 3)
     (tmp_path / "train" / "a" / "clip1" / "1.png").write_bytes(b"nothing")
     (tmp_path / "train" / "a" / "bad.mp4").write_bytes(b"nothing")
@@ -54,7 +63,12 @@ def test_a_folder_of_clips_with_a_broken_one(tmp_path):
     ("source", "split", "count", "says"),
     [
         ("photos", "train", 4, "the space takes clips: digits, noise, clips:PATH"),
-        ("clips:/nowhere", "train", 4, "inputs.source=clips:/nowhere, inputs.split=train came.*no folder"),
+        (
+            "clips:/nowhere",
+            "train",
+            4,
+            "inputs.source=clips:/nowhere, inputs.split=train came.*no folder",
+        ),
         ("digits", "validation", 4, "inputs.split=validation came.*train, assign, calibrate, test"),
         ("digits", "train[:3]", 4, "holds 3 readable"),
         ("digits", "train", 1, "two clips"),

@@ -18,11 +18,15 @@ RNG = np.random.default_rng(0)
 def numbered(frames, height=6, width=8):
     """A clip whose pixels say which frame it is, brighter to the right."""
     ramp = np.arange(width, dtype=np.uint8)[None, :, None] * 3
-    return np.stack([np.broadcast_to(ramp + 10 * i, (height, width, 3)) for i in range(frames)]).astype(np.uint8)
+    return np.stack(
+        [np.broadcast_to(ramp + 10 * i, (height, width, 3)) for i in range(frames)]
+    ).astype(np.uint8)
 
 
 def test_a_moving_digit_goes_where_its_class_says(monkeypatch):
-    """Without the trembling, what differs between first and last frame has moved in the class's direction; the same number gives the same clip."""
+    """Without the trembling, what differs between first and last frame has moved in the class's
+    direction; the same number gives the same clip.
+    """
     monkeypatch.setattr(moving, "_TREMBLING", 0.0)
     right = fast = 0
     for index in range(80):
@@ -31,7 +35,9 @@ def test_a_moving_digit_goes_where_its_class_says(monkeypatch):
         light = frames.astype(float).mean(-1)
         gained = np.clip(light[-1] - light[0], 0, None), np.clip(light[0] - light[-1], 0, None)
         places = np.mgrid[: digits.SIDE, : digits.SIDE]
-        after, before = (np.array([(p * g).sum() / max(g.sum(), 1e-9) for p in places]) for g in gained)
+        after, before = (
+            np.array([(p * g).sum() / max(g.sum(), 1e-9) for p in places]) for g in gained
+        )
         way, angle = after - before, label * np.pi / 4
         if np.linalg.norm(way) > 4:
             fast += 1
@@ -44,7 +50,9 @@ def test_a_moving_digit_goes_where_its_class_says(monkeypatch):
 
 
 def test_one_frame_says_nothing_of_the_direction():
-    """The first frame's digit is as often on one side as on the other of where the way's middle is drawn: classes don't show in a mean frame."""
+    """The first frame's digit is as often on one side as on the other of where the way's middle is
+    drawn: classes don't show in a mean frame.
+    """
     middles = {label: [] for label in range(8)}
     for index in range(300):
         frames, label = moving.clip("train", index)
@@ -57,7 +65,12 @@ def test_npz_of_equal_clips(tmp_path):
     """As they were saved, by split."""
     path = tmp_path / "set.npz"
     clips = RNG.integers(0, 256, (5, 4, 6, 6, 3), np.uint8)
-    np.savez(path, x_train=clips, y_train=np.array([0, 2, 1, 0, 1]), class_names=np.array(["a", "b", "c"]))
+    np.savez(
+        path,
+        x_train=clips,
+        y_train=np.array([0, 2, 1, 0, 1]),
+        class_names=np.array(["a", "b", "c"]),
+    )
     source = open_clips(f"npz:{path}", "train")
     assert (len(source), source.classes) == (5, ("a", "b", "c"))
     np.testing.assert_array_equal(source[1]["clip"].read(np.array([0, 3])), clips[1, [0, 3]])
@@ -66,10 +79,14 @@ def test_npz_of_equal_clips(tmp_path):
 
 
 def test_npz_of_clips_one_behind_the_other(tmp_path):
-    """Lengths say where each begins; a split is a condition, so that leaving one subject out needs no other file."""
+    """Lengths say where each begins; a split is a condition, so that leaving one subject out needs
+    no other file.
+    """
     path, lengths = tmp_path / "set.npz", np.array([3, 5, 2])
     frames = RNG.integers(0, 256, (10, 4, 4, 3), np.uint8)
-    np.savez(path, frames=frames, length=lengths, label=np.array([1, 0, 1]), subject=np.array([0, 1, 2]))
+    np.savez(
+        path, frames=frames, length=lengths, label=np.array([1, 0, 1]), subject=np.array([0, 1, 2])
+    )
     assert len(open_clips(f"npz:{path}", "all")) == 3
     kept, left = open_clips(f"npz:{path}", "subject!=1"), open_clips(f"npz:{path}", "subject=1")
     assert (len(kept), len(left)) == (2, 1)
@@ -78,7 +95,10 @@ def test_npz_of_clips_one_behind_the_other(tmp_path):
     np.testing.assert_array_equal(kept[1]["clip"].read(np.array([0, 1])), frames[8:])
     assert len(open_clips(f"npz:{path}", "subject=0,2")) == 2
     assert open_clips(f"npz:{path}", "subject!=0,2").frames == (5,)
-    assert source_lengths(open_clips(f"npz:{path}", "all[1:]")) == open_clips(f"npz:{path}", "all[1:]").frames
+    assert (
+        source_lengths(open_clips(f"npz:{path}", "all[1:]"))
+        == open_clips(f"npz:{path}", "all[1:]").frames
+    )
     with pytest.raises(UserError, match=r"'person=1'.*label, subject"):
         open_clips(f"npz:{path}", "person=1")
 
@@ -101,7 +121,9 @@ def write_video(path, frames, container="mp4"):
 
 
 def test_folders_of_videos_and_of_frames(tmp_path):
-    """Both kinds beside each other; what can't be opened is left out and named; a folder without the split is told."""
+    """Both kinds beside each other; what can't be opened is left out and named; a folder without
+    the split is told.
+    """
     frames = numbered(12, 32, 48)
     for name in ("a", "b"):
         (tmp_path / "train" / name).mkdir(parents=True)
@@ -135,9 +157,14 @@ def test_a_codec_that_is_not_there(tmp_path):
 
 
 def test_a_truncated_video_repeats_its_last_frame(tmp_path, caplog):
-    """Cut off in the middle: the frames that are there, then the last of them, and one message; with none left the file is left out and named."""
+    """Cut off in the middle: the frames that are there, then the last of them, and one message;
+    with none left the file is left out and named.
+    """
     (tmp_path / "train" / "a").mkdir(parents=True)
-    path, frames = tmp_path / "train" / "a" / "cut.avi", RNG.integers(0, 256, (20, 64, 64, 3), np.uint8)
+    path, frames = (
+        tmp_path / "train" / "a" / "cut.avi",
+        RNG.integers(0, 256, (20, 64, 64, 3), np.uint8),
+    )
     write_video(path, frames, "avi")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 6 // 10])
@@ -146,9 +173,10 @@ def test_a_truncated_video_repeats_its_last_frame(tmp_path, caplog):
     assert not caplog.records
     seen = clip.read(np.arange(20))
     clip.read(np.arange(20))
-    assert [record.getMessage().partition(" frames: ")[0].split("cut.avi ")[1].rsplit(" ", 2)[1:] for record in caplog.records] == [
-        ["of", "20"]
-    ]
+    assert [
+        record.getMessage().partition(" frames: ")[0].split("cut.avi ")[1].rsplit(" ", 2)[1:]
+        for record in caplog.records
+    ] == [["of", "20"]]
     assert len(seen) == 20
     grey = lambda frame: frame.astype(float).mean(-1).reshape(-1)
     assert np.corrcoef(grey(seen[3]), grey(frames[3]))[0, 1] > 0.6
@@ -158,7 +186,12 @@ def test_a_truncated_video_repeats_its_last_frame(tmp_path, caplog):
     assert "stump.avi can't be opened" in open_clips(f"clips:{tmp_path}", "train").notes[0]
 
 
-@given(start=st.integers(0, 5), extent=st.integers(1, 40), frames=st.integers(1, 12), length=st.integers(1, 40))
+@given(
+    start=st.integers(0, 5),
+    extent=st.integers(1, 40),
+    frames=st.integers(1, 12),
+    length=st.integers(1, 40),
+)
 def test_frames_of_a_stretch(start, extent, frames, length):
     """Ascending, inside the clip; every frame once where as many are wanted as there are."""
     numbers = spread(start, extent, frames, length)
@@ -169,12 +202,16 @@ def test_frames_of_a_stretch(start, extent, frames, length):
 
 
 def test_every_frame_is_augmented_alike():
-    """One crop, one place, one side for all frames of a clip; both sides occur; a clip that is too short shows frames twice."""
+    """One crop, one place, one side for all frames of a clip; both sides occur; a clip that is too
+    short shows frames twice.
+    """
     element, mirrored = {"clip": of_array(numbered(6, 16, 16)), "label": 1}, 0
     augment = ClipAugment(Augment(16, padding=4, flip=True), 3)
     for seed in range(40):
         out = augment(element, np.random.default_rng(seed))
-        np.testing.assert_array_equal(out["image"], augment(element, np.random.default_rng(seed))["image"])
+        np.testing.assert_array_equal(
+            out["image"], augment(element, np.random.default_rng(seed))["image"]
+        )
         assert out["image"].shape == (3, 16, 16, 3)
         first, second = out["image"][0].astype(int), out["image"][1].astype(int)
         inside = first[..., 0] != digits_grey()
@@ -183,15 +220,26 @@ def test_every_frame_is_augmented_alike():
     assert 10 < mirrored < 30
     short = ClipViews(16, 8)({"clip": of_array(numbered(3, 16, 16)), "label": 0}, RNG)["image"]
     np.testing.assert_array_equal((short[:, 0, 0, 0] // 10), [0, 0, 0, 1, 1, 2, 2, 2])
-    middle = ClipViews(16, 2, stretch=2)({"clip": of_array(numbered(6, 16, 16)), "label": 0}, RNG)["image"]
+    middle = ClipViews(16, 2, stretch=2)({"clip": of_array(numbered(6, 16, 16)), "label": 0}, RNG)[
+        "image"
+    ]
     np.testing.assert_array_equal((middle[:, 0, 0, 0] // 10), [2, 3])
 
 
 def test_a_still_clip_stays_still():
-    """Crops, colours and erased rectangles are drawn once for all frames, and anew for each clip."""
-    still = np.broadcast_to(np.random.default_rng(1).integers(0, 256, (1, 20, 24, 3), dtype=np.uint8), (5, 20, 24, 3))
-    augment = ClipAugment(Augment(16, resized_crop=0.3, padding=2, flip=True, randaugment_ops=2, erasing=1.0), 4)
-    made = [augment({"clip": of_array(still), "label": 0}, np.random.default_rng(seed))["image"] for seed in range(8)]
+    """Crops, colours and erased rectangles are drawn once for all frames, and anew for each
+    clip.
+    """
+    still = np.broadcast_to(
+        np.random.default_rng(1).integers(0, 256, (1, 20, 24, 3), dtype=np.uint8), (5, 20, 24, 3)
+    )
+    augment = ClipAugment(
+        Augment(16, resized_crop=0.3, padding=2, flip=True, randaugment_ops=2, erasing=1.0), 4
+    )
+    made = [
+        augment({"clip": of_array(still), "label": 0}, np.random.default_rng(seed))["image"]
+        for seed in range(8)
+    ]
     for frames in made:
         np.testing.assert_array_equal(frames, np.broadcast_to(frames[:1], frames.shape))
     assert len({frames.tobytes() for frames in made}) == 8
@@ -205,7 +253,9 @@ def test_a_still_clip_stays_still():
     sizes=st.sampled_from([(10, 16), (16, 10)]),
 )
 def test_views_of_a_clip(length, stretch, views, crops, sizes):
-    """From the first stretch to the last and from one end of the frame to the other, a view being what the clip cut to it shows."""
+    """From the first stretch to the last and from one end of the frame to the other, a view being
+    what the clip cut to it shows.
+    """
     clip = numbered(length, *sizes)
     seen = ClipViews(8, 4, stretch, 1.0, views, crops)({"clip": of_array(clip), "label": 3}, RNG)
     extent, side = min(stretch, length), min(sizes)

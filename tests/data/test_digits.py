@@ -27,7 +27,9 @@ def test_no_handwritten_digit_is_in_both_splits():
 
 
 def test_the_mask_is_where_the_digit_is():
-    """The digit lightens what is behind it, there and nowhere else; its extent is the side that the scene states."""
+    """The digit lightens what is behind it, there and nowhere else; its extent is the side that the
+    scene states.
+    """
     for index in range(40):
         made = digits.scene("train", index)
         inside, outside = made.mask > 0.9, made.mask == 0
@@ -38,7 +40,9 @@ def test_the_mask_is_where_the_digit_is():
 
 
 def test_labels_are_even_and_splits_are_as_long_as_said():
-    """Ten classes, none below 6% or above 14% of 500 images; the sequence has the promised length."""
+    """Ten classes, none below 6% or above 14% of 500 images; the sequence has the promised
+    length.
+    """
     source = digits.Digits("test")
     assert len(source) == digits.COUNTS["test"]
     counts = np.bincount([source[i]["label"] for i in range(500)], minlength=10) / 500
@@ -47,7 +51,9 @@ def test_labels_are_even_and_splits_are_as_long_as_said():
 
 
 def test_neither_brightness_nor_the_digits_size_gives_the_label_away():
-    """The best threshold rule on mean brightness, size or contrast tells classes apart hardly better than chance."""
+    """The best threshold rule on mean brightness, size or contrast tells classes apart hardly
+    better than chance.
+    """
     from sklearn.model_selection import cross_val_score
     from sklearn.tree import DecisionTreeClassifier
 

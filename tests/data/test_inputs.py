@@ -30,7 +30,8 @@ def test_photos_depend_on_the_seed_alone_and_look_like_photographs():
     assert pixels.min() >= -1e-4
     assert pixels.max() <= 1 + 1e-4
     neighbours = np.mean((pixels[:, 1:] - pixels[:, :-1]) ** 2)
-    assert neighbours < 0.5 * np.mean((pixels[:, 16:] - pixels[:, :-16]) ** 2)  # near pixels are alike, unlike noise
+    # near pixels are alike, unlike noise
+    assert neighbours < 0.5 * np.mean((pixels[:, 16:] - pixels[:, :-16]) ** 2)
 
 
 def test_noise_is_standard_normal():
@@ -61,7 +62,10 @@ def test_npz_images_of_the_right_size_come_back_unchanged(tmp_path):
 
 
 def test_grey_npz_images_become_rgb(tmp_path):
-    np.savez(tmp_path / "grey.npz", x=np.random.default_rng(0).integers(0, 256, (4, 8, 8), dtype=np.uint8))
+    np.savez(
+        tmp_path / "grey.npz",
+        x=np.random.default_rng(0).integers(0, 256, (4, 8, 8), dtype=np.uint8),
+    )
     pixels = destandardised(inputs.load(f"npz:{tmp_path / 'grey.npz'}", 4, 8, 0).images)
     np.testing.assert_allclose(pixels[..., 0], pixels[..., 2], atol=1e-5)
 

@@ -20,16 +20,23 @@ def with_noise(element, rng):
 @given(hosts=st.sampled_from([1, 2, 4]), step=st.integers(0, 40), seed=st.integers(0, 3))
 def test_a_step_sees_the_same_images_on_any_number_of_hosts(hosts, step, seed):
     """The hosts' parts put together are the one host's batch: images, order, and random numbers."""
-    make = lambda host, hosts: loader.train_batches(numbered(11), with_noise, batch_size=8, seed=seed, host=host, hosts=hosts)[step]
+    make = lambda host, hosts: loader.train_batches(
+        numbered(11), with_noise, batch_size=8, seed=seed, host=host, hosts=hosts
+    )[step]
     wanted, parts = make(0, 1), [make(host, hosts) for host in range(hosts)]
     for key in wanted:
         np.testing.assert_array_equal(np.concatenate([part[key] for part in parts]), wanted[key])
 
 
 def test_epochs_hold_every_image_once_and_differ():
-    """Two epochs of 12 images in batches of 4: a permutation each, not the same; another seed gives another."""
+    """Two epochs of 12 images in batches of 4: a permutation each, not the same; another seed gives
+    another.
+    """
     order = lambda seed: np.concatenate(
-        [loader.train_batches(numbered(12), with_noise, batch_size=4, seed=seed)[step]["label"] for step in range(6)]
+        [
+            loader.train_batches(numbered(12), with_noise, batch_size=4, seed=seed)[step]["label"]
+            for step in range(6)
+        ]
     )
     first, second = np.split(order(0), 2)
     assert sorted(first) == sorted(second) == list(range(12))
@@ -49,8 +56,17 @@ def test_going_on_from_a_step():
 
 @given(count=st.integers(1, 20), hosts=st.sampled_from([1, 2]))
 def test_evaluation_sees_every_image_once(count, hosts):
-    """Each image has weight 1 once over all hosts; batches are of one shape and as many on each host."""
-    found = [list(loader.eval_batches(numbered(count), lambda e, rng: e, batch_size=4, host=h, hosts=hosts)) for h in range(hosts)]
+    """Each image has weight 1 once over all hosts; batches are of one shape and as many on each
+    host.
+    """
+    found = [
+        list(
+            loader.eval_batches(
+                numbered(count), lambda e, rng: e, batch_size=4, host=h, hosts=hosts
+            )
+        )
+        for h in range(hosts)
+    ]
     assert len({len(batches) for batches in found}) == 1
     every = [batch for batches in found for batch in batches]
     assert {batch["image"].shape for batch in every} == {(4 // hosts, 2, 2, 3)}

@@ -1,4 +1,6 @@
-"""Pairs of a picture and its map of labels: where they lie, what values mean, which are broken; and their augmentation."""
+"""Pairs of a picture and its map of labels: where they lie, what values mean, which are broken; and
+their augmentation.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +14,11 @@ from vintk_jax.data.pairs import IGNORED, Labels, open_pairs
 from vintk_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
-LAYOUTS = [("train", "trainannot"), ("images/train", "annotations/train"), ("train/images", "train/masks")]
+LAYOUTS = [
+    ("train", "trainannot"),
+    ("images/train", "annotations/train"),
+    ("train/images", "train/masks"),
+]
 
 
 def save(root, layout, count=4, values=(0, 1, 2, 7)):
@@ -21,7 +27,10 @@ def save(root, layout, count=4, values=(0, 1, 2, 7)):
     for part in layout:
         (root / part / "below").mkdir(parents=True)
     for i in range(count):
-        image, label = RNG.integers(0, 256, (5, 6, 3), np.uint8), np.resize(RNG.permutation(np.resize(values, 30)), (5, 6)).astype(np.uint8)
+        image, label = (
+            RNG.integers(0, 256, (5, 6, 3), np.uint8),
+            np.resize(RNG.permutation(np.resize(values, 30)), (5, 6)).astype(np.uint8),
+        )
         Image.fromarray(image).save(root / layout[0] / "below" / f"{i}.png")
         Image.fromarray(label).save(root / layout[1] / "below" / f"{i}.png")
         made.append((image, label))
@@ -36,7 +45,9 @@ def test_folders(layout, tmp_path):
     assert (len(source), source.classes) == (4, ("c", "a", "b"))
     for i, (image, label) in enumerate(made):
         np.testing.assert_array_equal(source[i]["image"], image)
-        np.testing.assert_array_equal(source[i]["label"], np.select([label == 7, label == 0, label == 1], [0, 1, 2], IGNORED))
+        np.testing.assert_array_equal(
+            source[i]["label"], np.select([label == 7, label == 0, label == 1], [0, 1, 2], IGNORED)
+        )
     assert len(open_pairs(f"pairs:{tmp_path}", "train[:50%]", Labels((0, 1, 2, 7)))) == 2
 
 
@@ -47,7 +58,9 @@ def test_values_that_nobody_names(tmp_path):
 
 
 def test_broken_pairs_are_named(tmp_path):
-    """A missing label, sizes that differ, a value that is no class, a file that is no picture, a map in colours: all at once, each by its file."""
+    """A missing label, sizes that differ, a value that is no class, a file that is no picture, a
+    map in colours: all at once, each by its file.
+    """
     save(tmp_path, LAYOUTS[0], count=7)
     pictures, maps = tmp_path / "train" / "below", tmp_path / "trainannot" / "below"
     (maps / "0.png").unlink()
@@ -82,7 +95,10 @@ def test_labels_that_contradict_themselves():
 
 def test_npz(tmp_path):
     """Maps beside pictures; shapes that don't fit and values that are no class are named."""
-    images, maps = RNG.integers(0, 256, (3, 5, 6, 3), np.uint8), RNG.integers(0, 3, (3, 5, 6)).astype(np.uint8)
+    images, maps = (
+        RNG.integers(0, 256, (3, 5, 6, 3), np.uint8),
+        RNG.integers(0, 3, (3, 5, 6)).astype(np.uint8),
+    )
     path = tmp_path / "set.npz"
     np.savez(path, x_train=images, y_train=maps)
     source = open_pairs(f"npz:{path}", "train", Labels())
@@ -95,7 +111,9 @@ def test_npz(tmp_path):
 
 
 def test_digits_have_their_masks():
-    """The map is the class where the generator's mask covers a pixel by half or more; pictures are those of the classification set."""
+    """The map is the class where the generator's mask covers a pixel by half or more; pictures are
+    those of the classification set.
+    """
     source = open_pairs("digits", "test", Labels())
     assert source.classes[0] == "background"
     for i in range(5):
@@ -106,20 +124,38 @@ def test_digits_have_their_masks():
 
 
 def paired(height, width):
-    """A picture whose red channel says the class of each pixel, so that the two can be compared after anything."""
-    label = RNG.integers(0, 5, (height // 4 + 1, width // 4 + 1)).repeat(4, 0).repeat(4, 1)[:height, :width].astype(np.uint8)
+    """A picture whose red channel says the class of each pixel, so that the two can be compared
+    after anything.
+    """
+    label = (
+        RNG.integers(0, 5, (height // 4 + 1, width // 4 + 1))
+        .repeat(4, 0)
+        .repeat(4, 1)[:height, :width]
+        .astype(np.uint8)
+    )
     return {"image": np.stack([label * 40] * 3, -1), "label": label}
 
 
-@given(height=st.integers(5, 40), width=st.integers(5, 40), flip=st.booleans(), seed=st.integers(0, 1000))
+@given(
+    height=st.integers(5, 40),
+    width=st.integers(5, 40),
+    flip=st.booleans(),
+    seed=st.integers(0, 1000),
+)
 def test_picture_and_map_move_together(height, width, flip, seed):
-    """Unscaled, every pixel keeps its class, and what lies beyond the border has none; the same draw gives the same."""
+    """Unscaled, every pixel keeps its class, and what lies beyond the border has none; the same
+    draw gives the same.
+    """
     augment, element = DenseAugment(16, flip=flip), paired(height, width)
     got = augment(element, np.random.default_rng(seed))
     inside = got["label"] != IGNORED
-    np.testing.assert_array_equal(got["image"][inside], np.stack([got["label"][inside] * 40] * 3, -1))
+    np.testing.assert_array_equal(
+        got["image"][inside], np.stack([got["label"][inside] * 40] * 3, -1)
+    )
     assert inside.sum() == min(height, 16) * min(width, 16)
-    np.testing.assert_array_equal(augment(element, np.random.default_rng(seed))["image"], got["image"])
+    np.testing.assert_array_equal(
+        augment(element, np.random.default_rng(seed))["image"], got["image"]
+    )
 
 
 def test_scaling_and_flipping():
@@ -128,9 +164,14 @@ def test_scaling_and_flipping():
     big = DenseAugment(32, scale=(2.0, 2.0))(element, np.random.default_rng(0))
     assert len(np.unique(big["label"])) > 1
     blocks = big["label"].reshape(16, 2, 16, 2)
-    assert ((blocks == blocks[:, :1, :, :1]).all(axis=(1, 3)).mean() > 0.9) or ((np.roll(big["label"], 1, 1) == big["label"]).mean() > 0.7)
+    assert ((blocks == blocks[:, :1, :, :1]).all(axis=(1, 3)).mean() > 0.9) or (
+        (np.roll(big["label"], 1, 1) == big["label"]).mean() > 0.7
+    )
     mirrored = [
-        np.array_equal(DenseAugment(32, flip=True)(element, np.random.default_rng(i))["label"], element["label"][:, ::-1])
+        np.array_equal(
+            DenseAugment(32, flip=True)(element, np.random.default_rng(i))["label"],
+            element["label"][:, ::-1],
+        )
         for i in range(20)
     ]
     assert 4 < sum(mirrored) < 16
@@ -139,18 +180,29 @@ def test_scaling_and_flipping():
 
 
 def test_whole_pictures():
-    """A smaller one lies in the upper left, a larger one is resized to fit; nothing but the border has no class."""
+    """A smaller one lies in the upper left, a larger one is resized to fit; nothing but the border
+    has no class.
+    """
     small = WholePair(20, 30)(paired(10, 12), RNG)
-    np.testing.assert_array_equal(small["label"] != IGNORED, np.pad(np.ones((10, 12), bool), ((0, 10), (0, 18))))
+    np.testing.assert_array_equal(
+        small["label"] != IGNORED, np.pad(np.ones((10, 12), bool), ((0, 10), (0, 18)))
+    )
     large = WholePair(20, 30)(paired(80, 60), RNG)
-    np.testing.assert_array_equal(large["label"] != IGNORED, np.pad(np.ones((20, 15), bool), ((0, 0), (0, 15))))
+    np.testing.assert_array_equal(
+        large["label"] != IGNORED, np.pad(np.ones((20, 15), bool), ((0, 0), (0, 15)))
+    )
     assert large["image"].shape == (20, 30, 3)
 
 
 def test_tfds():
-    """Sets by their names, through tfds.testing.mock_data, whose maps hold any value, and for ADE20K have any size: told by their number."""
+    """Sets by their names, through tfds.testing.mock_data, whose maps hold any value, and for
+    ADE20K have any size: told by their number.
+    """
     tfds = pytest.importorskip("tensorflow_datasets")
-    name, every = "tfds:cityscapes/semantic_segmentation", Labels(tuple(range(1, 20)), (0, *range(20, 256)))
+    name, every = (
+        "tfds:cityscapes/semantic_segmentation",
+        Labels(tuple(range(1, 20)), (0, *range(20, 256))),
+    )
     with tfds.testing.mock_data(num_examples=3):
         source, strict = open_pairs(name, "train", every), open_pairs(name, "train", Labels((1, 2)))
         other = open_pairs("tfds:scene_parse150", "train", every)

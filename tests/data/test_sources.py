@@ -26,7 +26,14 @@ def arrays(tmp_path):
     path = tmp_path / "set.npz"
     images = RNG.integers(0, 256, (11, 5, 6, 3), np.uint8)
     labels = np.arange(11) % 3
-    np.savez(path, x_train=images[:7], y_train=labels[:7], x_test=images[7:], y_test=labels[7:], class_names=np.array(["a", "b", "c"]))
+    np.savez(
+        path,
+        x_train=images[:7],
+        y_train=labels[:7],
+        x_test=images[7:],
+        y_test=labels[7:],
+        class_names=np.array(["a", "b", "c"]),
+    )
     return path, images, labels
 
 
@@ -66,16 +73,27 @@ def test_parts_of_an_npz_saved_class_by_class(tmp_path):
     """Two parts hold each image once, and both hold every class."""
     path = tmp_path / "sorted.npz"
     labels = np.repeat(np.arange(3), 40)
-    np.savez(path, x_train=np.broadcast_to(np.arange(120, dtype=np.uint8)[:, None, None], (120, 4, 4)), y_train=labels)
+    np.savez(
+        path,
+        x_train=np.broadcast_to(np.arange(120, dtype=np.uint8)[:, None, None], (120, 4, 4)),
+        y_train=labels,
+    )
     parts = [open_source(f"npz:{path}", part) for part in ("train[:80%]", "train[80%:]")]
-    assert sorted(int(part[i]["image"][0, 0, 0]) for part in parts for i in range(len(part))) == list(range(120))
+    assert sorted(
+        int(part[i]["image"][0, 0, 0]) for part in parts for i in range(len(part))
+    ) == list(range(120))
     for part in parts:
         assert {part[i]["label"] for i in range(len(part))} == {0, 1, 2}
 
 
 @pytest.mark.parametrize(
     ("split", "other", "count"),
-    [("test", "train", 0), ("test", "test", 2000), ("test[:60%]", "test[50%:]", 200), ("test[:10]+test[30:40]", "test[5:35]", 10)],
+    [
+        ("test", "train", 0),
+        ("test", "test", 2000),
+        ("test[:60%]", "test[50%:]", 200),
+        ("test[:10]+test[30:40]", "test[5:35]", 10),
+    ],
 )
 def test_images_in_common(split, other, count):
     """Of two splits of one source."""
@@ -109,14 +127,20 @@ def test_folder_with_splits(tmp_path):
     train = open_source(f"folder:{tmp_path}", "train")
     assert train.classes == ("cat", "dog")
     assert len(open_source(f"folder:{tmp_path}", "test")) == 2
-    found = sorted((e["label"], int(e["image"][0, 0, 0])) for e in (train[i] for i in range(len(train))))
+    found = sorted(
+        (e["label"], int(e["image"][0, 0, 0])) for e in (train[i] for i in range(len(train)))
+    )
     assert found == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3)]
 
 
 def test_folder_without_splits_holds_a_tenth_out(tmp_path):
-    """PATH/CLASS/image: the two splits share no image, lose none, and stay when images are added."""
+    """PATH/CLASS/image: the two splits share no image, lose none, and stay when images are
+    added.
+    """
     folder_of(tmp_path, {"a": 60, "b": 60})
-    names = lambda split: {(e["label"], int(e["image"][0, 0, 0])) for e in open_source(f"folder:{tmp_path}", split)}
+    names = lambda split: {
+        (e["label"], int(e["image"][0, 0, 0])) for e in open_source(f"folder:{tmp_path}", split)
+    }
     train, test = names("train"), names("test")
     assert not train & test
     assert len(train | test) == 120
@@ -175,7 +199,14 @@ def test_what_is_not_there_is_named(where, split, words):
         ({"x_train": np.zeros((3, 4, 4, 3), np.uint8)}, "y_train was wanted"),
         ({"x_train": np.zeros((3, 4, 4, 3)), "y_train": np.zeros(3, int)}, "float64(3, 4, 4, 3)"),
         ({"x_train": np.zeros((3, 4, 4, 3), np.uint8), "y_train": np.zeros(2, int)}, "3 integers"),
-        ({"x_train": np.zeros((3, 4, 4, 3), np.uint8), "y_train": np.full(3, 2), "class_names": np.array(["a"])}, "holds class 2"),
+        (
+            {
+                "x_train": np.zeros((3, 4, 4, 3), np.uint8),
+                "y_train": np.full(3, 2),
+                "class_names": np.array(["a"]),
+            },
+            "holds class 2",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path, fields, words):

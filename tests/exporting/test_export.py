@@ -29,7 +29,9 @@ SIZES = {"embed_dim": 12, "num_heads": (2, 2), "hidden": (20, 20), "head_dim": 6
 VIT = ViT(**SIZES, patch_size=8, native_grid=(4, 4), norm_grids=GRIDS)
 LVVIT = VIT.clone(stem_width=4, residual_scale=0.5, aux_head=True)
 CLIP_GRIDS = ((4, 2, 2), (2, 2, 2))
-TIMESFORMER = TimeSformer(**SIZES, patch_size=16, native_grid=(2, 2), native_frames=4, norm_grids=CLIP_GRIDS)
+TIMESFORMER = TimeSformer(
+    **SIZES, patch_size=16, native_grid=(2, 2), native_frames=4, norm_grids=CLIP_GRIDS
+)
 RNG = np.random.default_rng(0)
 # Run in a process that finds neither our code nor what it stands on.
 ALONE = """
@@ -44,7 +46,8 @@ from load import Model
 model = Model(".")
 images = np.load(sys.argv[1])
 probabilities, lengths = model(images)
-np.savez(sys.argv[2], probabilities=probabilities, lengths=lengths, **{name: model.at(name, images) for name in model.lengths})
+at_lengths = {name: model.at(name, images) for name in model.lengths}
+np.savez(sys.argv[2], probabilities=probabilities, lengths=lengths, **at_lengths)
 """
 
 
@@ -52,7 +55,9 @@ def predictor_of(model, grids, frames=0):
     """A model with random weights, some of which tell images apart."""
     trained = Trained(model, grids, 32, "fan_in", frames)
     params = jax.jit(trained.draw)(jax.random.key(1))
-    params = jax.tree.map(lambda leaf: leaf + 0.2 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.2 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params
+    )
     return Predictor(trained, params, CLASSES)
 
 
@@ -60,26 +65,47 @@ def images_of(predictor, count):
     """Of many brightnesses and contrasts."""
     contrast = np.linspace(0, 1, count).reshape(-1, *[1] * len(predictor.shape))
     return (
-        (RNG.integers(0, 256, (count, *predictor.shape)) * contrast + 255 * RNG.permutation(1 - contrast) / 2).clip(0, 255).astype(np.uint8)
+        (
+            RNG.integers(0, 256, (count, *predictor.shape)) * contrast
+            + 255 * RNG.permutation(1 - contrast) / 2
+        )
+        .clip(0, 255)
+        .astype(np.uint8)
     )
 
 
 def assigner_of(kind, predictor, images, start=0):
-    """An assigner with random weights, at each look another one, and a price at which half of the images stay where it first looks."""
+    """An assigner with random weights, at each look another one, and a price at which half of the
+    images stay where it first looks.
+    """
     names, costs = predictor.names, tuple(np.linspace(0.3, 1, len(predictor.names)))
     module = assigners.make(kind, len(names), 8, 16)
     one = predictor.length(names[0])
-    features = features_of(*one(one.variables, jnp.zeros((1, *predictor.shape), jnp.uint8))).shape[1]
+    features = features_of(*one(one.variables, jnp.zeros((1, *predictor.shape), jnp.uint8))).shape[
+        1
+    ]
     looks = len(names) - 1 if kind == "shared" else 1
-    draw = lambda i: jax.tree.map(lambda p: 1.5 * p, module.init(jax.random.key(i), assigners.example(module, features, 16)))
+    draw = lambda i: jax.tree.map(
+        lambda p: 1.5 * p, module.init(jax.random.key(i), assigners.example(module, features, 16))
+    )
     assigner = Assigner(module, tuple(map(draw, range(looks))), "each", 16, 0.3, costs, start=start)
     one = predictor.length(tuple(reversed(names))[start])
-    seen = features_of(*one(one.variables, jnp.asarray(images))) if kind == "shared" else thumbnails(jnp.asarray(images), 16)
-    chances, there = np.asarray(assigner.chances(assigner.params[start if kind == "shared" else 0], seen)), np.asarray(costs)
+    seen = (
+        features_of(*one(one.variables, jnp.asarray(images)))
+        if kind == "shared"
+        else thumbnails(jnp.asarray(images), 16)
+    )
+    chances, there = (
+        np.asarray(assigner.chances(assigner.params[start if kind == "shared" else 0], seen)),
+        np.asarray(costs),
+    )
     paid = np.where(np.arange(len(costs)) == start, 0, there) if kind == "shared" else there
     gains = (chances - chances[:, [start]])[:, start + 1 :] / (paid - paid[start])[start + 1 :]
     middle = len(images) // 2
-    return dataclasses.replace(assigner, price=float(np.sort(gains.max(axis=1))[middle : middle + 2].mean()))  # no image is on the edge
+    # no image is on the edge
+    return dataclasses.replace(
+        assigner, price=float(np.sort(gains.max(axis=1))[middle : middle + 2].mean())
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,11 +118,15 @@ def assigner_of(kind, predictor, images, start=0):
     ],
 )
 def test_answers_are_the_librarys(model, grids, kind, start, tmp_path, relative_error):
-    """Lengths and probabilities of the engine, and of each length by itself; any number of images; images reach several lengths."""
+    """Lengths and probabilities of the engine, and of each length by itself; any number of images;
+    images reach several lengths.
+    """
     predictor = predictor_of(model, grids, frames=4 if model is TIMESFORMER else 0)
     images = images_of(predictor, 9)
     assigner = assigner_of(kind, predictor, images, start)
-    folder.write(tmp_path / "out", predictor, assigner, programs.programs_of(predictor, assigner), {})
+    folder.write(
+        tmp_path / "out", predictor, assigner, programs.programs_of(predictor, assigner), {}
+    )
     block = Engine(Plans(predictor).assigned(assigner), predictor.shape, (9,)).all(images)
     names = [step.name for step in Plans(predictor).assigned(assigner).steps]
     exported = Model(tmp_path / "out")
@@ -116,7 +146,13 @@ def test_a_process_without_our_code(tmp_path, relative_error):
     moved = shutil.copytree(tmp_path / "out", tmp_path / "elsewhere")
     images = RNG.integers(0, 256, (5, *predictor.shape), np.uint8)
     np.save(tmp_path / "images.npy", images)
-    arguments = [sys.executable, "-c", ALONE, str(tmp_path / "images.npy"), str(tmp_path / "found.npz")]
+    arguments = [
+        sys.executable,
+        "-c",
+        ALONE,
+        str(tmp_path / "images.npy"),
+        str(tmp_path / "found.npz"),
+    ]
     subprocess.run(arguments, cwd=moved, check=True, timeout=300)
     with np.load(tmp_path / "found.npz") as arrays:
         found = dict(arrays)
@@ -140,7 +176,14 @@ def test_onnx_answers_are_the_librarys(model, grids, kind, tmp_path, relative_er
     predictor = predictor_of(model, grids, frames=4 if model is TIMESFORMER else 0)
     images = images_of(predictor, 9)
     assigner = assigner_of(kind, predictor, images)
-    folder.write(tmp_path / "out", predictor, assigner, programs.programs_of(predictor, assigner), {}, ("onnx",))
+    folder.write(
+        tmp_path / "out",
+        predictor,
+        assigner,
+        programs.programs_of(predictor, assigner),
+        {},
+        ("onnx",),
+    )
     block = Engine(Plans(predictor).assigned(assigner), predictor.shape, (9,)).all(images)
     names = [step.name for step in Plans(predictor).assigned(assigner).steps]
     probabilities, lengths = Model(tmp_path / "out", "onnx")(images)
@@ -149,7 +192,9 @@ def test_onnx_answers_are_the_librarys(model, grids, kind, tmp_path, relative_er
 
 
 def test_what_the_folder_holds(tmp_path):
-    """Programs name their platforms and a free batch; what lengths share is stored once; a second export replaces the first."""
+    """Programs name their platforms and a free batch; what lengths share is stored once; a second
+    export replaces the first.
+    """
     predictor = predictor_of(VIT, GRIDS)
     found = programs.programs_of(predictor, None)
     for _ in range(2):

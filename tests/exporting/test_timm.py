@@ -1,4 +1,6 @@
-"""Weights by timm's names: the folder's own PyTorch module, alone in a process, and timm's class give our logits."""
+"""Weights by timm's names: the folder's own PyTorch module, alone in a process, and timm's class
+give our logits.
+"""
 
 import importlib.util
 import subprocess
@@ -17,7 +19,15 @@ from vintk_jax.models.vit import ViT
 
 GRIDS = ((4, 4), (2, 2))
 SIZES = {"embed_dim": 12, "head_dim": 6, "num_classes": 3, "patch_size": 8, "native_grid": (4, 4)}
-FOUND = ViT(num_heads=(1, 3), hidden=(20, 8), max_distance=2, pool="mean", residual_scale=0.5, norm_grids=GRIDS, **SIZES)
+FOUND = ViT(
+    num_heads=(1, 3),
+    hidden=(20, 8),
+    max_distance=2,
+    pool="mean",
+    residual_scale=0.5,
+    norm_grids=GRIDS,
+    **SIZES,
+)
 DEIT = ViT(num_heads=(2, 2), hidden=(24, 24), norm_grids=GRIDS, scan=True, **SIZES)
 # Run in a process that finds none of our code.
 ALONE = """
@@ -51,7 +61,9 @@ def images():
 @pytest.mark.peers
 @pytest.mark.parametrize("model", [FOUND, DEIT], ids=["found", "deit"])
 def test_the_folders_own_module(model, images, tmp_path):
-    """Heads and widths that differ, relative positions, the mean; blocks that were scanned; every length."""
+    """Heads and widths that differ, relative positions, the mean; blocks that were scanned; every
+    length.
+    """
     pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
     predictor = predictor_of(model, GRIDS)
     folder.write(tmp_path / "out", predictor, None, {}, {}, ("timm",))
@@ -103,7 +115,13 @@ def test_timms_own_class(pool, images, tmp_path):
     ("model", "grids", "frames"),
     [
         (DEIT.clone(stem_width=4, aux_head=True), GRIDS, 0),
-        (TimeSformer(12, (2,), (20,), 6, 3, 16, (2, 2), native_frames=4, norm_grids=((4, 2, 2),)), ((4, 2, 2),), 4),
+        (
+            TimeSformer(
+                12, (2,), (20,), 6, 3, 16, (2, 2), native_frames=4, norm_grids=((4, 2, 2),)
+            ),
+            ((4, 2, 2),),
+            4,
+        ),
     ],
     ids=["lvvit", "clips"],
 )

@@ -1,4 +1,6 @@
-"""The engine against what a plan means for each image by itself; images are told apart by their first pixel."""
+"""The engine against what a plan means for each image by itself; images are told apart by their
+first pixel.
+"""
 
 import threading
 import time
@@ -39,13 +41,17 @@ def number_of(images):
 
 
 def counting_plan(keep=0.0, batches=None):
-    """Three steps; image i is answered by step i % 3, and goes through all before. An answer is (number + step, 1)."""
+    """Three steps; image i is answered by step i % 3, and goes through all before. An answer is
+    (number + step, 1).
+    """
 
     def step(which):
         def run(images):
             if batches is not None:
                 batches.append((which, len(images)))
-            return np.stack([number_of(images) + which, np.ones(len(images))], axis=1).astype(np.float32), number_of(images)
+            return np.stack([number_of(images) + which, np.ones(len(images))], axis=1).astype(
+                np.float32
+            ), number_of(images)
 
         follow = lambda found: np.where(found[1] % 3 == which, DONE, which + 1)
         return Step(f"length {which}", run, follow, keep if which else 0.0)
@@ -69,27 +75,41 @@ def test_every_image_has_its_own_answer_in_its_place(count, sizes, wait, broken)
         if i in broken:
             assert (answer.error, answer.length, answer.probabilities) == (f"broken {i}", "", None)
         else:
-            assert (answer.length, answer.probabilities[0], answer.error) == (f"length {i % 3}", i + i % 3, "")
+            assert (answer.length, answer.probabilities[0], answer.error) == (
+                f"length {i % 3}",
+                i + i % 3,
+                "",
+            )
 
 
 @given(count=st.integers(1, 300), size=st.integers(1, 40))
 def test_images_in_memory(count, size):
-    """The same answers, and the batches of a step are those that its images are best cut into, all there at once."""
+    """The same answers, and the batches of a step are those that its images are best cut into, all
+    there at once.
+    """
     batches, sizes = [], tuple(sorted({1, size}))
     block = Engine(counting_plan(batches=batches), (SIDE, SIDE, 3), sizes).all(numbered(count))
     np.testing.assert_array_equal(block.steps, np.arange(count) % 3)
-    np.testing.assert_array_equal(block.probabilities[:, 0], np.arange(count) + np.arange(count) % 3)
-    np.testing.assert_array_equal(block.passes, [sum(i % 3 >= which for i in range(count)) for which in range(3)])
+    np.testing.assert_array_equal(
+        block.probabilities[:, 0], np.arange(count) + np.arange(count) % 3
+    )
+    np.testing.assert_array_equal(
+        block.passes, [sum(i % 3 >= which for i in range(count)) for which in range(3)]
+    )
     reached = [sum(i % 3 >= which for i in range(count)) for which in range(3)]
     for which, images in enumerate(reached):
         assert [length for step, length in batches if step == which] == cut(images, sizes)
 
 
 def test_earlier_answers_have_their_say():
-    """keep = k: k of what was known, 1 - k of what the step says: 0, 1 and 2 more than the number at the three steps."""
+    """keep = k: k of what was known, 1 - k of what the step says: 0, 1 and 2 more than the number
+    at the three steps.
+    """
     block = Engine(counting_plan(keep=0.25), (SIDE, SIDE, 3), (4,)).all(numbered(9))
     wanted = [0.0, 0.75 * 1, 0.75 * 2 + 0.25 * 0.75]
-    np.testing.assert_allclose(block.probabilities[:, 0] - np.arange(9), np.tile(wanted, 3), atol=1e-6)
+    np.testing.assert_allclose(
+        block.probabilities[:, 0] - np.arange(9), np.tile(wanted, 3), atol=1e-6
+    )
 
 
 def test_a_lone_image_waits_no_longer_than_it_may():
@@ -108,7 +128,9 @@ def test_a_lone_image_waits_no_longer_than_it_may():
 
 
 def test_a_slow_image_does_not_hold_others_for_ever():
-    """The first image alone takes the last step; those behind it fill the ring, and the step runs with a batch of one."""
+    """The first image alone takes the last step; those behind it fill the ring, and the step runs
+    with a batch of one.
+    """
     batches = []
 
     def run(images):
@@ -116,7 +138,10 @@ def test_a_slow_image_does_not_hold_others_for_ever():
         return (np.ones((len(images), 1), np.float32), number_of(images))
 
     plan = Plan(
-        [Step("a", run, lambda found: np.where(found[1] == 0, 1, DONE)), Step("b", run, lambda found: np.full(len(found[0]), DONE))]
+        [
+            Step("a", run, lambda found: np.where(found[1] == 0, 1, DONE)),
+            Step("b", run, lambda found: np.full(len(found[0]), DONE)),
+        ]
     )
     engine = Engine(plan, (SIDE, SIDE, 3), (1, 2), np.inf)
     taken = 0
@@ -146,7 +171,9 @@ def test_what_the_stream_raises_comes_after_the_answers_before_it():
     assert found == list(range(5))
 
 
-@pytest.mark.parametrize(("sizes", "wait"), [((), 0), ((0, 4), 0), ((4,), -1), ((4,), float("nan"))])
+@pytest.mark.parametrize(
+    ("sizes", "wait"), [((), 0), ((0, 4), 0), ((4,), -1), ((4,), float("nan"))]
+)
 def test_sizes_that_make_no_sense(sizes, wait):
     """One message."""
     with pytest.raises(UserError, match="positive sizes"):
@@ -160,13 +187,16 @@ def predictor():
     config.embed_dim, config.depth, config.num_heads = 16, 2, 2
     trained = build(config, 10, 16)
     params = jax.tree.map(
-        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), trained.draw(jax.random.key(0))
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
+        trained.draw(jax.random.key(0)),
     )
     return Predictor(trained, params, tuple("0123456789"))
 
 
 def test_order_and_waiting_change_no_bit(predictor):
-    """At one padded shape, a cascade's answers are bitwise those of any other order and waiting bound; at others, equal to 1e-5."""
+    """At one padded shape, a cascade's answers are bitwise those of any other order and waiting
+    bound; at others, equal to 1e-5.
+    """
     plans, rng = Plans(predictor), np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 16, 16, 3), np.uint8)
     alone = np.stack([np.asarray(predictor(images, name)) for name in plans.names])
@@ -178,7 +208,9 @@ def test_order_and_waiting_change_no_bit(predictor):
     for wait in (0.0, 0.002, np.inf):
         order = rng.permutation(40)
         answers = list(Engine(plan, (16, 16, 3), (8,), wait)(images[i] for i in order))
-        np.testing.assert_array_equal(np.stack([a.probabilities for a in answers]), wanted.probabilities[order])
+        np.testing.assert_array_equal(
+            np.stack([a.probabilities for a in answers]), wanted.probabilities[order]
+        )
         assert [a.length for a in answers] == [plans.names[step] for step in wanted.steps[order]]
     other = Engine(plan, (16, 16, 3), (1, 3, 16)).all(images)
     # Confidences decide; those within 1e-4 of the threshold may go either way.
@@ -191,29 +223,47 @@ def test_order_and_waiting_change_no_bit(predictor):
 
 @pytest.mark.parametrize("start", [0, 1, 2])
 def test_an_assigned_plan_is_what_calibration_walked(predictor, start):
-    """From each first length, over more images than the ring's first turn: lengths and probabilities of `ways_assigned`."""
+    """From each first length, over more images than the ring's first turn: lengths and
+    probabilities of `ways_assigned`.
+    """
     plans, rng = Plans(predictor), np.random.default_rng(1)
     images = rng.integers(0, 256, (700, 16, 16, 3), np.uint8)
     found = [
-        [np.asarray(array) for array in (lambda one: one(one.variables, jnp.asarray(images)))(predictor.length(plans.names[i]))]
+        [
+            np.asarray(array)
+            for array in (lambda one: one(one.variables, jnp.asarray(images)))(
+                predictor.length(plans.names[i])
+            )
+        ]
         for i in range(3)
     ]
-    features = np.stack([np.asarray(features_of(*map(jnp.asarray, one))) for one in found[:-1]], axis=1)
+    features = np.stack(
+        [np.asarray(features_of(*map(jnp.asarray, one))) for one in found[:-1]], axis=1
+    )
     answers = Answers(
-        plans.names, np.zeros(700, int), np.stack([p for p, _ in found], axis=1), np.zeros((700, 8, 8, 3), np.uint8), features
+        plans.names,
+        np.zeros(700, int),
+        np.stack([p for p, _ in found], axis=1),
+        np.zeros((700, 8, 8, 3), np.uint8),
+        features,
     )
     module = make("shared", 3, 8, 8)
-    params = tuple(module.init(jax.random.key(look), jnp.asarray(features[:1, look])) for look in range(2))
+    params = tuple(
+        module.init(jax.random.key(look), jnp.asarray(features[:1, look])) for look in range(2)
+    )
     assigner = Assigner(module, params, "smallest", 8, 0.3, plans.costs, price=0.15, start=start)
     wanted = ways_assigned(answers, chances_of(assigner, answers), assigner, 0.15, start)
     block = Engine(plans.assigned(assigner), (16, 16, 3), (8,)).all(images)
-    assert (block.steps == wanted.lengths).mean() > 0.99  # a choice between equals may go either way
+    # a choice between equals may go either way
+    assert (block.steps == wanted.lengths).mean() > 0.99
     same = block.steps == wanted.lengths
     np.testing.assert_allclose(block.probabilities[same], wanted.probabilities[same], atol=1e-4)
 
 
 def test_memory_is_flat_over_ten_thousand_images(predictor):
-    """Images are made as they are asked for, of many sizes; between the 3,000th and the 10,000th nothing is added to the process."""
+    """Images are made as they are asked for, of many sizes; between the 3,000th and the 10,000th
+    nothing is added to the process.
+    """
     from vintk_jax.data.augment import Centre
 
     rng, transform = np.random.default_rng(0), Centre(16)
@@ -221,7 +271,10 @@ def test_memory_is_flat_over_ten_thousand_images(predictor):
     def stream():
         for _ in range(10_000):
             side = int(rng.integers(16, 200))
-            element = {"image": np.broadcast_to(np.uint8(rng.integers(256)), (side, side + 7, 3)).copy(), "label": 0}
+            element = {
+                "image": np.broadcast_to(np.uint8(rng.integers(256)), (side, side + 7, 3)).copy(),
+                "label": 0,
+            }
             yield transform(element, rng)["image"]
 
     memory = psutil.Process().memory_info

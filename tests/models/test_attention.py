@@ -10,11 +10,21 @@ from vintk_jax.models import attention
 from vintk_jax.models.attention import Attention, RelativeKeys, RelativeValues
 
 DIM = 4
-CASES = [((4, 4), 1, 3), ((4, 4), 0, 14), ((1, 3), 1, 14), ((2, 3), 0, 1), ((3, 1), 2, 1), ((2, 3), 1, 2), ((1, 1), 1, 2)]
+CASES = [
+    ((4, 4), 1, 3),
+    ((4, 4), 0, 14),
+    ((1, 3), 1, 14),
+    ((2, 3), 0, 1),
+    ((3, 1), 2, 1),
+    ((2, 3), 1, 2),
+    ((1, 1), 1, 2),
+]
 
 
 def textbook(tables, grid, extra, max_distance):
-    """r(i, j) in R^dim of every pair of tokens, by loops: AutoFormer's code and Shaw et al. 2018, in two dimensions."""
+    """r(i, j) in R^dim of every pair of tokens, by loops: AutoFormer's code and Shaw et al. 2018,
+    in two dimensions.
+    """
     tokens = extra + grid[0] * grid[1]
     r = np.zeros((tokens, tokens, DIM))
     for i in range(tokens):
@@ -22,16 +32,24 @@ def textbook(tables, grid, extra, max_distance):
             if i < extra or j < extra:
                 r[i, j] = tables["vertical"][0] + tables["horizontal"][0]
                 continue
-            (row_i, column_i), (row_j, column_j) = divmod(i - extra, grid[1]), divmod(j - extra, grid[1])
+            (row_i, column_i), (row_j, column_j) = (
+                divmod(i - extra, grid[1]),
+                divmod(j - extra, grid[1]),
+            )
             down = min(max(row_j - row_i, -max_distance), max_distance)
             right = min(max(column_j - column_i, -max_distance), max_distance)
-            r[i, j] = tables["vertical"][down + max_distance + 1] + tables["horizontal"][right + max_distance + 1]
+            r[i, j] = (
+                tables["vertical"][down + max_distance + 1]
+                + tables["horizontal"][right + max_distance + 1]
+            )
     return r
 
 
 @pytest.mark.parametrize(("grid", "extra", "max_distance"), CASES)
 def test_relative_keys_and_values_are_the_textbook_ones(grid, extra, max_distance, variables_for):
-    """q_i . r(i, j) and sum_j a_ij r(i, j) by loops, on square and rectangular grids, with and without tokens outside them."""
+    """q_i . r(i, j) and sum_j a_ij r(i, j) by loops, on square and rectangular grids, with and
+    without tokens outside them.
+    """
     tokens = extra + grid[0] * grid[1]
     keys, values = RelativeKeys(max_distance, DIM), RelativeValues(max_distance, DIM)
     q = jax.random.normal(jax.random.key(0), (2, 3, tokens, DIM))
@@ -41,7 +59,9 @@ def test_relative_keys_and_values_are_the_textbook_ones(grid, extra, max_distanc
         to_places = (lambda x: x) if module is keys else (lambda x: x @ where)
         variables = variables_for(module, to_places(x), grid, size=1.0)
         tables = variables["params"]
-        assert {k: v.shape for k, v in tables.items()} == dict.fromkeys(("vertical", "horizontal"), (2 * max_distance + 2, DIM))
+        assert {k: v.shape for k, v in tables.items()} == dict.fromkeys(
+            ("vertical", "horizontal"), (2 * max_distance + 2, DIM)
+        )
         wanted = np.einsum(formula, x, textbook(tables, grid, extra, max_distance))
         got = jax.jit(module.apply, static_argnums=2)(variables, to_places(x), grid)
         got = got @ where.T if module is keys else got
@@ -64,7 +84,9 @@ def test_skews_select_by_distance_and_are_transposes(g):
 
 @pytest.mark.parametrize("max_distance", [0, 2])
 def test_attention_is_softmax_attention(max_distance, variables_for):
-    """The whole layer in NumPy from the definition, with heads whose width is not embed / heads; dead heads add nothing."""
+    """The whole layer in NumPy from the definition, with heads whose width is not embed / heads;
+    dead heads add nothing.
+    """
     module, grid, heads = Attention(num_heads=3, head_dim=DIM, max_distance=max_distance), (2, 3), 3
     x = jax.random.normal(jax.random.key(0), (2, 7, 10))
     variables = variables_for(module, x, grid)
@@ -72,18 +94,29 @@ def test_attention_is_softmax_attention(max_distance, variables_for):
     assert p["qkv"]["kernel"].shape == (10, 3 * heads * DIM)
     assert p["proj"]["kernel"].shape == (heads * DIM, 10)
     assert ("relative_keys" in p) == ("relative_values" in p) == (max_distance > 0)
-    q, k, v = np.split(np.asarray(x, np.float64) @ p["qkv"]["kernel"] + p["qkv"]["bias"], 3, axis=-1)
+    q, k, v = np.split(
+        np.asarray(x, np.float64) @ p["qkv"]["kernel"] + p["qkv"]["bias"], 3, axis=-1
+    )
     for head_mask in (None, np.array([1.0, 0.0, 1.0], np.float32)):
         outs = []
         for h in range(heads):
             one = slice(h * DIM, (h + 1) * DIM)
             rk = rv = np.zeros((7, 7, DIM))
             if max_distance:
-                rk, rv = (textbook(p[f"relative_{s}"], grid, 1, max_distance) for s in ("keys", "values"))
-            logits = (np.einsum("nid,njd->nij", q[..., one], k[..., one]) + np.einsum("nid,ijd->nij", q[..., one], rk)) * DIM**-0.5
+                rk, rv = (
+                    textbook(p[f"relative_{s}"], grid, 1, max_distance) for s in ("keys", "values")
+                )
+            logits = (
+                np.einsum("nid,njd->nij", q[..., one], k[..., one])
+                + np.einsum("nid,ijd->nij", q[..., one], rk)
+            ) * DIM**-0.5
             weights = softmax(logits, axis=-1)
-            out = np.einsum("nij,njd->nid", weights, v[..., one]) + np.einsum("nij,ijd->nid", weights, rv)
+            out = np.einsum("nij,njd->nid", weights, v[..., one]) + np.einsum(
+                "nij,ijd->nid", weights, rv
+            )
             outs.append(out if head_mask is None else out * head_mask[h])
         wanted = np.concatenate(outs, -1) @ p["proj"]["kernel"] + p["proj"]["bias"]
-        got = module.apply(variables, x, grid, None, None if head_mask is None else jnp.asarray(head_mask))
+        got = module.apply(
+            variables, x, grid, None, None if head_mask is None else jnp.asarray(head_mask)
+        )
         np.testing.assert_allclose(got, wanted, atol=1e-5)

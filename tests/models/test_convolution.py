@@ -21,12 +21,21 @@ from vintk_jax.models.convolution import by_product
 )
 @pytest.mark.parametrize("sides", [(1, 1), (3, 2)])
 def test_by_product_is_linens_convolution(sides, options, variables_for, relative_error):
-    """Output, and gradients with respect to kernel and input, for every kind of stride, padding and dilation."""
+    """Output, and gradients with respect to kernel and input, for every kind of stride, padding and
+    dilation.
+    """
     x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
-    plain, ours = nn.Conv(4, sides, **options), nn.Conv(4, sides, **options, conv_general_dilated=by_product)
+    plain, ours = (
+        nn.Conv(4, sides, **options),
+        nn.Conv(4, sides, **options, conv_general_dilated=by_product),
+    )
     variables = variables_for(plain, x)
-    both = lambda model: jax.jit(jax.value_and_grad(lambda v, x: (model.apply(v, x) ** 3).sum(), argnums=(0, 1)))(variables, x)
+    both = lambda model: jax.jit(
+        jax.value_and_grad(lambda v, x: (model.apply(v, x) ** 3).sum(), argnums=(0, 1))
+    )(variables, x)
     (wanted, wanted_gradients), (got, gradients) = both(plain), both(ours)
     assert relative_error(got, wanted) < 1e-4
-    for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted_gradients), strict=True):
+    for one, other in zip(
+        jax.tree.leaves(gradients), jax.tree.leaves(wanted_gradients), strict=True
+    ):
         assert relative_error(one, other) < 1e-5

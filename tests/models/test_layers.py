@@ -13,14 +13,18 @@ from vintk_jax.models.layers import LayerNorm, Mlp, gelu, masked
 
 
 def test_gelu_is_x_phi_x_with_its_derivative():
-    """Value from scipy's normal distribution; first derivative from the formula, first and second from finite differences."""
+    """Value from scipy's normal distribution; first derivative from the formula, first and second
+    from finite differences.
+    """
     x = np.linspace(-6, 6, 101)
     with jax.enable_x64(True):
         np.testing.assert_allclose(gelu(jnp.asarray(x)), x * gauss.cdf(x), atol=1e-12)
         slope = jax.vmap(jax.grad(gelu))
         np.testing.assert_allclose(slope(x), gauss.cdf(x) + x * gauss.pdf(x), atol=1e-12)
         h = 1e-5
-        np.testing.assert_allclose(slope(x), (gelu(jnp.asarray(x + h)) - gelu(jnp.asarray(x - h))) / (2 * h), atol=1e-8)
+        np.testing.assert_allclose(
+            slope(x), (gelu(jnp.asarray(x + h)) - gelu(jnp.asarray(x - h))) / (2 * h), atol=1e-8
+        )
         curvature = jax.vmap(jax.grad(jax.grad(gelu)))(x)
         np.testing.assert_allclose(curvature, (slope(x + h) - slope(x - h)) / (2 * h), atol=1e-8)
         plain = jax.grad(lambda x: jnp.sum(x * 0.5 * (1 + jax.lax.erf(x / jnp.sqrt(2.0)))))(x)
@@ -33,17 +37,24 @@ def test_gelu_keeps_the_type():
     y, slope = jax.value_and_grad(lambda x: gelu(x).sum())(x)
     assert y.dtype == slope.dtype == jnp.bfloat16
     at = np.linspace(-3, 3, 7)
-    np.testing.assert_allclose(slope.astype(np.float32), gauss.cdf(at) + at * gauss.pdf(at), atol=0.03)
+    np.testing.assert_allclose(
+        slope.astype(np.float32), gauss.cdf(at) + at * gauss.pdf(at), atol=0.03
+    )
 
 
 @pytest.mark.parametrize("use_scale", [True, False])
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_layernorm_is_flax_layernorm(use_scale, use_bias, variables_for):
     """The same parameters and outputs as flax.linen.LayerNorm, for inputs far from zero too."""
-    ours, theirs = (kind(epsilon=1e-6, use_scale=use_scale, use_bias=use_bias) for kind in (LayerNorm, nn.LayerNorm))
+    ours, theirs = (
+        kind(epsilon=1e-6, use_scale=use_scale, use_bias=use_bias)
+        for kind in (LayerNorm, nn.LayerNorm)
+    )
     x = jax.random.normal(jax.random.key(0), (3, 5, 7)) * 4 + 2
     variables = variables_for(theirs, x)
-    assert jax.tree.map(np.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(np.shape, variables)
+    assert jax.tree.map(np.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(
+        np.shape, variables
+    )
     np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), atol=1e-5)
 
 
@@ -53,15 +64,22 @@ _masked_norm = jax.jit(LayerNorm().apply)
 @settings(max_examples=30)
 @given(live=st.integers(1, 9), seed=st.integers(0, 99))
 def test_masked_layernorm_is_the_narrow_one(live, seed):
-    """Live columns hold the narrow layer's outputs, the dead ones zero, whatever the dead columns' parameters."""
+    """Live columns hold the narrow layer's outputs, the dead ones zero, whatever the dead columns'
+    parameters.
+    """
     rng = np.random.default_rng(seed)
-    x, scale, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 9), (9,), (9,)))
+    x, scale, bias = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 9), (9,), (9,))
+    )
     mask = (np.arange(9) < live).astype(np.float32)
     x = x * mask
     wide = _masked_norm({"params": {"scale": scale, "bias": bias}}, x, mask)
     cut = x[..., :live].astype(np.float64)
-    narrow = (cut - cut.mean(-1, keepdims=True)) / np.sqrt(cut.var(-1, keepdims=True) + 1e-6) * scale[:live] + bias[:live]
-    np.testing.assert_allclose(wide[..., :live], narrow, atol=1e-3 if live == 2 else 1e-4)  # two equal numbers cancel
+    narrow = (cut - cut.mean(-1, keepdims=True)) / np.sqrt(
+        cut.var(-1, keepdims=True) + 1e-6
+    ) * scale[:live] + bias[:live]
+    # two equal numbers cancel
+    np.testing.assert_allclose(wide[..., :live], narrow, atol=1e-3 if live == 2 else 1e-4)
     np.testing.assert_array_equal(wide[..., live:], 0)
 
 
@@ -70,7 +88,11 @@ def test_masked_mlp_is_the_narrow_one(variables_for):
     x = jax.random.normal(jax.random.key(0), (2, 3, 6)) * (np.arange(6) < 4)
     variables = variables_for(Mlp(8), x)
     p = variables["params"]
-    wide = Mlp(8).apply(variables, x, *(jnp.asarray(np.arange(size) < live, jnp.float32) for size, live in ((6, 4), (8, 5))))
+    wide = Mlp(8).apply(
+        variables,
+        x,
+        *(jnp.asarray(np.arange(size) < live, jnp.float32) for size, live in ((6, 4), (8, 5))),
+    )
     h = np.asarray(x[..., :4], np.float64) @ p["fc1"]["kernel"][:4, :5] + p["fc1"]["bias"][:5]
     wanted = h * gauss.cdf(h) @ p["fc2"]["kernel"][:5, :4] + p["fc2"]["bias"][:4]
     np.testing.assert_allclose(wide[..., :4], wanted, atol=1e-5)

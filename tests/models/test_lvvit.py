@@ -1,4 +1,6 @@
-"""LV-ViT: published sizes, its stem, scaled residuals and patch classifier by their definitions, and as a ReViT."""
+"""LV-ViT: published sizes, its stem, scaled residuals and patch classifier by their definitions,
+and as a ReViT.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +12,47 @@ from vintk_jax.models.revit import fitted, fold
 from vintk_jax.models.vit import ViT
 
 GRIDS = ((8, 8), (6, 6), (4, 4))
-SIZES = {"embed_dim": 12, "num_heads": (2, 2), "hidden": (20, 20), "head_dim": 6, "num_classes": 3, "patch_size": 8, "native_grid": (4, 4)}
+SIZES = {
+    "embed_dim": 12,
+    "num_heads": (2, 2),
+    "hidden": (20, 20),
+    "head_dim": 6,
+    "num_classes": 3,
+    "patch_size": 8,
+    "native_grid": (4, 4),
+}
 LVVIT = {**SIZES, "stem_width": 4, "residual_scale": 0.5, "aux_head": True}
 IMAGES = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
 
 
-@pytest.mark.parametrize(("embed", "depth", "heads", "published"), [(240, 12, 4, 8.53), (384, 16, 6, 26.15), (512, 20, 8, 55.83)])
+@pytest.mark.parametrize(
+    ("embed", "depth", "heads", "published"),
+    [(240, 12, 4, 8.53), (384, 16, 6, 26.15), (512, 20, 8, 55.83)],
+)
 def test_published_parameters(embed, depth, heads, published):
-    """LV-ViT-T, -S, -M, in millions (README of github.com/zihangJiang/TokenLabeling); theirs have no biases on queries, keys and values."""
-    model = ViT(embed, (heads,) * depth, (3 * embed,) * depth, embed // heads, stem_width=64, residual_scale=0.5, aux_head=True)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32))
+    """LV-ViT-T, -S, -M, in millions (README of github.com/zihangJiang/TokenLabeling); theirs have
+    no biases on queries, keys and values.
+    """
+    model = ViT(
+        embed,
+        (heads,) * depth,
+        (3 * embed,) * depth,
+        embed // heads,
+        stem_width=64,
+        residual_scale=0.5,
+        aux_head=True,
+    )
+    shapes = jax.eval_shape(
+        model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    )
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes)) - depth * 3 * embed
     assert round(count / 1e6, 2) == published
 
 
 def test_stem_by_definition(variables_for):
-    """Strided convolution, norm over channels, ReLU, in NumPy, one place at a time; half the sides, rounded up."""
+    """Strided convolution, norm over channels, ReLU, in NumPy, one place at a time; half the sides,
+    rounded up.
+    """
     images = IMAGES[:2, :9, :7]
     module = ConvStem(4)
     variables = variables_for(module, images)
@@ -35,11 +62,15 @@ def test_stem_by_definition(variables_for):
         around = np.pad(x, ((0, 0), (side // 2,) * 2, (side // 2,) * 2, (0, 0)))
         rows, columns = (-(-extent // stride) for extent in x.shape[1:3])
         place = lambda r, c, around=around, kernel=kernel, side=side, stride=stride: np.einsum(
-            "nrsc,rscf->nf", around[:, r * stride : r * stride + side, c * stride : c * stride + side], kernel
+            "nrsc,rscf->nf",
+            around[:, r * stride : r * stride + side, c * stride : c * stride + side],
+            kernel,
         )
         y = np.stack([np.stack([place(r, c) for c in range(columns)], 1) for r in range(rows)], 1)
         norm = variables["params"][f"norm_{i}"]
-        y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-6) * norm["scale"] + norm["bias"]
+        y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-6) * norm[
+            "scale"
+        ] + norm["bias"]
         x = np.maximum(y, 0)
     assert x.shape == (2, 5, 4, 4)
     np.testing.assert_allclose(module.apply(variables, images), x, atol=1e-4)
@@ -47,23 +78,35 @@ def test_stem_by_definition(variables_for):
 
 @pytest.mark.parametrize("scan", [False, True])
 def test_scaled_residuals_are_scaled_last_layers(scan, variables_for):
-    """Halving what is added is halving the weights of the layers that add it; also beside stochastic depth."""
+    """Halving what is added is halving the weights of the layers that add it; also beside
+    stochastic depth.
+    """
     model, plain = ViT(**SIZES, residual_scale=0.5, scan=scan), ViT(**SIZES, scan=scan)
     variables = variables_for(model, IMAGES)
-    halved = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf / 2 if path[-2].key in ("proj", "fc2") else leaf, variables)
+    halved = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf / 2 if path[-2].key in ("proj", "fc2") else leaf, variables
+    )
     keep = jax.random.uniform(jax.random.key(2), (2, 2, 4))
     for options in ({}, {"keep": keep}):
-        np.testing.assert_allclose(model.apply(variables, IMAGES, **options), plain.apply(halved, IMAGES, **options), atol=1e-5)
+        np.testing.assert_allclose(
+            model.apply(variables, IMAGES, **options),
+            plain.apply(halved, IMAGES, **options),
+            atol=1e-5,
+        )
     assert np.abs(model.apply(variables, IMAGES) - plain.apply(variables, IMAGES)).max() > 1e-2
 
 
 def test_patches_count_half(variables_for):
-    """Logits are the head's and half of the largest of each class over the patches; the patch classifier reads what the head reads."""
+    """Logits are the head's and half of the largest of each class over the patches; the patch
+    classifier reads what the head reads.
+    """
     model = ViT(**LVVIT)
     variables = variables_for(model, IMAGES)
     logits, of_patches = model.apply(variables, IMAGES, dense=True)
     assert of_patches.shape == (4, 16, 3)
-    np.testing.assert_allclose(model.apply(variables, IMAGES), logits + np.asarray(of_patches).max(axis=1) / 2, atol=1e-6)
+    np.testing.assert_allclose(
+        model.apply(variables, IMAGES), logits + np.asarray(of_patches).max(axis=1) / 2, atol=1e-6
+    )
     same = {"params": {**variables["params"], "head": variables["params"]["aux_head"]}}
     mean, of_patches_too = ViT(**{**LVVIT, "pool": "mean"}).apply(same, IMAGES, dense=True)
     np.testing.assert_allclose(of_patches_too, of_patches, atol=1e-6)
@@ -86,5 +129,7 @@ def test_folded_models_give_the_same_logits(variables_for):
     for grid in GRIDS:
         plain, folded = fold(model, variables, grid, 32)
         logits.append(model.apply(variables, IMAGES, grid))
-        np.testing.assert_allclose(plain.apply(folded, fitted(IMAGES, grid, stem=True)), logits[-1], atol=1e-5)
+        np.testing.assert_allclose(
+            plain.apply(folded, fitted(IMAGES, grid, stem=True)), logits[-1], atol=1e-5
+        )
     assert np.abs(logits[0] - logits[1]).max() > 1e-2

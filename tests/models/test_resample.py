@@ -15,26 +15,42 @@ sizes = st.integers(1, 12)
 
 @given(old=sizes, new=sizes)
 def test_interpolation_matrix_is_piecewise_linear(old, new):
-    """Each column is np.interp of a unit impulse at the new samples' centres, clamped at the borders."""
+    """Each column is np.interp of a unit impulse at the new samples' centres, clamped at the
+    borders.
+    """
     centres = (np.arange(new) + 0.5) * old / new - 0.5
-    wanted = np.stack([np.interp(centres, np.arange(old), impulse) for impulse in np.eye(old)], axis=1)
+    wanted = np.stack(
+        [np.interp(centres, np.arange(old), impulse) for impulse in np.eye(old)], axis=1
+    )
     np.testing.assert_allclose(resample.interpolation_matrix(old, new), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize(("old", "new"), [(8, 12), (8, 32), (5, 7), (1, 3), (12, 5), (16, 8)])
 def test_interpolation_matrix_is_jax_resize(old, new):
-    """Each column is what jax.image.resize makes of a unit impulse, without antialiasing, up and down."""
+    """Each column is what jax.image.resize makes of a unit impulse, without antialiasing, up and
+    down.
+    """
     wanted = jax.image.resize(np.eye(old, dtype=np.float32), (new, old), "linear", antialias=False)
     np.testing.assert_allclose(resample.interpolation_matrix(old, new), wanted, atol=1e-6)
 
 
-@given(old=st.tuples(sizes, sizes), more=st.tuples(st.integers(0, 8), st.integers(0, 8)), seed=st.integers(0, 99))
+@given(
+    old=st.tuples(sizes, sizes),
+    more=st.tuples(st.integers(0, 8), st.integers(0, 8)),
+    seed=st.integers(0, 99),
+)
 def test_upsized_patch_under_resampled_kernel_embeds_alike(old, more, seed):
-    """FlexiViT, equation 1: <resize(x), PI-resize(w)> = <x, w>, with the axes resized by different factors."""
+    """FlexiViT, equation 1: <resize(x), PI-resize(w)> = <x, w>, with the axes resized by different
+    factors.
+    """
     rng = np.random.default_rng(seed)
     x, w = rng.standard_normal((2, *old))
     new = (old[0] + more[0], old[1] + more[1])
-    resized = resample.interpolation_matrix(old[0], new[0]) @ x @ resample.interpolation_matrix(old[1], new[1]).T
+    resized = (
+        resample.interpolation_matrix(old[0], new[0])
+        @ x
+        @ resample.interpolation_matrix(old[1], new[1]).T
+    )
     kernel = resample.kernel_matrix(old[0], new[0]) @ w @ resample.kernel_matrix(old[1], new[1]).T
     np.testing.assert_allclose(np.sum(resized * kernel), np.sum(x * w), atol=1e-9)
 
@@ -52,7 +68,9 @@ def test_downsizing_is_the_least_squares_best(old, fewer, seed):
 
 @pytest.mark.parametrize("grid", [(4, 4), (2, 4), (8, 2)])
 def test_patch_embed_equals_product_with_native_patches(grid, variables_for):
-    """The layer at any grid is the stored kernel times the patches expressed in the native kernel's pixels; at the native one, a conv."""
+    """The layer at any grid is the stored kernel times the patches expressed in the native kernel's
+    pixels; at the native one, a conv.
+    """
     module = PatchEmbed(patch_size=8, embed_dim=5)
     images = jax.random.normal(jax.random.key(0), (3, 32, 32, 2))
     variables = variables_for(module, images, grid)
@@ -63,17 +81,24 @@ def test_patch_embed_equals_product_with_native_patches(grid, variables_for):
     patches = patch_embed.native_patches(images, grid, 8)
     np.testing.assert_allclose(got, patches @ kernel.reshape(-1, 5) + bias, atol=2e-4)
     if grid == (4, 4):
-        conv = jax.lax.conv_general_dilated(images, kernel, (8, 8), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        conv = jax.lax.conv_general_dilated(
+            images, kernel, (8, 8), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
         np.testing.assert_allclose(got, conv.reshape(3, -1, 5) + bias, atol=1e-4)
 
 
 def test_upsized_image_embeds_alike_in_the_layer(variables_for):
-    """Patches resized to 12 x 16 pixels give the tokens of the 8 x 8 ones, when the grid is kept."""
+    """Patches resized to 12 x 16 pixels give the tokens of the 8 x 8 ones, when the grid is
+    kept.
+    """
     module = PatchEmbed(patch_size=8, embed_dim=5)
-    patches = jax.random.normal(jax.random.key(0), (2, 3, 2, 8, 8, 3))  # n, rows, columns, then pixels
+    # n, rows, columns, then pixels
+    patches = jax.random.normal(jax.random.key(0), (2, 3, 2, 8, 8, 3))
 
     def images(patches):
-        return patches.transpose(0, 1, 3, 2, 4, 5).reshape(2, 3 * patches.shape[3], 2 * patches.shape[4], 3)
+        return patches.transpose(0, 1, 3, 2, 4, 5).reshape(
+            2, 3 * patches.shape[3], 2 * patches.shape[4], 3
+        )
 
     variables = variables_for(module, images(patches), (3, 2))
     upsized = jax.image.resize(patches, (2, 3, 2, 12, 16, 3), "linear", antialias=False)
@@ -87,12 +112,16 @@ def test_patches_are_cut_in_raster_order():
     patches = patch_embed.cut_patches(jnp.asarray(images), (3, 2))
     for i in range(6):
         r, c = divmod(i, 2)
-        np.testing.assert_array_equal(patches[:, i], images[:, 2 * r : 2 * r + 2, 4 * c : 4 * c + 4])
+        np.testing.assert_array_equal(
+            patches[:, i], images[:, 2 * r : 2 * r + 2, 4 * c : 4 * c + 4]
+        )
 
 
 @pytest.mark.parametrize("extra", [0, 1, 3])
 def test_positions_keep_extra_rows_and_resize_the_grid(extra):
-    """Rows ahead of the grid stay; the grid is what jax.image.resize gives; the same grid changes nothing."""
+    """Rows ahead of the grid stay; the grid is what jax.image.resize gives; the same grid changes
+    nothing.
+    """
     table = jax.random.normal(jax.random.key(0), (extra + 12, 5))
     np.testing.assert_array_equal(resample.resample_positions(table, (3, 4), (3, 4)), table)
     got = resample.resample_positions(table, (3, 4), (5, 2))
@@ -119,4 +148,6 @@ def test_shrinking_is_jaxs(old, new):
     image = np.random.default_rng(0).standard_normal((old, old, 3)).astype(np.float32)
     matrix = resample.shrinking_matrix(old, new)
     wanted = jax.image.resize(image, (new, new, 3), "linear", antialias=True)
-    np.testing.assert_allclose(np.einsum("ah,bw,hwc->abc", matrix, matrix, image), wanted, atol=1e-5)
+    np.testing.assert_allclose(
+        np.einsum("ah,bw,hwc->abc", matrix, matrix, image), wanted, atol=1e-5
+    )

@@ -11,25 +11,41 @@ from vintk_jax.models.revit import fold
 from vintk_jax.models.vit import ViT
 
 GRIDS = ((4, 4), (3, 3), (2, 2))
-KIND = {"embed_dim": 12, "num_heads": (2, 2), "hidden": (20, 20), "head_dim": 6, "num_classes": 3, "patch_size": 8, "native_grid": (4, 4)}
+KIND = {
+    "embed_dim": 12,
+    "num_heads": (2, 2),
+    "hidden": (20, 20),
+    "head_dim": 6,
+    "num_classes": 3,
+    "patch_size": 8,
+    "native_grid": (4, 4),
+}
 IMAGES = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
 
 
 def test_a_resized_patch_under_a_resampled_kernel_embeds_alike(variables_for):
-    """FlexiViT's property: images enlarged bilinearly, patch by patch, give the native embedding at the same grid."""
+    """FlexiViT's property: images enlarged bilinearly, patch by patch, give the native embedding at
+    the same grid.
+    """
     module = PatchEmbed(8, 5)
     variables = variables_for(module, IMAGES, (4, 4))
     wanted = module.apply(variables, IMAGES, (4, 4))
     for side in (9, 12, 16):
         larger = resample.interpolation_matrix(8, side)
         patches = np.asarray(IMAGES).reshape(4, 4, 8, 4, 8, 3)
-        resized = np.einsum("ar,bs,ngrhsc->ngahbc", larger, larger, patches).reshape(4, 4 * side, 4 * side, 3)
-        np.testing.assert_allclose(module.apply(variables, jnp.asarray(resized, jnp.float32), (4, 4)), wanted, atol=2e-5)
+        resized = np.einsum("ar,bs,ngrhsc->ngahbc", larger, larger, patches).reshape(
+            4, 4 * side, 4 * side, 3
+        )
+        np.testing.assert_allclose(
+            module.apply(variables, jnp.asarray(resized, jnp.float32), (4, 4)), wanted, atol=2e-5
+        )
 
 
 @pytest.mark.parametrize("scan", [False, True])
 def test_folded_models_give_the_same_logits(scan, variables_for):
-    """At every length, also one that doesn't divide the image: an ordinary ViT with its own kernel, positions and norms."""
+    """At every length, also one that doesn't divide the image: an ordinary ViT with its own kernel,
+    positions and norms.
+    """
     model = ViT(**KIND, norm_grids=GRIDS, scan=scan)
     variables = variables_for(model, IMAGES)
     logits = []
@@ -43,7 +59,9 @@ def test_folded_models_give_the_same_logits(scan, variables_for):
 
 
 def test_each_length_has_norms_of_its_own(variables_for):
-    """Another length's scale changes nothing; its own does. Without separate norms there is one scale."""
+    """Another length's scale changes nothing; its own does. Without separate norms there is one
+    scale.
+    """
     model = ViT(**KIND, norm_grids=GRIDS)
     variables = variables_for(model, IMAGES)
 
@@ -62,11 +80,15 @@ def test_each_length_has_norms_of_its_own(variables_for):
 
 @pytest.mark.parametrize("scan", [False, True])
 def test_stochastic_depth_multiplies_residuals(scan, variables_for):
-    """All ones change nothing; zeros for a sample leave out every block for it, and for it alone."""
+    """All ones change nothing; zeros for a sample leave out every block for it, and for it
+    alone.
+    """
     model, empty = ViT(**KIND, scan=scan), ViT(**{**KIND, "num_heads": (), "hidden": ()})
     variables = variables_for(model, IMAGES)
     before = model.apply(variables, IMAGES)
-    np.testing.assert_allclose(model.apply(variables, IMAGES, keep=jnp.ones((2, 2, 4))), before, atol=1e-6)
+    np.testing.assert_allclose(
+        model.apply(variables, IMAGES, keep=jnp.ones((2, 2, 4))), before, atol=1e-6
+    )
     without = model.apply(variables, IMAGES, keep=jnp.ones((2, 2, 4)).at[:, :, 1].set(0))
     stem = {"params": {k: v for k, v in variables["params"].items() if not k.startswith("block")}}
     np.testing.assert_allclose(without[1], empty.apply(stem, IMAGES)[1], atol=1e-6)

@@ -1,4 +1,6 @@
-"""Window attention, patch merging and the whole model against definitions written out over pairs of tokens."""
+"""Window attention, patch merging and the whole model against definitions written out over pairs of
+tokens.
+"""
 
 import flax.linen as nn
 import jax
@@ -11,7 +13,8 @@ from vintk_jax.models.swin import PatchMerging, Swin, WindowBlock
 from vintk_jax.models.windows import WindowAttention, by_pair
 
 HEADS, DIM, EMBED = 2, 4, 6
-# Grid, window, shifted: one that divides; shifted; filled up in both axes; filled up and shifted; a window that covers the grid, or a side of it.
+# Grid, window, shifted: one that divides; shifted; filled up in both axes; filled up and shifted; a
+# window that covers the grid, or a side of it.
 CASES = [
     ((4, 6), 2, False),
     ((4, 6), 2, True),
@@ -26,30 +29,50 @@ CASES = [
 def attend(params, x, grid, window, shifted, head_mask=(1, 1)):
     """Attention of one image by a loop over pairs of tokens, in float64.
 
-    Places of the grid, filled up with zero tokens, belong to the window that they are in once the grid is rolled up and to the left by
-    half a window; a pair of one window attends to each other unless rolling made it neighbours.
+    Places of the grid, filled up with zero tokens, belong to the window that they are in once the
+    grid is rolled up and to the left by half a window; a pair of one window attends to each other
+    unless rolling made it neighbours.
     """
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
     full = [-(-g // window) * window for g in grid]
     shift = window // 2 if shifted and window < min(grid) else 0
     filled = np.zeros((*full, x.shape[-1]))
     filled[: grid[0], : grid[1]] = np.asarray(x, np.float64).reshape(*grid, -1)
-    q, k, v = np.moveaxis((filled @ params["qkv"]["kernel"] + params["qkv"]["bias"]).reshape(*full, 3, HEADS, DIM), 2, 0)
+    q, k, v = np.moveaxis(
+        (filled @ params["qkv"]["kernel"] + params["qkv"]["bias"]).reshape(*full, 3, HEADS, DIM),
+        2,
+        0,
+    )
     table = params[f"relative_bias_{window}"]["table"]
-    window_of = lambda place: tuple((p - shift) % side // window for p, side in zip(place, full, strict=True))
+    window_of = lambda place: tuple(
+        (p - shift) % side // window for p, side in zip(place, full, strict=True)
+    )
     out = np.zeros((*grid, HEADS, DIM))
     for i in np.ndindex(*grid):
-        near = [j for j in np.ndindex(*full) if window_of(i) == window_of(j) and max(abs(i[0] - j[0]), abs(i[1] - j[1])) < window]
-        row = [(i[0] - j[0] + window - 1) * (2 * window - 1) + i[1] - j[1] + window - 1 for j in near]
+        near = [
+            j
+            for j in np.ndindex(*full)
+            if window_of(i) == window_of(j) and max(abs(i[0] - j[0]), abs(i[1] - j[1])) < window
+        ]
+        row = [
+            (i[0] - j[0] + window - 1) * (2 * window - 1) + i[1] - j[1] + window - 1 for j in near
+        ]
         for head in range(HEADS):
-            logits = [q[i][head] @ k[j][head] / DIM**0.5 + table[r, head] for j, r in zip(near, row, strict=True)]
-            out[i][head] = head_mask[head] * (softmax(logits) @ np.array([v[j][head] for j in near]))
+            logits = [
+                q[i][head] @ k[j][head] / DIM**0.5 + table[r, head]
+                for j, r in zip(near, row, strict=True)
+            ]
+            out[i][head] = head_mask[head] * (
+                softmax(logits) @ np.array([v[j][head] for j in near])
+            )
     return out.reshape(-1, HEADS * DIM) @ params["proj"]["kernel"] + params["proj"]["bias"]
 
 
 @pytest.mark.parametrize(("grid", "window", "shifted"), CASES)
 def test_attention_is_the_definition(grid, window, shifted, variables_for, relative_error):
-    """Shifts and filling up included; the shift known as the program is traced, or only as it runs."""
+    """Shifts and filling up included; the shift known as the program is traced, or only as it
+    runs.
+    """
     x = jax.random.normal(jax.random.key(0), (2, grid[0] * grid[1], EMBED))
     module = WindowAttention(HEADS, DIM, (window,))
     variables = variables_for(module, x, grid, size=1.0)
@@ -61,38 +84,73 @@ def test_attention_is_the_definition(grid, window, shifted, variables_for, relat
 
 @pytest.mark.parametrize("chosen", [2, 3])
 def test_a_mask_chooses_the_window(chosen, variables_for, relative_error):
-    """Each of two windows, and a dead head; two options that are one window share it, and without a mask the last counts."""
+    """Each of two windows, and a dead head; two options that are one window share it, and without a
+    mask the last counts.
+    """
     grid, x = (4, 5), jax.random.normal(jax.random.key(0), (2, 20, EMBED))
     module = WindowAttention(HEADS, DIM, (3, 2, 2))
     variables = variables_for(module, x, grid, size=1.0)
-    assert {name for name in variables["params"] if "bias" in name} == {"relative_bias_2", "relative_bias_3"}
+    assert {name for name in variables["params"] if "bias" in name} == {
+        "relative_bias_2",
+        "relative_bias_3",
+    }
     wanted = [attend(variables, image, grid, chosen, True, head_mask=(0, 1)) for image in x]
-    run = jax.jit(lambda v, x, of_window, heads: module.apply(v, x, grid, None, heads, of_window, True))
+    run = jax.jit(
+        lambda v, x, of_window, heads: module.apply(v, x, grid, None, heads, of_window, True)
+    )
     masks = {2: [[0, 1, 0], [0, 0, 1]], 3: [[1, 0, 0]]}
     for mask in masks[chosen]:
-        assert relative_error(run(variables, x, jnp.asarray(mask, jnp.float32), jnp.asarray([0.0, 1.0])), wanted) < 1e-5
+        assert (
+            relative_error(
+                run(variables, x, jnp.asarray(mask, jnp.float32), jnp.asarray([0.0, 1.0])), wanted
+            )
+            < 1e-5
+        )
     if chosen == 2:
-        assert relative_error(module.apply(variables, x, grid), [attend(variables, image, grid, 2, False) for image in x]) < 1e-5
+        assert (
+            relative_error(
+                module.apply(variables, x, grid),
+                [attend(variables, image, grid, 2, False) for image in x],
+            )
+            < 1e-5
+        )
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])
 def test_biases_by_pair(window):
-    """Swin's index of a pair of tokens into the table, by a loop; with tables of several samples too."""
-    tables = np.random.default_rng(0).standard_normal((2, (2 * window - 1) ** 2, 3)).astype(np.float32)
+    """Swin's index of a pair of tokens into the table, by a loop; with tables of several samples
+    too.
+    """
+    tables = (
+        np.random.default_rng(0).standard_normal((2, (2 * window - 1) ** 2, 3)).astype(np.float32)
+    )
     places = list(np.ndindex(window, window))
-    index = [[(q[0] - k[0] + window - 1) * (2 * window - 1) + q[1] - k[1] + window - 1 for k in places] for q in places]
+    index = [
+        [(q[0] - k[0] + window - 1) * (2 * window - 1) + q[1] - k[1] + window - 1 for k in places]
+        for q in places
+    ]
     wanted = np.moveaxis(tables[:, index], -1, 1)
     np.testing.assert_array_equal(by_pair(jnp.asarray(tables), window), wanted)
     np.testing.assert_array_equal(by_pair(jnp.asarray(tables[0]), window), wanted[0])
 
 
 def test_merging_is_swins(variables_for, relative_error):
-    """Four tokens in Swin's order (both even; odd row; odd column; both odd), Linen's norm of epsilon 1e-5, a product."""
+    """Four tokens in Swin's order (both even; odd row; odd column; both odd), Linen's norm of
+    epsilon 1e-5, a product.
+    """
     x = jax.random.normal(jax.random.key(0), (2, 24, 3))
     module = PatchMerging(5)
     variables = variables_for(module, x, (4, 6), size=1.0)
     on_grid = x.reshape(2, 4, 6, 3)
-    four = jnp.concatenate([on_grid[:, 0::2, 0::2], on_grid[:, 1::2, 0::2], on_grid[:, 0::2, 1::2], on_grid[:, 1::2, 1::2]], axis=-1)
+    four = jnp.concatenate(
+        [
+            on_grid[:, 0::2, 0::2],
+            on_grid[:, 1::2, 0::2],
+            on_grid[:, 0::2, 1::2],
+            on_grid[:, 1::2, 1::2],
+        ],
+        axis=-1,
+    )
     normed = nn.LayerNorm(epsilon=1e-5).apply({"params": variables["params"]["norm"]}, four)
     wanted = (normed @ variables["params"]["reduction"]["kernel"]).reshape(2, 6, 5)
     assert relative_error(module.apply(variables, x, (4, 6)), wanted) < 1e-6
@@ -112,7 +170,9 @@ SMALL = {
 
 
 def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
-    """Patches, a norm, blocks of which every second is shifted, merging, a norm, the mean, the head; the same scanned and recomputed."""
+    """Patches, a norm, blocks of which every second is shifted, merging, a norm, the mean, the
+    head; the same scanned and recomputed.
+    """
     images = jax.random.normal(jax.random.key(0), (2, 32, 24, 3))
     model = Swin(**SMALL)
     variables = variables_for(model, images)
@@ -120,7 +180,11 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
 
     def by_hand(p, images):
         kernel, bias = p["patch_embed"]["kernel"], p["patch_embed"]["bias"]
-        x = nn.Conv(8, (4, 4), (4, 4), padding="VALID").apply({"params": {"kernel": kernel, "bias": bias}}, images).reshape(2, 48, 8)
+        x = (
+            nn.Conv(8, (4, 4), (4, 4), padding="VALID")
+            .apply({"params": {"kernel": kernel, "bias": bias}}, images)
+            .reshape(2, 48, 8)
+        )
         norm = lambda name, x: nn.LayerNorm(epsilon=1e-5).apply({"params": p[name]}, x)
         x = norm("patch_norm", x)
         for i in range(3):
@@ -130,7 +194,9 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
         x = WindowBlock(1, 4, 12, (2,)).apply({"params": p["stage_1"]["block_0"]}, x, (4, 3))
         return norm("norm", x).mean(axis=1) @ p["head"]["kernel"] + p["head"]["bias"]
 
-    stacked = lambda stage: {"blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *stage.values())}}
+    stacked = lambda stage: {
+        "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *stage.values())}
+    }
     scanned = {"params": {**p, "stage_0": stacked(p["stage_0"]), "stage_1": stacked(p["stage_1"])}}
     wanted, *got = jax.jit(
         lambda p, v, scanned: [
@@ -144,7 +210,9 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
 
 
 def test_a_block_is_two_residuals(variables_for, relative_error):
-    """x + attention(norm(x)), then x + mlp(norm(x)), with the attention of the definition; a dead block passes its input on."""
+    """x + attention(norm(x)), then x + mlp(norm(x)), with the attention of the definition; a dead
+    block passes its input on.
+    """
     grid, x = (4, 6), jax.random.normal(jax.random.key(0), (1, 24, EMBED))
     module = WindowBlock(HEADS, DIM, 5, (2,))
     variables = variables_for(module, x, grid, size=0.5)
@@ -152,7 +220,12 @@ def test_a_block_is_two_residuals(variables_for, relative_error):
     norm = lambda name, x: nn.LayerNorm(epsilon=1e-5).apply({"params": p[name]}, x)
     after = x + attend({"params": p["attention"]}, norm("norm1", x)[0], grid, 2, True)
     fc1, fc2 = p["mlp"]["fc1"], p["mlp"]["fc2"]
-    wanted = after + nn.gelu(norm("norm2", after) @ fc1["kernel"] + fc1["bias"], approximate=False) @ fc2["kernel"] + fc2["bias"]
+    wanted = (
+        after
+        + nn.gelu(norm("norm2", after) @ fc1["kernel"] + fc1["bias"], approximate=False)
+        @ fc2["kernel"]
+        + fc2["bias"]
+    )
     masks = {"alive": jnp.asarray(1.0), "heads": jnp.ones(HEADS), "hidden": jnp.ones(5)}
     run = jax.jit(lambda v, x, masks: module.apply(v, x, grid, None, masks, jnp.ones(1), True))
     assert relative_error(module.apply(variables, x, grid, shifted=True), wanted) < 1e-5

@@ -1,4 +1,5 @@
-"""TimeSformer: attention in groups by explicit loops, the kernel by the Jacobian, lengths in space and time.
+"""TimeSformer: attention in groups by explicit loops, the kernel by the Jacobian, lengths in space
+and time.
 
 Hugging Face's implementation is compared in tests/weights/test_peers.py.
 """
@@ -18,7 +19,16 @@ CLIPS = jax.random.normal(jax.random.key(0), (3, 4, 8, 8, 3))
 
 def timesformer(**fields):
     """A small one of two blocks."""
-    sizes = dict(embed_dim=6, num_heads=(2, 2), hidden=(8, 8), head_dim=3, num_classes=3, patch_size=4, native_grid=(2, 2), native_frames=4)
+    sizes = dict(
+        embed_dim=6,
+        num_heads=(2, 2),
+        hidden=(8, 8),
+        head_dim=3,
+        num_classes=3,
+        patch_size=4,
+        native_grid=(2, 2),
+        native_frames=4,
+    )
     return TimeSformer(**{**sizes, **fields})
 
 
@@ -30,17 +40,32 @@ def softmax(x):
 
 @pytest.mark.parametrize("groups", ["time", "space", "frames"])
 def test_groups_by_loops(groups, variables_for, relative_error):
-    """Token by token, head by head: each attends to those of its group, and a shared class token to each frame by turns."""
+    """Token by token, head by head: each attends to those of its group, and a shared class token to
+    each frame by turns.
+    """
     frames, places, heads, dim = 3, 4, 2, 3
-    count = {"time": frames * places, "space": 1 + frames * places, "frames": frames * (1 + places)}[groups]
-    layer, x = GroupedAttention(groups, heads, dim), np.random.default_rng(0).standard_normal((2, count, 5)).astype(np.float32)
+    count = {
+        "time": frames * places,
+        "space": 1 + frames * places,
+        "frames": frames * (1 + places),
+    }[groups]
+    layer, x = (
+        GroupedAttention(groups, heads, dim),
+        np.random.default_rng(0).standard_normal((2, count, 5)).astype(np.float32),
+    )
     variables = variables_for(layer, jnp.asarray(x), frames)
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
     qkv = (x @ p["qkv"]["kernel"] + p["qkv"]["bias"]).reshape(2, count, 3, heads, dim)
     if groups == "time":
-        members = [[[f * places + s for f in range(frames)]] for _ in range(frames) for s in range(places)]
+        members = [
+            [[f * places + s for f in range(frames)]] for _ in range(frames) for s in range(places)
+        ]
     elif groups == "frames":
-        members = [[list(range(f * (1 + places), (f + 1) * (1 + places)))] for f in range(frames) for _ in range(1 + places)]
+        members = [
+            [list(range(f * (1 + places), (f + 1) * (1 + places)))]
+            for f in range(frames)
+            for _ in range(1 + places)
+        ]
     else:
         of_frame = [[0, *range(1 + f * places, 1 + (f + 1) * places)] for f in range(frames)]
         members = [of_frame] + [[of_frame[f]] for f in range(frames) for _ in range(places)]
@@ -59,7 +84,9 @@ def test_groups_by_loops(groups, variables_for, relative_error):
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, relative_error):
-    """The structured kernel by the definition, under masks, at a length that is shorter in space and time."""
+    """The structured kernel by the definition, under masks, at a length that is shorter in space
+    and time.
+    """
     model, grid = timesformer(attention=attention), (2, 2, 2)
     masks = {
         "embed": jnp.array([1.0] * 5 + [0.0]),
@@ -75,8 +102,13 @@ def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, rela
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, relative_error):
-    """Columns, heads, hidden units and a block switched off: the logits of the model that hasn't got them; scanned as well."""
-    wide, narrow = (timesformer(attention=attention, **sizes) for sizes in ({}, dict(embed_dim=4, num_heads=(1,), hidden=(5,))))
+    """Columns, heads, hidden units and a block switched off: the logits of the model that hasn't
+    got them; scanned as well.
+    """
+    wide, narrow = (
+        timesformer(attention=attention, **sizes)
+        for sizes in ({}, dict(embed_dim=4, num_heads=(1,), hidden=(5,)))
+    )
     variables = variables_for(wide, CLIPS)
     first = lambda count, size: (jnp.arange(size) < count).astype(jnp.float32)
     masks = {
@@ -85,16 +117,19 @@ def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, rela
         "heads": jnp.outer(first(1, 2), first(1, 2)),
         "hidden": jnp.outer(first(1, 2), first(5, 8)),
     }
-    tree, wanted = variables["params"], jax.eval_shape(narrow.init, jax.random.key(0), CLIPS)["params"]
+    tree, wanted = (
+        variables["params"],
+        jax.eval_shape(narrow.init, jax.random.key(0), CLIPS)["params"],
+    )
 
     def cut(path, shape):
         leaf = tree
         for part in path:
             leaf = leaf[part.key]
         if "qkv" in str(path):  # three parts of heads, each by itself
-            return leaf.reshape(*leaf.shape[:-1], 3, -1)[..., : shape.shape[-1] // 3][: shape.shape[0] if leaf.ndim == 2 else None].reshape(
-                shape.shape
-            )
+            return leaf.reshape(*leaf.shape[:-1], 3, -1)[..., : shape.shape[-1] // 3][
+                : shape.shape[0] if leaf.ndim == 2 else None
+            ].reshape(shape.shape)
         return leaf[tuple(slice(size) for size in shape.shape)]
 
     small = {"params": jax.tree_util.tree_map_with_path(cut, wanted)}
@@ -105,7 +140,9 @@ def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, rela
 
 
 def test_frames_of_a_length():
-    """The middles of equal parts; all of them for the whole clip; more than there are is refused."""
+    """The middles of equal parts; all of them for the whole clip; more than there are is
+    refused.
+    """
     assert frames_shown(8, 8).tolist() == list(range(8))
     assert frames_shown(8, 2).tolist() == [2, 6]
     assert frames_shown(5, 1).tolist() == [2]
@@ -114,16 +151,29 @@ def test_frames_of_a_length():
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_length_sees_only_its_frames_and_keeps_their_times(attention, variables_for, relative_error):
-    """Frames that aren't shown have no effect, and shown ones in another order do, where there are times."""
+def test_a_length_sees_only_its_frames_and_keeps_their_times(
+    attention, variables_for, relative_error
+):
+    """Frames that aren't shown have no effect, and shown ones in another order do, where there are
+    times.
+    """
     model = timesformer(attention=attention)
     variables = variables_for(model, CLIPS)
     logits = model.apply(variables, CLIPS, (2, 2, 2))
-    assert relative_error(model.apply(variables, CLIPS.at[:, jnp.array([0, 2])].set(9.0), (2, 2, 2)), logits) < 1e-6
-    swapped = relative_error(model.apply(variables, CLIPS[:, jnp.array([0, 3, 2, 1])], (2, 2, 2)), logits)
+    assert (
+        relative_error(
+            model.apply(variables, CLIPS.at[:, jnp.array([0, 2])].set(9.0), (2, 2, 2)), logits
+        )
+        < 1e-6
+    )
+    swapped = relative_error(
+        model.apply(variables, CLIPS[:, jnp.array([0, 3, 2, 1])], (2, 2, 2)), logits
+    )
     assert swapped > 1e-3 or attention == "space"
     backwards = model.apply(variables, CLIPS[:, ::-1])
-    assert (relative_error(backwards, model.apply(variables, CLIPS)) < 1e-5) == (attention == "space")
+    assert (relative_error(backwards, model.apply(variables, CLIPS)) < 1e-5) == (
+        attention == "space"
+    )
 
 
 def test_norms_by_length(variables_for):
@@ -132,17 +182,33 @@ def test_norms_by_length(variables_for):
     variables = variables_for(model, CLIPS, (4, 2, 2))
     with pytest.raises(ValueError, match=r"\(2, 2, 2\).*norms for"):
         model.apply(variables, CLIPS, (2, 2, 2))
-    changed = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf.at[1].add(1.0) if "norm" in str(path) else leaf, variables)
-    np.testing.assert_array_equal(model.apply(variables, CLIPS, (4, 2, 2)), model.apply(changed, CLIPS, (4, 2, 2)))
-    assert np.abs(model.apply(variables, CLIPS, (2, 1, 1)) - model.apply(changed, CLIPS, (2, 1, 1))).max() > 1e-3
+    changed = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf.at[1].add(1.0) if "norm" in str(path) else leaf, variables
+    )
+    np.testing.assert_array_equal(
+        model.apply(variables, CLIPS, (4, 2, 2)), model.apply(changed, CLIPS, (4, 2, 2))
+    )
+    assert (
+        np.abs(
+            model.apply(variables, CLIPS, (2, 1, 1)) - model.apply(changed, CLIPS, (2, 1, 1))
+        ).max()
+        > 1e-3
+    )
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_folded_once_is_the_same(attention, variables_for, relative_error):
-    """The ordinary model of a length, on clips made ready for it: the logits of the resizable one."""
+    """The ordinary model of a length, on clips made ready for it: the logits of the resizable
+    one.
+    """
     lengths = ((4, 2, 2), (2, 2, 2), (2, 1, 1), (3, 3, 3))
     model = timesformer(attention=attention, norm_grids=lengths)
     variables = variables_for(model, CLIPS, lengths[0])
     for length in lengths:
         ordinary, own = fold(model, variables, length, 8, 4)
-        assert relative_error(ordinary.apply(own, fitted(CLIPS, length)), model.apply(variables, CLIPS, length)) < 1e-5
+        assert (
+            relative_error(
+                ordinary.apply(own, fitted(CLIPS, length)), model.apply(variables, CLIPS, length)
+            )
+            < 1e-5
+        )

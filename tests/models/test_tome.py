@@ -1,4 +1,6 @@
-"""Token merging against the definition written out in numpy, token by token, and against the ViT that it is made of."""
+"""Token merging against the definition written out in numpy, token by token, and against the ViT
+that it is made of.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +43,20 @@ def test_merging_is_what_the_paper_says(tokens):
 @pytest.mark.parametrize("pool", ["token", "mean"])
 def test_without_merging_it_is_the_vit(pool):
     """The same parameters, the same logits; with merging others, as many."""
-    vit = ViT(embed_dim=12, num_heads=(2, 2), hidden=(16, 16), head_dim=6, num_classes=3, patch_size=4, native_grid=(4, 4), pool=pool)
+    vit = ViT(
+        embed_dim=12,
+        num_heads=(2, 2),
+        hidden=(16, 16),
+        head_dim=6,
+        num_classes=3,
+        patch_size=4,
+        native_grid=(4, 4),
+        pool=pool,
+    )
     images = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
     variables = jax.tree.map(
-        lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), vit.init(jax.random.key(1), images)
+        lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
+        vit.init(jax.random.key(1), images),
     )
     plain = vit.apply(variables, images)
     np.testing.assert_allclose(TomeViT(vit, 0).apply(variables, images), plain, atol=1e-5)
@@ -54,16 +66,37 @@ def test_without_merging_it_is_the_vit(pool):
 
 
 def test_equal_tokens_may_be_merged_at_no_loss():
-    """A grey image and no positions: all patches are alike, so that proportional attention gives the same answer for any number merged."""
-    vit = ViT(embed_dim=12, num_heads=(2, 2), hidden=(16, 16), head_dim=6, num_classes=3, patch_size=4, native_grid=(4, 4))
+    """A grey image and no positions: all patches are alike, so that proportional attention gives
+    the same answer for any number merged.
+    """
+    vit = ViT(
+        embed_dim=12,
+        num_heads=(2, 2),
+        hidden=(16, 16),
+        head_dim=6,
+        num_classes=3,
+        patch_size=4,
+        native_grid=(4, 4),
+    )
     images = jnp.full((1, 16, 16, 3), 0.3)
     variables = vit.init(jax.random.key(1), images)
     variables["params"]["positions"]["table"] *= 0
-    np.testing.assert_allclose(TomeViT(vit, 6).apply(variables, images), vit.apply(variables, images), atol=1e-5)
+    np.testing.assert_allclose(
+        TomeViT(vit, 6).apply(variables, images), vit.apply(variables, images), atol=1e-5
+    )
 
 
 def test_relative_positions_are_refused():
     """Joined tokens have no place."""
-    vit = ViT(embed_dim=12, num_heads=(2,), hidden=(16,), head_dim=6, num_classes=3, patch_size=4, native_grid=(4, 4), max_distance=3)
+    vit = ViT(
+        embed_dim=12,
+        num_heads=(2,),
+        hidden=(16,),
+        head_dim=6,
+        num_classes=3,
+        patch_size=4,
+        native_grid=(4, 4),
+        max_distance=3,
+    )
     with pytest.raises(ValueError, match="relative positions"):
         TomeViT(vit, 1).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))

@@ -9,7 +9,15 @@ from scipy.stats import norm as gauss
 
 from vintk_jax.models.vit import ViT
 
-TINY = {"embed_dim": 12, "num_heads": (2, 2), "hidden": (20, 20), "head_dim": 8, "num_classes": 3, "patch_size": 8, "native_grid": (4, 4)}
+TINY = {
+    "embed_dim": 12,
+    "num_heads": (2, 2),
+    "hidden": (20, 20),
+    "head_dim": 8,
+    "num_classes": 3,
+    "patch_size": 8,
+    "native_grid": (4, 4),
+}
 IMAGES = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
 
 
@@ -18,7 +26,10 @@ def run(model, variables, images, *grid):
 
 
 def shapes(variables):
-    return {"/".join(k.key for k in path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])}
+    return {
+        "/".join(k.key for k in path): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
+    }
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +42,37 @@ def block_shapes(e, inner, hidden, rows, head_dim):
     wanted = {f"norm{i}/{p}": (e,) for i in (1, 2) for p in ("scale", "bias")}
     wanted |= {"attention/qkv/kernel": (e, 3 * inner), "attention/qkv/bias": (3 * inner,)}
     wanted |= {"attention/proj/kernel": (inner, e), "attention/proj/bias": (e,)}
-    wanted |= {f"attention/relative_{s}/{axis}": (rows, head_dim) for s in ("keys", "values") for axis in ("vertical", "horizontal")}
-    return wanted | {"mlp/fc1/kernel": (e, hidden), "mlp/fc1/bias": (hidden,), "mlp/fc2/kernel": (hidden, e), "mlp/fc2/bias": (e,)}
+    wanted |= {
+        f"attention/relative_{s}/{axis}": (rows, head_dim)
+        for s in ("keys", "values")
+        for axis in ("vertical", "horizontal")
+    }
+    return wanted | {
+        "mlp/fc1/kernel": (e, hidden),
+        "mlp/fc1/bias": (hidden,),
+        "mlp/fc2/kernel": (hidden, e),
+        "mlp/fc2/bias": (e,),
+    }
 
 
 def test_parameter_names_and_shapes(stack_blocks):
-    """Every parameter by name; blocks may differ; scanned blocks carry the depth first; five channels are taken as they come."""
+    """Every parameter by name; blocks may differ; scanned blocks carry the depth first; five
+    channels are taken as they come.
+    """
     kind = {**TINY, "num_heads": (2, 3), "hidden": (20, 24), "max_distance": 2}
     images = jax.ShapeDtypeStruct((2, 32, 32, 5), jnp.float32)
-    wanted = {"patch_embed/kernel": (8, 8, 5, 12), "patch_embed/bias": (12,), "class_token/token": (1, 1, 12), "positions/table": (17, 12)}
+    wanted = {
+        "patch_embed/kernel": (8, 8, 5, 12),
+        "patch_embed/bias": (12,),
+        "class_token/token": (1, 1, 12),
+        "positions/table": (17, 12),
+    }
     wanted |= {"norm/scale": (12,), "norm/bias": (12,), "head/kernel": (12, 3), "head/bias": (3,)}
-    blocks = {f"block_{i}/{k}": v for i in range(2) for k, v in block_shapes(12, (2 + i) * 8, 20 + 4 * i, 6, 8).items()}
+    blocks = {
+        f"block_{i}/{k}": v
+        for i in range(2)
+        for k, v in block_shapes(12, (2 + i) * 8, 20 + 4 * i, 6, 8).items()
+    }
     assert shapes(jax.eval_shape(ViT(**kind).init, jax.random.key(0), images)) == wanted | blocks
     scanned = {f"blocks/block/{k}": (2, *v) for k, v in block_shapes(12, 16, 20, 6, 8).items()}
     model = ViT(**TINY, max_distance=2, scan=True)
@@ -50,12 +81,16 @@ def test_parameter_names_and_shapes(stack_blocks):
 
 def test_scanned_blocks_start_different():
     """Each scanned block draws weights of its own."""
-    kernel = jax.jit(ViT(**TINY, scan=True).init)(jax.random.key(1), IMAGES)["params"]["blocks"]["block"]["mlp"]["fc1"]["kernel"]
+    kernel = jax.jit(ViT(**TINY, scan=True).init)(jax.random.key(1), IMAGES)["params"]["blocks"][
+        "block"
+    ]["mlp"]["fc1"]["kernel"]
     assert not np.allclose(kernel[0], kernel[1])
 
 
 def test_scan_and_remat_compute_the_same(unrolled, stack_blocks):
-    """Logits and gradients of the unrolled model, scanned or not, with activations recomputed or kept."""
+    """Logits and gradients of the unrolled model, scanned or not, with activations recomputed or
+    kept.
+    """
 
     def loss_and_gradients(variables, **options):
         model = ViT(**TINY, max_distance=2, **options)
@@ -79,7 +114,9 @@ def test_scan_and_remat_compute_the_same(unrolled, stack_blocks):
 
 
 def test_remat_recomputes():
-    """The option reaches the program: the backward pass holds a call of which nothing is kept. Scanned blocks keep some without it."""
+    """The option reaches the program: the backward pass holds a call of which nothing is kept.
+    Scanned blocks keep some without it.
+    """
     for scan in (False, True):
         for remat in (False, True):
             model = ViT(**TINY, scan=scan, remat=remat)
@@ -90,7 +127,9 @@ def test_remat_recomputes():
 
 
 def test_other_grids_and_rectangular_images(unrolled):
-    """A grid that is not the native one, as a number or a pair, resamples; rectangular images cut into whole patches run."""
+    """A grid that is not the native one, as a number or a pair, resamples; rectangular images cut
+    into whole patches run.
+    """
     model = ViT(**TINY, max_distance=2)
     native = run(model, unrolled, IMAGES)
     np.testing.assert_array_equal(run(model, unrolled, IMAGES, 4), native)
@@ -113,7 +152,9 @@ def test_other_grids_and_rectangular_images(unrolled):
     ],
 )
 def test_images_that_do_not_divide_are_refused(unrolled, size, grid, words):
-    """The message names the image's sides, and the patch size that doesn't divide them or the grid that is finer than the pixels."""
+    """The message names the image's sides, and the patch size that doesn't divide them or the grid
+    that is finer than the pixels.
+    """
     with pytest.raises(ValueError) as caught:
         ViT(**TINY, max_distance=2).apply(unrolled, jnp.zeros((1, *size, 3)), grid)
     assert all(word in str(caught.value) for word in words)
@@ -131,7 +172,10 @@ def test_bfloat16_stays_near_float32(unrolled, stack_blocks, scan):
     """Computation in bfloat16: bfloat16 logits within its rounding, float32 parameters."""
     variables = stack_blocks(unrolled) if scan else unrolled
     half = ViT(**TINY, max_distance=2, scan=scan, dtype=jnp.dtype(jnp.bfloat16))
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(jax.eval_shape(half.init, jax.random.key(0), IMAGES)))
+    assert all(
+        leaf.dtype == jnp.float32
+        for leaf in jax.tree.leaves(jax.eval_shape(half.init, jax.random.key(0), IMAGES))
+    )
     got = run(half, variables, IMAGES)
     wanted = run(ViT(**TINY, max_distance=2, scan=scan), variables, IMAGES)
     assert got.dtype == jnp.bfloat16
@@ -145,7 +189,9 @@ def deit(p, images, heads, pool):
     dense = lambda q, x: x @ q["kernel"] + q["bias"]
 
     def norm(q, x):
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * q["scale"] + q["bias"]
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * q[
+            "scale"
+        ] + q["bias"]
 
     n, patch, e = len(images), p["patch_embed"]["kernel"].shape[0], p["head"]["kernel"].shape[0]
     rows, columns = images.shape[1] // patch, images.shape[2] // patch
@@ -154,11 +200,15 @@ def deit(p, images, heads, pool):
     for r in range(rows):
         for c in range(columns):
             pixels = images[:, r * patch : (r + 1) * patch, c * patch : (c + 1) * patch]
-            x[:, 1 + r * columns + c] = np.tensordot(pixels, p["patch_embed"]["kernel"], 3) + p["patch_embed"]["bias"]
+            x[:, 1 + r * columns + c] = (
+                np.tensordot(pixels, p["patch_embed"]["kernel"], 3) + p["patch_embed"]["bias"]
+            )
     x = x + p["positions"]["table"]
     for i in range(sum(name.startswith("block_") for name in p)):
         b = p[f"block_{i}"]
-        qkv = dense(b["attention"]["qkv"], norm(b["norm1"], x)).reshape(n, x.shape[1], 3, heads, e // heads)
+        qkv = dense(b["attention"]["qkv"], norm(b["norm1"], x)).reshape(
+            n, x.shape[1], 3, heads, e // heads
+        )
         q, k, v = qkv.transpose(2, 0, 3, 1, 4)
         out = softmax(q @ k.transpose(0, 1, 3, 2) / np.sqrt(e // heads), axis=-1) @ v
         x = x + dense(b["attention"]["proj"], out.transpose(0, 2, 1, 3).reshape(x.shape))

@@ -10,30 +10,50 @@ from vintk_jax.ntk import contract
 
 
 def share(x, d, bias):
-    """The definition, sample by sample: the Gram of the per-sample gradients of W (and of the bias), in float64."""
+    """The definition, sample by sample: the Gram of the per-sample gradients of W (and of the
+    bias), in float64.
+    """
     x, d = np.asarray(x, np.float64), np.asarray(d, np.float64)
-    gradients = [np.concatenate([(xn.T @ dn).ravel(), dn.sum(0) if bias else []]) for xn, dn in zip(x, d, strict=True)]
+    gradients = [
+        np.concatenate([(xn.T @ dn).ravel(), dn.sum(0) if bias else []])
+        for xn, dn in zip(x, d, strict=True)
+    ]
     return np.array([[g @ h for h in gradients] for g in gradients])
 
 
 def draw(n, t, a, b, seed=0):
     rng = np.random.default_rng(seed)
-    return jnp.asarray(rng.standard_normal((n, t, a)), jnp.float32), jnp.asarray(rng.standard_normal((n, t, b)), jnp.float32)
+    return jnp.asarray(rng.standard_normal((n, t, a)), jnp.float32), jnp.asarray(
+        rng.standard_normal((n, t, b)), jnp.float32
+    )
 
 
 @settings(max_examples=25)
-@given(n=st.integers(1, 7), t=st.integers(1, 6), a=st.integers(1, 5), b=st.integers(1, 5), bias=st.booleans(), seed=st.integers(0, 99))
+@given(
+    n=st.integers(1, 7),
+    t=st.integers(1, 6),
+    a=st.integers(1, 5),
+    b=st.integers(1, 5),
+    bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_both_orders_equal_the_definition(n, t, a, b, bias, seed):
     """Over gradients, over tokens, and whichever `linear_gram` takes."""
     x, d = draw(n, t, a, b, seed)
     wanted = share(x, d, bias)
-    for got in (contract._over_gradients(x, d, bias), contract._over_tokens(x, d, bias), contract.linear_gram(x, d, bias=bias)):
+    for got in (
+        contract._over_gradients(x, d, bias),
+        contract._over_tokens(x, d, bias),
+        contract.linear_gram(x, d, bias=bias),
+    ):
         np.testing.assert_allclose(got, wanted, atol=1e-5 * (1 + np.abs(wanted).max()))
 
 
 @pytest.mark.parametrize(("n", "t"), [(5, 13), (7, 31), (9, 64), (64, 1), (67, 2)])
 def test_symmetric_blocks(n, t):
-    """Enough rows for the triangle to be cut into blocks, for even and odd n: symmetric, and the definition."""
+    """Enough rows for the triangle to be cut into blocks, for even and odd n: symmetric, and the
+    definition.
+    """
     assert n * t >= contract._MIN_ROWS
     x, d = draw(n, t, 3, 2)
     got, wanted = contract._over_tokens(x, d, True), share(x, d, True)
@@ -66,12 +86,18 @@ def test_linear_macs_is_the_cheaper_of_the_two(n, t, a, b):
     assert contract.linear_macs(n, t, a, b) == min(gradients, tokens)
 
 
-@pytest.mark.parametrize(("shape", "order"), [((4, 2, 50, 60), "_over_tokens"), ((4, 60, 5, 6), "_over_gradients")])
+@pytest.mark.parametrize(
+    ("shape", "order"), [((4, 2, 50, 60), "_over_tokens"), ((4, 60, 5, 6), "_over_gradients")]
+)
 def test_linear_gram_takes_the_cheaper_order(monkeypatch, shape, order):
     """Few tokens of a wide layer go over tokens, many tokens of a narrow one over gradients."""
     taken = []
     for name in ("_over_tokens", "_over_gradients"):
-        monkeypatch.setattr(contract, name, lambda x, d, bias, name=name: taken.append(name) or jnp.zeros((len(x), len(x))))
+        monkeypatch.setattr(
+            contract,
+            name,
+            lambda x, d, bias, name=name: taken.append(name) or jnp.zeros((len(x), len(x))),
+        )
     contract.linear_gram(*draw(*shape), bias=True)
     assert taken == [order]
 
@@ -81,4 +107,6 @@ def test_gram_sums_over_all_gradients():
     rng = np.random.default_rng(0)
     parts = [rng.standard_normal((4, *shape)).astype(np.float32) for shape in ((), (3,), (2, 5))]
     flat = np.concatenate([p.reshape(4, -1) for p in parts], 1).astype(np.float64)
-    np.testing.assert_allclose(contract.gram([jnp.asarray(p) for p in parts]), flat @ flat.T, atol=1e-4)
+    np.testing.assert_allclose(
+        contract.gram([jnp.asarray(p) for p in parts]), flat @ flat.T, atol=1e-4
+    )

@@ -22,15 +22,21 @@ def test_features_are_cosines_and_sines():
     for i in range(4):
         for j in range(5):
             phase = 2 * np.pi * sum(v[i] * b[j])
-            np.testing.assert_allclose(got[i, [j, 5 + j]], [np.cos(phase), np.sin(phase)], atol=1e-4)
+            np.testing.assert_allclose(
+                got[i, [j, 5 + j]], [np.cos(phase), np.sin(phase)], atol=1e-4
+            )
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.3])
 def test_inner_products_approximate_the_gaussian_kernel(sigma):
-    """phi(v) . phi(w) / m is exp(-2 pi^2 sigma^2 |v - w|^2) within five Monte-Carlo standard errors."""
+    """phi(v) . phi(w) / m is exp(-2 pi^2 sigma^2 |v - w|^2) within five Monte-Carlo standard
+    errors.
+    """
     m = 20000
     colours = jax.random.normal(jax.random.key(1), (1, 2, 3, 3))
-    phi = np.asarray(fourier_images(colours, KEY, mode="pixel", num_features=2 * m, sigma=sigma), np.float64).reshape(6, 2 * m)
+    phi = np.asarray(
+        fourier_images(colours, KEY, mode="pixel", num_features=2 * m, sigma=sigma), np.float64
+    ).reshape(6, 2 * m)
     v = np.asarray(colours, np.float64).reshape(6, 3)
     wanted = np.exp(-2 * np.pi**2 * sigma**2 * ((v[:, None] - v[None]) ** 2).sum(-1))
     assert wanted.min() < 0.9
@@ -42,19 +48,26 @@ def test_shapes_types_and_channels(mode, channels):
     """Images of the same sides and type; the channels that `channels` tells."""
     assert fourier.channels(mode, NUM[mode]) == channels
     for dtype in (jnp.float32, jnp.bfloat16):
-        got = fourier_images(IMAGES.astype(dtype), KEY, mode=mode, num_features=NUM[mode], sigma=0.1)
+        got = fourier_images(
+            IMAGES.astype(dtype), KEY, mode=mode, num_features=NUM[mode], sigma=0.1
+        )
         assert got.shape == (2, 32, 48, channels)
         assert got.dtype == dtype
 
 
 @pytest.mark.parametrize("mode", fourier.MODES)
 def test_the_key_alone_decides(mode):
-    """The same key gives the same map, another key another, and a sample's features don't depend on its batch."""
-    mapped = lambda images, key: np.asarray(fourier_images(images, key, mode=mode, num_features=NUM[mode], sigma=0.3))
+    """The same key gives the same map, another key another, and a sample's features don't depend on
+    its batch.
+    """
+    mapped = lambda images, key: np.asarray(
+        fourier_images(images, key, mode=mode, num_features=NUM[mode], sigma=0.3)
+    )
     first = mapped(IMAGES, KEY)
     np.testing.assert_array_equal(mapped(IMAGES, KEY), first)
     assert not np.allclose(mapped(IMAGES, jax.random.key(8)), first, atol=0.1)
-    np.testing.assert_allclose(mapped(IMAGES[1:], KEY)[0], first[1], atol=1e-3)  # float32 phases of 768 terms
+    # float32 phases of 768 terms
+    np.testing.assert_allclose(mapped(IMAGES[1:], KEY)[0], first[1], atol=1e-3)
 
 
 def test_pixel_mode_maps_each_pixel_by_itself():
@@ -66,9 +79,14 @@ def test_pixel_mode_maps_each_pixel_by_itself():
 
 
 def test_patch_mode_maps_whole_patches():
-    """A change of one pixel changes all of its patch's features and none of another's; a patch holds its 2m features."""
+    """A change of one pixel changes all of its patch's features and none of another's; a patch
+    holds its 2m features.
+    """
     changed = IMAGES.at[0, 20, 5, 1].add(1.0)  # the patch of rows 16-31, columns 0-15
-    a, b = (fourier_images(images, KEY, mode="patch", num_features=512, sigma=0.3) for images in (IMAGES, changed))
+    a, b = (
+        fourier_images(images, KEY, mode="patch", num_features=512, sigma=0.3)
+        for images in (IMAGES, changed)
+    )
     touched = np.abs(a - b) > 1e-6
     assert touched[0, 16:, :16].mean() > 0.95
     touched[0, 16:, :16] = False
@@ -77,7 +95,9 @@ def test_patch_mode_maps_whole_patches():
 
 
 def test_coords_mode_appends_positions():
-    """The image comes first, unchanged; the rest is the same for every image and differs from place to place."""
+    """The image comes first, unchanged; the rest is the same for every image and differs from place
+    to place.
+    """
     mapped = fourier_images(IMAGES, KEY, mode="coords", num_features=10, sigma=2.0)
     np.testing.assert_array_equal(mapped[..., :3], IMAGES)
     np.testing.assert_array_equal(mapped[0, ..., 3:], mapped[1, ..., 3:])
@@ -91,7 +111,9 @@ def test_coords_mode_appends_positions():
     [("pixels", 8, "'pixels'"), ("pixel", 7, "7"), ("coords", 0, "0"), ("patch", 128, "256")],
 )
 def test_impossible_choices_are_refused(mode, num_features, words):
-    """An unknown mode, odd or no features, patches that can't be laid out: ValueError with what came or was wanted."""
+    """An unknown mode, odd or no features, patches that can't be laid out: ValueError with what
+    came or was wanted.
+    """
     with pytest.raises(ValueError, match=words):
         fourier_images(IMAGES, KEY, mode=mode, num_features=num_features, sigma=1.0)
 
@@ -105,12 +127,16 @@ def test_patch_mode_refuses_other_sides():
 @pytest.mark.parametrize("mode", ["pixel", "patch"])
 def test_clips_are_mapped_frame_by_frame(mode):
     """Colours and patches of a clip are those of its frames."""
-    mapped = lambda images: fourier_images(images, KEY, mode=mode, num_features=NUM[mode], sigma=0.3)
+    mapped = lambda images: fourier_images(
+        images, KEY, mode=mode, num_features=NUM[mode], sigma=0.3
+    )
     np.testing.assert_allclose(mapped(IMAGES[None])[0], mapped(IMAGES), atol=1e-3)
 
 
 def test_positions_in_a_clip_have_a_time():
-    """The features differ from frame to frame, and are cosines and sines of frequencies times (time, row, column)."""
+    """The features differ from frame to frame, and are cosines and sines of frequencies times
+    (time, row, column).
+    """
     clips = jnp.stack([IMAGES, IMAGES[::-1]])  # two frames each
     mapped = np.asarray(fourier_images(clips, KEY, mode="coords", num_features=10, sigma=2.0))
     np.testing.assert_array_equal(mapped[..., :3], clips)
@@ -118,4 +144,6 @@ def test_positions_in_a_clip_have_a_time():
     np.testing.assert_allclose(mapped[0, 0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)
     frequencies = 2.0 * np.asarray(jax.random.normal(KEY, (5, 3)), np.float64)
     phase = 2 * np.pi * frequencies @ np.array([1.0, 10 / 31, 20 / 47])
-    np.testing.assert_allclose(mapped[0, 1, 10, 20, 3:], np.concatenate([np.cos(phase), np.sin(phase)]), atol=1e-3)
+    np.testing.assert_allclose(
+        mapped[0, 1, 10, 20, 3:], np.concatenate([np.cos(phase), np.sin(phase)]), atol=1e-3
+    )

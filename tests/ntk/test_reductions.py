@@ -51,15 +51,27 @@ def test_definitions_on_a_known_spectrum(values, seed):
 
 @given(values=spectra, factor=st.floats(0.01, 100), seed=st.integers(0, 99))
 def test_scale(values, factor, seed):
-    """Ratios don't change with the kernel's scale; sizes grow with it; the log-determinant by n log of it."""
+    """Ratios don't change with the kernel's scale; sizes grow with it; the log-determinant by n log
+    of it.
+    """
     k = with_spectrum(values, seed)
     for free in (r.condition_number, r.effective_rank, r.log_participation_ratio):
         np.testing.assert_allclose(free(factor * k), free(k), rtol=1e-6, atol=1e-9)
-    for linear in (r.largest_eigenvalue, r.smallest_eigenvalue, r.trace, r.frobenius_norm, r.rounding):
+    for linear in (
+        r.largest_eigenvalue,
+        r.smallest_eigenvalue,
+        r.trace,
+        r.frobenius_norm,
+        r.rounding,
+    ):
         np.testing.assert_allclose(linear(factor * k), factor * linear(k), rtol=1e-6)
-    np.testing.assert_allclose(r.log_determinant(factor * k), r.log_determinant(k) + len(k) * np.log(factor), atol=1e-6)
+    np.testing.assert_allclose(
+        r.log_determinant(factor * k), r.log_determinant(k) + len(k) * np.log(factor), atol=1e-6
+    )
     y = np.random.default_rng(seed).standard_normal((len(k), 2))
-    np.testing.assert_allclose(r.target_alignment(factor * k, 3 * y), r.target_alignment(k, y), atol=1e-9)
+    np.testing.assert_allclose(
+        r.target_alignment(factor * k, 3 * y), r.target_alignment(k, y), atol=1e-9
+    )
 
 
 @given(n=st.integers(2, 8), rank=st.integers(1, 8), seed=st.integers(0, 99))
@@ -96,12 +108,16 @@ def test_identity_and_rank_one_are_the_extremes():
 
 
 def test_target_alignment_is_centred_cosine():
-    """The cosine of the centred kernel and the centred Y Y', by loops; 1 for the ideal kernel; blind to constants in K's features."""
+    """The cosine of the centred kernel and the centred Y Y', by loops; 1 for the ideal kernel;
+    blind to constants in K's features.
+    """
     rng = np.random.default_rng(0)
     f, y = rng.standard_normal((6, 4)), np.eye(3)[[0, 1, 2, 0, 1, 1]]
     fc, yc = f - f.mean(0), y - y.mean(0)
     k, ideal = fc @ fc.T, yc @ yc.T
-    cosine = sum(k[i, j] * ideal[i, j] for i in range(6) for j in range(6)) / np.sqrt((k**2).sum() * (ideal**2).sum())
+    cosine = sum(k[i, j] * ideal[i, j] for i in range(6) for j in range(6)) / np.sqrt(
+        (k**2).sum() * (ideal**2).sum()
+    )
     np.testing.assert_allclose(r.target_alignment(f @ f.T, y), cosine)
     np.testing.assert_allclose(r.target_alignment((f + 5) @ (f + 5).T, y), cosine)
     np.testing.assert_allclose(r.target_alignment(y @ y.T, y), 1)

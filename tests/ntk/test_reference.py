@@ -9,7 +9,11 @@ import jax, jax.core, jax.extend.core, jax.interpreters.ad
 import flax.linen, numpy, scipy
 
 def names():
-    found = {f"{module.__name__}.{name}": id(value) for module in (jax.core, jax.interpreters.ad) for name, value in vars(module).items()}
+    found = {
+        f"{module.__name__}.{name}": id(value)
+        for module in (jax.core, jax.interpreters.ad)
+        for name, value in vars(module).items()
+    }
     found["jax.util"] = (id(vars(jax).get("util")), id(sys.modules.get("jax.util")))
     return found
 
@@ -27,7 +31,11 @@ print("as found")
 
 
 def test_import_leaves_jax_as_found():
-    """In a process of its own: jax.core, jax.interpreters.ad and jax.util hold what they held; TensorFlow is not imported."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True, timeout=120)
+    """In a process of its own: jax.core, jax.interpreters.ad and jax.util hold what they held;
+    TensorFlow is not imported.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() == "as found"

@@ -16,16 +16,22 @@ F32, F64 = np.dtype("float32"), np.dtype("float64")
 
 
 class Around(nn.Module):
-    """One layer, then a fixed nonlinear read-out: every parameter is the layer's, so that no other share dilutes a mistake."""
+    """One layer, then a fixed nonlinear read-out: every parameter is the layer's, so that no other
+    share dilutes a mistake.
+    """
 
     layer: nn.Module
     args: tuple = ()
     integers: bool = False
 
     def __call__(self, x):
-        y = self.layer(jnp.round(jnp.abs(3 * x)).astype(int) % 5 if self.integers else x, *self.args)
+        y = self.layer(
+            jnp.round(jnp.abs(3 * x)).astype(int) % 5 if self.integers else x, *self.args
+        )
         y = y.reshape(x.shape[0], -1)
-        return jnp.tanh(y) @ jnp.asarray(np.random.default_rng(0).standard_normal((y.shape[1], 3)), y.dtype)
+        return jnp.tanh(y) @ jnp.asarray(
+            np.random.default_rng(0).standard_normal((y.shape[1], 3)), y.dtype
+        )
 
 
 MASK = (1.0, 1.0, 1.0, 0.0, 1.0)
@@ -43,14 +49,18 @@ class MaskedNorm(nn.Module):
         return norm(x * mask, mask=mask) if self.named else norm(x * mask, mask)
 
 
-# Few tokens of wide layers go over token pairs, many of narrow ones over gradients: both orders occur.
+# Few tokens of wide layers go over token pairs, many of narrow ones over gradients: both orders
+# occur.
 LAYERS = {
     "dense 2d": (nn.Dense(3), (5, 4)),
     "dense 3d, over gradients": (nn.Dense(3), (4, 7, 2)),
     "dense 3d, over tokens": (nn.Dense(9), (4, 2, 12)),
     "dense 4d, no bias": (nn.Dense(3, use_bias=False), (4, 2, 3, 4)),
     "conv": (nn.Conv(3, (3, 3)), (4, 5, 4, 2)),
-    "conv, stride 2, valid, no bias": (nn.Conv(3, (2, 3), strides=2, padding="VALID", use_bias=False), (4, 6, 7, 2)),
+    "conv, stride 2, valid, no bias": (
+        nn.Conv(3, (2, 3), strides=2, padding="VALID", use_bias=False),
+        (4, 6, 7, 2),
+    ),
     "conv, dilated": (nn.Conv(3, (3, 2), kernel_dilation=2), (4, 6, 5, 2)),
     "conv, strides differ": (nn.Conv(3, (3, 3), strides=(1, 2)), (4, 5, 6, 2)),
     "conv, depth-wise": (nn.Conv(6, (3, 3), feature_group_count=3), (4, 4, 5, 3)),
@@ -58,11 +68,20 @@ LAYERS = {
         nn.Conv(3, (2, 3), strides=(2, 1), padding="VALID", use_bias=False, feature_group_count=3),
         (4, 6, 5, 3),
     ),
-    "conv, depth-wise, dilated": (nn.Conv(2, (3, 2), strides=2, kernel_dilation=(1, 2), feature_group_count=2), (4, 6, 5, 2)),
-    "conv, depth-wise, padding in numbers": (nn.Conv(2, (3, 3), padding=1, feature_group_count=2), (4, 4, 5, 2)),
+    "conv, depth-wise, dilated": (
+        nn.Conv(2, (3, 2), strides=2, kernel_dilation=(1, 2), feature_group_count=2),
+        (4, 6, 5, 2),
+    ),
+    "conv, depth-wise, padding in numbers": (
+        nn.Conv(2, (3, 3), padding=1, feature_group_count=2),
+        (4, 4, 5, 2),
+    ),
     "conv, in groups": (nn.Conv(4, (3, 3), feature_group_count=2), (4, 4, 5, 4)),
     "conv, padding in numbers": (nn.Conv(3, (3, 3), padding=1), (4, 4, 5, 2)),
-    "conv, padding differs": (nn.Conv(3, (3, 2), strides=2, padding=((0, 2), (1, 0))), (4, 4, 5, 2)),
+    "conv, padding differs": (
+        nn.Conv(3, (3, 2), strides=2, padding=((0, 2), (1, 0))),
+        (4, 4, 5, 2),
+    ),
     "conv, dilated input": (nn.Conv(3, (3, 3), input_dilation=(2, 1), padding=1), (4, 4, 5, 2)),
     "conv, one axis": (nn.Conv(3, (3,)), (4, 6, 2)),
     "layernorm, ours": (layers.LayerNorm(), (4, 3, 5)),
@@ -84,10 +103,25 @@ LAYERS = {
     "positions": (patch_embed.PositionEmbed((2, 2)), (4, 5, 3), (2, 2)),
     "positions, other grid": (patch_embed.PositionEmbed((2, 2)), (4, 7, 3), (3, 2)),
     "depth-wise pooling": (pit.DepthwisePool(4), (3, 4, 5, 2)),
-    "depth-wise pooling, masked": (pit.DepthwisePool(4), (3, 4, 5, 3), jnp.asarray([1.0, 1.0, 0.0]), jnp.asarray([1.0, 1.0, 0.0, 0.0])),
+    "depth-wise pooling, masked": (
+        pit.DepthwisePool(4),
+        (3, 4, 5, 3),
+        jnp.asarray([1.0, 1.0, 0.0]),
+        jnp.asarray([1.0, 1.0, 0.0, 0.0]),
+    ),
     "relative keys": (attention.RelativeKeys(2, 3), (4, 2, 7, 3), (2, 3)),
-    "positions in space and time": (timesformer.SpaceTimePositions((2, 2), 3), (4, 9, 3), (2, 2), (0, 2)),
-    "positions of frames": (timesformer.SpaceTimePositions((2, 2), 3, True), (4, 10, 3), (2, 2), (0, 2)),
+    "positions in space and time": (
+        timesformer.SpaceTimePositions((2, 2), 3),
+        (4, 9, 3),
+        (2, 2),
+        (0, 2),
+    ),
+    "positions of frames": (
+        timesformer.SpaceTimePositions((2, 2), 3, True),
+        (4, 10, 3),
+        (2, 2),
+        (0, 2),
+    ),
     "relative bias of windows": (windows.RelativeBias(2), (4, 3, 2, 4, 4)),
     "relative values": (attention.RelativeValues(1, 3), (4, 2, 7, 7), (2, 3)),
 }
@@ -99,12 +133,21 @@ def structured_kernel(model, variables, x, **options):
 
 def in_float64(model, variables, x, **options):
     with jax.enable_x64(True):
-        return np.asarray(structured_kernel(model, *jax.tree.map(lambda leaf: np.asarray(leaf, F64), (variables, x)), dtype=F64, **options))
+        return np.asarray(
+            structured_kernel(
+                model,
+                *jax.tree.map(lambda leaf: np.asarray(leaf, F64), (variables, x)),
+                dtype=F64,
+                **options,
+            )
+        )
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_rule_equals_the_definition(name, variables_for, jacobian_kernel, relative_error):
-    """Each layer's share: 1e-10 from the Jacobian in float64, 1e-5 in float32; neural-tangents agrees."""
+    """Each layer's share: 1e-10 from the Jacobian in float64, 1e-5 in float32; neural-tangents
+    agrees.
+    """
     layer, shape, *args = LAYERS[name]
     model = Around(layer, tuple(args), integers=isinstance(layer, nn.Embed))
     x = jax.random.normal(jax.random.key(0), shape)
@@ -112,7 +155,13 @@ def test_rule_equals_the_definition(name, variables_for, jacobian_kernel, relati
     wanted = jacobian_kernel(model.apply, variables, x, v)
     assert relative_error(in_float64(model, variables, x, cotangent=v), wanted) < 1e-10
     assert relative_error(structured_kernel(model, variables, x, cotangent=v), wanted) < 1e-5
-    assert relative_error(structured_kernel(model, variables, x, cotangent=v, implementation="neural_tangents"), wanted) < 1e-5
+    assert (
+        relative_error(
+            structured_kernel(model, variables, x, cotangent=v, implementation="neural_tangents"),
+            wanted,
+        )
+        < 1e-5
+    )
 
 
 def test_every_rule_has_a_case():
@@ -150,63 +199,102 @@ def vit_variables(variables_for):
 
 @pytest.fixture(scope="module")
 def vit_jacobians(vit_variables, jacobian):
-    """Jacobians of the unrolled ViT without and with masks: what every other form of it is held against."""
+    """Jacobians of the unrolled ViT without and with masks: what every other form of it is held
+    against.
+    """
     model = ViT(**TINY)
     masks = {False: None, True: MASKS}
-    return {name: jacobian(lambda v, x, m=m: model.apply(v, x, masks=m), vit_variables, IMAGES) for name, m in masks.items()}
+    return {
+        name: jacobian(lambda v, x, m=m: model.apply(v, x, masks=m), vit_variables, IMAGES)
+        for name, m in masks.items()
+    }
 
 
 def three_kernels(model, masks, **options):
     def run(v, x):
-        return [ntk.kernel(model, v, x, cotangent=c, key=KEY, num_directions=2, masks=masks, **options) for c in ntk.COTANGENTS]
+        return [
+            ntk.kernel(model, v, x, cotangent=c, key=KEY, num_directions=2, masks=masks, **options)
+            for c in ntk.COTANGENTS
+        ]
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("form", "masked"), [("unrolled", False), ("unrolled", True), ("scanned", False), ("scanned", True), ("remat", True)]
+    ("form", "masked"),
+    [
+        ("unrolled", False),
+        ("unrolled", True),
+        ("scanned", False),
+        ("scanned", True),
+        ("remat", True),
+    ],
 )
-def test_whole_vit(form, masked, vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error):
-    """All layers together, for every cotangent: unrolled, scanned, and scanned with recomputation give one kernel."""
+def test_whole_vit(
+    form, masked, vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error
+):
+    """All layers together, for every cotangent: unrolled, scanned, and scanned with recomputation
+    give one kernel.
+    """
     model = ViT(**TINY, scan=form != "unrolled", remat=form == "remat")
     variables = vit_variables if form == "unrolled" else stack_blocks(vit_variables)
     got = jax.jit(three_kernels(model, MASKS if masked else None))(variables, IMAGES)
     for cotangent, k in zip(ntk.COTANGENTS, got, strict=True):
-        wanted = jacobian_kernel(vit_jacobians[masked], None, None, ntk.directions(cotangent, (3,), KEY, 2))
+        wanted = jacobian_kernel(
+            vit_jacobians[masked], None, None, ntk.directions(cotangent, (3,), KEY, 2)
+        )
         assert relative_error(k, wanted) < 1e-5, cotangent
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
-def test_whole_vit_in_float64(masked, vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error):
+def test_whole_vit_in_float64(
+    masked, vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error
+):
     """The scanned ViT differs from the definition by rounding alone."""
     model = ViT(**TINY, scan=True)
     v = jax.random.normal(jax.random.key(1), (3, 1))
-    got = in_float64(model, stack_blocks(vit_variables), IMAGES, cotangent=v, masks=MASKS if masked else None)
+    got = in_float64(
+        model, stack_blocks(vit_variables), IMAGES, cotangent=v, masks=MASKS if masked else None
+    )
     assert relative_error(got, jacobian_kernel(vit_jacobians[masked], None, None, v)) < 1e-10
 
 
-def test_neural_tangents_on_the_whole_vit(vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error):
+def test_neural_tangents_on_the_whole_vit(
+    vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error
+):
     """Its Jacobian contraction, for the trace over outputs, on the masked scanned ViT."""
     model, variables = ViT(**TINY, scan=True), stack_blocks(vit_variables)
-    got = structured_kernel(model, variables, IMAGES, cotangent="full", masks=MASKS, implementation="neural_tangents")
+    got = structured_kernel(
+        model, variables, IMAGES, cotangent="full", masks=MASKS, implementation="neural_tangents"
+    )
     assert relative_error(got, jacobian_kernel(vit_jacobians[True], None, None, np.eye(3))) < 1e-5
 
 
-@pytest.mark.filterwarnings("ignore:size requires ndarray:DeprecationWarning")  # neural-tangents' own
+# neural-tangents' own
+@pytest.mark.filterwarnings("ignore:size requires ndarray:DeprecationWarning")
 def test_neural_tangents_by_vector_products(variables_for, jacobian_kernel, relative_error):
     """Its other implementation, which needs no Jacobian."""
     model, x = Around(nn.Dense(4)), jax.random.normal(jax.random.key(0), (4, 3, 5))
     variables = variables_for(model, x)
-    got = structured_kernel(model, variables, x, cotangent="full", implementation="neural_tangents_ntvp")
+    got = structured_kernel(
+        model, variables, x, cotangent="full", implementation="neural_tangents_ntvp"
+    )
     assert relative_error(got, jacobian_kernel(model.apply, variables, x, np.eye(3))) < 1e-5
 
 
-def test_candidates_under_vmap_and_map(vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error):
-    """Two candidates' masks through one compiled function: vmapped, mapped one after another, and each by the definition."""
+def test_candidates_under_vmap_and_map(
+    vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error
+):
+    """Two candidates' masks through one compiled function: vmapped, mapped one after another, and
+    each by the definition.
+    """
     model, stacked = ViT(**TINY, scan=True), stack_blocks(vit_variables)
     both = jax.tree.map(lambda mask: jnp.stack([mask, jnp.ones_like(mask)]), MASKS)
     one = lambda masks: ntk.kernel(model, stacked, IMAGES, masks=masks)
-    wanted = [jacobian_kernel(vit_jacobians[masked], None, None, np.ones((3, 1))) for masked in (True, False)]
+    wanted = [
+        jacobian_kernel(vit_jacobians[masked], None, None, np.ones((3, 1)))
+        for masked in (True, False)
+    ]
     for got in (jax.jit(jax.vmap(one))(both), jax.jit(lambda both: jax.lax.map(one, both))(both)):
         assert relative_error(got[0], wanted[0]) < 1e-5
         assert relative_error(got[1], wanted[1]) < 1e-5  # masks of ones: the ordinary ViT
@@ -241,30 +329,46 @@ class Attends(nn.Module):
 class NormOverTwoAxes(nn.Module):
     @nn.compact
     def __call__(self, x):
-        return nn.LayerNorm(reduction_axes=(1, 2), feature_axes=(1, 2))(x).sum(1) ** 2 @ jnp.ones((x.shape[-1], 1))
+        return nn.LayerNorm(reduction_axes=(1, 2), feature_axes=(1, 2))(x).sum(1) ** 2 @ jnp.ones(
+            (x.shape[-1], 1)
+        )
 
 
-@pytest.mark.parametrize("model", [Remat(), Attends(), NormOverTwoAxes()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "model", [Remat(), Attends(), NormOverTwoAxes()], ids=lambda m: type(m).__name__
+)
 def test_linen_compositions(model, variables_for, jacobian_kernel, relative_error):
     """nn.remat around a layer, and Linen's own attention, made of layers with rules."""
     x = jax.random.normal(jax.random.key(0), (4, 3, 4))
     variables = variables_for(model, x)
-    assert relative_error(structured_kernel(model, variables, x), jacobian_kernel(model.apply, variables, x, np.ones((4, 1)))) < 1e-5
+    assert (
+        relative_error(
+            structured_kernel(model, variables, x),
+            jacobian_kernel(model.apply, variables, x, np.ones((4, 1))),
+        )
+        < 1e-5
+    )
 
 
 def test_outputs_of_more_than_one_axis(variables_for, jacobian_kernel, relative_error):
-    """A map of outputs, as segmentation has it: every cotangent sums or averages over places and classes."""
+    """A map of outputs, as segmentation has it: every cotangent sums or averages over places and
+    classes.
+    """
     model = nn.Conv(2, (3, 3))
     x = jax.random.normal(jax.random.key(0), (3, 3, 4, 2))
     variables = variables_for(model, x)
     got = jax.jit(three_kernels(model, None))(variables, x)
     for cotangent, k in zip(ntk.COTANGENTS, got, strict=True):
-        wanted = jacobian_kernel(model.apply, variables, x, ntk.directions(cotangent, (3, 4, 2), KEY, 2))
+        wanted = jacobian_kernel(
+            model.apply, variables, x, ntk.directions(cotangent, (3, 4, 2), KEY, 2)
+        )
         assert relative_error(k, wanted) < 1e-5, cotangent
 
 
 def test_directions():
-    """Ones; unit vectors; normal ones whose expected outer product is the identity over K; refusals."""
+    """Ones; unit vectors; normal ones whose expected outer product is the identity over K;
+    refusals.
+    """
     np.testing.assert_array_equal(ntk.directions("sum", (2, 3)), np.ones((2, 3, 1)))
     np.testing.assert_array_equal(ntk.directions("full", (2, 3)).reshape(6, 6), np.eye(6))
     v = np.asarray(ntk.directions("random", (4,), KEY, 40000))
@@ -296,11 +400,15 @@ class OneStep(nn.Module):
 class SharedOverDepth(nn.Module):
     @nn.compact
     def __call__(self, x):
-        return nn.scan(OneStep, variable_broadcast="params", split_rngs={"params": False}, length=3)(name="loop")(x, None)[0]
+        return nn.scan(
+            OneStep, variable_broadcast="params", split_rngs={"params": False}, length=3
+        )(name="loop")(x, None)[0]
 
 
 class Tied(nn.Module):
-    """A language model's weight tying: by `attend`, by the table itself, or by reading another module's variables."""
+    """A language model's weight tying: by `attend`, by the table itself, or by reading another
+    module's variables.
+    """
 
     by: str
 
@@ -312,7 +420,14 @@ class Tied(nn.Module):
         h = jnp.tanh(self.mix(self.table(jnp.round(jnp.abs(3 * x)).astype(int) % 5).mean(1)))
         if self.by == "attend":
             return self.table.attend(h)
-        return h @ (self.table.embedding if self.by == "table" else self.table.variables["params"]["embedding"]).T
+        return (
+            h
+            @ (
+                self.table.embedding
+                if self.by == "table"
+                else self.table.variables["params"]["embedding"]
+            ).T
+        )
 
 
 class NoRule(nn.Module):
@@ -355,8 +470,12 @@ def test_refusals_name_the_module(name, variables_for):
 
 
 @pytest.mark.parametrize("by", ["table", "variables"])
-def test_parameters_read_outside_their_rule_are_refused(by, variables_for, jacobian_kernel, relative_error):
-    """Tying that never calls a method of the tied module: the sum of shares is wrong, so the model is refused by name."""
+def test_parameters_read_outside_their_rule_are_refused(
+    by, variables_for, jacobian_kernel, relative_error
+):
+    """Tying that never calls a method of the tied module: the sum of shares is wrong, so the model
+    is refused by name.
+    """
     model, x = Tied(by), jax.random.normal(jax.random.key(0), (4, 3))
     variables = variables_for(model, x)
     naive = structured.kernel(model.apply, variables, x, jnp.ones((5, 1)), F32)
@@ -367,13 +486,18 @@ def test_parameters_read_outside_their_rule_are_refused(by, variables_for, jacob
 
 @pytest.mark.parametrize("name", ["a Dense called twice", "a Dense shared over depth"])
 def test_without_the_check_the_sum_is_wrong(name, variables_for, jacobian_kernel, relative_error):
-    """What the check is for: the shares of each use, added up, miss the cross terms; neural-tangents has them."""
+    """What the check is for: the shares of each use, added up, miss the cross terms;
+    neural-tangents has them.
+    """
     model = REFUSED[name][0]
     x = jax.random.normal(jax.random.key(0), (4, 3))
     variables, v = variables_for(model, x), jnp.ones((3, 1))
     wanted = jacobian_kernel(model.apply, variables, x, v)
     assert relative_error(structured.kernel(model.apply, variables, x, v, F32), wanted) > 0.01
-    assert relative_error(ntk.kernel(model, variables, x, implementation="neural_tangents"), wanted) < 1e-5
+    assert (
+        relative_error(ntk.kernel(model, variables, x, implementation="neural_tangents"), wanted)
+        < 1e-5
+    )
 
 
 class Twice(nn.Module):
@@ -382,13 +506,20 @@ class Twice(nn.Module):
     @nn.compact
     def __call__(self, x):
         w = self.param("w", nn.initializers.normal(), (x.shape[-1],) * 2)
-        return jnp.tanh(jnp.tanh(x @ w) @ w + self.param("b", nn.initializers.zeros, (x.shape[-1],)))
+        return jnp.tanh(
+            jnp.tanh(x @ w) @ w + self.param("b", nn.initializers.zeros, (x.shape[-1],))
+        )
 
 
-def test_a_registered_layer_may_use_its_parameters_twice(monkeypatch, variables_for, jacobian_kernel, relative_error):
+def test_a_registered_layer_may_use_its_parameters_twice(
+    monkeypatch, variables_for, jacobian_kernel, relative_error
+):
     """`per_sample` joins the uses within one call: refused before it is registered, exact after."""
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
-    model, x = Around(nn.Sequential([nn.Dense(4), Twice(), nn.Dense(2)])), jax.random.normal(jax.random.key(0), (4, 3, 3))
+    model, x = (
+        Around(nn.Sequential([nn.Dense(4), Twice(), nn.Dense(2)])),
+        jax.random.normal(jax.random.key(0), (4, 3, 3)),
+    )
     variables = variables_for(model, x)
     with pytest.raises(UnsupportedModel, match="layers_1"):
         ntk.kernel(model, variables, x)
@@ -418,19 +549,35 @@ def test_a_check_traces_a_layer_once(monkeypatch, variables_for):
 
 
 def test_a_mask_given_by_name(variables_for, jacobian_kernel, relative_error):
-    """LayerNorm(x, mask=m) keeps its dead columns at zero under its rule, as LayerNorm(x, m) does."""
+    """LayerNorm(x, mask=m) keeps its dead columns at zero under its rule, as LayerNorm(x, m)
+    does.
+    """
     model = Around(nn.Sequential([MaskedNorm(named=True), lambda x: x + 1, nn.Dense(3)]))
     x = jax.random.normal(jax.random.key(0), (4, 5))
     variables = variables_for(model, x)
-    assert relative_error(structured_kernel(model, variables, x), jacobian_kernel(model.apply, variables, x, np.ones((3, 1)))) < 1e-5
+    assert (
+        relative_error(
+            structured_kernel(model, variables, x),
+            jacobian_kernel(model.apply, variables, x, np.ones((3, 1))),
+        )
+        < 1e-5
+    )
 
 
 def test_a_masked_convolution(variables_for, jacobian_kernel, relative_error):
     """Linen's nn.Conv(mask=...): weights under zeros have no share."""
-    model = Around(nn.Conv(3, (2, 2), mask=np.asarray(np.arange(24).reshape(2, 2, 2, 3) % 2, np.float32)))
+    model = Around(
+        nn.Conv(3, (2, 2), mask=np.asarray(np.arange(24).reshape(2, 2, 2, 3) % 2, np.float32))
+    )
     x = jax.random.normal(jax.random.key(0), (4, 3, 3, 2))
     variables = variables_for(model, x)
-    assert relative_error(structured_kernel(model, variables, x), jacobian_kernel(model.apply, variables, x, np.ones((3, 1)))) < 1e-5
+    assert (
+        relative_error(
+            structured_kernel(model, variables, x),
+            jacobian_kernel(model.apply, variables, x, np.ones((3, 1))),
+        )
+        < 1e-5
+    )
 
 
 class SamplesNotFirst(nn.Module):

@@ -1,4 +1,6 @@
-"""Proxies on networks of convolutional cells, which have no transformer blocks; `test_network_proxies` holds masks against small models."""
+"""Proxies on networks of convolutional cells, which have no transformer blocks;
+`test_network_proxies` holds masks against small models.
+"""
 
 import flax.linen as nn
 import jax
@@ -18,7 +20,9 @@ ARCH = CellArch(OPERATIONS[2:4] * 3)
 
 def measured(name, model, variables, images):
     function = next(m for m in proxies.get(name).measurements if m.of == "network").function
-    return jax.jit(lambda v: function(Network(model, v, images, None, 5, jax.random.key(1))))(variables)
+    return jax.jit(lambda v: function(Network(model, v, images, None, 5, jax.random.key(1))))(
+        variables
+    )
 
 
 def test_az_nas_wants_transformer_blocks(variables_for):
@@ -29,8 +33,13 @@ def test_az_nas_wants_transformer_blocks(variables_for):
 
 
 def test_naswot_of_cells(variables_for):
-    """Each ReLU ahead of a convolution counts, agreeing units pair by pair; from the layers' inputs, recorded as the network runs."""
-    model, images = CELLS.model(ARCH, 8, num_classes=5), jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    """Each ReLU ahead of a convolution counts, agreeing units pair by pair; from the layers'
+    inputs, recorded as the network runs.
+    """
+    model, images = (
+        CELLS.model(ARCH, 8, num_classes=5),
+        jax.random.normal(jax.random.key(0), (4, 8, 8, 3)),
+    )
     variables, codes = variables_for(model, images), []
 
     def record(call, args, kwargs, context):

@@ -1,4 +1,6 @@
-"""The command from end to end on a table of small architectures: what it writes, that it resumes, what it refuses."""
+"""The command from end to end on a table of small architectures: what it writes, that it resumes,
+what it refuses.
+"""
 
 import json
 import os
@@ -22,7 +24,8 @@ SMALL = [
     "--config.inputs.num_images=4",
     "--config.ntk.num_classes=5",
     "--config.fourier.num_features=4",
-    "--config.proxies=vintk,ntk_cond,snip,az_nas,params,flops,depth",  # one or two of each kind; every one compiles
+    # one or two of each kind; every one compiles
+    "--config.proxies=vintk,ntk_cond,snip,az_nas,params,flops,depth",
 ]
 
 
@@ -31,7 +34,13 @@ def table(tmp_path_factory):
     """A file of 12 architectures; the second accuracy is missing for one."""
     archs = list({SPACE.sample(np.random.default_rng(i)): None for i in range(30)})[:12]
     rows = [
-        {"arch": SPACE.to_json(arch), "accuracy": {"params": SPACE.cost(arch).params / 1e4, "noise": None if i == 3 else float(i * 7 % 5)}}
+        {
+            "arch": SPACE.to_json(arch),
+            "accuracy": {
+                "params": SPACE.cost(arch).params / 1e4,
+                "noise": None if i == 3 else float(i * 7 % 5),
+            },
+        }
         for i, arch in enumerate(archs)
     ]
     path = tmp_path_factory.mktemp("table") / "table.json"
@@ -40,7 +49,16 @@ def table(tmp_path_factory):
 
 
 def run(table, workdir, *more):
-    rank.main(["rank", "--config=configs/rank.py", f"--config.table={table}", f"--workdir={workdir}", *SMALL, *more])
+    rank.main(
+        [
+            "rank",
+            "--config=configs/rank.py",
+            f"--config.table={table}",
+            f"--workdir={workdir}",
+            *SMALL,
+            *more,
+        ]
+    )
     return json.loads((workdir / "rank.json").read_text())
 
 
@@ -57,7 +75,11 @@ def lines(workdir):
 
 def test_rank_json_compares_the_scores_with_the_accuracies(ranked, table):
     workdir, result = ranked
-    assert (result["table"], result["space"], result["num_architectures"]) == ("small", "tiny-test", 12)
+    assert (result["table"], result["space"], result["num_architectures"]) == (
+        "small",
+        "tiny-test",
+        12,
+    )
     assert {"vintk", "ntk_cond", "params", "flops", "depth"} <= set(result["proxies"])
     assert result["proxies"]["params"]["accuracy"]["params"]["kendall_tau"] == 1
     assert result["proxies"]["params"]["accuracy"]["params"]["first_choice"]["rank"] == 1
@@ -74,7 +96,8 @@ def test_the_page_shows_every_proxy_and_accuracy(ranked):
     for name in ranked[1]["proxies"]:
         assert page.count(f"<td>{name}</td>") == 2
     assert page.count("<svg") == 2
-    assert page.index("<td>params</td>") < page.index("<td>vintk</td>")  # by tau: params ranks itself perfectly
+    # by tau: params ranks itself perfectly
+    assert page.index("<td>params</td>") < page.index("<td>vintk</td>")
     assert not re.findall(r'(?:src|href)="(?!#)[^"]*', page)  # nothing is fetched
 
 
@@ -86,15 +109,28 @@ def test_a_killed_run_goes_on_to_the_same_scores(ranked, table, tmp_path):
     whole = (tmp_path / "scores.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "scores.jsonl").write_text("".join(whole[:6]) + whole[6][:20])
     again = run(table, tmp_path)
-    assert [(x["row"], x["scores"]) for x in lines(tmp_path)] == [(x["row"], x["scores"]) for x in lines(workdir)]
+    assert [(x["row"], x["scores"]) for x in lines(tmp_path)] == [
+        (x["row"], x["scores"]) for x in lines(workdir)
+    ]
     of = lambda r: {name: proxy["accuracy"] for name, proxy in r["proxies"].items()}
     assert of(again) == of(result)
-    assert run(table, tmp_path)["proxies"]["vintk"]["peak_bytes"] == result["proxies"]["vintk"]["peak_bytes"] > 0  # nothing left to score
+    # nothing left to score
+    assert (
+        run(table, tmp_path)["proxies"]["vintk"]["peak_bytes"]
+        == result["proxies"]["vintk"]["peak_bytes"]
+        > 0
+    )
 
 
 def test_a_sample_has_the_scores_of_the_whole(ranked, table, tmp_path):
     """Other batches, fewer architectures, one proxy: the same numbers."""
-    run(table, tmp_path, "--config.num_architectures=5", "--config.proxies=vintk,depth", "--config.batch_size=2")
+    run(
+        table,
+        tmp_path,
+        "--config.num_architectures=5",
+        "--config.proxies=vintk,depth",
+        "--config.batch_size=2",
+    )
     whole = {line["row"]: line["scores"] for line in lines(ranked[0])}
     assert len(lines(tmp_path)) == 5
     for line in lines(tmp_path):
@@ -103,19 +139,36 @@ def test_a_sample_has_the_scores_of_the_whole(ranked, table, tmp_path):
 
 @pytest.mark.slow
 def test_windows_are_ranked_too(tmp_path):
-    """A table of shifted-window architectures whose accuracies are seeded noise on their multiply-adds, which come out as its best score."""
+    """A table of shifted-window architectures whose accuracies are seeded noise on their
+    multiply-adds, which come out as its best score.
+    """
     noise = np.random.default_rng(0)
     archs = list({S3.sample(np.random.default_rng(i)): None for i in range(20)})[:10]
-    rows = [{"arch": S3.to_json(arch), "accuracy": {"made": S3.cost(arch).flops / 1e7 + noise.uniform(0, 0.01)}} for arch in archs]
-    (tmp_path / "table.json").write_text(json.dumps({"table": "windows", "space": "tiny_space:S3", "rows": rows}))
+    rows = [
+        {
+            "arch": S3.to_json(arch),
+            "accuracy": {"made": S3.cost(arch).flops / 1e7 + noise.uniform(0, 0.01)},
+        }
+        for arch in archs
+    ]
+    (tmp_path / "table.json").write_text(
+        json.dumps({"table": "windows", "space": "tiny_space:S3", "rows": rows})
+    )
     result = run(tmp_path / "table.json", tmp_path / "out", "--config.proxies=vintk,params,flops")
     assert (result["space"], result["num_architectures"]) == ("mini-s3", 10)
-    tau = {name: result["proxies"][name]["accuracy"]["made"]["kendall_tau"] for name in ("vintk", "params", "flops")}
-    scores = {name: np.array([line["scores"][name] for line in lines(tmp_path / "out")]) for name in tau}
+    tau = {
+        name: result["proxies"][name]["accuracy"]["made"]["kendall_tau"]
+        for name in ("vintk", "params", "flops")
+    }
+    scores = {
+        name: np.array([line["scores"][name] for line in lines(tmp_path / "out")]) for name in tau
+    }
     made = np.array([row["accuracy"]["made"] for row in rows])
     assert tau == {name: statistics.kendall_tau(score, made) for name, score in scores.items()}
     assert tau["flops"] == max(tau.values()) > 0.9
-    assert [line["scores"]["params"] for line in lines(tmp_path / "out")] == [S3.cost(arch).params for arch in archs]
+    assert [line["scores"]["params"] for line in lines(tmp_path / "out")] == [
+        S3.cost(arch).params for arch in archs
+    ]
     assert len({round(score, 6) for score in scores["vintk"]}) > 5
 
 
@@ -146,7 +199,9 @@ def test_a_row_outside_the_space_is_named(table, tmp_path):
 
 @pytest.mark.slow
 def test_sigkill_at_any_moment_changes_nothing(ranked, table, tmp_path):
-    """A process killed by the signal as soon as its first scores are written; the same command ends with the undisturbed run's scores."""
+    """A process killed by the signal as soon as its first scores are written; the same command ends
+    with the undisturbed run's scores.
+    """
     root = Path(__file__).parents[2]
     command = [
         sys.executable,
@@ -158,10 +213,19 @@ def test_sigkill_at_any_moment_changes_nothing(ranked, table, tmp_path):
         *SMALL,
     ]
     command.append("--config.batch_size=2")
-    environment = {**os.environ, "PYTHONPATH": str(root / "tests"), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root / "tests"),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla"),
+    }
     for _ in range(2):
-        process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        scores, before = tmp_path / "scores.jsonl", len(lines(tmp_path)) if (tmp_path / "scores.jsonl").exists() else 0
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        scores, before = (
+            tmp_path / "scores.jsonl",
+            len(lines(tmp_path)) if (tmp_path / "scores.jsonl").exists() else 0,
+        )
         deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             if scores.exists() and scores.read_text().count("\n") > before:

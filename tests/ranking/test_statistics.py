@@ -1,4 +1,6 @@
-"""Rank statistics against their definitions by loops over pairs, and against properties that they must have."""
+"""Rank statistics against their definitions by loops over pairs, and against properties that they
+must have.
+"""
 
 import math
 
@@ -15,13 +17,21 @@ values = st.lists(st.integers(-5, 5), min_size=6, max_size=12)
 
 def pairs(score, accuracy, keep):
     """Sum of agreements and number of pairs, over pairs that `keep(i, j)` admits."""
-    found = [np.sign(score[i] - score[j]) * np.sign(accuracy[i] - accuracy[j]) for i in range(len(score)) for j in range(i) if keep(i, j)]
+    found = [
+        np.sign(score[i] - score[j]) * np.sign(accuracy[i] - accuracy[j])
+        for i in range(len(score))
+        for j in range(i)
+        if keep(i, j)
+    ]
     return sum(found), len(found)
 
 
 @given(score=values, seed=st.integers(0, 99))
 def test_tau_is_agreement_over_pairs_that_are_not_tied(score, seed):
-    score, accuracy = np.array(score, float), np.random.default_rng(seed).integers(0, 4, len(score)).astype(float)
+    score, accuracy = (
+        np.array(score, float),
+        np.random.default_rng(seed).integers(0, 4, len(score)).astype(float),
+    )
     agree, _ = pairs(score, accuracy, lambda i, j: True)
     untied = [sum(x[i] != x[j] for i in range(len(x)) for j in range(i)) for x in (score, accuracy)]
     got = statistics.kendall_tau(score, accuracy)
@@ -44,7 +54,9 @@ def test_no_group_with_a_pair():
 
 
 def test_top_fifth_takes_the_most_accurate():
-    """20 architectures whose four best are ranked the wrong way round, in an order that is otherwise right."""
+    """20 architectures whose four best are ranked the wrong way round, in an order that is
+    otherwise right.
+    """
     accuracy = np.arange(20.0)
     score = np.concatenate([np.arange(16.0), [19.0, 18.0, 17.0, 16.0]])
     assert statistics.tau_of_top(score, accuracy) == -1
@@ -53,7 +65,9 @@ def test_top_fifth_takes_the_most_accurate():
 
 @pytest.mark.slow
 def test_interval_covers_a_known_tau_as_often_as_it_says():
-    """Bivariate normal of correlation r: tau = 2 / pi arcsin r. 95% of intervals should cover it; 40 draws, at least 34."""
+    """Bivariate normal of correlation r: tau = 2 / pi arcsin r. 95% of intervals should cover it;
+    40 draws, at least 34.
+    """
     truth, covered = 2 / np.pi * np.arcsin(0.6), 0
     for seed in range(40):
         x, noise = np.random.default_rng(seed).standard_normal((2, 60))
@@ -73,14 +87,19 @@ def test_compare_leaves_out_what_was_not_measured():
 
 
 def test_partial_tau_holds_the_controls_fixed():
-    """A score that is the control has nothing left; one that adds to it what the accuracy has beyond it agrees wholly; noise does not."""
+    """A score that is the control has nothing left; one that adds to it what the accuracy has
+    beyond it agrees wholly; noise does not.
+    """
     rng = np.random.default_rng(0)
     control, own, noise = rng.standard_normal((3, 400))
     accuracy = control + 0.3 * own
     assert math.isnan(statistics.partial_tau(control, accuracy, control[:, None]))
-    assert math.isnan(statistics.partial_tau(np.exp(control), accuracy, control[:, None]))  # only ranks count
+    # only ranks count
+    assert math.isnan(statistics.partial_tau(np.exp(control), accuracy, control[:, None]))
     assert statistics.partial_tau(2 * accuracy + 1, accuracy, control[:, None]) == pytest.approx(1)
-    assert statistics.partial_tau(control + 0.3 * own, accuracy + 0.01 * noise, control[:, None]) > 0.8
+    assert (
+        statistics.partial_tau(control + 0.3 * own, accuracy + 0.01 * noise, control[:, None]) > 0.8
+    )
     assert abs(statistics.partial_tau(control + 0.3 * noise, accuracy, control[:, None])) < 0.1
     two = np.stack([control, own], axis=1)
     assert abs(statistics.partial_tau(control + own + noise, accuracy, two)) < 0.15

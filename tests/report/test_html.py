@@ -55,7 +55,9 @@ def write(tmp_path):
             "summary": {"device": "1 x H100"},
         }
         path = tmp_path / "search.html"
-        write_search_report(path, candidates=candidates, pareto=list(pareto), **{**given, **changed})
+        write_search_report(
+            path, candidates=candidates, pareto=list(pareto), **{**given, **changed}
+        )
         return Page(path.read_text(encoding="utf-8"))
 
     return write
@@ -67,13 +69,25 @@ def size_of(path):
 
 
 def ringed(page):
-    return {int(found[1]) for name in page.all("id") if (found := re.fullmatch(r"scores-pareto-(\d+)", name))}
+    return {
+        int(found[1])
+        for name in page.all("id")
+        if (found := re.fullmatch(r"scores-pareto-(\d+)", name))
+    }
 
 
 def test_says_what_was_found(write, candidates):
     page = write(candidates, config={"search": {"limits": (1, 2)}})
     best = max(candidates, key=lambda c: c["score"])
-    for said in ("A search", "autoformer-tiny", "29.0000 ± 0.7071", "1 x H100", "Seed 17", "limits:\n  - 1", f"trial {best['number']}"):
+    for said in (
+        "A search",
+        "autoformer-tiny",
+        "29.0000 ± 0.7071",
+        "1 x H100",
+        "Seed 17",
+        "limits:\n  - 1",
+        f"trial {best['number']}",
+    ):
         assert said in page.text
     (code,) = re.findall(r'\{\n  "embed_dim.*?\n\}', page.text, re.DOTALL)
     assert json.loads(code) == best["arch"]
@@ -81,7 +95,11 @@ def test_says_what_was_found(write, candidates):
 
 def test_loads_nothing_from_anywhere(write, candidates):
     page = write(candidates)
-    references = [value for name in ("src", "href", "xlink:href", "srcset", "data", "action") for value in page.all(name)]
+    references = [
+        value
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action")
+        for value in page.all(name)
+    ]
     assert references
     assert all(value.startswith(("#", "data:image/png")) for value in references)
     assert not re.search(r"@import|url\((?!#)", page.source)
@@ -98,7 +116,9 @@ def test_ids_are_unique_and_references_lead_somewhere(write, candidates):
     page = write(candidates, [1, 2])
     ids = page.all("id")
     assert len(ids) == len(set(ids))
-    referred = [value[1:] for value in page.all("xlink:href") if value.startswith("#")] + re.findall(r"url\(#([^)]*)\)", page.source)
+    referred = [
+        value[1:] for value in page.all("xlink:href") if value.startswith("#")
+    ] + re.findall(r"url\(#([^)]*)\)", page.source)
     assert referred
     assert set(referred) <= set(ids)
 
@@ -128,7 +148,14 @@ def test_hostile_words_stay_words(write, candidate):
 
 
 @pytest.mark.parametrize(
-    "spectra", [{}, {"plain": [1.0, 0.0, -1e-9]}, {"plain": [0.0, 0.0]}, {"plain": [-1.0]}, {"$a_b$": [1.0] * 300, "b": [1.0]}]
+    "spectra",
+    [
+        {},
+        {"plain": [1.0, 0.0, -1e-9]},
+        {"plain": [0.0, 0.0]},
+        {"plain": [-1.0]},
+        {"$a_b$": [1.0] * 300, "b": [1.0]},
+    ],
 )
 def test_any_spectrum(write, candidate, spectra):
     page = write([candidate(0, 1.0, scores=[1.0])], [0], spectra=spectra)
@@ -142,7 +169,10 @@ def test_any_spectrum(write, candidate, spectra):
     [
         {},
         {"width": 3},
-        {"stages": [{"depth": 2, "op": "conv"}, {"depth": 6, "op": "attention"}], "stem": {"kernel": 7}},
+        {
+            "stages": [{"depth": 2, "op": "conv"}, {"depth": 6, "op": "attention"}],
+            "stem": {"kernel": 7},
+        },
         {"ragged": [[1, 2], [3]], "flags": [True, None, "x"], "shifts": [-1, 0, 1]},
         {"long": list(range(200)), "empty": [], "zeros": [0, 0]},
     ],
@@ -192,11 +222,24 @@ def test_replaces_the_older_file_whole_or_not_at_all(write, candidates, tmp_path
 def test_picture_makes_its_folder(candidates, tmp_path):
     path = tmp_path / "new" / "search.png"
     write_search_picture(
-        path, candidates=candidates, pareto=[1], spectra={"plain": [1.0, 0.5]}, arch=candidates[0]["arch"], title="A search"
+        path,
+        candidates=candidates,
+        pareto=[1],
+        spectra={"plain": [1.0, 0.5]},
+        arch=candidates[0]["arch"],
+        title="A search",
     )
     assert size_of(path) == (1600, 700)
 
 
 def test_import_brings_neither_jax_nor_matplotlib():
-    code = "import sys, vintk_jax.report; print(sorted({'jax', 'matplotlib', 'jinja2'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, vintk_jax.report; print(sorted({'jax', 'matplotlib', 'jinja2'} & "
+        "set(sys.modules)))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

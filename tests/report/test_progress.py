@@ -65,7 +65,15 @@ def test_what_follows_compilation_is_said_from_the_first_update_on(clock, log):
         clock[0] += 60
         progress.update(40)
     phases = [line.split(":")[0] for line in lines(log)]
-    assert phases == ["compiling", "running", "running", "writing", "compiling", "compiling", "stopped"]
+    assert phases == [
+        "compiling",
+        "running",
+        "running",
+        "writing",
+        "compiling",
+        "compiling",
+        "stopped",
+    ]
 
 
 def test_nothing_is_said_that_is_not_known(clock, log):
@@ -75,7 +83,11 @@ def test_nothing_is_said_that_is_not_known(clock, log):
         progress.phase("compiling")
         clock[0] += 10
         progress.update(0)
-    assert lines(log) == ["compiling: 0/10 candidates", "compiling: 0/10 candidates", "stopped: 0/10 candidates"]
+    assert lines(log) == [
+        "compiling: 0/10 candidates",
+        "compiling: 0/10 candidates",
+        "stopped: 0/10 candidates",
+    ]
 
 
 def test_log_has_no_control_characters_and_few_lines(clock, log):
@@ -90,7 +102,12 @@ def test_log_has_no_control_characters_and_few_lines(clock, log):
     said = log.file.getvalue()
     assert said.isascii()
     assert all(char.isprintable() or char == "\n" for char in said)
-    assert [line.split(":")[0] for line in lines(log)] == ["compiling", *["scoring"] * 4, "waiting for the other processes", "done"]
+    assert [line.split(":")[0] for line in lines(log)] == [
+        "compiling",
+        *["scoring"] * 4,
+        "waiting for the other processes",
+        "done",
+    ]
     assert "best 142.8571" in lines(log)[-1]
 
 
@@ -121,13 +138,23 @@ def test_unit_or_text_with_brackets_is_no_markup(clock, log):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_terminal_shows_one_line_that_fits(width):
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False)
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=True,
+        color_system=None,
+        legacy_windows=False,
+    )
     with Progress(12000, done=600, console=console) as progress:
         progress.phase("waiting for the other processes")
         progress.update(11990, best=-123.4567)
     said = console.file.getvalue()
     assert "\x1b" in said
-    shown = [line for line in re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", said).replace("\r", "\n").splitlines() if line.strip()]
+    shown = [
+        line
+        for line in re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", said).replace("\r", "\n").splitlines()
+        if line.strip()
+    ]
     assert "11990/12000" in shown[-1]
     assert "best -123.4567" in shown[-1]
     assert shown[-1].startswith("stopped")

@@ -19,7 +19,9 @@ def rendered(table, width=80):
 def test_holds_the_ten_best_in_order(candidates):
     table = best_table(candidates)
     assert table.row_count == 10
-    assert [cell.split()[0] for cell in table.columns[1].cells] == [f"{score:.4f}" for score in range(29, 19, -1)]
+    assert [cell.split()[0] for cell in table.columns[1].cells] == [
+        f"{score:.4f}" for score in range(29, 19, -1)
+    ]
     assert list(table.columns[0].cells) == [str(rank) for rank in range(1, 11)]
 
 
@@ -30,13 +32,17 @@ def test_fewer_candidates_than_rows(candidates):
 
 
 def test_spread_only_over_several_seeds(candidate):
-    spread, alone = best_table([candidate(0, 2.0), candidate(1, 1.0, scores=[1.0])]).columns[1].cells
+    spread, alone = (
+        best_table([candidate(0, 2.0), candidate(1, 1.0, scores=[1.0])]).columns[1].cells
+    )
     assert spread == "2.0000 ± 0.7071"
     assert alone == "1.0000"
 
 
 def test_scores_that_are_no_numbers_come_last(candidate):
-    order = best_first([candidate(0, math.nan), candidate(1, -5.0), candidate(2, -math.inf), candidate(3, 1.0)])
+    order = best_first(
+        [candidate(0, math.nan), candidate(1, -5.0), candidate(2, -math.inf), candidate(3, 1.0)]
+    )
     assert [c["number"] for c in order][:2] == [3, 1]
 
 
@@ -54,18 +60,29 @@ def test_latency_is_a_column_where_it_was_measured(candidate):
 
 
 def test_architecture_with_brackets_is_no_markup(candidate):
-    assert "op=[red]x[/red]" in rendered(best_table([candidate(0, 1.0, arch={"op": "[red]x[/red]"})]))
+    assert "op=[red]x[/red]" in rendered(
+        best_table([candidate(0, 1.0, arch={"op": "[red]x[/red]"})])
+    )
 
 
 @pytest.mark.parametrize(
     ("arch", "pieces"),
     [
-        ({"embed_dim": 192, "num_heads": [3, 3, 4, 3, 3, 4]}, ["embed_dim=192", "num_heads=334334"]),
+        (
+            {"embed_dim": 192, "num_heads": [3, 3, 4, 3, 3, 4]},
+            ["embed_dim=192", "num_heads=334334"],
+        ),
         ({"mlp_ratio": [4, 3.5, 4.0, 4, 3.5, 4]}, ["mlp_ratio=babbab (a=3.5,b=4)"]),
         ({"heads": [10] * 14}, ["heads=10x14"]),
         ({"dims": [64, 128, 320, 320]}, ["dims=[64,128,320x2]"]),
-        ({"stem": {"width": 32, "act": None}, "norm": True}, ["stem.width=32", "stem.act=null", "norm=true"]),
-        ({"blocks": [{"op": "conv", "k": 3}, {"op": "attn", "k": 1}]}, ["blocks.op=[conv,attn]", "blocks.k=31"]),
+        (
+            {"stem": {"width": 32, "act": None}, "norm": True},
+            ["stem.width=32", "stem.act=null", "norm=true"],
+        ),
+        (
+            {"blocks": [{"op": "conv", "k": 3}, {"op": "attn", "k": 1}]},
+            ["blocks.op=[conv,attn]", "blocks.k=31"],
+        ),
         ({"empty": [], "text": "a\nb\x1b[0m"}, ["empty=[]", "text=a\\nb\\u001b[0m"]),
     ],
 )
@@ -80,5 +97,11 @@ def test_long_fields_are_cut():
 
 
 def test_numbers_in_words():
-    assert [human_count(n) for n in (0, 812, 5_912_345, 59_123_450, 1_300_000_000)] == ["0", "812", "5.91 M", "59.1 M", "1.30 G"]
+    assert [human_count(n) for n in (0, 812, 5_912_345, 59_123_450, 1_300_000_000)] == [
+        "0",
+        "812",
+        "5.91 M",
+        "59.1 M",
+        "1.30 G",
+    ]
     assert [human_score(x) for x in (0.0, -2.71828, 1.5e-7)] == ["0.0000", "-2.7183", "1.5000e-07"]

@@ -1,4 +1,6 @@
-"""The AutoFormer spaces: published counts, sampling, masks, and cutting weights; `test_every_space` has what holds for all."""
+"""The AutoFormer spaces: published counts, sampling, masks, and cutting weights; `test_every_space`
+has what holds for all.
+"""
 
 import json
 
@@ -41,15 +43,21 @@ def test_members_of_the_trained_table_belong_to_the_space(nas_tables):
 
 @each_space
 def test_samples_follow_the_key_and_reach_every_option(space):
-    """One key, one architecture; over 100 keys every option of every decision occurs, widths and depths about equally often."""
+    """One key, one architecture; over 100 keys every option of every decision occurs, widths and
+    depths about equally often.
+    """
     keys = jax.random.split(jax.random.key(3), 100)
     archs = [space.sample(key) for key in keys]
     assert space.sample(keys[5]) == archs[5]
-    assert len(set(archs)) >= (100 if space.size() > 10**6 else 96)  # deit-video-mini has some 29,000 members: keys may meet
+    # deit-video-mini has some 29,000 members: keys may meet
+    assert len(set(archs)) >= (100 if space.size() > 10**6 else 96)
     assert {heads for arch in archs for heads in arch.num_heads} == set(space.num_heads)
     assert {ratio for arch in archs for ratio in arch.mlp_ratio} == set(space.mlp_ratio)
     for field in ("embed_dim", "depth"):
-        counts = [sum(getattr(arch, field) == option for arch in archs) for option in getattr(space, field)]
+        counts = [
+            sum(getattr(arch, field) == option for arch in archs)
+            for option in getattr(space, field)
+        ]
         assert sum(counts) == 100
         assert min(counts) > 15
 
@@ -70,7 +78,9 @@ GOOD = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [4] *
     ],
 )
 def test_bad_json_names_the_field(change, words):
-    """A value outside the space, a list of another length, a missing field: told by name with what was wanted."""
+    """A value outside the space, a list of another length, a missing field: told by name with what
+    was wanted.
+    """
     space = spaces.get("autoformer-tiny")
     assert space.from_json(GOOD).mlp_ratio == (4.0,) * 12
     fields = {k: v for k, v in {**GOOD, **change}.items() if v is not None}
@@ -80,7 +90,9 @@ def test_bad_json_names_the_field(change, words):
 
 
 def test_subnet_takes_the_same_weights_from_either_supernet(variables_for, stack_blocks):
-    """Cut from the unrolled supernet and from the scanned one of the same weights: the same variables, leading columns each."""
+    """Cut from the unrolled supernet and from the scanned one of the same weights: the same
+    variables, leading columns each.
+    """
     variables = variables_for(MINI.supernet(32, 3, scan=False), IMAGES)
     arch = AutoFormer(16, 2, (1, 2), (1.0, 1.5))
     one, other = MINI.subnet(variables, arch), MINI.subnet(stack_blocks(variables), arch)
@@ -92,13 +104,22 @@ def test_subnet_takes_the_same_weights_from_either_supernet(variables_for, stack
 
 @given(seed=seeds)
 def test_masks_count_what_the_architecture_has(seed):
-    """Ones are leading, as many as the architecture's columns, blocks, heads and hidden units; dead blocks have none."""
+    """Ones are leading, as many as the architecture's columns, blocks, heads and hidden units; dead
+    blocks have none.
+    """
     arch = sample(MINI, seed)
     masks = MINI.masks(arch)
     rest = (0,) * (2 - arch.depth)
-    assert {name: mask.shape for name, mask in masks.items()} == {"embed": (24,), "alive": (2,), "heads": (2, 2), "hidden": (2, 36)}
+    assert {name: mask.shape for name, mask in masks.items()} == {
+        "embed": (24,),
+        "alive": (2,),
+        "heads": (2, 2),
+        "hidden": (2, 36),
+    }
     assert masks["embed"].sum() == arch.embed_dim
     assert masks["alive"].sum() == arch.depth
     assert tuple(masks["heads"].sum(1)) == arch.num_heads + rest
     assert tuple(masks["hidden"].sum(1)) == arch.hidden + rest
-    assert all((np.diff(mask, axis=-1) <= 0).all() and mask.dtype == np.float32 for mask in masks.values())
+    assert all(
+        (np.diff(mask, axis=-1) <= 0).all() and mask.dtype == np.float32 for mask in masks.values()
+    )

@@ -1,4 +1,6 @@
-"""What a space has by default, against spaces that have it by hand; and the messages of what can't be."""
+"""What a space has by default, against spaces that have it by hand; and the messages of what can't
+be.
+"""
 
 import dataclasses
 
@@ -52,7 +54,10 @@ class Perceptrons(SearchSpace):
         return Net(6, 2, num_classes, self.first)
 
     def masks(self, arch):
-        return {"inner": {"alive": leading_ones(arch.depth, 2)}, "outer": {"alive": leading_ones([1, 0], 3)}}
+        return {
+            "inner": {"alive": leading_ones(arch.depth, 2)},
+            "outer": {"alive": leading_ones([1, 0], 3)},
+        }
 
 
 SPACE = Perceptrons("perceptrons")
@@ -97,7 +102,9 @@ def test_decisions_that_no_attribute_holds_are_named():
 
 @pytest.mark.parametrize("space", [MINI, MINI_PIT], ids=["mini", "mini-pit"])
 def test_counted_by_default_as_by_hand(space):
-    """Members in number and kind, the least costs, and depth, as spaces with formulas of their own have them."""
+    """Members in number and kind, the least costs, and depth, as spaces with formulas of their own
+    have them.
+    """
     assert set(by_choices.combinations(space)) == set(space.enumerate())
     assert SearchSpace.size(space) == space.size() < len(list(space.enumerate())) + 1
     assert by_choices.descend(space, space.cost) == space.cheapest() == SearchSpace.cheapest(space)
@@ -106,7 +113,9 @@ def test_counted_by_default_as_by_hand(space):
 
 
 def test_the_least_of_each_is_not_one_architectures():
-    """Where fewer parameters cost more multiply-adds, no architecture has the least of both, and a limit on either can still be met."""
+    """Where fewer parameters cost more multiply-adds, no architecture has the least of both, and a
+    limit on either can still be met.
+    """
 
     class Tradeoff(Perceptrons):
         def cost(self, arch, image_size=224, num_classes=1000):
@@ -121,9 +130,14 @@ def test_the_least_of_each_is_not_one_architectures():
 
 
 def test_costs_are_counted_once_and_only_where_a_limit_asks(monkeypatch):
-    """By hand for a perceptron; a second time without building a model; not at all for limits that count nothing."""
+    """By hand for a perceptron; a second time without building a model; not at all for limits that
+    count nothing.
+    """
     arch = SPACE.decode({"width": 6, "depth": 2, "act_0": "relu", "act_1": "relu"})
-    assert SPACE.cost(arch, 32, 10) == ((3 + 1) * 6 + 2 * (6 + 1) * 6 + (6 + 1) * 10, 3 * 6 + 2 * 36 + 60)
+    assert SPACE.cost(arch, 32, 10) == (
+        (3 + 1) * 6 + 2 * (6 + 1) * 6 + (6 + 1) * 10,
+        3 * 6 + 2 * 36 + 60,
+    )
     monkeypatch.setattr(Perceptrons, "model", lambda *_, **__: pytest.fail("counted again"))
     assert SPACE.cost(arch, 32, 10).params == 178
     assert Limits(max_latency_ms=1.0).fits(SPACE, SPACE.example())
@@ -142,9 +156,14 @@ def test_size_of_a_large_space_is_that_of_its_combinations():
 def test_weights_are_cut_by_name(variables_for):
     """Leading entries; a layer of another name, or a wider one, is told."""
     images = jnp.zeros((1, 8, 8, 3))
-    variables, arch = variables_for(SPACE.supernet(8, 3), images), SPACE.decode({"width": 4, "depth": 1, "act_0": "relu", "act_1": "relu"})
+    variables, arch = (
+        variables_for(SPACE.supernet(8, 3), images),
+        SPACE.decode({"width": 4, "depth": 1, "act_0": "relu", "act_1": "relu"}),
+    )
     cut, tree = SPACE.subnet(variables, arch)["params"], variables["params"]
-    assert jax.tree.map(jnp.shape, {"params": cut}) == jax.tree.map(jnp.shape, variables_for(SPACE.model(arch, 8, num_classes=3), images))
+    assert jax.tree.map(jnp.shape, {"params": cut}) == jax.tree.map(
+        jnp.shape, variables_for(SPACE.model(arch, 8, num_classes=3), images)
+    )
     np.testing.assert_array_equal(cut["block_0"]["kernel"], tree["block_0"]["kernel"][:4, :4])
     np.testing.assert_array_equal(cut["head"]["bias"], tree["head"]["bias"])
     with pytest.raises(UserError, match=r"no weight in/(bias|kernel)"):
@@ -159,6 +178,9 @@ def test_depth_without_a_decision_is_the_live_blocks():
             return {"width": (4, 6)}
 
         def masks(self, arch):
-            return {"inner": {"alive": leading_ones(2, 3)}, "outer": {"alive": leading_ones([1, 0], 3)}}
+            return {
+                "inner": {"alive": leading_ones(2, 3)},
+                "outer": {"alive": leading_ones([1, 0], 3)},
+            }
 
     assert Fixed("fixed").total_depth(Fixed("fixed").example()) == 3

@@ -38,7 +38,11 @@ class Lossy(Good):
 
 class Lenient(Good):
     def from_json(self, fields):
-        return super().from_json({**fields, "mlp_ratio": [1.0] * fields["depth"]} if "no such option" in fields["mlp_ratio"] else fields)
+        return super().from_json(
+            {**fields, "mlp_ratio": [1.0] * fields["depth"]}
+            if "no such option" in fields["mlp_ratio"]
+            else fields
+        )
 
 
 class Miscounted(Good):
@@ -103,7 +107,11 @@ def test_each_broken_promise_is_told(space, says):
 
 def test_a_good_space_has_no_fault():
     """Multiply-adds apart, which AutoFormer counts otherwise than its trace, and is told so."""
-    faults = [finding.fault for finding in check.check(Good(), num_samples=40, num_members=0) if finding.fault]
+    faults = [
+        finding.fault
+        for finding in check.check(Good(), num_samples=40, num_members=0)
+        if finding.fault
+    ]
     assert len(faults) == 1
     assert "multiply-adds, the traced model makes" in faults[0]
 
@@ -143,7 +151,13 @@ def test_a_rule_that_is_wrong(small, monkeypatch):
 
 def test_the_command_ends_with_1(capsys, monkeypatch):
     """And one line a promise."""
-    monkeypatch.setattr(check, "check", lambda *_: iter([check.Finding("Kept.", None, 0.0), check.Finding("Not kept.", "Because.", 0.0)]))
+    monkeypatch.setattr(
+        check,
+        "check",
+        lambda *_: iter(
+            [check.Finding("Kept.", None, 0.0), check.Finding("Not kept.", "Because.", 0.0)]
+        ),
+    )
     with pytest.raises(SystemExit) as stopped:
         check.main(["check", "autoformer-tiny", "--samples", "3"])
     assert stopped.value.code == 1

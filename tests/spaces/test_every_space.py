@@ -1,4 +1,6 @@
-"""What holds for every search space: counts, encodings, and the supernet that stands in for every member."""
+"""What holds for every search space: counts, encodings, and the supernet that stands in for every
+member.
+"""
 
 import hypothesis.strategies as st
 import jax
@@ -23,7 +25,8 @@ from vintk_jax.spaces.segmentation import SegmenterArch, SegmenterSpace
 
 SPACES = [spaces.get(name) for name in spaces.names()]
 MINI = AutoFormerSpace("mini", (16, 24), (1, 2), (1, 2), (1.0, 1.5))  # 2 (4 + 16) members
-MINI_PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))  # 2 x 2 x 2 x 4 members
+# 2 x 2 x 2 x 4 members
+MINI_PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))
 MINI_SEG = SegmenterSpace(
     "mini-seg",
     (8, 12),
@@ -41,8 +44,12 @@ MINI_SEG = SegmenterSpace(
     num_classes=3,
 )  # 2 x 3 x 8^2 members
 MINI_CELLS = CellSpace("mini-cells", (4, 6), 2)
-MINI_LVVIT = LvVitSpace("mini-lvvit", (16, 24), (1, 2), (4, 6), (1, 2), (1.0, 1.5))  # 2 x 2 x (4 + 16) members
-MINI_CLIPS = DeitVideoSpace("mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32)  # 2 (4 + 16) members
+# 2 x 2 x (4 + 16) members
+MINI_LVVIT = LvVitSpace("mini-lvvit", (16, 24), (1, 2), (4, 6), (1, 2), (1.0, 1.5))
+# 2 (4 + 16) members
+MINI_CLIPS = DeitVideoSpace(
+    "mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32
+)
 seeds = st.integers(0, 10**6)
 each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 
@@ -59,25 +66,34 @@ def sample(space, seed):
 
 
 def other_macs(space, arch, image_size, num_classes):
-    """What the cost counts otherwise than the traced model: (not products there but counted, products there that aren't a cost).
+    """What the cost counts otherwise than the traced model: (not products there but counted,
+    products there that aren't a cost).
 
-    AutoFormer adds relative positions to the attention by products with constant zeros and ones (`attention.places`); PiT's depth-wise
-    poolings are nine shifted products of arrays; a segmenter's scores are resized by products with constants.
+    AutoFormer adds relative positions to the attention by products with constant zeros and ones
+    (`attention.places`); PiT's depth-wise poolings are nine shifted products of arrays; a
+    segmenter's scores are resized by products with constants.
     """
     if isinstance(space, SegmenterSpace):
         rows, columns = (-(-image_size // space.patch_size),) * 2
-        sizes = [(rows, columns, num_classes), (rows * space.patch_size, columns * space.patch_size, num_classes)]
+        sizes = [
+            (rows, columns, num_classes),
+            (rows * space.patch_size, columns * space.patch_size, num_classes),
+        ]
         between = [(rows, columns, space.conv_width), (2 * rows, 2 * columns, space.conv_width)]
         if arch.decoder == "conv":
             sizes[0] = (2 * rows, 2 * columns, num_classes)
-        resize = lambda old, new: multiply_adds(lambda x: jax.image.resize(x, new, "bilinear"), jax.ShapeDtypeStruct(old, jnp.float32))
+        resize = lambda old, new: multiply_adds(
+            lambda x: jax.image.resize(x, new, "bilinear"), jax.ShapeDtypeStruct(old, jnp.float32)
+        )
         return 0, resize(*sizes) + (resize(*between) if arch.decoder == "conv" else 0)
     if isinstance(space, CellSpace):
         return 0, 0
     if isinstance(space, PitSpace):
         first = (image_size - 16) // 8 + 1
         sides = [-(-first // 2), -(-first // 4)]
-        return sum(9 * side**2 * dim for side, dim in zip(sides, arch.embed_dims[1:], strict=True)), 0
+        return sum(
+            9 * side**2 * dim for side, dim in zip(sides, arch.embed_dims[1:], strict=True)
+        ), 0
     if isinstance(space, S3Space | LvVitSpace | DeitVideoSpace):
         return 0, 0
     grid = image_size // 16
@@ -88,7 +104,9 @@ def other_macs(space, arch, image_size, num_classes):
 @settings(max_examples=4)
 @given(seed=seeds, image_size=st.sampled_from([64, 224]), num_classes=st.sampled_from([10, 1000]))
 def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classes):
-    """Parameters of the initialised model and multiply-adds of its traced forward pass, both exactly; nothing is computed."""
+    """Parameters of the initialised model and multiply-adds of its traced forward pass, both
+    exactly; nothing is computed.
+    """
     otherwise = lambda arch: int(np.subtract(*other_macs(space, arch, image_size, num_classes)))
     promises.counts(space, [sample(space, seed)], image_size, num_classes, otherwise=otherwise)
 
@@ -116,11 +134,20 @@ def test_cheapest_is_no_dearer_than_any(space):
 
 @pytest.mark.parametrize(
     ("space", "count"),
-    [(MINI, 40), (MINI_PIT, 32), (MINI_S3, 64), (MINI_LVVIT, 80), (MINI_SEG, 384), (MINI_CLIPS, 40)],
+    [
+        (MINI, 40),
+        (MINI_PIT, 32),
+        (MINI_S3, 64),
+        (MINI_LVVIT, 80),
+        (MINI_SEG, 384),
+        (MINI_CLIPS, 40),
+    ],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_size_counts_the_members(space, count):
-    """As many as `enumerate` gives, all different and valid; samples reach all of them and no other."""
+    """As many as `enumerate` gives, all different and valid; samples reach all of them and no
+    other.
+    """
     members = list(space.enumerate())
     promises.sizes(space)
     assert space.size() == count
@@ -129,8 +156,13 @@ def test_size_counts_the_members(space, count):
 
 
 def test_sizes_of_the_built_in_spaces():
-    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for the others; 5 operations on 6 edges."""
-    formula = [3 * sum(k**d for d in depths) for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))]
+    """By their formulas: widths x sum over depths of (heads x ratios)^depth; every combination for
+    the others; 5 operations on 6 edges.
+    """
+    formula = [
+        3 * sum(k**d for d in depths)
+        for k, depths in ((4, (12, 13, 14)), (9, (12, 13, 14)), (6, (14, 15, 16)))
+    ]
     clips = [4 * sum(k**d for d in depths) for k, depths in ((12, (8, 10, 12)), (9, (2, 3, 4)))]
     lvvit = 15 * sum(12**d for d in (12, 14, 16))
     others = [4 * 4 * 27 * 10, 3**15 * 2 * 8, lvvit, 9 * 27**3, 12 * 27**3]
@@ -138,7 +170,9 @@ def test_sizes_of_the_built_in_spaces():
 
 
 def test_spaces_by_name():
-    """Built-in names; the nearest of them for a slip; one's own class or instance by import path."""
+    """Built-in names; the nearest of them for a slip; one's own class or instance by import
+    path.
+    """
     vits = ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "s3", "lvvit"]
     built_in = [*vits, "seg-small", "seg-mini", "deit-video", "deit-video-mini", "nasbench201"]
     assert [space.name for space in SPACES] == spaces.names() == built_in
@@ -153,16 +187,26 @@ def test_spaces_by_name():
             spaces.get(wrong)
 
 
-@pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS], ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS], ids=lambda space: space.name
+)
 def test_image_sizes_that_patches_do_not_fill(space):
     """A size that no whole number of patches fills is refused before anything is built."""
-    for build in (lambda: space.model(space.cheapest(), 44), lambda: space.supernet(44), lambda: space.supernet(8)):
+    for build in (
+        lambda: space.model(space.cheapest(), 44),
+        lambda: space.supernet(44),
+        lambda: space.supernet(8),
+    ):
         with pytest.raises(ValueError, match=r"image_size=(44|8).*(16|32)"):
             build()
 
 
 MEMBERS = {
-    "mini": [AutoFormer(16, 1, (1,), (1.0,)), AutoFormer(24, 2, (1, 2), (1.5, 1.0)), AutoFormer(16, 2, (2, 1), (1.0, 1.5))],
+    "mini": [
+        AutoFormer(16, 1, (1,), (1.0,)),
+        AutoFormer(24, 2, (1, 2), (1.5, 1.0)),
+        AutoFormer(16, 2, (2, 1), (1.0, 1.5)),
+    ],
     "mini-clips": [AutoFormer(8, 1, (1,), (1.0,)), AutoFormer(12, 2, (1, 2), (1.5, 1.0))],
     "mini-seg": [
         SegmenterArch(8, (1, 2), (1, 2), (1.0, 1.5), "linear"),
@@ -175,15 +219,25 @@ MEMBERS = {
         S3Arch((8, 12, 16, 16), (2, 1, 2, 1), (1, 1, 1, 2), (1.0, 1.5, 1.0, 1.0), (3, 2, 2, 2)),
         S3Arch((12, 12, 16, 12), (2, 1, 2, 1), (2, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (2, 2, 2, 2)),
     ],
-    "mini-pit": [PitArch(4, 1, (1, 1, 1), (1, 1, 2)), PitArch(6, 2, (1, 2, 1), (2, 2, 2)), PitArch(4, 2, (1, 2, 1), (1, 2, 2))],
+    "mini-pit": [
+        PitArch(4, 1, (1, 1, 1), (1, 1, 2)),
+        PitArch(6, 2, (1, 2, 1), (2, 2, 2)),
+        PitArch(4, 2, (1, 2, 1), (1, 2, 2)),
+    ],
 }
 MEMBERS["mini-lvvit"] = [
     MINI_LVVIT.decode(dict(zip(MINI_LVVIT.choices(), values, strict=True)))
-    for values in ((16, 1, 4, 1, 1.0, 1, 1.0), (24, 2, 6, 1, 1.5, 2, 1.0), (16, 2, 6, 2, 1.0, 1, 1.5))
+    for values in (
+        (16, 1, 4, 1, 1.0, 1, 1.0),
+        (24, 2, 6, 1, 1.5, 2, 1.0),
+        (16, 2, 6, 2, 1.0, 1, 1.5),
+    )
 ]
 MEMBERS["mini-cells"] = [
     CellArch(OPERATIONS[2:4] * 3),
-    CellArch(("nor_conv_3x3", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")),
+    CellArch(
+        ("nor_conv_3x3", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")
+    ),
     CellArch(("skip_connect", "avg_pool_3x3", "none", "none", "skip_connect", "skip_connect")),
 ]
 
@@ -193,7 +247,9 @@ BOTH_WAYS = [
         space,
         scan,
         id=f"{space.name}-{'scanned' if scan else 'unrolled'}",
-        marks=pytest.mark.slow if space in (MINI_CLIPS, MINI_S3, MINI_CELLS) or (space is not MINI and not scan) else (),
+        marks=pytest.mark.slow
+        if space in (MINI_CLIPS, MINI_S3, MINI_CELLS) or (space is not MINI and not scan)
+        else (),
     )
     for space in (MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_SEG, MINI_CELLS, MINI_CLIPS)
     for scan in (True, False)
@@ -202,6 +258,8 @@ BOTH_WAYS = [
 
 @pytest.mark.parametrize(("space", "scan"), BOTH_WAYS)
 def test_masked_supernet_is_the_small_model(space, scan):
-    """Logits and kernel under an architecture's masks are those of its own model with the cut-down weights; for some members."""
+    """Logits and kernel under an architecture's masks are those of its own model with the cut-down
+    weights; for some members.
+    """
     promises.masks(space, MEMBERS[space.name])
     promises.supernet(space, MEMBERS[space.name], 32, scan=scan)

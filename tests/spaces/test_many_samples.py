@@ -1,4 +1,6 @@
-"""Counts of 200 members of every space: minutes for each, so that workers share them (tests/conftest.py)."""
+"""Counts of 200 members of every space: minutes for each, so that workers share them
+(tests/conftest.py).
+"""
 
 import pytest
 from test_every_space import SPACES, sample

@@ -1,4 +1,6 @@
-"""NAS-Bench-201's space: the published counts, the network by explicit loops, its kernel by the definition, bad architectures."""
+"""NAS-Bench-201's space: the published counts, the network by explicit loops, its kernel by the
+definition, bad architectures.
+"""
 
 import dataclasses
 import json
@@ -33,9 +35,11 @@ def variables(variables_for):
 
 
 def test_published_counts(nas_tables):
-    """Every row: parameters as its source counts them, to the last one; multiply-adds, too, without what it counts beside products.
+    """Every row: parameters as its source counts them, to the last one; multiply-adds, too, without
+    what it counts beside products.
 
-    The source adds three a pixel and channel for each norm with its ReLU and nine for each average pooling.
+    The source adds three a pixel and channel for each norm with its ReLU and nine for each average
+    pooling.
     """
     rows = json.loads((nas_tables / "nasbench201.json").read_text())["rows"]
     assert len(rows) == 399
@@ -52,7 +56,9 @@ def test_published_counts(nas_tables):
 
 
 def test_parameters_without_a_table():
-    """73,306 outside the cells; 243,040 and 28,000 for a convolution on one edge of all cells (10 classes)."""
+    """73,306 outside the cells; 243,040 and 28,000 for a convolution on one edge of all cells (10
+    classes).
+    """
     params = lambda *ops: SPACE.cost(CellArch(ops + ("none",) * (6 - len(ops))), 32, 10).params
     assert params() == params("skip_connect", "avg_pool_3x3") == 73_306
     assert params("nor_conv_3x3") - params() == 243_040
@@ -82,8 +88,14 @@ def operated(op, x, p):
         return 0 * x
     if op == "avg_pool_3x3":
         around = lambda i, j: x[:, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean((1, 2))
-        return np.stack([np.stack([around(i, j) for j in range(x.shape[2])], 1) for i in range(x.shape[1])], 1)
-    return x if op == "skip_connect" else normalised(convolved(np.maximum(x, 0), p[op]["conv"]["kernel"]), p[op]["norm"])
+        return np.stack(
+            [np.stack([around(i, j) for j in range(x.shape[2])], 1) for i in range(x.shape[1])], 1
+        )
+    return (
+        x
+        if op == "skip_connect"
+        else normalised(convolved(np.maximum(x, 0), p[op]["conv"]["kernel"]), p[op]["norm"])
+    )
 
 
 def logits_of(arch, params, x):
@@ -91,12 +103,23 @@ def logits_of(arch, params, x):
     for stage in range(2):
         if stage:
             p, before = params["reduction_1"], x
-            x = normalised(convolved(np.maximum(x, 0), p["first"]["conv"]["kernel"], 2), p["first"]["norm"])
-            x = normalised(convolved(np.maximum(x, 0), p["second"]["conv"]["kernel"]), p["second"]["norm"])
-            halved = (before[:, ::2, ::2] + before[:, 1::2, ::2] + before[:, ::2, 1::2] + before[:, 1::2, 1::2]) / 4
+            x = normalised(
+                convolved(np.maximum(x, 0), p["first"]["conv"]["kernel"], 2), p["first"]["norm"]
+            )
+            x = normalised(
+                convolved(np.maximum(x, 0), p["second"]["conv"]["kernel"]), p["second"]["norm"]
+            )
+            halved = (
+                before[:, ::2, ::2]
+                + before[:, 1::2, ::2]
+                + before[:, ::2, 1::2]
+                + before[:, 1::2, 1::2]
+            ) / 4
             x = x + convolved(halved, p["beside"]["kernel"])
         for cell in range(2):
-            p = jax.tree.map(lambda leaf, cell=cell: leaf[cell], params[f"stage_{stage}"]["blocks"]["cell"])
+            p = jax.tree.map(
+                lambda leaf, cell=cell: leaf[cell], params[f"stage_{stage}"]["blocks"]["cell"]
+            )
             nodes = [x, 0, 0, 0]
             for i, (source, target) in enumerate(EDGES):
                 nodes[target] = nodes[target] + operated(arch.ops[i], nodes[source], p[f"edge_{i}"])
@@ -106,25 +129,43 @@ def logits_of(arch, params, x):
 
 
 def test_network_by_loops(variables, relative_error):
-    """The masked supernet's logits in NumPy, for the five networks of one operation and ten drawn ones, by one compiled function."""
+    """The masked supernet's logits in NumPy, for the five networks of one operation and ten drawn
+    ones, by one compiled function.
+    """
     supernet = MINI.supernet(8, 3)
     apply = jax.jit(lambda masks: supernet.apply(variables, IMAGES, masks=masks))
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
     drawn = [MINI.sample(np.random.default_rng(seed)) for seed in range(10)]
     for arch in [CellArch((op,) * 6) for op in OPERATIONS] + drawn:
-        assert relative_error(apply(masks_of(MINI, arch)), logits_of(arch, params, np.asarray(IMAGES, np.float64))) < 1e-5, arch
+        assert (
+            relative_error(
+                apply(masks_of(MINI, arch)), logits_of(arch, params, np.asarray(IMAGES, np.float64))
+            )
+            < 1e-5
+        ), arch
 
 
 def test_average_pool_is_linens(relative_error):
     x = jax.random.normal(jax.random.key(0), (2, 5, 4, 3))
-    assert relative_error(average_pool(x), nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)) < 1e-6
+    assert (
+        relative_error(
+            average_pool(x), nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
+        )
+        < 1e-6
+    )
 
 
 @pytest.mark.parametrize("norm", ["places", "sample", "batch"])
 def test_kernel_is_the_jacobians(norm, variables, jacobian_kernel, relative_error):
-    """The structured kernel for each norm, by the definition; that the supernet's is the same is in `test_every_space`."""
+    """The structured kernel for each norm, by the definition; that the supernet's is the same is in
+    `test_every_space`.
+    """
     space, arch = dataclasses.replace(MINI, norm=norm), CellArch(MIXED)
-    model, cut, v = space.model(arch, 8, num_classes=3), space.subnet(variables, arch), jax.random.normal(jax.random.key(1), (3, 1))
+    model, cut, v = (
+        space.model(arch, 8, num_classes=3),
+        space.subnet(variables, arch),
+        jax.random.normal(jax.random.key(1), (3, 1)),
+    )
     got = jax.jit(lambda cut: ntk.kernel(model, cut, IMAGES, cotangent=v))(cut)
     assert relative_error(got, jacobian_kernel(model.apply, cut, IMAGES, v)) < 1e-5
 
@@ -133,11 +174,14 @@ def test_kernel_is_the_jacobians(norm, variables, jacobian_kernel, relative_erro
 def test_kernels_under_vmap_and_map(variables, relative_error):
     """Two candidates at once, one after the other, and recomputing their nodes."""
     stacked = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *[masks_of(MINI, CellArch(ops)) for ops in (MIXED, OPERATIONS[:0:-1] + MIXED[:2])]
+        lambda *leaves: jnp.stack(leaves),
+        *[masks_of(MINI, CellArch(ops)) for ops in (MIXED, OPERATIONS[:0:-1] + MIXED[:2])],
     )
     kernel = lambda model: lambda masks: ntk.kernel(model, variables, IMAGES, masks=masks)
     plain, remat = kernel(MINI.supernet(8, 3)), kernel(MINI.supernet(8, 3, remat=True))
-    mapped, *others = jax.jit(lambda m: (jax.lax.map(plain, m), jax.vmap(plain)(m), jax.lax.map(remat, m)))(stacked)
+    mapped, *others = jax.jit(
+        lambda m: (jax.lax.map(plain, m), jax.vmap(plain)(m), jax.lax.map(remat, m))
+    )(stacked)
     assert [relative_error(other, mapped) < 1e-5 for other in others] == [True, True]
 
 
@@ -151,7 +195,10 @@ def test_norms(relative_error):
     }
     for over, linen in linens.items():
         wanted = linen.init_with_output(jax.random.key(0), x)[0]
-        assert relative_error(ChannelNorm(over).init_with_output(jax.random.key(0), x)[0], wanted) < 1e-5, over
+        assert (
+            relative_error(ChannelNorm(over).init_with_output(jax.random.key(0), x)[0], wanted)
+            < 1e-5
+        ), over
 
 
 def test_batch_norm_is_still_refused(variables_for):
@@ -163,14 +210,20 @@ def test_batch_norm_is_still_refused(variables_for):
 
 
 def test_stem_and_empty_masks(variables):
-    """The stem hands the cells' input on, whatever the architecture; a mask of zeros is a cell of nothing."""
+    """The stem hands the cells' input on, whatever the architecture; a mask of zeros is a cell of
+    nothing.
+    """
     one, other = (MINI.stem_masks(CellArch(ops)) for ops in (MIXED, OPERATIONS[:1] * 6))
     np.testing.assert_array_equal(one["ops"], other["ops"])
-    np.testing.assert_array_equal(one["ops"], MINI.masks(CellArch(("none", "none", "skip_connect", "none", "none", "none")))["ops"])
+    np.testing.assert_array_equal(
+        one["ops"],
+        MINI.masks(CellArch(("none", "none", "skip_connect", "none", "none", "none")))["ops"],
+    )
     supernet = MINI.supernet(8, 3)
     apply = jax.jit(lambda masks: supernet.apply(variables, IMAGES, masks=masks))
     identity, nothing, zeros = (
-        apply({"ops": jnp.asarray(m)}) for m in (one["ops"], MINI.masks(CellArch(("none",) * 6))["ops"], 0 * one["ops"])
+        apply({"ops": jnp.asarray(m)})
+        for m in (one["ops"], MINI.masks(CellArch(("none",) * 6))["ops"], 0 * one["ops"])
     )
     np.testing.assert_array_equal(nothing, zeros)
     assert np.ptp(nothing, axis=0).max() == 0  # no image gets through
@@ -207,6 +260,10 @@ def test_bad_json_names_the_field(fields, words):
 
 @pytest.mark.parametrize("size", [30, 2, 0])
 def test_image_sizes_that_reductions_do_not_halve(size):
-    for build in (lambda: SPACE.model(SPACE.cheapest(), size), lambda: SPACE.supernet(size), lambda: SPACE.cost(SPACE.cheapest(), size)):
+    for build in (
+        lambda: SPACE.model(SPACE.cheapest(), size),
+        lambda: SPACE.supernet(size),
+        lambda: SPACE.cost(SPACE.cheapest(), size),
+    ):
         with pytest.raises(ValueError, match=re.escape(f"image_size={size}") + ".*multiple of 4"):
             build()

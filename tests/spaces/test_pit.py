@@ -1,4 +1,6 @@
-"""The PiT space and model: the published table, pooling against Linen's convolution, bad architectures."""
+"""The PiT space and model: the published table, pooling against Linen's convolution, bad
+architectures.
+"""
 
 import json
 
@@ -24,7 +26,9 @@ def test_members_of_the_trained_table_belong_to_the_space(nas_tables):
 
 
 def test_published_size():
-    """PiT-Ti as published (Heo et al. 2021, table 1: 4.9 M parameters): widths 64, 128, 256, depths 2, 6, 4, heads of 32, MLP ratio 4."""
+    """PiT-Ti as published (Heo et al. 2021, table 1: 4.9 M parameters): widths 64, 128, 256, depths
+    2, 6, 4, heads of 32, MLP ratio 4.
+    """
     assert round(PIT.cost(PitArch(32, 4, (2, 6, 4), (2, 4, 8))).params / 1e6, 1) == 4.8
 
 
@@ -33,7 +37,10 @@ def test_published_size():
 def test_pooling_is_a_depthwise_convolution(features, grid, variables_for, relative_error):
     """Linen's grouped convolution of stride 2, padded by one, with the same kernel."""
     x = jax.random.normal(jax.random.key(0), (2, *grid, 3))
-    pool, conv = DepthwisePool(features), nn.Conv(features, (3, 3), 2, padding=1, feature_group_count=3)
+    pool, conv = (
+        DepthwisePool(features),
+        nn.Conv(features, (3, 3), 2, padding=1, feature_group_count=3),
+    )
     variables = variables_for(pool, x)
     kernel, bias = variables["params"]["kernel"][:, :, None], variables["params"]["bias"]
     wanted = conv.apply({"params": {"kernel": kernel, "bias": bias}}, x)
@@ -69,7 +76,9 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     ],
 )
 def test_bad_json_names_the_field(change, words):
-    """A value outside the space, a list of another length, a missing field: told by name with what was wanted."""
+    """A value outside the space, a list of another length, a missing field: told by name with what
+    was wanted.
+    """
     assert PIT.from_json(GOOD) == PitArch(16, 2, (1, 4, 2), (2, 2, 4))
     with pytest.raises(spaces.InvalidArchitecture) as caught:
         PIT.from_json({k: v for k, v in {**GOOD, **change}.items() if v is not None})

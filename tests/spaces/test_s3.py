@@ -1,4 +1,6 @@
-"""The S3 space and model: published sizes, windows that are cut, what a stem is, bad architectures."""
+"""The S3 space and model: published sizes, windows that are cut, what a stem is, bad
+architectures.
+"""
 
 import dataclasses
 
@@ -20,7 +22,9 @@ MEMBER = S3Arch((8, 12, 16, 16), (2, 1, 2, 1), (2, 1, 1, 2), (1.0, 1.0, 1.0, 1.0
 
 
 def test_published_sizes():
-    """AutoFormerV2-T (28 M, its README; S3-T.yaml) is a member; Swin-T, whose windows all are 7, has timm's 28,288,354 parameters and 4.5 G."""
+    """AutoFormerV2-T (28 M, its README; S3-T.yaml) is a member; Swin-T, whose windows all are 7,
+    has timm's 28,288,354 parameters and 4.5 G.
+    """
     assert S3.from_json(GOOD) == TINY
     assert round(S3.cost(TINY).params / 1e6) == 28
     swin = dataclasses.replace(TINY, window_size=(7,) * 4)
@@ -29,7 +33,9 @@ def test_published_sizes():
 
 
 def test_published_sizes_beyond_the_space():
-    """AutoFormerV2-S and -B have 50 M and 71 M parameters (README): stages of 18 and 30 blocks, which the formula and the model know as well."""
+    """AutoFormerV2-S and -B have 50 M and 71 M parameters (README): stages of 18 and 30 blocks,
+    which the formula and the model know as well.
+    """
     for depth, windows, published in ((18, (14, 14, 14, 14), 50), (30, (7, 7, 14, 7), 71)):
         arch = dataclasses.replace(TINY, depth=(2, 2, depth, 2), window_size=windows)
         assert round(S3.cost(arch).params / 1e6) == published
@@ -49,9 +55,14 @@ def test_cost_at_sizes_that_windows_do_not_divide(size):
 
 
 def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error):
-    """The structured kernel of the masked, scanned supernet, by the definition, in float32; a shifted window that is filled up is in it."""
+    """The structured kernel of the masked, scanned supernet, by the definition, in float32; a
+    shifted window that is filled up is in it.
+    """
     model = MINI.supernet(32, 3)
-    variables, v = variables_for(model, IMAGES, size=0.1), jax.random.normal(jax.random.key(1), (3, 1))
+    variables, v = (
+        variables_for(model, IMAGES, size=0.1),
+        jax.random.normal(jax.random.key(1), (3, 1)),
+    )
     masks = jax.tree.map(jnp.asarray, MINI.masks(MEMBER))
     apply = lambda params, x: model.apply(params, x, masks=masks)
     got = jax.jit(lambda p: ntk.kernel(model, p, IMAGES, cotangent=v, masks=masks))(variables)
@@ -60,44 +71,69 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
 
 @pytest.fixture(scope="module")
 def wide(variables_for):
-    """The mini supernet's variables, and a compiled function (masks stacked) -> logits by candidates vmapped, and mapped one by one."""
+    """The mini supernet's variables, and a compiled function (masks stacked) -> logits by
+    candidates vmapped, and mapped one by one.
+    """
     model = MINI.supernet(32, 3)
     variables = variables_for(model, IMAGES, size=0.1)
     one = lambda v: lambda masks: model.apply(v, IMAGES, masks=masks)
     both = jax.jit(lambda v, stacked: (jax.vmap(one(v))(stacked), jax.lax.map(one(v), stacked)))
-    return variables, lambda *masks: both(variables, jax.tree.map(lambda *leaves: jnp.stack(leaves), *masks))
+    return variables, lambda *masks: both(
+        variables, jax.tree.map(lambda *leaves: jnp.stack(leaves), *masks)
+    )
 
 
 def test_candidates_under_vmap_and_map(wide, relative_error):
     """Two windows in one call, by one switch, are the two small models'."""
     variables, run = wide
     archs = [MEMBER, dataclasses.replace(MEMBER, window_size=(2, 2, 2, 2))]
-    small = [jax.jit(MINI.model(arch, 32, num_classes=3).apply)(MINI.subnet(variables, arch), IMAGES) for arch in archs]
+    small = [
+        jax.jit(MINI.model(arch, 32, num_classes=3).apply)(MINI.subnet(variables, arch), IMAGES)
+        for arch in archs
+    ]
     for got in run(*map(MINI.masks, archs)):
-        assert all(relative_error(logits, wanted) < 1e-5 for logits, wanted in zip(got, small, strict=True))
+        assert all(
+            relative_error(logits, wanted) < 1e-5 for logits, wanted in zip(got, small, strict=True)
+        )
     assert relative_error(*small) > 1e-4
 
 
 def test_a_stem_is_the_model_without_blocks(wide, relative_error):
-    """Patches, norms, mergings and the head: the model of depths zero; its masks know no window, so architectures of one width share it."""
+    """Patches, norms, mergings and the head: the model of depths zero; its masks know no window, so
+    architectures of one width share it.
+    """
     variables, run = wide
     masks = MINI.stem_masks(MEMBER)
-    other = MINI.stem_masks(dataclasses.replace(MEMBER, depth=(1, 1, 2, 1), num_heads=(1, 1, 1, 2), window_size=(2, 2, 2, 2)))
+    other = MINI.stem_masks(
+        dataclasses.replace(
+            MEMBER, depth=(1, 1, 2, 1), num_heads=(1, 1, 1, 2), window_size=(2, 2, 2, 2)
+        )
+    )
     assert jax.tree.all(jax.tree.map(np.array_equal, masks, other))
     bare = dataclasses.replace(MINI.model(MEMBER, 32, num_classes=3), depths=(0, 0, 0, 0))
     cut = MINI.subnet(variables, MEMBER)["params"]
-    wanted = bare.apply({"params": {name: part for name, part in cut.items() if not name.startswith("stage")}}, IMAGES)
+    wanted = bare.apply(
+        {"params": {name: part for name, part in cut.items() if not name.startswith("stage")}},
+        IMAGES,
+    )
     mapped = run(masks, MINI.masks(MEMBER))[1]
     assert relative_error(mapped[0], wanted) < 1e-5
     assert relative_error(mapped[1], wanted) > 1e-3
 
 
 def test_windows_are_cut_to_the_grid(variables_for, relative_error):
-    """Where the grid is smaller than both, two windows are one network: the same parameters, logits and cost."""
-    space = dataclasses.replace(MINI, window_size=((2, 3), (2,), (2, 3), (2,)))  # 2 x 2 tokens in the third stage at 32 px
+    """Where the grid is smaller than both, two windows are one network: the same parameters, logits
+    and cost.
+    """
+    # 2 x 2 tokens in the third stage at 32 px
+    space = dataclasses.replace(MINI, window_size=((2, 3), (2,), (2, 3), (2,)))
     model = space.supernet(32, 3)
     variables = variables_for(model, IMAGES, size=0.1)
-    tables = lambda i: {name for name in variables["params"][f"stage_{i}"]["blocks"]["block"]["attention"] if "bias" in name}
+    tables = lambda i: {
+        name
+        for name in variables["params"][f"stage_{i}"]["blocks"]["block"]["attention"]
+        if "bias" in name
+    }
     assert [tables(i) for i in range(4)] == [
         {"relative_bias_2", "relative_bias_3"},
         {"relative_bias_2"},
@@ -126,7 +162,9 @@ def test_windows_are_cut_to_the_grid(variables_for, relative_error):
     ],
 )
 def test_bad_json_names_the_field(change, words):
-    """A value outside the space, a list of another length or none, a missing field: told by name with what was wanted."""
+    """A value outside the space, a list of another length or none, a missing field: told by name
+    with what was wanted.
+    """
     with pytest.raises(spaces.InvalidArchitecture) as caught:
         S3.from_json({k: v for k, v in {**GOOD, **change}.items() if v is not None})
     assert all(word in str(caught.value) for word in words)

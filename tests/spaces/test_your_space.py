@@ -1,4 +1,6 @@
-"""docs/your_space.md: its example is the file it names, every block of it runs, and the space is what it says."""
+"""docs/your_space.md: its example is the file it names, every block of it runs, and the space is
+what it says.
+"""
 
 import contextlib
 import importlib
@@ -27,7 +29,11 @@ QUICK = {  # on top of what the guide's commands say
         "--config.inputs.image_size=32",
         "--config.ntk.num_classes=5",
     ],
-    "rank": ["--config.inputs.num_images=4", "--config.inputs.image_size=32", "--config.ntk.num_classes=5"],
+    "rank": [
+        "--config.inputs.num_images=4",
+        "--config.inputs.image_size=32",
+        "--config.ntk.num_classes=5",
+    ],
     "train": [
         "--config.data.train_split=train[:64]",
         "--config.data.test_split=test[:32]",
@@ -56,7 +62,9 @@ def run_python(source, scope, folder):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(source, "docs/your_space.md", "exec"), scope)
-    assert printed.getvalue().splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", source, re.MULTILINE)
+    assert printed.getvalue().splitlines() == re.findall(
+        r"^ *print\(.*\)  # (.*)$", source, re.MULTILINE
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +78,10 @@ def followed(tmp_path_factory):
                 run_python(source, scope, folder)
             else:
                 for line in source.splitlines():
-                    assert line == "export PYTHONPATH=docs/examples" or run_command(line, folder) is None
+                    assert (
+                        line == "export PYTHONPATH=docs/examples"
+                        or run_command(line, folder) is None
+                    )
         sys.modules.pop("my_score", None)
     return folder
 
@@ -86,13 +97,18 @@ def test_the_guide_shows_the_file():
 
 
 def test_every_block_runs(followed):
-    """And leaves what its commands are for: a best architecture that reads back, a ranking, a trained model's predictions."""
+    """And leaves what its commands are for: a best architecture that reads back, a ranking, a
+    trained model's predictions.
+    """
     best = json.loads((followed / "runs/mixed/best.json").read_text())
     found = my_space.SPACE.from_json(best["arch"])
     assert my_space.SPACE.to_json(found) == best["arch"]
     assert best["space"] == "my_space:SPACE"
     assert my_space.SPACE.cost(found) == (best["params"], best["flops"])
-    candidates = [json.loads(line) for line in (followed / "runs/mixed/candidates.jsonl").read_text().splitlines()]
+    candidates = [
+        json.loads(line)
+        for line in (followed / "runs/mixed/candidates.jsonl").read_text().splitlines()
+    ]
     assert len(candidates) == 6
     assert len({c["score"] for c in candidates}) == 6
     assert best["score"] == max(c["score"] for c in candidates)
@@ -123,7 +139,9 @@ def formula(arch, image_size, num_classes):
 
 
 def test_costs_are_those_by_hand():
-    """Of 200 samples; the check, which the guide runs, holds them against the initialised models."""
+    """Of 200 samples; the check, which the guide runs, holds them against the initialised
+    models.
+    """
     rng = np.random.default_rng(0)
     for _ in range(200):
         arch = my_space.SPACE.sample(rng)
@@ -140,10 +158,19 @@ def small(monkeypatch):
 
 
 def test_the_supernet_in_float32(small):
-    """Under the masks of an architecture with each mixer dead or alive: its own model, and the Jacobian's kernel."""
-    options = [("convolution", "attention", 2, 4), ("pooling", "pooling", 2, 2), ("attention", "pooling", 4, 2)]
+    """Under the masks of an architecture with each mixer dead or alive: its own model, and the
+    Jacobian's kernel.
+    """
+    options = [
+        ("convolution", "attention", 2, 4),
+        ("pooling", "pooling", 2, 2),
+        ("attention", "pooling", 4, 2),
+    ]
     names = ("mixer_0", "mixer_1", "mlp_ratio_0", "mlp_ratio_1")
-    archs = [small.decode({"embed_dim": w, "depth": d, **dict(zip(names, o))}) for w, d, o in zip((16, 24, 16), (2, 1, 2), options)]
+    archs = [
+        small.decode({"embed_dim": w, "depth": d, **dict(zip(names, o))})
+        for w, d, o in zip((16, 24, 16), (2, 1, 2), options)
+    ]
     promises.masks(small, archs)
     promises.supernet(small, archs, 32)
     promises.kernel(small, archs[:1], 32, dtype="float32")

@@ -1,4 +1,6 @@
-"""Kernel regression against the differential equation that defines it; training against plain gradient steps."""
+"""Kernel regression against the differential equation that defines it; training against plain
+gradient steps.
+"""
 
 import flax.linen as nn
 import jax
@@ -14,7 +16,9 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def circulant():
-    """A kernel that depends on distance on a circle alone: its eigenvalues are the cosine sums of its first row."""
+    """A kernel that depends on distance on a circle alone: its eigenvalues are the cosine sums of
+    its first row.
+    """
     distance = np.arange(12)
     row = np.exp(-(np.minimum(distance, 12 - distance) ** 2) / 4)
     return np.array([np.roll(row, i) for i in range(12)]), row
@@ -38,7 +42,9 @@ def test_time_to_halve_a_frequency_is_by_its_eigenvalue(circulant):
     mean = sum(of(k) for k in range(1, 12)) / 12
     for k in (1, 2, 3):
         wanted = np.log(2) / 2 * mean / of(k)
-        assert learning.time_to_halve(kernel, np.cos(k * s)[:, None]) == pytest.approx(wanted, rel=5e-3)
+        assert learning.time_to_halve(kernel, np.cos(k * s)[:, None]) == pytest.approx(
+            wanted, rel=5e-3
+        )
 
 
 def test_residuals_solve_the_gradient_flow():
@@ -48,9 +54,13 @@ def test_residuals_solve_the_gradient_flow():
     centre = np.eye(6) - 1 / 6
     centred = centre @ kernel @ centre
     centred /= np.trace(centred) / 6
-    solved = solve_ivp(lambda _, r: -centred @ r, (0, 2), target[:, 0], t_eval=[0.5, 2.0], rtol=1e-9, atol=1e-12).y
+    solved = solve_ivp(
+        lambda _, r: -centred @ r, (0, 2), target[:, 0], t_eval=[0.5, 2.0], rtol=1e-9, atol=1e-12
+    ).y
     wanted = np.sum(solved**2, axis=0) / np.sum(target**2)
-    np.testing.assert_allclose(learning.residuals(kernel, target, np.array([0.5, 2.0])), wanted, rtol=1e-5)
+    np.testing.assert_allclose(
+        learning.residuals(kernel, target, np.array([0.5, 2.0])), wanted, rtol=1e-5
+    )
 
 
 def test_a_target_outside_the_kernels_range_is_never_learnt():
@@ -67,6 +77,8 @@ def test_training_lowers_the_error_and_starts_where_the_network_does():
     target = np.asarray(x) @ RNG.standard_normal((3, 2))
     params = model.init(jax.random.key(0), x)
     errors = learning.train(model, params, np.asarray(x), target, steps=300, learning_rate=0.05)
-    np.testing.assert_allclose(errors[0], np.mean((np.asarray(model.apply(params, x)) - target) ** 2, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        errors[0], np.mean((np.asarray(model.apply(params, x)) - target) ** 2, axis=0), rtol=1e-5
+    )
     assert errors.shape == (300, 2)
     assert (errors[-1] < 1e-3 * errors[0]).all()

@@ -12,7 +12,9 @@ ENDS = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
 
 
 def test_targets_of_a_path_go_round_as_often_as_they_say():
-    """The Fourier transform of a target along the path has one frequency; targets are orthonormal up to n."""
+    """The Fourier transform of a target along the path has one frequency; targets are orthonormal
+    up to n.
+    """
     found = signals.path(ENDS, 24, (1, 3, 7))
     assert list(found.targets) == ["1 a round", "3 a round", "7 a round"]
     for k, target in zip((1, 3, 7), found.targets.values(), strict=True):
@@ -22,10 +24,13 @@ def test_targets_of_a_path_go_round_as_often_as_they_say():
 
 
 def test_images_of_a_path_are_a_circle():
-    """Equal steps from each image to the next, the last to the first among them; standardised; in a plane."""
+    """Equal steps from each image to the next, the last to the first among them; standardised; in a
+    plane.
+    """
     images = signals.path(ENDS, 12, (1,)).images.reshape(12, -1)
     steps = np.linalg.norm(images - np.roll(images, 1, axis=0), axis=1)
-    assert steps.max() < 2 * steps.min()  # an ellipse: the ends are neither orthogonal nor of one norm
+    # an ellipse: the ends are neither orthogonal nor of one norm
+    assert steps.max() < 2 * steps.min()
     assert np.linalg.matrix_rank(images - images.mean(0), tol=1e-3 * steps.max()) == 2
     assert images.std() == pytest.approx(1, rel=1e-5)
 
@@ -39,7 +44,9 @@ def test_bands_part_the_plane(size):
 
 
 def test_a_bands_target_reads_its_band_alone():
-    """Taking the band out of the images leaves nothing that the target could be read from: least squares on the band fits, on the rest doesn't."""
+    """Taking the band out of the images leaves nothing that the target could be read from: least
+    squares on the band fits, on the rest doesn't.
+    """
     found = signals.bands(8, 600, (0.5, 2, 4), 0)
     masks = signals.radial_bands(8, (0.5, 2, 4))
     spectra = np.fft.fft2(found.images, axes=(1, 2))
@@ -57,7 +64,9 @@ def test_a_bands_target_reads_its_band_alone():
 def test_bands_have_equal_power():
     images = signals.bands(8, 100, (0.5, 2, 4), 0).images
     power = np.abs(np.fft.fft2(images, axes=(1, 2))) ** 2
-    per_band = [np.sum(power * mask[..., None]) for mask in signals.radial_bands(8, (0.5, 2, 4)).values()]
+    per_band = [
+        np.sum(power * mask[..., None]) for mask in signals.radial_bands(8, (0.5, 2, 4)).values()
+    ]
     assert per_band[0] == pytest.approx(per_band[1], rel=1e-3)
 
 

@@ -28,7 +28,9 @@ def spectrum(*overrides):
 
 
 def test_writes_numbers_a_picture_and_a_page(tmp_path, capsys):
-    """All of a small run; the same command again gives the same numbers; nothing is fetched by the page."""
+    """All of a small run; the same command again gives the same numbers; nothing is fetched by the
+    page.
+    """
     spectrum(*SMALL, "--workdir", str(tmp_path))
     result = json.loads((tmp_path / "spectrum.json").read_text())
     assert set(result["experiments"]) == {"target", "image"}

@@ -12,12 +12,19 @@ ROOT = Path(__file__).parents[2]
 
 
 def scores(workdir, *overrides):
-    fixed = ["--config.search.algorithm=random", "--config.search.num_candidates=4", "--config.search.batch_size=2"]
+    fixed = [
+        "--config.search.algorithm=random",
+        "--config.search.num_candidates=4",
+        "--config.search.batch_size=2",
+    ]
     config = ["--config", "configs/vit_space.py", "--workdir", str(workdir)]
     command = [sys.executable, "-m", "vintk_jax.search", *config, *fixed, *overrides]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    return {json.dumps(row["arch"]): row["score"] for row in map(json.loads, (workdir / "candidates.jsonl").read_text().splitlines())}
+    return {
+        json.dumps(row["arch"]): row["score"]
+        for row in map(json.loads, (workdir / "candidates.jsonl").read_text().splitlines())
+    }
 
 
 def test_autoformer_tiny_scores_alike_by_both_implementations(tmp_path):

@@ -1,4 +1,6 @@
-"""A search that several machines would share: workers with workdirs of their own and one PostgreSQL, started here on loopback."""
+"""A search that several machines would share: workers with workdirs of their own and one
+PostgreSQL, started here on loopback.
+"""
 
 import json
 import os
@@ -27,7 +29,14 @@ def as_nobody(arguments):
     """The command as a user without rights, if this is root, as whom PostgreSQL doesn't run."""
     if os.getuid() != 0:
         return arguments
-    return ["setpriv", "--reuid=nobody", "--regid", str(pwd.getpwnam("nobody").pw_gid), "--clear-groups", *arguments]
+    return [
+        "setpriv",
+        "--reuid=nobody",
+        "--regid",
+        str(pwd.getpwnam("nobody").pw_gid),
+        "--clear-groups",
+        *arguments,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +45,28 @@ def server(tmp_path_factory):
     pytest.importorskip("psycopg", reason="pip install -r requirements-test.txt")
     if not program("initdb") or not program("postgres"):
         pytest.skip("PostgreSQL isn't installed: apt-get install postgresql")
-    folder = Path("/tmp") / f"vintk-pg-{os.getpid()}"  # pytest's own folders aren't open to other users
+    # pytest's own folders aren't open to other users
+    folder = Path("/tmp") / f"vintk-pg-{os.getpid()}"
     folder.mkdir()
     try:
         if os.getuid() == 0:
             shutil.chown(folder, "nobody")
         data = str(folder / "data")
         subprocess.run(
-            as_nobody([program("initdb"), "-D", data, "-U", "vintk", "-A", "trust", "-N"]), check=True, capture_output=True, cwd=folder
+            as_nobody([program("initdb"), "-D", data, "-U", "vintk", "-A", "trust", "-N"]),
+            check=True,
+            capture_output=True,
+            cwd=folder,
         )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
-        running = subprocess.Popen(as_nobody([program("postgres"), "-D", data, *options]), cwd=folder, stderr=subprocess.DEVNULL)
+        running = subprocess.Popen(
+            as_nobody([program("postgres"), "-D", data, *options]),
+            cwd=folder,
+            stderr=subprocess.DEVNULL,
+        )
         for _ in range(300):
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -72,7 +89,9 @@ def test_which_storages_have_locks():
 
 
 def test_the_lock_is_held_by_one(server):
-    """It may be entered again by its holder; another waits; it is free when its holder's connection is gone."""
+    """It may be entered again by its holder; another waits; it is free when its holder's connection
+    is gone.
+    """
     mine, other = DatabaseLock(server, "a"), DatabaseLock(server, "a")
     waits = "SET lock_timeout = '200ms'"
     with mine, mine:
@@ -90,16 +109,22 @@ def test_the_lock_is_held_by_one(server):
 
 @pytest.mark.slow
 def test_three_workers_share_a_search(server, tmp_path):
-    """Each with a workdir of its own, as on three machines: together they score what one process does, nothing twice, and all have its best.json."""
+    """Each with a workdir of its own, as on three machines: together they score what one process
+    does, nothing twice, and all have its best.json.
+    """
     start = lambda name, *more: subprocess.Popen(
-        [sys.executable, "-m", "vintk_jax.search", *SEARCH, "--workdir", tmp_path / name, *more], cwd=ROOT, env=ENVIRONMENT
+        [sys.executable, "-m", "vintk_jax.search", *SEARCH, "--workdir", tmp_path / name, *more],
+        cwd=ROOT,
+        env=ENVIRONMENT,
     )
     assert start("alone").wait(timeout=300) == 0
     names = ["first", "second", "third"]
     workers = [start(name, f"--config.search.storage={server}") for name in names]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0, 0]
     read = lambda name: json.loads((tmp_path / name / "best.json").read_text())
-    rows = lambda name: [json.loads(line) for line in (tmp_path / name / "candidates.jsonl").read_text().splitlines()]
+    rows = lambda name: [
+        json.loads(line) for line in (tmp_path / name / "candidates.jsonl").read_text().splitlines()
+    ]
     scores = lambda name: {json.dumps(row["arch"]): row["score"] for row in rows(name)}
     for name in names:
         assert read(name)["arch"] == read("alone")["arch"]

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": str(ROOT / "tests"),
-    "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="vintk-test-xla-"),  # forty searches of one program: compile it once
+    # forty searches of one program: compile it once
+    "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="vintk-test-xla-"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
 }
 SMALL = [
@@ -39,7 +40,14 @@ def command(workdir, *overrides):
 
 
 def search(workdir, *overrides, check=True):
-    done = subprocess.run(command(workdir, *overrides), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command(workdir, *overrides),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -51,8 +59,14 @@ def candidates(workdir):
 
 def outcome(workdir):
     """What must not depend on how often a search was killed or by how many processes it was run."""
-    rows = {(json.dumps(c["arch"]), c["score"], c["params"], c["flops"]) for c in candidates(workdir)}
-    assert len(rows) == len(candidates(workdir)) == len({json.dumps(c["arch"]) for c in candidates(workdir)})
+    rows = {
+        (json.dumps(c["arch"]), c["score"], c["params"], c["flops"]) for c in candidates(workdir)
+    }
+    assert (
+        len(rows)
+        == len(candidates(workdir))
+        == len({json.dumps(c["arch"]) for c in candidates(workdir)})
+    )
     return rows, json.loads((workdir / "best.json").read_text())
 
 
@@ -70,7 +84,10 @@ def test_files_and_last_line(undisturbed):
     front = json.loads((workdir / "pareto.json").read_text())["candidates"]
     for member in front:  # the definition: nobody is as cheap and as good, and better in one
         assert not any(
-            s >= member["score"] and f <= member["flops"] and (s > member["score"] or f < member["flops"]) for _, s, _, f in rows
+            s >= member["score"]
+            and f <= member["flops"]
+            and (s > member["score"] or f < member["flops"])
+            for _, s, _, f in rows
         )
     assert "report.html" in done.stdout.splitlines()[-1] or "report.html" in done.stdout[-200:]
     assert (workdir / "report.html").stat().st_size > 10_000
@@ -83,10 +100,18 @@ def test_same_seed_same_result_other_seed_other_draws(undisturbed, tmp_path):
     assert outcome(tmp_path / "other")[0] != outcome(undisturbed[0])[0]
 
 
-@pytest.mark.parametrize("after", [11, *(pytest.param(after, marks=pytest.mark.slow) for after in (1, 27))])
+@pytest.mark.parametrize(
+    "after", [11, *(pytest.param(after, marks=pytest.mark.slow) for after in (1, 27))]
+)
 def test_killed_and_resumed_equals_never_killed(undisturbed, tmp_path, after):
     """SIGKILL once `after` candidates are written; the same command goes on."""
-    process = subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(tmp_path),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     path = tmp_path / "candidates.jsonl"
     deadline = time.time() + 120
     while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= after):
@@ -101,7 +126,10 @@ def test_killed_and_resumed_equals_never_killed(undisturbed, tmp_path, after):
 
 def test_torn_files_of_a_kill_are_mended(undisturbed, tmp_path):
     search(tmp_path, "--config.search.num_candidates=10")
-    with open(tmp_path / "journal.log", "ab") as journal, open(tmp_path / "candidates.jsonl", "ab") as rows:
+    with (
+        open(tmp_path / "journal.log", "ab") as journal,
+        open(tmp_path / "candidates.jsonl", "ab") as rows,
+    ):
         journal.write(b'{"op_code": 5, "study')
         rows.write(b'{"number": 3, "ar')
     search(tmp_path)
@@ -110,19 +138,33 @@ def test_torn_files_of_a_kill_are_mended(undisturbed, tmp_path):
 
 def test_two_processes_share_one_search(undisturbed, tmp_path):
     pair = [
-        subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command(tmp_path),
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(2)
     ]
     outputs = [process.communicate(timeout=300) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], outputs
     assert outcome(tmp_path) == outcome(undisturbed[0])  # also: no architecture twice
     journal = (tmp_path / "journal.log").read_text()
-    assert len({op["worker_id"].split("-")[0] for op in map(json.loads, journal.splitlines())}) == 2  # both took part
+    # both took part
+    assert len({op["worker_id"].split("-")[0] for op in map(json.loads, journal.splitlines())}) == 2
 
 
 def test_one_of_two_processes_killed(undisturbed, tmp_path):
     pair = [
-        subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            command(tmp_path),
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for _ in range(2)
     ]
     path = tmp_path / "candidates.jsonl"
@@ -144,15 +186,27 @@ def test_more_candidates_may_be_asked_for_later(undisturbed, tmp_path):
 
 
 def test_exhaustive_scores_every_architecture_once(tmp_path):
-    search(tmp_path, "--config.search.algorithm=exhaustive", "--config.search.num_candidates=100000", "--config.score.name=ntk_trace")
+    search(
+        tmp_path,
+        "--config.search.algorithm=exhaustive",
+        "--config.search.num_candidates=100000",
+        "--config.score.name=ntk_trace",
+    )
     rows, _ = outcome(tmp_path)
-    assert {arch for arch, *_ in rows} == {json.dumps(SPACE.to_json(arch)) for arch in SPACE.enumerate()}
+    assert {arch for arch, *_ in rows} == {
+        json.dumps(SPACE.to_json(arch)) for arch in SPACE.enumerate()
+    }
 
 
 @pytest.mark.slow
 def test_a_space_of_windows(tmp_path):
     """A search of shifted-window models ends with a best one that belongs to their space."""
-    search(tmp_path, "--config.space=tiny_space:S3", "--config.inputs.image_size=32", "--config.search.num_candidates=10")
+    search(
+        tmp_path,
+        "--config.space=tiny_space:S3",
+        "--config.inputs.image_size=32",
+        "--config.search.num_candidates=10",
+    )
     rows, best = outcome(tmp_path)
     assert len(rows) == 10
     assert best["score"] == max(score for _, score, _, _ in rows)
@@ -171,7 +225,9 @@ def test_limits_are_kept(tmp_path, algorithm):
 
 def test_a_latency_limit_is_measured(tmp_path):
     two = (QUICK, "--config.search.num_candidates=2")
-    search(tmp_path, "--config.limits.max_latency_ms=1000", "--config.search.algorithm=random", *two)
+    search(
+        tmp_path, "--config.limits.max_latency_ms=1000", "--config.search.algorithm=random", *two
+    )
     assert all(0 < c["latency_ms"] < 1000 for c in candidates(tmp_path))
     done = search(tmp_path / "none", "--config.limits.max_latency_ms=1e-4", *two, check=False)
     assert done.returncode == 2
@@ -180,17 +236,29 @@ def test_a_latency_limit_is_measured(tmp_path):
 
 @pytest.mark.slow
 def test_own_score_and_reference_implementation(tmp_path):
-    own = ("--config.score.name=tiny_space:trace_plus_depth", "--config.search.num_candidates=6", "--config.search.algorithm=random")
+    own = (
+        "--config.score.name=tiny_space:trace_plus_depth",
+        "--config.search.num_candidates=6",
+        "--config.search.algorithm=random",
+    )
     search(tmp_path / "fast", *own)
     search(tmp_path / "reference", *own, "--config.ntk.implementation=neural_tangents")
-    fast, reference = (sorted((json.dumps(c["arch"]), c["score"]) for c in candidates(tmp_path / name)) for name in ("fast", "reference"))
+    fast, reference = (
+        sorted((json.dumps(c["arch"]), c["score"]) for c in candidates(tmp_path / name))
+        for name in ("fast", "reference")
+    )
     assert [arch for arch, _ in fast] == [arch for arch, _ in reference]
-    assert [score for _, score in fast] == pytest.approx([score for _, score in reference], rel=1e-4)
+    assert [score for _, score in fast] == pytest.approx(
+        [score for _, score in reference], rel=1e-4
+    )
 
 
 def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
     # A shell's background jobs are born deaf to Ctrl-C.
-    hearing = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    hearing = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", hearing, *command(tmp_path)],
         cwd=ROOT,
@@ -235,20 +303,27 @@ def test_dry_run_writes_nothing(tmp_path):
         (["--config.ntk.dtype=float16"], "float64"),
         (["--config.score.name=tiny_space:explodes"], "gave nan"),
         (["--config.search.num_candidates=0"], "num_candidates"),
-        (["--config.search.algorithm=exhaustive", "--config.space=autoformer-tiny"], "random or nsga2"),
+        (
+            ["--config.search.algorithm=exhaustive", "--config.space=autoformer-tiny"],
+            "random or nsga2",
+        ),
         (["--config.search.storage=nosuch://db"], "could not be opened"),
         (["--workdr=x"], "workdir"),
     ],
 )
 def test_a_users_mistake_is_one_message(tmp_path, overrides, says):
-    """In this process, where a UserError is what `config.run` turns into one message and exit code 2."""
+    """In this process, where a UserError is what `config.run` turns into one message and exit code
+    2.
+    """
     with pytest.raises(UserError) as error:
         main(command(tmp_path, *overrides)[2:])
     assert says in str(error.value)
     assert not (tmp_path / "best.json").exists()
 
 
-@pytest.mark.parametrize("override", ["--config.search.num_candidate=3", "--config.score.name=tiny_space:explodes"])
+@pytest.mark.parametrize(
+    "override", ["--config.search.num_candidate=3", "--config.score.name=tiny_space:explodes"]
+)
 def test_a_users_mistake_ends_with_exit_code_2_and_no_traceback(tmp_path, override):
     done = search(tmp_path, override, check=False)
     assert done.returncode == 2
@@ -268,12 +343,26 @@ def test_a_workdir_of_another_config_is_left_alone(undisturbed):
 
 def test_help_is_quick_and_says_what_fields_mean():
     start = time.perf_counter()
-    shown = subprocess.run([sys.executable, "-m", "vintk_jax.search", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "vintk_jax.search", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert time.perf_counter() - start < 3
     assert "--config.search.num_candidates=1000" in shown.stdout
     assert "trials in all" in shown.stdout
-    heavy = "import sys, vintk_jax.search, vintk_jax.study.run, vintk_jax.ntk; print('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", heavy], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == "False"
+    heavy = (
+        "import sys, vintk_jax.search, vintk_jax.study.run, vintk_jax.ntk; print('tensorflow' in "
+        "sys.modules)"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", heavy], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "False"
+    )
 
 
 def test_no_warnings_of_libraries_between_the_lines(undisturbed):
@@ -282,8 +371,16 @@ def test_no_warnings_of_libraries_between_the_lines(undisturbed):
 
 @pytest.mark.slow
 def test_a_killed_process_that_nobody_asked_after(undisturbed, tmp_path):
-    """It stays a zombie for as long as its parent lives; what it held is taken over all the same."""
-    killed = subprocess.Popen(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """It stays a zombie for as long as its parent lives; what it held is taken over all the
+    same.
+    """
+    killed = subprocess.Popen(
+        command(tmp_path),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     path = tmp_path / "candidates.jsonl"
     while killed.poll() is None and not (path.exists() and path.read_text().count("\n") >= 6):
         time.sleep(0.005)

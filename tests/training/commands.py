@@ -26,14 +26,36 @@ SMALL = [
 
 def command(name, config, workdir, *options):
     """Arguments of a process."""
-    return [sys.executable, "-m", f"vintk_jax.{name}", "--config", f"configs/{config}.py", "--workdir", str(workdir), *options]
+    return [
+        sys.executable,
+        "-m",
+        f"vintk_jax.{name}",
+        "--config",
+        f"configs/{config}.py",
+        "--workdir",
+        str(workdir),
+        *options,
+    ]
 
 
 def start(arguments, **environment):
     """The process, on one CPU device unless the environment says otherwise."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    environment = {**inherited, **CACHE, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT / "tests"), **environment}
-    return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = {
+        **inherited,
+        **CACHE,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(ROOT / "tests"),
+        **environment,
+    }
+    return subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(process, seconds=300):
@@ -43,7 +65,9 @@ def finish(process, seconds=300):
     except subprocess.TimeoutExpired:
         process.kill()
         output, _ = process.communicate()
-        raise AssertionError(f"not done after {seconds} s; until then it printed:\n{output}") from None
+        raise AssertionError(
+            f"not done after {seconds} s; until then it printed:\n{output}"
+        ) from None
     assert process.returncode == 0, output
     return output
 
@@ -56,11 +80,16 @@ def train(workdir, *options, **environment):
 def metrics(workdir):
     """The lines of metrics.jsonl without what depends on the clock."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("images_per_second", "waiting_for_data")} for line in lines]
+    return [
+        {k: v for k, v in line.items() if k not in ("images_per_second", "waiting_for_data")}
+        for line in lines
+    ]
 
 
 def checksums(workdir, kind="last"):
-    """Of the latest checkpoint: its step and a checksum over the bytes of parameters, optimiser and running mean."""
+    """Of the latest checkpoint: its step and a checksum over the bytes of parameters, optimiser and
+    running mean.
+    """
     folder = workdir / "checkpoints" / kind
     step = max(int(child.name) for child in folder.iterdir() if child.name.isdigit())
     return step, json.loads((folder / str(step) / "meta" / "metadata").read_text())["checksums"]

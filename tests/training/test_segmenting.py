@@ -1,4 +1,6 @@
-"""Training segmenters: loss and measure by their definitions, windows, the command on a folder of pairs."""
+"""Training segmenters: loss and measure by their definitions, windows, the command on a folder of
+pairs.
+"""
 
 import json
 
@@ -26,11 +28,15 @@ LOGITS = RNG.standard_normal((4, 5, 6, 3)).astype(np.float32)
 def test_loss_is_the_mean_over_pixels_with_a_class(smoothing):
     """Cross-entropy in NumPy, float64, over the pixels that aren't ignored."""
     counted = LABELS != IGNORED
-    log_p = LOGITS.astype(np.float64) - np.log(np.exp(LOGITS.astype(np.float64)).sum(-1, keepdims=True))
+    log_p = LOGITS.astype(np.float64) - np.log(
+        np.exp(LOGITS.astype(np.float64)).sum(-1, keepdims=True)
+    )
     targets = np.eye(3)[LABELS[counted]] * (1 - smoothing) + smoothing / 3
     wanted = -(targets * log_p[counted]).sum(-1).mean()
     objective = Segmentation(3, smoothing)
-    np.testing.assert_allclose(objective.losses([jnp.asarray(LOGITS)], jnp.asarray(LABELS)), [wanted], rtol=1e-5)
+    np.testing.assert_allclose(
+        objective.losses([jnp.asarray(LOGITS)], jnp.asarray(LABELS)), [wanted], rtol=1e-5
+    )
     right = (LOGITS.argmax(-1) == LABELS)[counted].mean()
     assert float(objective.right(jnp.asarray(LOGITS), jnp.asarray(LABELS))) == pytest.approx(right)
     empty = jnp.full((1, 5, 6), IGNORED, jnp.uint8)
@@ -38,7 +44,9 @@ def test_loss_is_the_mean_over_pixels_with_a_class(smoothing):
 
 
 def test_mean_iou_is_scikit_learns():
-    """Over batches added up, with filled-up places left out; a class that doesn't occur at all doesn't count."""
+    """Over batches added up, with filled-up places left out; a class that doesn't occur at all
+    doesn't count.
+    """
     objective = Segmentation(4)
     wide = np.concatenate([LOGITS, np.full((4, 5, 6, 1), -9, np.float32)], -1)
     total = 0
@@ -54,20 +62,34 @@ def test_mean_iou_is_scikit_learns():
 
 
 def test_sliding_windows(variables_for):
-    """One window is the model itself; with several, a pixel's score is the mean over the windows that show it."""
-    model = get("seg-mini").model(SegmenterArch(48, (1, 1, 1), (2, 2, 2), (1.0, 1.0, 1.0), "linear"), 16, num_classes=3)
+    """One window is the model itself; with several, a pixel's score is the mean over the windows
+    that show it.
+    """
+    model = get("seg-mini").model(
+        SegmenterArch(48, (1, 1, 1), (2, 2, 2), (1.0, 1.0, 1.0), "linear"), 16, num_classes=3
+    )
     images = jnp.asarray(RNG.integers(0, 256, (2, 16, 24, 3), np.uint8))
     variables = variables_for(model, jnp.zeros((1, 16, 16, 3)), size=0.1)
     apply = lambda part: np.asarray(model.apply(variables, normalise(part)))
-    np.testing.assert_allclose(make_sliding(model, 16)(variables, images[:, :, :16]), apply(images[:, :, :16]), atol=1e-5)
-    got, left, right = make_sliding(model, 16)(variables, images), apply(images[:, :, :16]), apply(images[:, :, 8:])
-    wanted = np.concatenate([left[:, :, :8], (left[:, :, 8:] + right[:, :, :8]) / 2, right[:, :, 8:]], axis=2)
+    np.testing.assert_allclose(
+        make_sliding(model, 16)(variables, images[:, :, :16]), apply(images[:, :, :16]), atol=1e-5
+    )
+    got, left, right = (
+        make_sliding(model, 16)(variables, images),
+        apply(images[:, :, :16]),
+        apply(images[:, :, 8:]),
+    )
+    wanted = np.concatenate(
+        [left[:, :, :8], (left[:, :, 8:] + right[:, :, :8]) / 2, right[:, :, 8:]], axis=2
+    )
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
 @pytest.fixture
 def camvid(tmp_path):
-    """Eight pictures of 20 x 16 pixels whose left half is dark and of class 0, the rest bright and of class 1; a stripe is unlabelled."""
+    """Eight pictures of 20 x 16 pixels whose left half is dark and of class 0, the rest bright and
+    of class 1; a stripe is unlabelled.
+    """
     root = tmp_path / "set"
     for split in ("train", "test"):
         for part in (split, f"{split}annot"):
@@ -75,7 +97,9 @@ def camvid(tmp_path):
         for i in range(8):
             edge = int(RNG.integers(6, 14))
             label = (np.arange(20) >= edge).astype(np.uint8)[None].repeat(16, 0)
-            image = np.clip(label[..., None] * 150 + RNG.integers(0, 60, (16, 20, 3)), 0, 255).astype(np.uint8)
+            image = np.clip(
+                label[..., None] * 150 + RNG.integers(0, 60, (16, 20, 3)), 0, 255
+            ).astype(np.uint8)
             label[:2] = 11
             Image.fromarray(image).save(root / split / f"{i}.jpg", quality=95)
             Image.fromarray(label).save(root / f"{split}annot" / f"{i}.png")
@@ -98,31 +122,45 @@ SMALL = [
 
 
 def test_training_on_a_folder(camvid, tmp_path):
-    """The command learns what is dark and what is bright; the table, the metrics and the picture are there; a resumed run has nothing left to do."""
+    """The command learns what is dark and what is bright; the table, the metrics and the picture
+    are there; a resumed run has nothing left to do.
+    """
     workdir, options = tmp_path / "run", [f"--config.data.source=pairs:{camvid}", *SMALL]
-    options += ["--config.segmentation.decoder=conv", "--config.optimizer.epochs=30", "--config.checkpoints.every_epochs=15"]
+    options += [
+        "--config.segmentation.decoder=conv",
+        "--config.optimizer.epochs=30",
+        "--config.checkpoints.every_epochs=15",
+    ]
     output = finish(start(command("train", "segment_digits", workdir, *options)))
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     measured = [line for line in lines if "mean_iou" in line]
     assert [line["step"] for line in measured] == [30, 60]
     assert measured[-1]["mean_iou"]["all"] > 0.8
-    assert measured[-1]["mean_iou"]["all"] == pytest.approx(np.mean(list(measured[-1]["by_class_all"].values())))
+    assert measured[-1]["mean_iou"]["all"] == pytest.approx(
+        np.mean(list(measured[-1]["by_class_all"].values()))
+    )
     assert "mean intersection over union" in output
     assert "bright" in output
     picture = np.asarray(Image.open(workdir / "predictions.png"))
     assert picture.shape[1] > 800
     assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > 50
-    assert "mean intersection" in finish(start(command("train", "segment_digits", workdir, *options)))
+    assert "mean intersection" in finish(
+        start(command("train", "segment_digits", workdir, *options))
+    )
 
     pictures = tmp_path / "pictures"
     (pictures / "below").mkdir(parents=True)
     Image.open(camvid / "test" / "0.jpg").resize((40, 32)).save(pictures / "below" / "a.png")
     Image.open(camvid / "test" / "1.jpg").crop((0, 0, 15, 12)).save(pictures / "b.png")
     (pictures / "c.png").write_bytes(b"no picture")
-    told = finish(start(command("infer", "infer", workdir, f"--config.data.source=images:{pictures}")))
+    told = finish(
+        start(command("infer", "infer", workdir, f"--config.data.source=images:{pictures}"))
+    )
     assert "2 maps" in told
     assert "c.png can't be read" in told
-    large, small = (np.asarray(Image.open(workdir / "maps" / name)) for name in ("below/a.png", "b.png"))
+    large, small = (
+        np.asarray(Image.open(workdir / "maps" / name)) for name in ("below/a.png", "b.png")
+    )
     assert (large.shape, small.shape) == ((32, 40), (12, 15))
     bright = np.asarray(Image.open(pictures / "below" / "a.png").convert("L")) > 100
     assert (large == bright).mean() > 0.85
@@ -136,12 +174,22 @@ def test_training_on_a_folder(camvid, tmp_path):
         (["--config.model.lengths=(4, 2)"], r"model\.lengths"),
         (["--config.segmentation.decoder=liner"], "linear, mask, conv"),
         (["--config.segmentation.evaluation=slidng"], "whole or sliding"),
-        (["--config.segmentation.evaluation=sliding", "--config.segmentation.height=8"], "16 pixels at least"),
+        (
+            ["--config.segmentation.evaluation=sliding", "--config.segmentation.height=8"],
+            "16 pixels at least",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_before_training(options, words, camvid, tmp_path):
     """One message by the field at fault, and nothing is written."""
-    workdir, small = tmp_path / "run", [option for option in SMALL if option.split("=")[0] not in {o.split("=")[0] for o in options}]
+    workdir, small = (
+        tmp_path / "run",
+        [
+            option
+            for option in SMALL
+            if option.split("=")[0] not in {o.split("=")[0] for o in options}
+        ],
+    )
     argv = [
         "train",
         "--config",
@@ -161,10 +209,21 @@ def test_architectures_of_the_other_kind(tmp_path):
     best = tmp_path / "best.json"
     for config, space, arch, words in (
         ("segment_digits", "pit", get("pit").to_json(get("pit").cheapest()), "no segmenter"),
-        ("revit_digits", "seg-mini", get("seg-mini").to_json(get("seg-mini").cheapest()), "is a segmenter"),
+        (
+            "revit_digits",
+            "seg-mini",
+            get("seg-mini").to_json(get("seg-mini").cheapest()),
+            "is a segmenter",
+        ),
     ):
         best.write_text(json.dumps({"space": space, "arch": arch}))
         with pytest.raises(UserError, match=words):
             train_command.main(
-                ["train", "--config", f"configs/{config}.py", f"--workdir={tmp_path / 'run'}", f"--config.model.arch={best}"]
+                [
+                    "train",
+                    "--config",
+                    f"configs/{config}.py",
+                    f"--workdir={tmp_path / 'run'}",
+                    f"--config.model.arch={best}",
+                ]
             )

@@ -35,7 +35,11 @@ def test_rules(path, shape, wanted):
 
 def test_meshes_that_do_not_fit_are_named():
     """The product has to be the number of devices; -1 takes the rest."""
-    assert dict(sharding.make_mesh(-1, 1, 1).shape) == {"data": jax.device_count(), "fsdp": 1, "tensor": 1}
+    assert dict(sharding.make_mesh(-1, 1, 1).shape) == {
+        "data": jax.device_count(),
+        "fsdp": 1,
+        "tensor": 1,
+    }
     with pytest.raises(UserError, match="data=3 x fsdp=1 x tensor=1"):
         sharding.make_mesh(3, 1, 1)
     with pytest.raises(UserError, match="multiple of 8"):
@@ -51,7 +55,10 @@ def losses(workdir):
 def test_eight_devices_give_the_losses_of_one(tmp_path):
     """data 2 x fsdp 2 x tensor 2 on eight CPU devices against one device."""
     mesh = [f"--config.mesh.{axis}=2" for axis in SIZES]
-    running = train(tmp_path / "one", *STEPS), train(tmp_path / "eight", *STEPS, *mesh, JAX_NUM_CPU_DEVICES="8")
+    running = (
+        train(tmp_path / "one", *STEPS),
+        train(tmp_path / "eight", *STEPS, *mesh, JAX_NUM_CPU_DEVICES="8"),
+    )
     for process in running:
         finish(process)
     one, eight = losses(tmp_path / "one"), losses(tmp_path / "eight")
@@ -66,8 +73,13 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    cluster = [{"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(i)} for i in range(2)]
-    running = [train(tmp_path / "two", *STEPS, **environment) for environment in cluster] + [train(tmp_path / "one", *STEPS)]
+    cluster = [
+        {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(i)}
+        for i in range(2)
+    ]
+    running = [train(tmp_path / "two", *STEPS, **environment) for environment in cluster] + [
+        train(tmp_path / "one", *STEPS)
+    ]
     try:
         for process in running:
             finish(process)

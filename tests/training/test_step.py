@@ -16,9 +16,21 @@ from vintk_jax.training.optimizer import is_decayed, layer_scales, make_optimize
 from vintk_jax.training.step import Recipe, State, make_predict, make_train_step, stochastic_depth
 
 GRIDS = ((2, 2), (1, 1))
-MODEL = ViT(embed_dim=8, num_heads=(2, 2), hidden=(12, 12), head_dim=4, num_classes=3, patch_size=4, native_grid=(2, 2), norm_grids=GRIDS)
+MODEL = ViT(
+    embed_dim=8,
+    num_heads=(2, 2),
+    hidden=(12, 12),
+    head_dim=4,
+    num_classes=3,
+    patch_size=4,
+    native_grid=(2, 2),
+    norm_grids=GRIDS,
+)
 RNG = np.random.default_rng(0)
-BATCH = {"image": RNG.integers(0, 256, (8, 8, 8, 3), np.uint8), "label": RNG.integers(0, 3, 8, np.int32)}
+BATCH = {
+    "image": RNG.integers(0, 256, (8, 8, 8, 3), np.uint8),
+    "label": RNG.integers(0, 3, 8, np.int32),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,34 +52,51 @@ def cross_entropy(logits, targets):
 
 
 def test_losses_of_the_lengths():
-    """Cross-entropy for the longest; for the shorter a mean of label and teacher, of which no gradient goes to the teacher."""
+    """Cross-entropy for the longest; for the shorter a mean of label and teacher, of which no
+    gradient goes to the teacher.
+    """
     logits, targets = RNG.standard_normal((2, 5, 3)), np.eye(3)[[0, 1, 2, 1, 0]]
     teacher = np.exp(logits[0]) / np.exp(logits[0]).sum(-1, keepdims=True)
     divergence = cross_entropy(logits[1], teacher) - cross_entropy(logits[0], teacher)
-    wanted = [cross_entropy(logits[0], targets).mean(), (0.3 * cross_entropy(logits[1], targets) + 0.7 * divergence).mean()]
-    np.testing.assert_allclose(length_losses(list(jnp.asarray(logits, jnp.float32)), jnp.asarray(targets), 0.7), wanted, rtol=1e-5)
-    of_student = jax.grad(lambda longest: length_losses([longest, jnp.asarray(logits[1])], jnp.asarray(targets), 0.7)[1])(
-        jnp.asarray(logits[0], jnp.float32)
+    wanted = [
+        cross_entropy(logits[0], targets).mean(),
+        (0.3 * cross_entropy(logits[1], targets) + 0.7 * divergence).mean(),
+    ]
+    np.testing.assert_allclose(
+        length_losses(list(jnp.asarray(logits, jnp.float32)), jnp.asarray(targets), 0.7),
+        wanted,
+        rtol=1e-5,
     )
+    of_student = jax.grad(
+        lambda longest: length_losses([longest, jnp.asarray(logits[1])], jnp.asarray(targets), 0.7)[
+            1
+        ]
+    )(jnp.asarray(logits[0], jnp.float32))
     assert not np.asarray(of_student).any()
 
 
 def test_a_step_of_plain_descent_follows_the_gradient_of_the_mean_loss(params):
-    """With SGD the parameters move by minus the rate times the gradient of the mean over lengths; metrics are those before the step."""
+    """With SGD the parameters move by minus the rate times the gradient of the mean over lengths;
+    metrics are those before the step.
+    """
     recipe = Recipe(Classification(3, label_smoothing=0.1, distill=0.5))
     state, metrics = one_step(params, recipe, optax.sgd(0.1))
 
     def loss(p):
         images = (BATCH["image"] / 255 - MEAN) / STD
         logits = [MODEL.apply(p, jnp.asarray(images, jnp.float32), grid) for grid in GRIDS]
-        return jnp.mean(length_losses(logits, jnp.eye(3)[BATCH["label"]] * 0.9 + 0.1 / 3, 0.5)), logits
+        return jnp.mean(
+            length_losses(logits, jnp.eye(3)[BATCH["label"]] * 0.9 + 0.1 / 3, 0.5)
+        ), logits
 
     (value, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-5)
     accuracy = [(np.argmax(one, -1) == BATCH["label"]).mean() for one in logits]
     np.testing.assert_allclose(metrics["train_accuracy"], accuracy)
     moved = jax.tree.map(lambda before, after: (before - after) / 0.1, params, state.params)
-    jax.tree.map(lambda got, wanted: np.testing.assert_allclose(got, wanted, atol=2e-4), moved, gradient)
+    jax.tree.map(
+        lambda got, wanted: np.testing.assert_allclose(got, wanted, atol=2e-4), moved, gradient
+    )
     assert int(state.step) == 1
 
 
@@ -76,13 +105,20 @@ def test_pieces_of_a_batch_add_up_to_it(params):
     recipe = Recipe(Classification(3, distill=0.5))
     whole, metrics = one_step(params, recipe, optax.sgd(0.1))
     pieces, of_pieces = one_step(params, dataclasses.replace(recipe, accumulate=4), optax.sgd(0.1))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), whole.params, pieces.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), whole.params, pieces.params
+    )
     np.testing.assert_allclose(of_pieces["losses"], metrics["losses"], rtol=1e-5)
 
 
 def test_running_mean_and_random_numbers_by_step(params):
-    """The mean moves by its decay (shorter at the start); what is drawn depends on the step: the same twice, another later."""
-    recipe, optimizer = Recipe(Classification(3, mixup=0.8, cutmix=1.0), drop_path=0.5, ema=0.99), optax.sgd(0.1)
+    """The mean moves by its decay (shorter at the start); what is drawn depends on the step: the
+    same twice, another later.
+    """
+    recipe, optimizer = (
+        Recipe(Classification(3, mixup=0.8, cutmix=1.0), drop_path=0.5, ema=0.99),
+        optax.sgd(0.1),
+    )
     run = jax.jit(make_train_step(MODEL, GRIDS, optimizer, recipe, 0))
     start = State(jnp.int32(0), params, optimizer.init(params), params)
     first, again, later = (run(start.replace(step=jnp.int32(step)), BATCH)[0] for step in (0, 0, 7))
@@ -90,13 +126,21 @@ def test_running_mean_and_random_numbers_by_step(params):
     assert all(jax.tree.leaves(same))
     assert float(optax.tree.norm(jax.tree.map(jnp.subtract, first.params, later.params))) > 1e-4
     for state, decay in ((first, 0.1), (later, 8 / 17)):
-        mean = jax.tree.map(lambda before, after, decay=decay: decay * before + (1 - decay) * after, params, state.params)
-        jax.tree.map(lambda got, wanted: np.testing.assert_allclose(got, wanted, atol=1e-6), state.ema, mean)
+        mean = jax.tree.map(
+            lambda before, after, decay=decay: decay * before + (1 - decay) * after,
+            params,
+            state.params,
+        )
+        jax.tree.map(
+            lambda got, wanted: np.testing.assert_allclose(got, wanted, atol=1e-6), state.ema, mean
+        )
         assert state.best_params is state.ema
 
 
 def test_stochastic_depth_keeps_its_expectation():
-    """The first block always stays, the last goes with the rate; the mean of every multiplier is one."""
+    """The first block always stays, the last goes with the rate; the mean of every multiplier is
+    one.
+    """
     keep = np.asarray(stochastic_depth(jax.random.key(0), 5, 20000, 0.4))
     np.testing.assert_array_equal(keep[0], 1)
     np.testing.assert_allclose((keep == 0).mean(axis=(1, 2)), [0, 0.1, 0.2, 0.3, 0.4], atol=0.01)
@@ -109,19 +153,28 @@ def test_normalise_and_predict(params):
     wanted = (BATCH["image"] / 255 - MEAN) / STD
     np.testing.assert_allclose(normalise(jnp.asarray(BATCH["image"])), wanted, atol=1e-5)
     got = jax.jit(make_predict(MODEL, (1, 1)))(params, BATCH["image"])
-    np.testing.assert_allclose(got, MODEL.apply(params, jnp.asarray(wanted, jnp.float32), (1, 1)), atol=1e-5)
+    np.testing.assert_allclose(
+        got, MODEL.apply(params, jnp.asarray(wanted, jnp.float32), (1, 1)), atol=1e-5
+    )
 
 
 def test_mixup_and_cutmix():
-    """Images and targets are mixed by one share; CutMix takes a rectangle of that share; each is drawn half of the time."""
-    images, targets = jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 16, 16, 1)) + 1, jnp.eye(4)
+    """Images and targets are mixed by one share; CutMix takes a rectangle of that share; each is
+    drawn half of the time.
+    """
+    images, targets = (
+        jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 16, 16, 1)) + 1,
+        jnp.eye(4),
+    )
     cut, run = 0, jax.jit(lambda key: mixing.mix(images, targets, key, 0.8, 1.0))
     for seed in range(40):
         mixed, wanted = (np.asarray(x) for x in run(jax.random.key(seed)))
         shares = np.diag(wanted)
         np.testing.assert_allclose(wanted.sum(-1), 1, atol=1e-6)
         np.testing.assert_allclose(shares, shares[0], atol=1e-6)
-        np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), wanted @ np.arange(1.0, 5.0), atol=1e-4)
+        np.testing.assert_allclose(
+            mixed.mean(axis=(1, 2, 3)), wanted @ np.arange(1.0, 5.0), atol=1e-4
+        )
         values = np.unique(mixed[0].round(4))
         if set(values) <= {1.0, 4.0}:
             cut += 1
@@ -135,11 +188,20 @@ def test_mixup_and_cutmix():
 
 
 def test_adamw_by_its_definition(params):
-    """Two steps in NumPy: decay on kernels alone, decoupled; clipping of the whole gradient; layer-wise rates."""
+    """Two steps in NumPy: decay on kernels alone, decoupled; clipping of the whole gradient;
+    layer-wise rates.
+    """
     schedule = make_schedule(0.1, 1, 10)
-    optimizer = make_optimizer(params, schedule, name="adamw", weight_decay=0.3, beta2=0.99, clip_norm=0.5, layer_decay=0.5)
+    optimizer = make_optimizer(
+        params, schedule, name="adamw", weight_decay=0.3, beta2=0.99, clip_norm=0.5, layer_decay=0.5
+    )
     gradients = [
-        jax.tree.map(lambda leaf, seed=seed: jnp.asarray(np.random.default_rng(seed).standard_normal(leaf.shape), jnp.float32), params)
+        jax.tree.map(
+            lambda leaf, seed=seed: jnp.asarray(
+                np.random.default_rng(seed).standard_normal(leaf.shape), jnp.float32
+            ),
+            params,
+        )
         for seed in (0, 1)
     ]
     got, state = params, optimizer.init(params)
@@ -148,8 +210,19 @@ def test_adamw_by_its_definition(params):
         updates, state = update(gradient, state, got)
         got = optax.apply_updates(got, updates)
 
-    layers = {"patch_embed": 0, "class_token": 0, "positions": 0, "block_0": 1, "block_1": 2, "norm": 3, "head": 3}
-    norms = [np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(g))) for g in gradients]
+    layers = {
+        "patch_embed": 0,
+        "class_token": 0,
+        "positions": 0,
+        "block_0": 1,
+        "block_1": 2,
+        "norm": 3,
+        "head": 3,
+    }
+    norms = [
+        np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(g)))
+        for g in gradients
+    ]
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         names = [part.key for part in path]
         wanted, m, v = np.asarray(leaf, np.float64), 0.0, 0.0
@@ -161,7 +234,9 @@ def test_adamw_by_its_definition(params):
             m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
             adam = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
             decay = 0.3 * wanted if names[-1] == "kernel" else 0
-            wanted = wanted - float(schedule(t - 1)) * 0.5 ** (3 - layers[names[1]]) * (adam + decay)
+            wanted = wanted - float(schedule(t - 1)) * 0.5 ** (3 - layers[names[1]]) * (
+                adam + decay
+            )
         found = got
         for name in names:
             found = found[name]
@@ -169,12 +244,21 @@ def test_adamw_by_its_definition(params):
 
 
 def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
-    """The first step of a block's kernel is its gradient's orthogonal factor, by SVD, to Newton-Schulz's looseness; scanned, the same a block.
+    """The first step of a block's kernel is its gradient's orthogonal factor, by SVD, to
+    Newton-Schulz's looseness; scanned, the same a block.
 
     The rest moves as under optax's AdamW with Nesterov's momentum.
     """
-    gradient = jax.tree.map(lambda leaf: jnp.asarray(np.random.default_rng(leaf.size).standard_normal(leaf.shape), jnp.float32), params)
-    schedule, rest = make_schedule(0.1, 0, 10), {"weight_decay": 0.0, "beta2": 0.99, "clip_norm": 0, "layer_decay": 1}
+    gradient = jax.tree.map(
+        lambda leaf: jnp.asarray(
+            np.random.default_rng(leaf.size).standard_normal(leaf.shape), jnp.float32
+        ),
+        params,
+    )
+    schedule, rest = (
+        make_schedule(0.1, 0, 10),
+        {"weight_decay": 0.0, "beta2": 0.99, "clip_norm": 0, "layer_decay": 1},
+    )
 
     def moved(name, params, gradient):
         optimizer = make_optimizer(params, schedule, name=name, **rest)
@@ -188,12 +272,16 @@ def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
         for i in range(2):
             u, _, v = np.linalg.svd(of(gradient["params"][f"block_{i}"]), full_matrices=False)
             step = of(muon[f"block_{i}"])
-            singular = np.linalg.svd(step / (-0.1 * 0.2 * np.sqrt(max(step.shape))), compute_uv=False)
+            singular = np.linalg.svd(
+                step / (-0.1 * 0.2 * np.sqrt(max(step.shape))), compute_uv=False
+            )
             assert 0.5 < singular.min() <= singular.max() < 1.4
             assert -(step * (u @ v)).sum() / np.linalg.norm(step) / np.linalg.norm(u @ v) > 0.95
             np.testing.assert_allclose(of(scanned)[i], step, rtol=1e-3, atol=1e-5)
     for name in ("patch_embed", "head", "positions"):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), muon[name], wanted[name])
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), muon[name], wanted[name]
+        )
     with pytest.raises(ValueError, match="adamw or muon"):
         moved("muo", params, gradient)
 
@@ -211,7 +299,11 @@ def test_layer_scales_of_a_scanned_stack_are_those_of_the_blocks(params, stack_b
 def test_schedule():
     """Up in a line, down by a cosine."""
     schedule = make_schedule(2.0, 10, 110)
-    np.testing.assert_allclose([schedule(0), schedule(5), schedule(10), schedule(60), schedule(110)], [0, 1, 2, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        [schedule(0), schedule(5), schedule(10), schedule(60), schedule(110)],
+        [0, 1, 2, 1, 0],
+        atol=1e-6,
+    )
     assert float(make_schedule(2.0, 0, 10)(0)) == 2.0
     with pytest.raises(ValueError, match="warm-up of 10 steps"):
         make_schedule(2.0, 10, 10)
@@ -219,5 +311,9 @@ def test_schedule():
 
 def test_what_is_decayed(params):
     """Kernels, nothing else."""
-    names = {path[-1].key for path, _ in jax.tree_util.tree_leaves_with_path(params) if is_decayed(tuple(p.key for p in path))}
+    names = {
+        path[-1].key
+        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+        if is_decayed(tuple(p.key for p in path))
+    }
     assert names == {"kernel"}

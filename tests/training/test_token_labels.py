@@ -13,9 +13,17 @@ from vintk_jax.training.objectives import Classification, length_losses, normali
 from vintk_jax.training.token_labels import Teacher, TokenLabelling, resized
 
 RNG = np.random.default_rng(0)
-BATCH = {"image": jnp.asarray(RNG.integers(0, 256, (3, 8, 8, 3), np.uint8)), "label": jnp.asarray([2, 0, 1])}
+BATCH = {
+    "image": jnp.asarray(RNG.integers(0, 256, (3, 8, 8, 3), np.uint8)),
+    "label": jnp.asarray([2, 0, 1]),
+}
 GRIDS = ((2, 2), (1, 1))
-LVVIT = [*SMALL, "--config.model.stem_width=4", "--config.model.residual_scale=0.5", "--config.model.aux_head=True"]
+LVVIT = [
+    *SMALL,
+    "--config.model.stem_width=4",
+    "--config.model.residual_scale=0.5",
+    "--config.model.aux_head=True",
+]
 
 
 def log_softmax(x):
@@ -25,17 +33,26 @@ def log_softmax(x):
 
 
 def test_losses_by_definition():
-    """At each length the loss of the class token's answer, and a weighted mean of the patches' cross-entropies with the labels of their places."""
+    """At each length the loss of the class token's answer, and a weighted mean of the patches'
+    cross-entropies with the labels of their places.
+    """
     objective = TokenLabelling(3, distill=0.5, grids=GRIDS, weight=0.7)
     maps = RNG.dirichlet(np.ones(3), (2, 2, 2))
     labels = np.eye(3)[[0, 2]]
-    answers = [(RNG.standard_normal((2, 3)), RNG.standard_normal((2, patches, 3))) for patches in (4, 1)]
+    answers = [
+        (RNG.standard_normal((2, 3)), RNG.standard_normal((2, patches, 3))) for patches in (4, 1)
+    ]
     as_jax = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (answers, (labels, maps)))
     of_images = length_losses([logits for logits, _ in as_jax[0]], as_jax[1][0], 0.5)
     longest = -(maps.reshape(2, 4, 3) * log_softmax(answers[0][1])).sum(-1).mean()
     shortest = -(maps.mean(axis=(1, 2))[:, None] * log_softmax(answers[1][1])).sum(-1).mean()
-    np.testing.assert_allclose(objective.losses(*as_jax), of_images + 0.7 * np.array([longest, shortest]), rtol=1e-5)
-    assert float(objective.right(as_jax[0][0], as_jax[1])) == (answers[0][0].argmax(-1) == [0, 2]).mean()
+    np.testing.assert_allclose(
+        objective.losses(*as_jax), of_images + 0.7 * np.array([longest, shortest]), rtol=1e-5
+    )
+    assert (
+        float(objective.right(as_jax[0][0], as_jax[1]))
+        == (answers[0][0].argmax(-1) == [0, 2]).mean()
+    )
 
 
 def test_labels_on_other_grids_stay_distributions():
@@ -43,29 +60,45 @@ def test_labels_on_other_grids_stay_distributions():
     maps = jnp.asarray(RNG.dirichlet(np.ones(5), (2, 8, 8)), jnp.float32)
     halved = maps.reshape(2, 4, 2, 4, 2, 5).mean(axis=(2, 4)).reshape(2, 16, 5)
     got = np.asarray(resized(maps, (4, 4)))
-    assert abs(got - halved).max() < abs(np.asarray(maps).reshape(2, 64, 5)[:, :16] - halved).max() / 3
+    assert (
+        abs(got - halved).max() < abs(np.asarray(maps).reshape(2, 64, 5)[:, :16] - halved).max() / 3
+    )
     for grid in ((8, 8), (6, 6), (3, 5), (1, 1)):
         np.testing.assert_allclose(resized(maps, grid).sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(resized(maps, (1, 1))[:, 0], maps.mean(axis=(1, 2)), atol=0.02)
 
 
 def test_the_teacher_looks_at_what_the_student_sees(variables_for):
-    """Its softmax of every patch of the batch's images, resized to the size it knows; without a teacher the image's label."""
+    """Its softmax of every patch of the batch's images, resized to the size it knows; without a
+    teacher the image's label.
+    """
     model = ViT(8, (2,), (12,), 4, 3, patch_size=4, native_grid=(4, 4), pool="mean")
     variables = variables_for(model, jnp.zeros((1, 16, 16, 3)))
-    objective = TokenLabelling(3, label_smoothing=0.1, grids=GRIDS, teacher=Teacher(model, (4, 4), 16), frozen=variables)
+    objective = TokenLabelling(
+        3, label_smoothing=0.1, grids=GRIDS, teacher=Teacher(model, (4, 4), 16), frozen=variables
+    )
     images, (labels, maps) = objective.prepare(BATCH, jax.random.key(0), variables)
     np.testing.assert_allclose(images, normalise(BATCH["image"]))
-    np.testing.assert_allclose(labels, Classification(3, label_smoothing=0.1).prepare(BATCH, jax.random.key(0))[1])
-    _, of_patches = model.apply(variables, jax.image.resize(images, (3, 16, 16, 3), "linear"), dense=True)
+    np.testing.assert_allclose(
+        labels, Classification(3, label_smoothing=0.1).prepare(BATCH, jax.random.key(0))[1]
+    )
+    _, of_patches = model.apply(
+        variables, jax.image.resize(images, (3, 16, 16, 3), "linear"), dense=True
+    )
     np.testing.assert_allclose(maps.reshape(3, 16, 3), np.exp(log_softmax(of_patches)), atol=1e-5)
     alone = TokenLabelling(3, label_smoothing=0.1, grids=GRIDS)
-    np.testing.assert_allclose(resized(alone.prepare(BATCH, jax.random.key(0))[1][1], (2, 2)), np.repeat(labels[:, None], 4, 1), atol=1e-6)
+    np.testing.assert_allclose(
+        resized(alone.prepare(BATCH, jax.random.key(0))[1][1], (2, 2)),
+        np.repeat(labels[:, None], 4, 1),
+        atol=1e-6,
+    )
 
 
 @pytest.mark.slow
 def test_a_trained_teacher(tmp_path):
-    """Train a teacher, an LV-ViT on its labels (the same after a kill), and spend tokens by it, all by the ordinary commands."""
+    """Train a teacher, an LV-ViT on its labels (the same after a kill), and spend tokens by it, all
+    by the ordinary commands.
+    """
     teacher, student, killed = tmp_path / "teacher", tmp_path / "student", tmp_path / "killed"
     finish(train(teacher, "--config.model.pool=mean", "--config.optimizer.epochs=1"))
     options = [*LVVIT, f"--config.loss.teacher={teacher}", "--config.optimizer.epochs=3"]
@@ -78,9 +111,22 @@ def test_a_trained_teacher(tmp_path):
     finish(start(command("train", "revit_digits", killed, *options)))
     assert checksums(killed) == checksums(student)
     assert metrics(killed)[-1] == metrics(student)[-1]
-    small = ["--config.data.batch_size=16", "--config.engine.batch_sizes=(1,)", "--config.tla.epochs=2", "--config.tla.batch_size=16"]
-    small += ["--config.labels.split=assign[:48]", "--config.labels.calibrate_split=calibrate[:32]", "--config.budget.max_drop=100"]
-    small += ["--config.budget.max_cost=10", "--config.data.split=test[:24]", "--config.compare.rounds=1"]
+    small = [
+        "--config.data.batch_size=16",
+        "--config.engine.batch_sizes=(1,)",
+        "--config.tla.epochs=2",
+        "--config.tla.batch_size=16",
+    ]
+    small += [
+        "--config.labels.split=assign[:48]",
+        "--config.labels.calibrate_split=calibrate[:32]",
+        "--config.budget.max_drop=100",
+    ]
+    small += [
+        "--config.budget.max_cost=10",
+        "--config.data.split=test[:24]",
+        "--config.compare.rounds=1",
+    ]
     finish(start(command("assign", "tla_digits", student, *small)))
     assert "adaptive.html" in finish(start(command("infer", "tla_digits", student, *small)))
 
@@ -89,9 +135,15 @@ def test_a_trained_teacher(tmp_path):
     ("options", "words"),
     [
         (["--config.loss.teacher=nowhere"], "There is no nowhere/train.config.json"),
-        (["--config.loss.teacher=nowhere", "--config.model.aux_head=False"], r"model\.aux_head=True or model\.pool=mean"),
+        (
+            ["--config.loss.teacher=nowhere", "--config.model.aux_head=False"],
+            r"model\.aux_head=True or model\.pool=mean",
+        ),
         (["--config.model.patch_size=5"], "an even number"),
-        (["--config.model.lengths=(32,)", "--config.model.patch_size=0"], "at most 16 tokens a side"),
+        (
+            ["--config.model.lengths=(32,)", "--config.model.patch_size=0"],
+            "at most 16 tokens a side",
+        ),
         (["--config.loss.token_weight=-1"], r"loss\.token_weight=-1"),
     ],
 )
@@ -100,5 +152,14 @@ def test_what_does_not_fit_is_told(options, words, tmp_path):
     named = {option.split("=")[0] for option in options}
     kept = [option for option in LVVIT if option.split("=")[0] not in named]
     with pytest.raises(UserError, match=words):
-        train_command.main(["train", "--config", "configs/revit_digits.py", f"--workdir={tmp_path / 'run'}", *kept, *options])
+        train_command.main(
+            [
+                "train",
+                "--config",
+                "configs/revit_digits.py",
+                f"--workdir={tmp_path / 'run'}",
+                *kept,
+                *options,
+            ]
+        )
     assert not (tmp_path / "run").exists()

@@ -20,7 +20,12 @@ from vintk_jax.errors import UserError
 from vintk_jax.spaces.autoformer import TINY
 from vintk_jax.training.models import build, keep_arch, with_kept_arch
 
-RUN = ["--config.optimizer.epochs=8", "--config.checkpoints.every_epochs=1", "--config.optimizer.ema=0.9", "--config.loss.drop_path=0.2"]
+RUN = [
+    "--config.optimizer.epochs=8",
+    "--config.checkpoints.every_epochs=1",
+    "--config.optimizer.ema=0.9",
+    "--config.loss.drop_path=0.2",
+]
 RUN += ["--config.augment.mixup=0.5", "--config.augment.padding=2", "--config.optimizer.name=muon"]
 
 
@@ -35,7 +40,9 @@ def kill_once(workdir, after, *options):
     """Start, wait until `after` lines of metrics are there, SIGKILL; False if it ended before."""
     process = train(workdir, *options)
     while process.poll() is None:
-        if (workdir / "metrics.jsonl").exists() and len((workdir / "metrics.jsonl").read_text().splitlines()) >= after:
+        if (workdir / "metrics.jsonl").exists() and len(
+            (workdir / "metrics.jsonl").read_text().splitlines()
+        ) >= after:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             return True
@@ -44,7 +51,9 @@ def kill_once(workdir, after, *options):
 
 
 def test_what_it_leaves(whole):
-    """16 steps, 8 evaluations; the last two checkpoints and the best; TensorBoard's file; the accuracies printed are those written."""
+    """16 steps, 8 evaluations; the last two checkpoints and the best; TensorBoard's file; the
+    accuracies printed are those written.
+    """
     workdir, output = whole
     lines = metrics(workdir)
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 17))
@@ -84,7 +93,11 @@ def spoiled(whole, tmp_path, step="16"):
     """A copy of the run, a byte of whose last checkpoint's largest file is changed."""
     workdir = tmp_path / "spoiled"
     shutil.copytree(whole[0], workdir)
-    files = [p for p in (workdir / "checkpoints" / "last" / step / "params").rglob("*") if p.is_file() and "/d/" in str(p)]
+    files = [
+        p
+        for p in (workdir / "checkpoints" / "last" / step / "params").rglob("*")
+        if p.is_file() and "/d/" in str(p)
+    ]
     largest = max(files, key=lambda p: p.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 255
@@ -116,20 +129,33 @@ def test_a_torn_checkpoint_is_not_taken(whole, tmp_path):
 
 
 def test_predictions_from_a_plain_checkpoint(whole, tmp_path):
-    """One command: every length on the test images as in training, and on a folder with a broken image in it."""
+    """One command: every length on the test images as in training, and on a folder with a broken
+    image in it.
+    """
     workdir, _ = whole
     finish(start(command("infer", "infer", workdir, "--config.checkpoint=last")))
     lines = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == 2 * 32
-    accuracy = {name: np.mean([line["class"] == str(line["label"]) for line in lines if line["tokens"] == name]) for name in ("16", "4")}
+    accuracy = {
+        name: np.mean(
+            [line["class"] == str(line["label"]) for line in lines if line["tokens"] == name]
+        )
+        for name in ("16", "4")
+    }
     assert accuracy == metrics(workdir)[-1]["accuracy"]
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.fromarray(np.full((50, 40, 3), 90, np.uint8)).save(photos / "grey.png")
     (photos / "broken.jpg").write_bytes(b"none")
-    options = [f"--config.data.source=images:{photos}", "--config.lengths=(2,)", "--config.data.batch_size=3"]
+    options = [
+        f"--config.data.source=images:{photos}",
+        "--config.lengths=(2,)",
+        "--config.data.batch_size=3",
+    ]
     finish(start(command("infer", "infer", workdir, *options)))
-    broken, grey = (json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines())
+    broken, grey = (
+        json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()
+    )
     assert "broken.jpg can't be read" in broken["error"]
     assert (grey["image"], grey["tokens"]) == ("grey.png", "4")
     assert grey["class"] in map(str, range(10))
@@ -155,7 +181,17 @@ def test_predictions_from_a_plain_checkpoint(whole, tmp_path):
 def test_mistakes_end_in_one_message(option, words, tmp_path):
     """Before anything is written."""
     with pytest.raises(UserError) as caught:
-        train_command.main(["train", "--config", "configs/revit_digits.py", "--workdir", str(tmp_path / "w"), *SMALL, option])
+        train_command.main(
+            [
+                "train",
+                "--config",
+                "configs/revit_digits.py",
+                "--workdir",
+                str(tmp_path / "w"),
+                *SMALL,
+                option,
+            ]
+        )
     assert words in str(caught.value)
     assert not (tmp_path / "w").exists()
 
@@ -170,23 +206,42 @@ def test_another_model_in_the_same_workdir_is_refused(whole, tmp_path):
     """By the fields of the config that differ."""
     with pytest.raises(UserError, match=r"model\.depth was 2, now 3"):
         train_command.main(
-            ["train", "--config", "configs/revit_digits.py", "--workdir", str(whole[0]), *SMALL, *RUN, "--config.model.depth=3"]
+            [
+                "train",
+                "--config",
+                "configs/revit_digits.py",
+                "--workdir",
+                str(whole[0]),
+                *SMALL,
+                *RUN,
+                "--config.model.depth=3",
+            ]
         )
 
 
 def test_a_found_architecture_at_two_lengths(tmp_path):
-    """best.json of a search: the space's own count of parameters, but for smaller patches and the second length's norms."""
+    """best.json of a search: the space's own count of parameters, but for smaller patches and the
+    second length's norms.
+    """
     arch = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12}
     (tmp_path / "best.json").write_text(json.dumps({"space": "autoformer-tiny", "arch": arch}))
     config = configs.parse(
-        ["train", "--config", "configs/revit_digits.py", *SMALL, f"--config.model.arch={tmp_path / 'best.json'}"],
+        [
+            "train",
+            "--config",
+            "configs/revit_digits.py",
+            *SMALL,
+            f"--config.model.arch={tmp_path / 'best.json'}",
+        ],
         command="train",
         about="",
         default_config="",
     ).config
     trained = build(config.model, 10, 32)
     assert trained.grids == ((4, 4), (2, 2))
-    count = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(trained.draw, jax.random.key(0))))
+    count = sum(
+        leaf.size for leaf in jax.tree.leaves(jax.eval_shape(trained.draw, jax.random.key(0)))
+    )
     wanted = TINY.cost(TINY.from_json(arch), 64, 10).params
     smaller_patches, second_norms = 3 * (16**2 - 8**2) * 192, 25 * 2 * 192
     assert count == wanted - smaller_patches + second_norms
@@ -209,9 +264,16 @@ def test_a_found_model_that_is_no_vit(tmp_path):
     assert trained.names == ("all",)
     variables = jax.eval_shape(trained.draw, jax.random.key(0))
     pit = spaces.get("pit")
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == pit.cost(pit.from_json(arch), 32, 10).params
+    assert (
+        sum(leaf.size for leaf in jax.tree.leaves(variables))
+        == pit.cost(pit.from_json(arch), 32, 10).params
+    )
     inner = trained.draw(jax.random.key(0))["params"]["stage_0"]["block_0"]["mlp"]["fc1"]["kernel"]
-    assert 0.015 < float(inner.std()) < 0.025  # the model's own 0.02, not one over the inputs' root, 0.18
-    for options, words in ((("--config.model.lengths=(4,)", "--config.model.dtype=bfloat16"), "no field `dtype`"), ((), "one length")):
+    # the model's own 0.02, not one over the inputs' root, 0.18
+    assert 0.015 < float(inner.std()) < 0.025
+    for options, words in (
+        (("--config.model.lengths=(4,)", "--config.model.dtype=bfloat16"), "no field `dtype`"),
+        ((), "one length"),
+    ):
         with pytest.raises(UserError, match=words):
             build(parse(*options), 10, 32)

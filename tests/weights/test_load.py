@@ -16,7 +16,15 @@ from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
 from vintk_jax.weights import load_weights
 
-SIZES = dict(embed_dim=6, num_heads=(2, 2), hidden=(8, 8), head_dim=3, num_classes=3, patch_size=4, native_grid=(3, 3))
+SIZES = dict(
+    embed_dim=6,
+    num_heads=(2, 2),
+    hidden=(8, 8),
+    head_dim=3,
+    num_classes=3,
+    patch_size=4,
+    native_grid=(3, 3),
+)
 IMAGES = jax.random.normal(jax.random.key(0), (2, 12, 12, 3))
 
 
@@ -30,15 +38,25 @@ def timm_names(params):
     found = {}
     for path, array in traverse_util.flatten_dict(params, sep="/").items():
         array = np.asarray(array)
-        name = path.replace("block_", "blocks/").replace("attention", "attn").replace("class_token/token", "cls_token")
-        name = name.replace("positions/table", "pos_embed").replace("patch_embed", "patch_embed/proj").replace("/", ".")
+        name = (
+            path.replace("block_", "blocks/")
+            .replace("attention", "attn")
+            .replace("class_token/token", "cls_token")
+        )
+        name = (
+            name.replace("positions/table", "pos_embed")
+            .replace("patch_embed", "patch_embed/proj")
+            .replace("/", ".")
+        )
         if path == "patch_embed/kernel":
             array = array.transpose(3, 2, 0, 1)
         elif path.endswith("/kernel"):
             array = array.T
         elif path == "positions/table":
             array = array[None]
-        found[name.replace(".kernel", ".weight").replace(".scale", ".weight")] = np.ascontiguousarray(array, np.float32)
+        found[name.replace(".kernel", ".weight").replace(".scale", ".weight")] = (
+            np.ascontiguousarray(array, np.float32)
+        )
     return found
 
 
@@ -60,7 +78,10 @@ def test_all_that_does_not_fit_is_named_at_once(file):
 
     def edit(names):
         del names["blocks.1.mlp.fc2.bias"]
-        return names | {"blocks.0.norm1.weight": np.ones(5, np.float32), "dist_token": np.ones((1, 1, 6), np.float32)}
+        return names | {
+            "blocks.0.norm1.weight": np.ones(5, np.float32),
+            "dist_token": np.ones((1, 1, 6), np.float32),
+        }
 
     with pytest.raises(UserError) as caught:
         load_weights(write(edit), vit(num_classes=4))
@@ -72,7 +93,10 @@ def test_all_that_does_not_fit_is_named_at_once(file):
     assert "head=new" in said
 
 
-@pytest.mark.parametrize(("depth", "said"), [(3, r"missing are blocks\.2\."), (1, r"nothing in the model takes blocks\.1\.")])
+@pytest.mark.parametrize(
+    ("depth", "said"),
+    [(3, r"missing are blocks\.2\."), (1, r"nothing in the model takes blocks\.1\.")],
+)
 def test_whole_blocks(file, depth, said):
     """A model that is deeper or shallower than the file's."""
     with pytest.raises(UserError, match=said) as caught:
@@ -81,14 +105,25 @@ def test_whole_blocks(file, depth, said):
 
 
 def test_another_number_of_classes(file):
-    """The head is drawn by the key, the rest is the file's; a second classifier is left out with the first."""
+    """The head is drawn by the key, the rest is the file's; a second classifier is left out with
+    the first.
+    """
     write, variables = file
-    second = {"head_dist.weight": np.ones((3, 6), np.float32), "head_dist.bias": np.ones(3, np.float32)}
+    second = {
+        "head_dist.weight": np.ones((3, 6), np.float32),
+        "head_dist.bias": np.ones(3, np.float32),
+    }
     with pytest.raises(UserError, match=r"head_dist\.bias, head_dist\.weight\. head=new"):
         load_weights(write(lambda names: names | second), vit())
     said = []
     key = jax.random.key(3)
-    found = load_weights(write(lambda names: names | second), vit(num_classes=7), head="new", key=key, say=said.append)["params"]
+    found = load_weights(
+        write(lambda names: names | second),
+        vit(num_classes=7),
+        head="new",
+        key=key,
+        say=said.append,
+    )["params"]
     assert found["head"]["kernel"].shape == (6, 7)
     assert 0 < np.abs(found["head"]["kernel"]).max() < 0.05
     np.testing.assert_array_equal(found["head"]["bias"], np.zeros(7))
@@ -99,7 +134,9 @@ def test_another_number_of_classes(file):
 
 
 def test_another_patch_size_and_grid(file, relative_error):
-    """The kernel and positions are what the model itself resamples them to when it is called at that grid."""
+    """The kernel and positions are what the model itself resamples them to when it is called at
+    that grid.
+    """
     write, variables = file
     said, other = [], vit(patch_size=6, native_grid=(2, 2))
     found = load_weights(write(), other, say=said.append)
@@ -111,14 +148,19 @@ def test_positions_without_the_class_token(file):
     """Get a row of zeros for it."""
     write, variables = file
     table = variables["params"]["positions"]["table"]
-    found = load_weights(write(lambda names: names | {"pos_embed": names["pos_embed"][:, 1:]}), vit(native_grid=(2, 2)))
+    found = load_weights(
+        write(lambda names: names | {"pos_embed": names["pos_embed"][:, 1:]}),
+        vit(native_grid=(2, 2)),
+    )
     wanted = resample.resample_positions(table.at[0].set(0.0), (3, 3), (2, 2))
     np.testing.assert_allclose(found["params"]["positions"]["table"], wanted, atol=1e-6)
 
 
 def test_positions_of_no_grid_are_refused(file):
     """Eight rows are no square, with or without the class token's, and not the model's."""
-    with pytest.raises(UserError, match=r"pos_embed \(as positions/table \(8, 6\) where \(10, 6\) is wanted\)"):
+    with pytest.raises(
+        UserError, match=r"pos_embed \(as positions/table \(8, 6\) where \(10, 6\) is wanted\)"
+    ):
         load_weights(file[0](lambda names: names | {"pos_embed": names["pos_embed"][:, :8]}), vit())
 
 
@@ -128,31 +170,47 @@ def test_norms_by_length_and_scanned_blocks(file, relative_error):
     resizable = vit(norm_grids=((3, 3), (2, 2)), scan=True)
     found = load_weights(write(), resizable)
     for grid in resizable.norm_grids:
-        assert relative_error(resizable.apply(found, IMAGES, grid), vit().apply(variables, IMAGES, grid)) < 1e-5
+        assert (
+            relative_error(
+                resizable.apply(found, IMAGES, grid), vit().apply(variables, IMAGES, grid)
+            )
+            < 1e-5
+        )
 
 
 @pytest.mark.parametrize("given", ["argument", "timm", "hugging face"])
 def test_pixels(file, given, tmp_path, relative_error):
-    """Pixels from -1 to 1 told by hand, or by the JSON file that lies beside: the same logits from pixels standardised as ours."""
+    """Pixels from -1 to 1 told by hand, or by the JSON file that lies beside: the same logits from
+    pixels standardised as ours.
+    """
     write, variables = file
     path, colours = write(), jax.random.uniform(jax.random.key(1), IMAGES.shape)
     half = [0.5, 0.5, 0.5]
     if given == "timm":
-        (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": half, "std": half}}))
+        (tmp_path / "config.json").write_text(
+            json.dumps({"pretrained_cfg": {"mean": half, "std": half}})
+        )
     elif given == "hugging face":
-        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": half, "image_std": half}))
+        (tmp_path / "preprocessor_config.json").write_text(
+            json.dumps({"image_mean": half, "image_std": half})
+        )
     found = load_weights(path, vit(), pixels="half" if given == "argument" else "")
     standard = (colours - jnp.array([0.485, 0.456, 0.406])) / jnp.array([0.229, 0.224, 0.225])
-    assert relative_error(vit().apply(found, standard), vit().apply(variables, 2 * colours - 1)) < 1e-5
+    assert (
+        relative_error(vit().apply(found, standard), vit().apply(variables, 2 * colours - 1)) < 1e-5
+    )
     np.testing.assert_array_equal(
-        load_weights(path, vit(), pixels="own")["params"]["patch_embed"]["kernel"], variables["params"]["patch_embed"]["kernel"]
+        load_weights(path, vit(), pixels="own")["params"]["patch_embed"]["kernel"],
+        variables["params"]["patch_embed"]["kernel"],
     )
     with pytest.raises(UserError, match="Pixels 'grey' came"):
         load_weights(path, vit(), pixels="grey")
 
 
 def test_heads_that_are_told(file, tmp_path):
-    """A width divides into other heads as well, with the same shapes; where something says how many, it is held to it."""
+    """A width divides into other heads as well, with the same shapes; where something says how
+    many, it is held to it.
+    """
     path = file[0]()
     (tmp_path / "config.json").write_text('{"num_attention_heads": 3}')
     with pytest.raises(UserError, match="its blocks have 3 heads, the model's 2"):
@@ -167,5 +225,7 @@ def test_the_wrong_kind(file, tmp_path):
     with pytest.raises(UserError, match="came for a Segmenter"):
         load_weights(path, Segmenter(6, (1, 1, 1), (2,) * 3, (8,) * 3, 3, 3))
     save_file({"conv1.weight": np.ones(2, np.float32)}, tmp_path / "resnet.safetensors")
-    with pytest.raises(UserError, match=r"names of no known kind: conv1\.weight.*Known are timm/DeiT"):
+    with pytest.raises(
+        UserError, match=r"names of no known kind: conv1\.weight.*Known are timm/DeiT"
+    ):
         load_weights(tmp_path / "resnet.safetensors", vit())

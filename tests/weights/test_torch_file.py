@@ -1,4 +1,6 @@
-"""PyTorch's files: hostile ones are refused and nothing of them runs; with PyTorch, what it has saved comes back."""
+"""PyTorch's files: hostile ones are refused and nothing of them runs; with PyTorch, what it has
+saved comes back.
+"""
 
 import io
 import os
@@ -41,7 +43,9 @@ def test_code_is_not_executed(tmp_path, layout, protocol):
     pickled = pickle.dumps({"model": Calls(os.mkdir, str(made))}, protocol=protocol)
     path = tmp_path / "w.pth"
     archive(path, pickled) if layout == "archive" else path.write_bytes(pickled)
-    with pytest.raises(UserError, match=r"posix\.mkdir, which is no part of a weight; nothing of it was executed"):
+    with pytest.raises(
+        UserError, match=r"posix\.mkdir, which is no part of a weight; nothing of it was executed"
+    ):
         read_torch(path)
     assert not made.exists()
 
@@ -58,14 +62,21 @@ def test_other_ways_out(tmp_path, function):
 
 
 def tensor_file(path, *, size=4, offset=0, shape=(2, 2), strides=(2, 1), content=b"\0" * 16):
-    """An archive of one tensor, by hand: GLOBALs are written as text, since there is no torch to name them."""
+    """An archive of one tensor, by hand: GLOBALs are written as text, since there is no torch to
+    name them.
+    """
     out = io.BytesIO()
     body = (
-        "(dV{key}\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI{size}\ntQI{offset}\n"
+        "(dV{key}\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\n"
+        "I{size}\ntQI{offset}\n"
         "({shape}t({strides}tI00\n(dtRs."
     )
     number = lambda values: "".join(f"I{value}\n" for value in values)
-    out.write(body.format(key="w", size=size, offset=offset, shape=number(shape), strides=number(strides)).encode())
+    out.write(
+        body.format(
+            key="w", size=size, offset=offset, shape=number(shape), strides=number(strides)
+        ).encode()
+    )
     return archive(path, out.getvalue(), **{"0": content})
 
 
@@ -78,7 +89,15 @@ def test_a_tensor_by_hand(tmp_path):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"offset": 1}, {"offset": -1}, {"strides": (4, 1)}, {"strides": (-1, 1)}, {"shape": (3, 2)}, {"size": 400}, {"content": b"\0" * 8}],
+    [
+        {"offset": 1},
+        {"offset": -1},
+        {"strides": (4, 1)},
+        {"strides": (-1, 1)},
+        {"shape": (3, 2)},
+        {"size": 400},
+        {"content": b"\0" * 8},
+    ],
     ids=str,
 )
 def test_tensors_stay_within_their_numbers(tmp_path, fields):
@@ -87,7 +106,10 @@ def test_tensors_stay_within_their_numbers(tmp_path, fields):
         read_torch(tensor_file(tmp_path / "w.pth", **fields))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80", b"\x80\x02.", b"PK\x03\x04nothing", b"\x80\x02}q\x00.", b"{}", b"\x93NUMPY"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x80", b"\x80\x02.", b"PK\x03\x04nothing", b"\x80\x02}q\x00.", b"{}", b"\x93NUMPY"],
+)
 def test_broken_files(tmp_path, content):
     """One message, whatever the bytes."""
     path = tmp_path / "w.pth"
@@ -97,7 +119,9 @@ def test_broken_files(tmp_path, content):
 
 
 def test_files_that_are_cut_short(tmp_path):
-    """An archive and a .npz without their ends, a .npz of objects, a folder without weights, a path to nowhere."""
+    """An archive and a .npz without their ends, a .npz of objects, a folder without weights, a path
+    to nowhere.
+    """
     whole = tensor_file(tmp_path / "w.pth")
     whole.write_bytes(whole.read_bytes()[:-30])
     np.savez(tmp_path / "objects.npz", a=np.array([print], object))
@@ -108,27 +132,43 @@ def test_files_that_are_cut_short(tmp_path):
 
 def test_a_checkpoint_without_weights(tmp_path):
     """Says what it holds instead."""
-    with pytest.raises(UserError, match="it holds optimizer, epoch; model or state_dict was wanted"):
+    with pytest.raises(
+        UserError, match="it holds optimizer, epoch; model or state_dict was wanted"
+    ):
         open_weights(archive(tmp_path / "w.pth", pickle.dumps({"optimizer": {}, "epoch": 3})))
 
 
 @pytest.mark.peers
 @pytest.mark.parametrize("archived", [True, False])
 def test_what_torch_saves(tmp_path, archived):
-    """All types, views, an empty tensor, a scalar, shared numbers, parameters, settings beside them."""
+    """All types, views, an empty tensor, a scalar, shared numbers, parameters, settings beside
+    them.
+    """
     torch = pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
     import argparse
 
     numbers = torch.arange(24, dtype=torch.float32)
     state = OrderedDict(
-        shared=numbers[3:9].view(2, 3), turned=numbers.view(4, 6).T, empty=torch.zeros(0, 3), scalar=torch.tensor(2.5),
-        half=torch.tensor([1.5], dtype=torch.float16), brain=torch.tensor([1.5], dtype=torch.bfloat16), whole=torch.tensor([7]),
-        truth=torch.tensor([True, False]), parameter=torch.nn.Parameter(torch.ones(2)), expanded=torch.ones(1, 3).expand(2, 3),
-    )  # fmt: skip
-    settings = argparse.Namespace(lr=0.1, device=torch.device("cpu"), where=tmp_path, numpy=np.float64(3))
+        shared=numbers[3:9].view(2, 3),
+        turned=numbers.view(4, 6).T,
+        empty=torch.zeros(0, 3),
+        scalar=torch.tensor(2.5),
+        half=torch.tensor([1.5], dtype=torch.float16),
+        brain=torch.tensor([1.5], dtype=torch.bfloat16),
+        whole=torch.tensor([7]),
+        truth=torch.tensor([True, False]),
+        parameter=torch.nn.Parameter(torch.ones(2)),
+        expanded=torch.ones(1, 3).expand(2, 3),
+    )
+    settings = argparse.Namespace(
+        lr=0.1, device=torch.device("cpu"), where=tmp_path, numpy=np.float64(3)
+    )
     optimizer = torch.optim.AdamW([state["parameter"]]).state_dict()
-    torch.save({"model": state, "args": settings, "optimizer": optimizer, "dtype": torch.float32}, tmp_path / "w.pth",
-               _use_new_zipfile_serialization=archived)  # fmt: skip
+    torch.save(
+        {"model": state, "args": settings, "optimizer": optimizer, "dtype": torch.float32},
+        tmp_path / "w.pth",
+        _use_new_zipfile_serialization=archived,
+    )
     opened = open_weights(tmp_path / "w.pth")
     assert list(opened.arrays) == list(state)
     for name, tensor in state.items():

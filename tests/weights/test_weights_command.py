@@ -1,4 +1,6 @@
-"""From a file of weights to a workdir that predicts: by the command that trains nothing, and by a training of no steps or of some."""
+"""From a file of weights to a workdir that predicts: by the command that trains nothing, and by a
+training of no steps or of some.
+"""
 
 import json
 import types
@@ -38,16 +40,32 @@ def assert_predicts(workdir, variables, length="16"):
 
 
 def test_a_workdir_without_training(file, tmp_path, capsys):
-    """Sizes are the file's, heads and labels those of the config.json beside it; the same command again is no mistake, another file is."""
+    """Sizes are the file's, heads and labels those of the config.json beside it; the same command
+    again is no mistake, another file is.
+    """
     path, variables = file
-    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 2, "id2label": {str(i): f"class {i}" for i in range(10)}}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {"num_attention_heads": 2, "id2label": {str(i): f"class {i}" for i in range(10)}}
+        )
+    )
     workdir = tmp_path / "run"
-    argv = ["weights", "--config", "configs/weights.py", f"--config.weights={path}", "--workdir", str(workdir)]
+    argv = [
+        "weights",
+        "--config",
+        "configs/weights.py",
+        f"--config.weights={path}",
+        "--workdir",
+        str(workdir),
+    ]
     main([*argv, "--dry-run"])
     assert not workdir.exists()
     for _ in range(2):
         main(argv)
-    assert "a ViT of 16 columns, 2 blocks, 2 heads, 10 classes; 32 px, token lengths 16" in capsys.readouterr().out
+    assert (
+        "a ViT of 16 columns, 2 blocks, 2 heads, 10 classes; 32 px, token lengths 16"
+        in capsys.readouterr().out
+    )
     assert assert_predicts(workdir, variables).classes[3] == "class 3"
     with pytest.raises(UserError, match=r"model\.pool was 'token', now 'mean'"):
         main([*argv, "--config.pool=mean"])
@@ -59,7 +77,10 @@ def test_a_workdir_without_training(file, tmp_path, capsys):
         ([], "weights came empty"),
         (["--config.weights=nowhere.pth"], "There is no file of weights nowhere.pth"),
         (["--config.weights={path}"], "can't be told from .*; set num_heads"),
-        (["--config.weights={path}", "--config.num_heads=2", "--config.classes={path}.names"], "2 names; the weights have 10 classes"),
+        (
+            ["--config.weights={path}", "--config.num_heads=2", "--config.classes={path}.names"],
+            "2 names; the weights have 10 classes",
+        ),
     ],
 )
 def test_what_the_command_refuses(file, tmp_path, options, said):
@@ -67,14 +88,29 @@ def test_what_the_command_refuses(file, tmp_path, options, said):
     (tmp_path / "w.safetensors.names").write_text("cat\ndog\n")
     options = [option.format(path=file[0]) for option in options]
     with pytest.raises(UserError, match=said):
-        main(["weights", "--config", "configs/weights.py", *options, "--workdir", str(tmp_path / "run")])
+        main(
+            [
+                "weights",
+                "--config",
+                "configs/weights.py",
+                *options,
+                "--workdir",
+                str(tmp_path / "run"),
+            ]
+        )
 
 
 @pytest.mark.parametrize("length", ["--config.optimizer.epochs=0", "--config.optimizer.steps=1"])
 def test_a_training_begins_from_a_file(file, tmp_path, length):
-    """Of no steps: measured and written as they are; of one that is next to nothing: they are where it began."""
+    """Of no steps: measured and written as they are; of one that is next to nothing: they are where
+    it began.
+    """
     path, variables = file
-    sizes = [f"--config.model.weights={path}", "--config.model.num_heads=2", "--config.model.mlp_ratio=2.0"]
+    sizes = [
+        f"--config.model.weights={path}",
+        "--config.model.num_heads=2",
+        "--config.model.mlp_ratio=2.0",
+    ]
     slow = ["--config.optimizer.learning_rate=1e-9", "--config.optimizer.warmup=0"]
     said = finish(train(tmp_path / "run", *sizes, *slow, length))
     assert "Each of the 2 token lengths starts with the file's norms" in said.replace("\n", " ")
@@ -90,9 +126,14 @@ def test_a_training_of_no_steps_wants_weights(tmp_path):
 
 
 def test_folds_want_a_training():
-    """Weights as they came can't be trained again without a part of the images, as `assign` would with labels.folds."""
+    """Weights as they came can't be trained again without a part of the images, as `assign` would
+    with labels.folds.
+    """
     section = lambda **fields: types.SimpleNamespace(**fields)
     labels = section(folds=5, split="train", calibrate_split="test", allow_training_images=False)
-    session = section(config=section(labels=labels), trained=section(data=None, optimizer=section(epochs=0.0, steps=0)))
+    session = section(
+        config=section(labels=labels),
+        trained=section(data=None, optimizer=section(epochs=0.0, steps=0)),
+    )
     with pytest.raises(UserError, match="no training to repeat"):
         Session.refuse_training_images(session)

@@ -1,4 +1,6 @@
-"""A torchvision of nothing: timm imports it, its ViTs don't use it, and there is no build of it beside PyTorch's for CPUs."""
+"""A torchvision of nothing: timm imports it, its ViTs don't use it, and there is no build of it
+beside PyTorch's for CPUs.
+"""
 
 import importlib.abc
 import importlib.machinery
@@ -27,7 +29,11 @@ class _Module(types.ModuleType):
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path=None, target=None):
-        return importlib.machinery.ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "torchvision" else None
+        return (
+            importlib.machinery.ModuleSpec(name, self, is_package=True)
+            if name.split(".")[0] == "torchvision"
+            else None
+        )
 
     def create_module(self, spec):
         return _Module(spec.name)

@@ -1,6 +1,8 @@
-"""What a ReViT says about labelled images at every length: what assigners learn from, and what thresholds are set by.
+"""What a ReViT says about labelled images at every length: what assigners learn from, and what
+thresholds are set by.
 
-Goes through the images in blocks, each kept in a file of its own when it is done, so that a run that was killed goes on.
+Goes through the images in blocks, each kept in a file of its own when it is done, so that a run
+that was killed goes on.
 """
 
 import dataclasses
@@ -51,7 +53,10 @@ class Answers:
 
     def some(self, which: Bool[np.ndarray, " n"] | Int[np.ndarray, " some"]) -> "Answers":
         """Those of some images."""
-        return Answers(self.names, *(getattr(self, field.name)[which] for field in dataclasses.fields(self)[1:]))
+        return Answers(
+            self.names,
+            *(getattr(self, field.name)[which] for field in dataclasses.fields(self)[1:]),
+        )
 
     def __add__(self, other: "Answers") -> "Answers":
         """The images of both."""
@@ -62,9 +67,11 @@ class Answers:
 
 
 def thumbnails(images: UInt8[Array, "n *image 3"], side: int) -> UInt8[Array, "n side side 3"]:
-    """Images shrunk to `side` pixels, each an average over what it covers; of a clip four frames, two beside two, of several views the middle one.
+    """Images shrunk to `side` pixels, each an average over what it covers; of a clip four frames,
+    two beside two, of several views the middle one.
 
-    A clip's is our choice: a quarter of the pixels for each of four moments, in the form of an image, so that the same assigners read both.
+    A clip's is our choice: a quarter of the pixels for each of four moments, in the form of an
+    image, so that the same assigners read both.
     """
     if images.ndim == 6:
         images = images[:, images.shape[1] // 2]
@@ -75,15 +82,30 @@ def thumbnails(images: UInt8[Array, "n *image 3"], side: int) -> UInt8[Array, "n
             else jnp.repeat(images, _MOMENTS, 1)[:, :_MOMENTS]
         )
         n, _, height, width, channels = moments.shape
-        images = moments.reshape(n, 2, 2, height, width, channels).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels)
+        images = (
+            moments.reshape(n, 2, 2, height, width, channels)
+            .transpose(0, 1, 3, 2, 4, 5)
+            .reshape(n, 2 * height, 2 * width, channels)
+        )
     rows, columns = (resample.shrinking_matrix(extent, side) for extent in images.shape[1:3])
-    small = jnp.einsum("ah,bw,nhwc->nabc", rows.astype(np.float32), columns.astype(np.float32), images.astype(jnp.float32))
+    small = jnp.einsum(
+        "ah,bw,nhwc->nabc",
+        rows.astype(np.float32),
+        columns.astype(np.float32),
+        images.astype(jnp.float32),
+    )
     return jnp.round(small).astype(jnp.uint8)
 
 
-def features_of(probabilities: Float[Array, "n classes"], tokens: Float[Array, "n tokens embed"]) -> Float[Array, "n features"]:
-    """The class token, the mean of the others, and the highest log-probabilities in order: how sure, not of what."""
-    ordered, _ = jax.lax.top_k(jnp.log(jnp.maximum(probabilities, 1e-6)), min(probabilities.shape[1], _MOST_SURE))
+def features_of(
+    probabilities: Float[Array, "n classes"], tokens: Float[Array, "n tokens embed"]
+) -> Float[Array, "n features"]:
+    """The class token, the mean of the others, and the highest log-probabilities in order: how
+    sure, not of what.
+    """
+    ordered, _ = jax.lax.top_k(
+        jnp.log(jnp.maximum(probabilities, 1e-6)), min(probabilities.shape[1], _MOST_SURE)
+    )
     return jnp.concatenate([tokens[:, 0], tokens[:, 1:].mean(axis=1), ordered], axis=-1)
 
 
@@ -104,7 +126,14 @@ def _program(predictor: Predictor, side: int) -> Callable:
     return lambda images: run(variables, images)
 
 
-def collect(predictor: Predictor, source: Source, batch_size: int, side: int, folder: Path, advance: Callable[[int], None]) -> Answers:
+def collect(
+    predictor: Predictor,
+    source: Source,
+    batch_size: int,
+    side: int,
+    folder: Path,
+    advance: Callable[[int], None],
+) -> Answers:
     """Run a source of labelled images through all lengths, or read what an earlier run has left.
 
     Args:
@@ -131,15 +160,24 @@ def collect(predictor: Predictor, source: Source, batch_size: int, side: int, fo
     return Answers(tuple(reversed(predictor.names)), **joined)
 
 
-def _block(run: Callable, source: Source, indices: Sequence[int], batch_size: int, transform: Transform) -> dict[str, np.ndarray]:
+def _block(
+    run: Callable, source: Source, indices: Sequence[int], batch_size: int, transform: Transform
+) -> dict[str, np.ndarray]:
     rng, parts, labels = np.random.default_rng(0), [], []
     for start in range(0, len(indices), batch_size):
         made = [transform(source[i], rng) for i in indices[start : start + batch_size]]
         labels += [element["label"] for element in made]
         images = np.stack([element["image"] for element in made])
-        padded = np.concatenate([images, np.zeros((batch_size - len(images), *images.shape[1:]), np.uint8)])
-        parts.append({name: np.asarray(value)[: len(images)] for name, value in run(padded).items()})
-    return {"labels": np.array(labels), **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}}
+        padded = np.concatenate(
+            [images, np.zeros((batch_size - len(images), *images.shape[1:]), np.uint8)]
+        )
+        parts.append(
+            {name: np.asarray(value)[: len(images)] for name, value in run(padded).items()}
+        )
+    return {
+        "labels": np.array(labels),
+        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+    }
 
 
 def _packed(block: dict[str, np.ndarray]) -> bytes:

@@ -1,4 +1,6 @@
-"""A trained assigner on disk: its weights by orbax, and a record of the model that it belongs to and of how it was calibrated."""
+"""A trained assigner on disk: its weights by orbax, and a record of the model that it belongs to
+and of how it was calibrated.
+"""
 
 import dataclasses
 import json
@@ -20,17 +22,24 @@ from vintk_jax.training.checkpoints import checksum
 RECORD, _WEIGHTS = "assigner.json", "assigner"
 
 
-def save(folder: Path, assigner: Assigner, calibration: Calibration, record: dict[str, Any]) -> None:
+def save(
+    folder: Path, assigner: Assigner, calibration: Calibration, record: dict[str, Any]
+) -> None:
     """Write weights, then the record that makes them count.
 
     Args:
-        record: with the fields model (`Predictor.identity`), names, features (how many numbers a pass gives), looks and tla.
+        record: with the fields model (`Predictor.identity`), names, features (how many numbers a
+            pass gives), looks and tla.
     """
     (folder / RECORD).unlink(missing_ok=True)
     shutil.rmtree(folder / _WEIGHTS, ignore_errors=True)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((folder / _WEIGHTS).absolute(), assigner.params)
-    known = {"costs": assigner.costs, "calibration": dataclasses.asdict(calibration), "checksum": checksum(assigner.params)}
+    known = {
+        "costs": assigner.costs,
+        "calibration": dataclasses.asdict(calibration),
+        "checksum": checksum(assigner.params),
+    }
     configs.write_json(folder / RECORD, {**record, **known})
 
 
@@ -50,19 +59,30 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
         tla, known = record["tla"], record["calibration"]
         module = assigners.make(tla["kind"], len(record["names"]), tla["width"], tla["thumbnail"])
         seen = assigners.example(module, record["features"], tla["thumbnail"])
-        curves = {name: [Point(**point | {"mix": tuple(point["mix"])}) for point in known[name]] for name in ("assigned", "cascade")}
+        curves = {
+            name: [Point(**point | {"mix": tuple(point["mix"])}) for point in known[name]]
+            for name in ("assigned", "cascade")
+        }
         calibration = Calibration(known["images"], known["full"], **curves)
-        bare = Assigner(module, (), tla["target"], tla["thumbnail"], tla["keep"], tuple(record["costs"]))
+        bare = Assigner(
+            module, (), tla["target"], tla["thumbnail"], tla["keep"], tuple(record["costs"])
+        )
         model, looks, wanted = record["model"], record["looks"], record["checksum"]
     except FileNotFoundError as error:
         raise UserError(f"There is no {path}. {again}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} can't be read ({type(error).__name__}: {error}). {again}") from error
+        raise UserError(
+            f"{path} can't be read ({type(error).__name__}: {error}). {again}"
+        ) from error
     if model != identity:
-        raise UserError(f"{path} belongs to weights {model}; the checkpoint has {identity}. {again}")
+        raise UserError(
+            f"{path} belongs to weights {model}; the checkpoint has {identity}. {again}"
+        )
     like = (jax.eval_shape(module.init, jax.random.key(0), seen),) * looks
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like)
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like
+    )
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             params = checkpointer.restore((folder / _WEIGHTS).absolute(), like)

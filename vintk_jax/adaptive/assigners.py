@@ -1,9 +1,10 @@
-"""Token-Length Assigners: light networks that say, before the work is done, how many tokens an image needs.
+"""Token-Length Assigners: light networks that say, before the work is done, how many tokens an
+image needs.
 
 Three kinds, each giving one number a length, cheapest first:
 
-- shared: an MLP on what the shortest pass knows. Where that pass suffices, its answer is the answer; elsewhere it is
-  the price of knowing.
+- shared: an MLP on what the shortest pass knows. Where that pass suffices, its answer is the
+  answer; elsewhere it is the price of knowing.
 - cnn: depth-wise separable convolutions on a thumbnail.
 - vit: a small ViT on a thumbnail.
 """
@@ -35,7 +36,9 @@ class SharedHead(nn.Module):
 
 
 class ThumbnailCnn(nn.Module):
-    """Three depth-wise separable convolutions, each halving the thumbnail, and the mean over what is left."""
+    """Three depth-wise separable convolutions, each halving the thumbnail, and the mean over what
+    is left.
+    """
 
     lengths: int
     width: int
@@ -45,7 +48,9 @@ class ThumbnailCnn(nn.Module):
         """Logits of the lengths."""
         x = normalise(small)
         for i in range(3):
-            x = nn.Conv(x.shape[-1], (3, 3), (2, 2), feature_group_count=x.shape[-1], use_bias=False)(x)
+            x = nn.Conv(
+                x.shape[-1], (3, 3), (2, 2), feature_group_count=x.shape[-1], use_bias=False
+            )(x)
             x = nn.relu(nn.LayerNorm()(nn.Dense(self.width * 2**i)(x)))
         return nn.Dense(self.lengths, name="head")(x.mean(axis=(1, 2)))
 
@@ -73,7 +78,9 @@ class ThumbnailViT(nn.Module):
 
 
 TARGETS = (
-    "smallest",  # softmax over the smallest length at which the model is right (the paper's labels); right at all longer ones, says the sum
+    # softmax over the smallest length at which the model is right (the paper's labels); right at
+    # all longer ones, says the sum
+    "smallest",
     "each",  # a chance of its own of being right at each length
 )
 KINDS = {"shared": SharedHead, "cnn": ThumbnailCnn, "vit": ThumbnailViT}
@@ -83,15 +90,21 @@ def make(kind: str, lengths: int, width: int, thumbnail: int) -> nn.Module:
     """An assigner.
 
     Args:
-        kind: one of `KINDS`; lengths: outputs; width: of its layers; thumbnail: pixels a side of what it will see.
+        kind: one of `KINDS`; lengths: outputs; width: of its layers; thumbnail: pixels a side of
+            what it will see.
 
     Raises:
         UserError: for another kind, or sizes that don't fit.
     """
     if kind not in KINDS:
-        raise UserError(f"tla.kind={kind!r} came; {', '.join(KINDS)} was wanted.{nearest(kind, KINDS)}")
+        raise UserError(
+            f"tla.kind={kind!r} came; {', '.join(KINDS)} was wanted.{nearest(kind, KINDS)}"
+        )
     if width < 2 or width % 2 or thumbnail < 8 or thumbnail % 4:
-        raise UserError(f"tla.width={width} and tla.thumbnail={thumbnail} came; an even width and a multiple of 4 from 8 on were wanted.")
+        raise UserError(
+            f"tla.width={width} and tla.thumbnail={thumbnail} came; an even width and a multiple "
+            "of 4 from 8 on were wanted."
+        )
     return KINDS[kind](lengths, width)
 
 
@@ -101,8 +114,14 @@ def reads_features(assigner: nn.Module) -> bool:
 
 
 def example(assigner: nn.Module, features: int, thumbnail: int) -> Array:
-    """One image of what it reads: `features` numbers, or a thumbnail of so many pixels a side; all zero."""
-    return jnp.zeros((1, features)) if reads_features(assigner) else jnp.zeros((1, thumbnail, thumbnail, 3), jnp.uint8)
+    """One image of what it reads: `features` numbers, or a thumbnail of so many pixels a side; all
+    zero.
+    """
+    return (
+        jnp.zeros((1, features))
+        if reads_features(assigner)
+        else jnp.zeros((1, thumbnail, thumbnail, 3), jnp.uint8)
+    )
 
 
 def chances(logits: Float[Array, "n lengths"], target: str) -> Float[Array, "n lengths"]:

@@ -1,4 +1,6 @@
-"""Settings of every policy for a budget, from a model's answers to images that it has not learned from."""
+"""Settings of every policy for a budget, from a model's answers to images that it has not learned
+from.
+"""
 
 import dataclasses
 
@@ -21,11 +23,22 @@ def seen_at(assigner: Assigner, answers: Answers, look: int) -> np.ndarray:
     return answers.features[:, look] if assigner.shares else answers.thumbnails
 
 
-def fitted(assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int) -> tuple[Assigner, list[float]]:
-    """An assigner that has learned from the images, for so many looks; the mean loss of the last tenth of the steps of each."""
+def fitted(
+    assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int
+) -> tuple[Assigner, list[float]]:
+    """An assigner that has learned from the images, for so many looks; the mean loss of the last
+    tenth of the steps of each.
+    """
     found, losses = [], []
     for look in range(looks):
-        params, of_steps = fit_assigner(assigner.module, seen_at(assigner, answers, look), answers.right, assigner.costs, how, seed)
+        params, of_steps = fit_assigner(
+            assigner.module,
+            seen_at(assigner, answers, look),
+            answers.right,
+            assigner.costs,
+            how,
+            seed,
+        )
         found.append(params)
         losses.append(float(of_steps[-max(len(of_steps) // 10, 1) :].mean()))
     return dataclasses.replace(assigner, params=tuple(found)), losses
@@ -34,11 +47,20 @@ def fitted(assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int
 def chances_of(assigner: Assigner, answers: Answers) -> Chances:
     """An assigner's chances for images that it has not learned from."""
     run = jax.jit(assigner.chances)
-    return np.stack([np.asarray(run(params, seen_at(assigner, answers, look))) for look, params in enumerate(assigner.params)], axis=1)
+    return np.stack(
+        [
+            np.asarray(run(params, seen_at(assigner, answers, look)))
+            for look, params in enumerate(assigner.params)
+        ],
+        axis=1,
+    )
 
 
-def crossed_chances(assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int) -> Chances:
-    """Chances for the images that the assigner has learned from, each by an assigner of the same kind that hasn't seen it.
+def crossed_chances(
+    assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int
+) -> Chances:
+    """Chances for the images that the assigner has learned from, each by an assigner of the same
+    kind that hasn't seen it.
 
     The images are cut into `FOLDS` parts, of which each is foreseen from the others.
     """
@@ -51,12 +73,18 @@ def crossed_chances(assigner: Assigner, answers: Answers, how: Fit, seed: int, l
     return found
 
 
-def ways_assigned(answers: Answers, chances: Chances, assigner: Assigner, price: int | float, start: int = 0) -> Ways:
+def ways_assigned(
+    answers: Answers, chances: Chances, assigner: Assigner, price: int | float, start: int = 0
+) -> Ways:
     """Where images come to by an assigner's chances, at a price and from a first length."""
     costs, looks = np.array(assigner.costs), chances.shape[1]
     if not assigner.shares:
-        return policies.walk(answers.probabilities, policies.by_price(chances[:, 0], costs, price, None), _stay, 0.0)
-    decide = lambda at, known: policies.by_price(chances[:, at], costs, price, at) if at < looks else _stay(at, known)
+        return policies.walk(
+            answers.probabilities, policies.by_price(chances[:, 0], costs, price, None), _stay, 0.0
+        )
+    decide = lambda at, known: (
+        policies.by_price(chances[:, at], costs, price, at) if at < looks else _stay(at, known)
+    )
     return policies.walk(answers.probabilities, np.full(len(chances), start), decide, assigner.keep)
 
 
@@ -85,7 +113,9 @@ class Calibration:
     cascade: list[Point]
 
     @classmethod
-    def of(cls, answers: Answers, chances: Chances, assigner: Assigner, plans: Plans) -> "Calibration":
+    def of(
+        cls, answers: Answers, chances: Chances, assigner: Assigner, plans: Plans
+    ) -> "Calibration":
         """Go through all settings.
 
         Args:
@@ -101,7 +131,9 @@ class Calibration:
         for start in starts:
             assigned += policies.curve(
                 lambda price, start=start: ways_assigned(answers, chances, assigner, price, start),
-                [0.0] if start == last else policies.prices(chances[:, start:], np.array(assigner.costs)),
+                [0.0]
+                if start == last
+                else policies.prices(chances[:, start:], np.array(assigner.costs)),
                 answers.labels,
                 answers.right[:, -1],
                 paid / longest,
@@ -117,7 +149,9 @@ class Calibration:
         )
         return cls(len(answers.labels), float(answers.right[:, -1].mean()), assigned, cascade)
 
-    def choose(self, method: str, max_drop: int | float, max_cost: int | float, confidence: int | float) -> Point:
+    def choose(
+        self, method: str, max_drop: int | float, max_cost: int | float, confidence: int | float
+    ) -> Point:
         """The setting of "assigned" or "cascade" for a budget (`policies.within`).
 
         Raises:

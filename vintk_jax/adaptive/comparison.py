@@ -1,4 +1,6 @@
-"""Every way to spend tokens, on the same images through the same engine: accuracy against images a second."""
+"""Every way to spend tokens, on the same images through the same engine: accuracy against images a
+second.
+"""
 
 import dataclasses
 import itertools
@@ -22,7 +24,8 @@ class Method:
     """One line of the comparison.
 
     Attributes:
-        name: fixed-N, random, cascade, tome, tla or oracle; budget: points that it may lose, None where it has no such setting.
+        name: fixed-N, random, cascade, tome, tla or oracle; budget: points that it may lose, None
+            where it has no such setting.
         plan: what it does.
         flops: multiply-adds of an image at each step of the plan.
     """
@@ -48,14 +51,20 @@ def methods(
     Args:
         right: of the images that will be compared on: for the oracle.
         budgets: percentage points; the first one's mix is also drawn at random.
-        max_cost: share of the longest length's cost, for the first budget; confidence: with which drops are kept.
+        max_cost: share of the longest length's cost, for the first budget; confidence: with which
+            drops are kept.
     """
     costs = tuple(plans.paid()[1])
     first, paid = plans.paid(assigner)
     paid = tuple(paid) if assigner.shares else (first, *paid)
-    found = [Method(f"fixed-{name}", None, plans.fixed(name), (plans.multiply_adds[name],)) for name in reversed(plans.names)]
+    found = [
+        Method(f"fixed-{name}", None, plans.fixed(name), (plans.multiply_adds[name],))
+        for name in reversed(plans.names)
+    ]
     point = calibration.choose("assigned", budgets[0], max_cost, confidence)
-    drawn = np.random.default_rng(seed).choice(len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix))
+    drawn = np.random.default_rng(seed).choice(
+        len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix)
+    )
     found.append(Method("random", budgets[0], plans.known(drawn), costs))
     found.append(Method("tla", budgets[0], plans.assigned(assigner.at(point)), paid))
     for budget, point in _settings(calibration, "assigned", budgets[1:], confidence):
@@ -78,7 +87,9 @@ def _settings(
 
 
 def _merging(plans: Plans, settings: int = 4) -> list[Method]:
-    """Token merging on the longest length, at a few numbers a block; none for a model that can't."""
+    """Token merging on the longest length, at a few numbers a block; none for a model that
+    can't.
+    """
     tokens = int(plans.names[-1]) if plans.names[-1].isdigit() else 0
     counts = sorted({max(round(tokens * share), 1) for share in np.linspace(0.06, 0.4, settings)})
     try:
@@ -99,7 +110,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Run every method `rounds` times over the images, in turn; medians of the times.
 
-    The clock counts all from images in memory to answers in order: assigning, grouping, transfers, both ways.
+    The clock counts all from images in memory to answers in order: assigning, grouping, transfers,
+    both ways.
 
     Args:
         engines: of the methods' plans, warmed up.
@@ -119,12 +131,24 @@ def compare(
     return [_entry(*row, labels, names) for row in zip(compared, answers, seconds, strict=True)]
 
 
-def _entry(method: Method, answers: Block, seconds: Sequence[float], labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    at = np.array([names.index(step.name) if step.name else -1 for step in method.plan.steps])[answers.steps]
-    mix = dict(zip(names, (np.bincount(at, minlength=len(names)) / len(at)).round(6).tolist(), strict=True))
+def _entry(
+    method: Method,
+    answers: Block,
+    seconds: Sequence[float],
+    labels: np.ndarray,
+    names: Sequence[str],
+) -> dict[str, Any]:
+    at = np.array([names.index(step.name) if step.name else -1 for step in method.plan.steps])[
+        answers.steps
+    ]
+    mix = dict(
+        zip(names, (np.bincount(at, minlength=len(names)) / len(at)).round(6).tolist(), strict=True)
+    )
     return {
         "name": method.name,
-        "budget": method.budget if method.budget is not None and np.isfinite(method.budget) else None,
+        "budget": method.budget
+        if method.budget is not None and np.isfinite(method.budget)
+        else None,
         "accuracy": float((answers.probabilities.argmax(axis=1) == labels).mean()),
         "images_per_second": round(len(at) / statistics.median(seconds), 1),
         "flops_per_image": float(answers.passes @ np.array(method.flops, float) / len(at)),
@@ -133,13 +157,21 @@ def _entry(method: Method, answers: Block, seconds: Sequence[float], labels: np.
 
 
 def points_of(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds an image and accuracy of a method's entries, fastest first; "fixed" for all fixed lengths."""
-    mine = sorted((1 / e["images_per_second"], e["accuracy"]) for e in entries if e["name"].split("-")[0] == name)
+    """Seconds an image and accuracy of a method's entries, fastest first; "fixed" for all fixed
+    lengths.
+    """
+    mine = sorted(
+        (1 / e["images_per_second"], e["accuracy"])
+        for e in entries
+        if e["name"].split("-")[0] == name
+    )
     return np.array([t for t, _ in mine]), np.array([a for _, a in mine])
 
 
 def reached_at(seconds: float, times: np.ndarray, accuracies: np.ndarray) -> float | None:
-    """The accuracy of the best mixture of settings that takes so long an image: the upper hull of its points; None outside of them."""
+    """The accuracy of the best mixture of settings that takes so long an image: the upper hull of
+    its points; None outside of them.
+    """
     reached = [a for t, a in zip(times, accuracies) if t <= seconds]
     for i, j in itertools.combinations(range(len(times)), 2):
         if times[i] <= seconds <= times[j] and times[i] < times[j]:
@@ -151,17 +183,25 @@ def reached_at(seconds: float, times: np.ndarray, accuracies: np.ndarray) -> flo
 def at_equal_speed(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each budget of the assigner, the accuracy of other methods in the same time.
 
-    "random" is the best random mixture of fixed lengths, without an assigner's cost; a method's accuracy is None where its fastest setting is slower.
+    "random" is the best random mixture of fixed lengths, without an assigner's cost; a method's
+    accuracy is None where its fastest setting is slower.
     """
     longest = next(entry for entry in entries if entry["name"].startswith("fixed-"))
-    others = {"random": points_of(entries, "fixed"), "cascade": points_of(entries, "cascade"), "tome": points_of(entries, "tome")}
+    others = {
+        "random": points_of(entries, "fixed"),
+        "cascade": points_of(entries, "cascade"),
+        "tome": points_of(entries, "tome"),
+    }
     return [
         {
             "budget": entry["budget"],
             "speed": entry["images_per_second"] / longest["images_per_second"],
             "gain": (entry["accuracy"] - longest["accuracy"]) * 100,
             "tla": entry["accuracy"],
-            **{name: reached_at(1 / entry["images_per_second"], *points) for name, points in others.items()},
+            **{
+                name: reached_at(1 / entry["images_per_second"], *points)
+                for name, points in others.items()
+            },
         }
         for entry in entries
         if entry["name"] == "tla"
@@ -169,8 +209,15 @@ def at_equal_speed(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def captured(entries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The share of the oracle's saving that the assigner has at its first budget: of time, and of multiply-adds."""
+    """The share of the oracle's saving that the assigner has at its first budget: of time, and of
+    multiply-adds.
+    """
     longest = next(entry for entry in entries if entry["name"].startswith("fixed-"))
-    tla, oracle = (next(entry for entry in entries if entry["name"] == name) for name in ("tla", "oracle"))
+    tla, oracle = (
+        next(entry for entry in entries if entry["name"] == name) for name in ("tla", "oracle")
+    )
     share = lambda cost: (cost(longest) - cost(tla)) / (cost(longest) - cost(oracle))
-    return {"time": share(lambda e: 1 / e["images_per_second"]), "multiply_adds": share(lambda e: e["flops_per_image"])}
+    return {
+        "time": share(lambda e: 1 / e["images_per_second"]),
+        "multiply_adds": share(lambda e: e["flops_per_image"]),
+    }

@@ -1,4 +1,6 @@
-"""Labels for the images that a model was trained on, from models of its kind that haven't seen them: each is trained on all parts but one."""
+"""Labels for the images that a model was trained on, from models of its kind that haven't seen
+them: each is trained on all parts but one.
+"""
 
 from collections.abc import Callable
 from functools import reduce
@@ -17,10 +19,16 @@ from vintk_jax.training.models import with_kept_arch
 from vintk_jax.training.tasks import kinds_of
 
 
-def crossed_answers(session: Session, count: int, progress_of: Callable[[int, str], Progress], say: Callable[[str], None]) -> Answers:
+def crossed_answers(
+    session: Session,
+    count: int,
+    progress_of: Callable[[int, str], Progress],
+    say: Callable[[str], None],
+) -> Answers:
     """Answers to all training images, each by a model that was trained without it.
 
-    The models are trained as the one in the workdir was, into assign/folds/; a run that was killed goes on.
+    The models are trained as the one in the workdir was, into assign/folds/; a run that was killed
+    goes on.
 
     Args:
         count: models.
@@ -30,7 +38,9 @@ def crossed_answers(session: Session, count: int, progress_of: Callable[[int, st
         UserError: as training does, and for folds that can't be.
     """
     where, found = session.trained.data.source, []
-    for number, (part, others) in enumerate(folds(where, session.trained.data.train_split, count, kinds_of(session.trained))):
+    for number, (part, others) in enumerate(
+        folds(where, session.trained.data.train_split, count, kinds_of(session.trained))
+    ):
         folder = session.folder / "folds" / str(number)
         config = ml_collections.ConfigDict(session.trained.to_dict())
         config.data.train_split = others

@@ -1,4 +1,6 @@
-"""Training an assigner on token-length labels: seconds, one program, the same result from the same seed."""
+"""Training an assigner on token-length labels: seconds, one program, the same result from the same
+seed.
+"""
 
 import dataclasses
 
@@ -28,7 +30,8 @@ class Fit:
     cost_weight: int | float
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Fit))[1:]  # those of a config's `tla` section
+# those of a config's `tla` section
+FIELDS = tuple(field.name for field in dataclasses.fields(Fit))[1:]
 
 
 def fit_assigner(
@@ -41,9 +44,11 @@ def fit_assigner(
 ) -> tuple[dict, Float[np.ndarray, " steps"]]:
     """Parameters, and the loss of every step.
 
-    With the target "smallest", cross-entropy on the smallest length at which the model is right; with "each", cross-entropy on right or wrong at
-    each. To either, `cost_weight` times the expected cost of the lengths under a softmax of the outputs is added, which makes an assigner that
-    is unsure lean to the cheaper length (our choice; the paper has the labels' cross-entropy alone).
+    With the target "smallest", cross-entropy on the smallest length at which the model is right;
+    with "each", cross-entropy on right or wrong at each. To either, `cost_weight` times the
+    expected cost of the lengths under a softmax of the outputs is added, which makes an assigner
+    that is unsure lean to the cheaper length (our choice; the paper has the labels' cross-entropy
+    alone).
 
     Args:
         seen: what the assigner reads: features or thumbnails.
@@ -51,17 +56,26 @@ def fit_assigner(
         costs: of each length, the longest's being 1.
 
     Raises:
-        UserError: for too few images, a schedule without steps, an unknown target, or a loss that is no number at the end.
+        UserError: for too few images, a schedule without steps, an unknown target, or a loss that
+            is no number at the end.
     """
     steps = round(how.epochs * len(seen) / how.batch_size)
     if steps < 1 or len(seen) < how.batch_size:
-        raise UserError(f"tla.epochs={how.epochs} of {len(seen)} images came; one batch of {how.batch_size} at least was wanted.")
+        raise UserError(
+            f"tla.epochs={how.epochs} of {len(seen)} images came; one batch of {how.batch_size} at "
+            "least was wanted."
+        )
     if how.target not in TARGETS:
         raise UserError(f"tla.target={how.target!r} came; {' or '.join(TARGETS)} was wanted.")
     schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)
     optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
     labels, weights = smallest_right(right, how.none_right)
-    data = jnp.asarray(seen), jnp.asarray(labels), jnp.asarray(weights, jnp.float32), jnp.asarray(right, jnp.float32)
+    data = (
+        jnp.asarray(seen),
+        jnp.asarray(labels),
+        jnp.asarray(weights, jnp.float32),
+        jnp.asarray(right, jnp.float32),
+    )
     share = jnp.asarray(costs, jnp.float32)
 
     def loss_of(params, x, label, weight, right):
@@ -71,7 +85,10 @@ def fit_assigner(
         else:
             entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
         expected_cost = jnp.mean(nn.softmax(logits) @ share)
-        return jnp.sum(entropy * weight) / jnp.maximum(jnp.sum(weight), 1) + how.cost_weight * expected_cost
+        return (
+            jnp.sum(entropy * weight) / jnp.maximum(jnp.sum(weight), 1)
+            + how.cost_weight * expected_cost
+        )
 
     def step(state, key):
         params, opt_state = state
@@ -84,7 +101,9 @@ def fit_assigner(
     def run(key):
         of_params, of_steps = jax.random.split(key)
         params = assigner.init(of_params, data[0][:1])
-        (params, _), losses = jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(of_steps, steps))
+        (params, _), losses = jax.lax.scan(
+            step, (params, optimizer.init(params)), jax.random.split(of_steps, steps)
+        )
         return params, losses
 
     params, losses = run(jax.random.key(seed))

@@ -1,4 +1,5 @@
-"""Plans for the engine: one length for all, assigned lengths, a cascade, random or known lengths, merged tokens.
+"""Plans for the engine: one length for all, assigned lengths, a cascade, random or known lengths,
+merged tokens.
 
 Multiply-adds are read off the programs themselves.
 """
@@ -33,8 +34,8 @@ class Assigner:
 
     Attributes:
         module: see `assigners`.
-        params: its variables at each look: before any pass, for one that sees thumbnails; after the shortest pass and perhaps after
-            longer ones, for one that shares the passes.
+        params: its variables at each look: before any pass, for one that sees thumbnails; after the
+            shortest pass and perhaps after longer ones, for one that shares the passes.
         target: what its outputs stand for, one of `assigners.TARGETS`.
         thumbnail: pixels a side of what it sees, unless it reads features.
         keep: weight of what was known in what a longer pass says.
@@ -67,7 +68,9 @@ class Assigner:
         return reads_features(self.module)
 
     def chances(self, params: Any, seen: Any) -> Any:
-        """Of being right at each length, cheapest first; `seen` are features or thumbnails, `params` those of a look."""
+        """Of being right at each length, cheapest first; `seen` are features or thumbnails,
+        `params` those of a look.
+        """
         return chances(self.module.apply(params, seen), self.target)
 
     def choose(self, params: Any, price: Any, seen: Any, at: int | None) -> Any:
@@ -75,7 +78,9 @@ class Assigner:
         there = np.arange(len(self.costs))
         paid = jnp.asarray(np.where(there == at, 0.0, self.costs), jnp.float32)
         worth = self.chances(params, seen) - price * paid
-        return jnp.argmax(jnp.where(there < (0 if at is None else at), -jnp.inf, worth), axis=-1).astype(jnp.int32)
+        return jnp.argmax(
+            jnp.where(there < (0 if at is None else at), -jnp.inf, worth), axis=-1
+        ).astype(jnp.int32)
 
 
 class Plans:
@@ -92,7 +97,11 @@ class Plans:
         self._runs = [self._jitted(one) for one in self._lengths]
         self._image = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
         self.multiply_adds = {
-            name: multiply_adds(lambda variables, image, one=one: one(variables, image)[0], one.variables, self._image)
+            name: multiply_adds(
+                lambda variables, image, one=one: one(variables, image)[0],
+                one.variables,
+                self._image,
+            )
             for name, one in zip(self.names, self._lengths, strict=True)
         }
 
@@ -119,7 +128,9 @@ class Plans:
         return Plan([self._last(i) for i in range(len(self.names))], lambda places: lengths[places])
 
     def cascade(self, threshold: float) -> Plan:
-        """Shortest first; on to the next length while the highest probability is below the threshold."""
+        """Shortest first; on to the next length while the highest probability is below the
+        threshold.
+        """
         steps = []
         for i, run in enumerate(self._runs[:-1]):
             on = lambda found, i=i: np.where(found[0].max(axis=-1) >= threshold, DONE, i + 1)
@@ -127,39 +138,70 @@ class Plans:
         return Plan([*steps, self._last(len(steps))])
 
     def assigned(self, assigner: Assigner) -> Plan:
-        """By an assigner; one that shares passes has its say after each of them that it looks at, and their answers stand where they suffice."""
+        """By an assigner; one that shares passes has its say after each of them that it looks at,
+        and their answers stand where they suffice.
+        """
         if not assigner.shares:
-            look = jax.jit(lambda params, price, images: (assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),))
-            first = Step("", lambda images: look(assigner.params[0], assigner.price, images), lambda found: found[0] + 1)
+            look = jax.jit(
+                lambda params, price, images: (
+                    assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),
+                )
+            )
+            first = Step(
+                "",
+                lambda images: look(assigner.params[0], assigner.price, images),
+                lambda found: found[0] + 1,
+            )
             return Plan([first, *(self._last(i) for i in range(len(self.names)))])
         steps = []
         for i, params in enumerate(assigner.params):
             run, variables = jax.jit(self._pass_and_look(assigner, i)), self._lengths[i].variables
-            call = lambda images, run=run, variables=variables, params=params: run(variables, params, assigner.price, images)
+            call = lambda images, run=run, variables=variables, params=params: run(
+                variables, params, assigner.price, images
+            )
             follow = lambda found, i=i: np.where(found[1] == i, DONE, found[1])
-            steps.append(Step(self.names[i], call, follow, assigner.keep if i > assigner.start else 0.0))
-        last = [self._last(i, assigner.keep if i > assigner.start else 0.0) for i in range(len(steps), len(self.names))]
+            steps.append(
+                Step(self.names[i], call, follow, assigner.keep if i > assigner.start else 0.0)
+            )
+        last = [
+            self._last(i, assigner.keep if i > assigner.start else 0.0)
+            for i in range(len(steps), len(self.names))
+        ]
         return Plan([*steps, *last], lambda places: np.full(len(places), assigner.start))
 
     def _pass_and_look(self, assigner: Assigner, number: int) -> Callable:
-        """A function (the length's variables, params, price, images) -> probabilities, the number of the length to go on to."""
+        """A function (the length's variables, params, price, images) -> probabilities, the number
+        of the length to go on to.
+        """
 
         def run(variables, params, price, images):
             probabilities, tokens = self._lengths[number](variables, images)
-            return probabilities, assigner.choose(params, price, features_of(probabilities, tokens), number)
+            return probabilities, assigner.choose(
+                params, price, features_of(probabilities, tokens), number
+            )
 
         return run
 
     def look_multiply_adds(self, assigner: Assigner) -> int:
         """Of one look of the assigner, without the pass that it shares."""
         if not assigner.shares:
-            look = lambda params, image: assigner.chances(params, thumbnails(image, assigner.thumbnail))
+            look = lambda params, image: assigner.chances(
+                params, thumbnails(image, assigner.thumbnail)
+            )
             return multiply_adds(look, assigner.params[0], self._image)
-        counted = multiply_adds(self._pass_and_look(assigner, 0), self._lengths[0].variables, assigner.params[0], 0.0, self._image)
+        counted = multiply_adds(
+            self._pass_and_look(assigner, 0),
+            self._lengths[0].variables,
+            assigner.params[0],
+            0.0,
+            self._image,
+        )
         return counted - self.multiply_adds[self.names[0]]
 
     def paid(self, assigner: Assigner | None = None) -> tuple[float, np.ndarray]:
-        """Multiply-adds ahead of any pass, and of a pass at each length, cheapest first; with an assigner, its looks included."""
+        """Multiply-adds ahead of any pass, and of a pass at each length, cheapest first; with an
+        assigner, its looks included.
+        """
         costs = np.array(list(self.multiply_adds.values()), float)
         if assigner is None:
             return 0.0, costs
@@ -169,14 +211,17 @@ class Plans:
         return 0.0, costs + look * (np.arange(len(costs)) < len(assigner.params))
 
     def merged(self, count: int) -> tuple[Plan, int]:
-        """The longest length with `count` tokens merged in every block (ToMe), and its multiply-adds.
+        """The longest length with `count` tokens merged in every block (ToMe), and its
+        multiply-adds.
 
         Raises:
             UserError: for a model whose tokens can't be merged.
         """
         longest = self._lengths[-1]
         if not isinstance(longest.model, ViT):
-            raise UserError(f"A {type(longest.model).__name__}'s tokens can't be merged; a ViT was wanted.")
+            raise UserError(
+                f"A {type(longest.model).__name__}'s tokens can't be merged; a ViT was wanted."
+            )
         model = TomeViT(longest.model, count)
 
         def forward(variables, images):
@@ -189,7 +234,9 @@ class Plans:
         except ValueError as error:
             raise UserError(f"This model's tokens can't be merged: {error}") from error
         run = jax.jit(forward)
-        return Plan([Step(self.names[-1], lambda images: (run(longest.variables, images),), _done)]), cost
+        return Plan(
+            [Step(self.names[-1], lambda images: (run(longest.variables, images),), _done)]
+        ), cost
 
 
 def _done(found: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""From what is known of an image to its next length, by one number that trades tokens for accuracy; and that number for a budget.
+"""From what is known of an image to its next length, by one number that trades tokens for accuracy;
+and that number for a budget.
 
-A policy decides after each pass whether an image is answered or goes on to a longer length, so an image's way through the lengths, what it costs
-and what comes out are found by walking it: the engine does it on a stream, `walk` on answers that are known.
+A policy decides after each pass whether an image is answered or goes on to a longer length, so an
+image's way through the lengths, what it costs and what comes out are found by walking it: the
+engine does it on a stream, `walk` on answers that are known.
 """
 
 import dataclasses
@@ -43,8 +45,10 @@ def walk(
     Args:
         probabilities: of a model, at every length, cheapest first.
         first: the length that each image starts at.
-        decide: (a length, what is known by then of all images) -> the length to go on to; that length itself to stop.
-        keep: weight that what was known has in what comes after: two lengths err differently, and the first pass is paid for (our choice).
+        decide: (a length, what is known by then of all images) -> the length to go on to; that
+            length itself to stop.
+        keep: weight that what was known has in what comes after: two lengths err differently, and
+            the first pass is paid for (our choice).
     """
     everyone, last = np.arange(len(first)), probabilities.shape[1] - 1
     at, known = first.copy(), probabilities[everyone, first]
@@ -53,30 +57,44 @@ def walk(
     for length in range(last):
         after = decide(length, known)
         on = (at == length) & (after > length)
-        known = np.where(on[:, None], keep * known + (1 - keep) * probabilities[everyone, after], known)
+        known = np.where(
+            on[:, None], keep * known + (1 - keep) * probabilities[everyone, after], known
+        )
         at = np.where(on, after, at)
         passes[everyone[on], after[on]] += 1
     return Ways(at, known, passes)
 
 
-def by_price(chances: Float[np.ndarray, "n lengths"], costs: Float[np.ndarray, " lengths"], price: int | float, at: int | None) -> Lengths:
-    """The length with the best chance less its price: chance of being right, minus price times the cost of going there.
+def by_price(
+    chances: Float[np.ndarray, "n lengths"],
+    costs: Float[np.ndarray, " lengths"],
+    price: int | float,
+    at: int | None,
+) -> Lengths:
+    """The length with the best chance less its price: chance of being right, minus price times the
+    cost of going there.
 
-    What a right answer is worth in costs is the same for all images, which makes this the best single choice for a mean accuracy at a mean cost,
-    if the chances are true (our choice; the paper takes the likeliest label).
+    What a right answer is worth in costs is the same for all images, which makes this the best
+    single choice for a mean accuracy at a mean cost, if the chances are true (our choice; the paper
+    takes the likeliest label).
 
     Args:
         chances: an assigner's, of being right at each length, cheapest first.
         costs: of running each length, as shares of the longest's.
-        at: the length that has been run, where staying is free; no shorter one is chosen. None before any.
+        at: the length that has been run, where staying is free; no shorter one is chosen. None
+            before any.
     """
     there = np.arange(len(costs))
     worth = chances - price * np.where(there == at, 0.0, costs)
     return np.where(there < (0 if at is None else at), -np.inf, worth).argmax(axis=1)
 
 
-def by_confidence(known: Float[np.ndarray, "n classes"], threshold: int | float, at: int) -> Lengths:
-    """Stay where the highest probability reaches a threshold, else on to the next length: a cascade (DVT, arXiv 2105.15075)."""
+def by_confidence(
+    known: Float[np.ndarray, "n classes"], threshold: int | float, at: int
+) -> Lengths:
+    """Stay where the highest probability reaches a threshold, else on to the next length: a cascade
+    (DVT, arXiv 2105.15075).
+    """
     return np.where(known.max(axis=1) >= threshold, at, at + 1)
 
 
@@ -87,7 +105,8 @@ class Point:
     Attributes:
         setting: the price or threshold; start: the length that comes first.
         accuracy: share of images that are right; cost: mean, as a share of the longest length's.
-        error: standard error of the accuracy's difference from the longest length's on the same images, in percentage points.
+        error: standard error of the accuracy's difference from the longest length's on the same
+            images, in percentage points.
         mix: share of images answered at each length, cheapest first.
     """
 
@@ -112,7 +131,8 @@ def curve(
 
     Args:
         longest: whether the longest length is right.
-        paid: for each pass at a length, with the assigner that follows it, as shares of the longest's.
+        paid: for each pass at a length, with the assigner that follows it, as shares of the
+            longest's.
         first: paid for every image before any pass; start: the length that comes first.
     """
     points = []
@@ -122,15 +142,32 @@ def curve(
         right = ways.probabilities.argmax(axis=1) == labels
         error = 100 * (right.astype(float) - longest).std() / np.sqrt(len(labels))
         cost = first + (ways.passes @ paid).mean()
-        points.append(Point(float(setting), float(right.mean()), float(cost), float(error), tuple(map(float, mix)), start))
+        points.append(
+            Point(
+                float(setting),
+                float(right.mean()),
+                float(cost),
+                float(error),
+                tuple(map(float, mix)),
+                start,
+            )
+        )
     return points
 
 
-def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost: int | float, confidence: int | float) -> Point:
-    """The cheapest point within both limits if a drop is given, the most accurate one within the cost otherwise.
+def within(
+    points: Sequence[Point],
+    full: float,
+    max_drop: int | float,
+    max_cost: int | float,
+    confidence: int | float,
+) -> Point:
+    """The cheapest point within both limits if a drop is given, the most accurate one within the
+    cost otherwise.
 
-    A drop counts as kept when its one-sided upper limit is (normal, by `Point.error`), since the cheapest of many points that keep it on
-    these images by chance wouldn't keep it on others (our choice).
+    A drop counts as kept when its one-sided upper limit is (normal, by `Point.error`), since the
+    cheapest of many points that keep it on these images by chance wouldn't keep it on others (our
+    choice).
 
     Args:
         full: accuracy of the longest length on the same images.
@@ -143,7 +180,8 @@ def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost
     """
     if not max_cost > 0 or not max_drop >= 0 or not 0.5 <= confidence < 1:
         raise UserError(
-            f"budget.max_drop={max_drop}, max_cost={max_cost}, confidence={confidence} came; a drop of 0 points at least, a positive cost and a "
+            f"budget.max_drop={max_drop}, max_cost={max_cost}, confidence={confidence} came; a "
+            "drop of 0 points at least, a positive cost and a "
             "confidence from 0.5 to below 1 were wanted."
         )
     affordable = [point for point in points if point.cost <= max_cost]
@@ -159,23 +197,35 @@ def within(points: Sequence[Point], full: float, max_drop: int | float, max_cost
             else f"the least cost is {least.cost:.3f}"
         )
         raise UserError(
-            f"No setting is within budget.max_drop={max_drop} points at confidence {confidence} and max_cost={max_cost}: {nearest}. Relax one of them."
+            f"No setting is within budget.max_drop={max_drop} points at confidence {confidence} "
+            f"and max_cost={max_cost}: {nearest}. Relax one of them."
         )
     if np.isfinite(max_drop):
         return min(fitting, key=lambda point: (point.cost, -point.accuracy))
     return max(fitting, key=lambda point: (point.accuracy, -point.cost))
 
 
-def prices(chances: Float[np.ndarray, "n stages lengths"], costs: Float[np.ndarray, " lengths"], count: int = 200) -> list[float]:
-    """Prices at which some image changes its length: quantiles of what a longer one gains over what it costs.
+def prices(
+    chances: Float[np.ndarray, "n stages lengths"],
+    costs: Float[np.ndarray, " lengths"],
+    count: int = 200,
+) -> list[float]:
+    """Prices at which some image changes its length: quantiles of what a longer one gains over what
+    it costs.
 
     Args:
         chances: at each look; the first may come before any pass.
     """
     first, second = np.triu_indices(len(costs), 1)
-    gains = (chances[..., second] - chances[..., first]) / np.stack([costs[second], costs[second] - costs[first]])[:, None, None]
+    gains = (chances[..., second] - chances[..., first]) / np.stack(
+        [costs[second], costs[second] - costs[first]]
+    )[:, None, None]
     gains = gains[gains > 0] if (gains > 0).any() else np.zeros(1)
-    return [0.0, *np.unique(np.quantile(gains, np.linspace(0, 1, count))).tolist(), float(gains.max()) * 1.01 + 1e-6]
+    return [
+        0.0,
+        *np.unique(np.quantile(gains, np.linspace(0, 1, count))).tolist(),
+        float(gains.max()) * 1.01 + 1e-6,
+    ]
 
 
 def thresholds(confidence: Float[np.ndarray, "n lengths"], count: int = 200) -> list[float]:

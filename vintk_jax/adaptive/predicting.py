@@ -1,4 +1,6 @@
-"""The two ways of `python -m vintk_jax.infer`: each image at the length assigned to it, or all at each length."""
+"""The two ways of `python -m vintk_jax.infer`: each image at the length assigned to it, or all at
+each length.
+"""
 
 import json
 from collections.abc import Sequence
@@ -21,30 +23,47 @@ from vintk_jax.inference.engine import Engine
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.inference.run import Predictions, predict, summarise
 from vintk_jax.report.adaptive_page import write_adaptive_page, write_adaptive_picture
-from vintk_jax.report.adaptive_table import captured_line, comparison_table, equal_speed_table, prediction_table
+from vintk_jax.report.adaptive_table import (
+    captured_line,
+    comparison_table,
+    equal_speed_table,
+    prediction_table,
+)
 from vintk_jax.report.progress import COMPILING, Progress
 from vintk_jax.training.tasks import kinds_of
 
 PREDICTIONS = "predictions.jsonl"
 
 
-def _open_images(session_config: ml_collections.ConfigDict, trained: ml_collections.ConfigDict, predictor: Predictor) -> tuple[Source, str]:
+def _open_images(
+    session_config: ml_collections.ConfigDict,
+    trained: ml_collections.ConfigDict,
+    predictor: Predictor,
+) -> tuple[Source, str]:
     """The images to predict on, and a name for them.
 
     Raises:
         UserError: for other classes than the model's.
     """
-    where, split = session_config.data.source or trained.data.source, session_config.data.split or trained.data.test_split
+    where, split = (
+        session_config.data.source or trained.data.source,
+        session_config.data.split or trained.data.test_split,
+    )
     source = open_source(where, split, kinds_of(trained))
     if source.classes and source.classes != predictor.classes:
-        raise UserError(f"The images have {len(source.classes)} classes, the model {len(predictor.classes)}; the same were wanted.")
+        raise UserError(
+            f"The images have {len(source.classes)} classes, the model {len(predictor.classes)}; "
+            "the same were wanted."
+        )
     return source, f"{where} {split}"
 
 
 def _predictions(workdir: Path, config: ml_collections.ConfigDict, *identity: Any) -> Predictions:
     """The file, behind what a killed run of the same command with the same weights has written."""
     configs.write_json(workdir / "infer.config.json", dict(configs.fields(config)))
-    return Predictions(workdir / PREDICTIONS, "-".join(map(str, (configs.digest(config), *identity))))
+    return Predictions(
+        workdir / PREDICTIONS, "-".join(map(str, (configs.digest(config), *identity)))
+    )
 
 
 def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None:
@@ -55,11 +74,19 @@ def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None
     """
     config, workdir = invocation.config, invocation.workdir
     trained = configs.read_claimed(workdir, "train")
-    predictor = Predictor.load(workdir, trained, config.checkpoint, lambda note: console.print(note, style="yellow"))
+    predictor = Predictor.load(
+        workdir, trained, config.checkpoint, lambda note: console.print(note, style="yellow")
+    )
     plans, names = Plans(predictor), predictor.choose(tuple(config.lengths))
     source, _ = _open_images(config, trained, predictor)
-    engines = [Engine(plans.fixed(name), predictor.shape, (config.data.batch_size,), np.inf) for name in names]
-    console.print(f"{len(source):,} images at {', '.join(names)} tokens, batches of {config.data.batch_size}, into {workdir / PREDICTIONS}")
+    engines = [
+        Engine(plans.fixed(name), predictor.shape, (config.data.batch_size,), np.inf)
+        for name in names
+    ]
+    console.print(
+        f"{len(source):,} images at {', '.join(names)} tokens, batches of "
+        f"{config.data.batch_size}, into {workdir / PREDICTIONS}"
+    )
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
@@ -71,13 +98,23 @@ def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None
             engine.warm_up()
             progress.phase(f"predicting at {name} tokens")
             start = out.done % len(source)
-            rates[name] = predict(engine, source, start, predictor.classes, transform, config.data.threads, out, progress.update)
+            rates[name] = predict(
+                engine,
+                source,
+                start,
+                predictor.classes,
+                transform,
+                config.data.threads,
+                out,
+                progress.update,
+            )
     out.finish()
     console.print(prediction_table(summarise(out.path, predictor.classes), rates))
 
 
 def predict_adaptively(invocation: configs.Invocation, console: Console) -> None:
-    """Each image at the length that the assigner gives it; then all methods compared, where there are labels.
+    """Each image at the length that the assigner gives it; then all methods compared, where there
+    are labels.
 
     Raises:
         UserError: for whatever in the config doesn't fit.
@@ -90,10 +127,15 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     assigner = assigner.at(point)
     source, what = _open_images(config, session.trained, predictor)
     sizes = (*config.engine.batch_sizes, config.data.batch_size)
-    engine = Engine(plans.assigned(assigner), predictor.shape, sizes, config.engine.max_wait_ms / 1000)
-    expected = ", ".join(f"{share:.0%} at {name}" for name, share in zip(plans.names, point.mix) if share)
+    engine = Engine(
+        plans.assigned(assigner), predictor.shape, sizes, config.engine.max_wait_ms / 1000
+    )
+    expected = ", ".join(
+        f"{share:.0%} at {name}" for name, share in zip(plans.names, point.mix) if share
+    )
     console.print(
-        f"{len(source):,} images of {what}; expected: {expected} tokens, {point.cost:.0%} of the longest length's multiply-adds, accuracy "
+        f"{len(source):,} images of {what}; expected: {expected} tokens, {point.cost:.0%} of the "
+        "longest length's multiply-adds, accuracy "
         f"{(point.accuracy - calibration.full) * 100:+.2f} points, into {workdir / PREDICTIONS}",
         soft_wrap=True,
     )
@@ -107,8 +149,18 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
         engine.warm_up()
         progress.phase("predicting")
         rates = {}
-        if out.done < len(source):  # else a killed run had written all and not yet given the file its name
-            rates["assigned"] = predict(engine, source, out.done, predictor.classes, transform, config.data.threads, out, progress.update)
+        # else a killed run had written all and not yet given the file its name
+        if out.done < len(source):
+            rates["assigned"] = predict(
+                engine,
+                source,
+                out.done,
+                predictor.classes,
+                transform,
+                config.data.threads,
+                out,
+                progress.update,
+            )
     out.finish()
     summary = summarise(out.path, predictor.classes)
     console.print(prediction_table(summary, rates))
@@ -116,7 +168,15 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
         _compare(session, assigner, calibration, source, what, sizes, console)
 
 
-def _compare(session: Session, assigner, calibration, source: Source, what: str, sizes: Sequence[int], console: Console) -> None:
+def _compare(
+    session: Session,
+    assigner,
+    calibration,
+    source: Source,
+    what: str,
+    sizes: Sequence[int],
+    console: Console,
+) -> None:
     """adaptive.json, adaptive.png, adaptive.html; tables in the terminal."""
     config, plans, compare = session.config, session.plans, session.config.compare
     source = source if len(source) <= compare.images else source.part(np.arange(compare.images))
@@ -127,15 +187,27 @@ def _compare(session: Session, assigner, calibration, source: Source, what: str,
     images = np.stack([transform(source[i], rng)["image"] for i in range(len(source))])
     drops = tuple(dict.fromkeys((config.budget.max_drop, *compare.drops)))
     compared = comparison.methods(
-        plans, assigner, calibration, answers.right, drops, config.budget.max_cost, config.budget.confidence, config.seed
+        plans,
+        assigner,
+        calibration,
+        answers.right,
+        drops,
+        config.budget.max_cost,
+        config.budget.confidence,
+        config.seed,
     )
-    engines = [Engine(method.plan, plans.shape, sizes, config.engine.max_wait_ms / 1000) for method in compared]
+    engines = [
+        Engine(method.plan, plans.shape, sizes, config.engine.max_wait_ms / 1000)
+        for method in compared
+    ]
     with Progress(len(compared) * compare.rounds, unit="runs", console=console) as progress:
         progress.phase(COMPILING)
         for engine in engines:
             engine.warm_up()
         progress.phase("comparing")
-        entries = comparison.compare(compared, engines, images, answers.labels, plans.names, compare.rounds, progress.update)
+        entries = comparison.compare(
+            compared, engines, images, answers.labels, plans.names, compare.rounds, progress.update
+        )
     device = jax.devices()[0]
     result: dict[str, Any] = {
         "dataset": what,
@@ -159,7 +231,9 @@ def _page(session: Session, assigner, answers, images: np.ndarray, result: dict[
     """Images beside the lengths that they were given."""
     while images.ndim > 4:  # of clips a frame
         images = images[:, images.shape[1] // 2]
-    ways = ways_assigned(answers, chances_of(assigner, answers), assigner, assigner.price, assigner.start)
+    ways = ways_assigned(
+        answers, chances_of(assigner, answers), assigner, assigner.price, assigner.start
+    )
     write_adaptive_page(
         session.workdir / "adaptive.html",
         result=result,

@@ -1,4 +1,6 @@
-"""What assigning and adaptive inference share: the model in a workdir, its plans, and its answers to a split."""
+"""What assigning and adaptive inference share: the model in a workdir, its plans, and its answers
+to a split.
+"""
 
 import dataclasses
 import hashlib
@@ -35,7 +37,9 @@ class Session:
     plans: Plans
 
     @classmethod
-    def open(cls, workdir: Path, config: ml_collections.ConfigDict, say: Callable[[str], None]) -> "Session":
+    def open(
+        cls, workdir: Path, config: ml_collections.ConfigDict, say: Callable[[str], None]
+    ) -> "Session":
         """Load what was trained.
 
         Raises:
@@ -46,7 +50,10 @@ class Session:
             raise UserError(f"checkpoint={config.checkpoint!r} came; best or last was wanted.")
         predictor = Predictor.load(workdir, trained, config.checkpoint, say)
         if len(predictor.names) < 2:
-            raise UserError(f"The model in {workdir} has one token length ({predictor.names[0]}); two at least were wanted: model.lengths.")
+            raise UserError(
+                f"The model in {workdir} has one token length ({predictor.names[0]}); two at least "
+                "were wanted: model.lengths."
+            )
         return cls(workdir, config, trained, predictor, Plans(predictor))
 
     @property
@@ -55,7 +62,8 @@ class Session:
         return self.workdir / FOLDER
 
     def refuse_training_images(self) -> None:
-        """Labels come from images that the model wasn't trained on, and budgets are kept on others still.
+        """Labels come from images that the model wasn't trained on, and budgets are kept on others
+        still.
 
         Raises:
             UserError: naming the splits that overlap.
@@ -63,43 +71,68 @@ class Session:
         data, labels = self.trained.data, self.config.labels
         if labels.folds and self.trained.optimizer.epochs == 0 and not self.trained.optimizer.steps:
             raise UserError(
-                f"labels.folds={labels.folds} came, but the model's weights are other people's as they came: there is no training to repeat without a "
+                f"labels.folds={labels.folds} came, but the model's weights are other people's as "
+                "they came: there is no training to repeat without a "
                 "part. Give labels.split images that they weren't trained on."
             )
         if labels.folds and labels.calibrate_split == "":
             raise UserError(
-                f"labels.folds={labels.folds} came without labels.calibrate_split: the folds' models have learned from fewer images than the one in "
+                f"labels.folds={labels.folds} came without labels.calibrate_split: the folds' "
+                "models have learned from fewer images than the one in "
                 "use, whose thresholds want images that none of them has seen."
             )
-        learned = 0 if labels.folds else in_common(data.source, labels.split, data.train_split, kinds_of(self.trained))
+        learned = (
+            0
+            if labels.folds
+            else in_common(data.source, labels.split, data.train_split, kinds_of(self.trained))
+        )
         if learned and not labels.allow_training_images:
             raise UserError(
-                f"{learned:,} images of labels.split={labels.split} are of those that the model was trained on ({data.train_split}); it is right about "
-                "them at fewer tokens than about new ones. Train on a part (data.train_split=train[:90%]) and give the rest here, let models of "
+                f"{learned:,} images of labels.split={labels.split} are of those that the model "
+                f"was trained on ({data.train_split}); it is right about "
+                "them at fewer tokens than about new ones. Train on a part "
+                "(data.train_split=train[:90%]) and give the rest here, let models of "
                 "labels.folds=5 parts label each other's, or set labels.allow_training_images=True."
             )
         own = {} if labels.folds else {"labels.split": labels.split}
         for name, other in {**own, "the training's train_split": data.train_split}.items():
-            if common := labels.calibrate_split and in_common(data.source, labels.calibrate_split, other, kinds_of(self.trained)):
+            if common := labels.calibrate_split and in_common(
+                data.source, labels.calibrate_split, other, kinds_of(self.trained)
+            ):
                 raise UserError(
-                    f"{common:,} images of labels.calibrate_split={labels.calibrate_split} are in {name}={other}; others were wanted."
+                    f"{common:,} images of labels.calibrate_split={labels.calibrate_split} are in "
+                    f"{name}={other}; others were wanted."
                 )
 
-    def answers(self, predictor: Predictor, source: Source, what: str, advance: Callable[[int], None]) -> Answers:
+    def answers(
+        self, predictor: Predictor, source: Source, what: str, advance: Callable[[int], None]
+    ) -> Answers:
         """A model's answers to images, kept in the workdir.
 
         Args:
-            what: a name for the source: together with the model's identity it says which answers these are.
+            what: a name for the source: together with the model's identity it says which answers
+                these are.
         """
         config = self.config
-        some = [predictor.look(source[i], np.random.default_rng(0))["image"] for i in (0, len(source) // 2, len(source) - 1)]
-        contents = zlib.crc32(b"".join(image.tobytes() for image in some))  # the name may have new contents
-        key = f"{what} {len(source)} {contents} {predictor.identity} {config.data.batch_size} {config.tla.thumbnail}"
+        some = [
+            predictor.look(source[i], np.random.default_rng(0))["image"]
+            for i in (0, len(source) // 2, len(source) - 1)
+        ]
+        # the name may have new contents
+        contents = zlib.crc32(b"".join(image.tobytes() for image in some))
+        key = (
+            f"{what} {len(source)} {contents} {predictor.identity} {config.data.batch_size} "
+            f"{config.tla.thumbnail}"
+        )
         folder = self.folder / "answers" / hashlib.sha256(key.encode()).hexdigest()[:12]
-        return collect(predictor, source, config.data.batch_size, config.tla.thumbnail, folder, advance)
+        return collect(
+            predictor, source, config.data.batch_size, config.tla.thumbnail, folder, advance
+        )
 
     def open_split(self, split: str, most: int | None = None) -> tuple[Source, str]:
         """A split of the training's source, or its first images, and a name for it."""
         where = self.trained.data.source
         source = open_source(where, split, kinds_of(self.trained))
-        return source if most is None or most >= len(source) else source.part(np.arange(most)), f"{where} {split}"
+        return source if most is None or most >= len(source) else source.part(
+            np.arange(most)
+        ), f"{where} {split}"

@@ -1,4 +1,6 @@
-"""Batches of clips that video architectures are scored on: from the sources that a training's clips come from (`data.clips`), or noise."""
+"""Batches of clips that video architectures are scored on: from the sources that a training's clips
+come from (`data.clips`), or noise.
+"""
 
 import numpy as np
 
@@ -8,13 +10,18 @@ from vintk_jax.data.inputs import Inputs, standardise
 from vintk_jax.errors import UserError
 
 
-def load(source: str, split: str, num_clips: int, frames: int, image_size: int, seed: int) -> Inputs:
-    """Load a batch of clips, (num_clips, frames, image_size, image_size, 3), standardised as images are; it depends on the seed alone.
+def load(
+    source: str, split: str, num_clips: int, frames: int, image_size: int, seed: int
+) -> Inputs:
+    """Load a batch of clips, (num_clips, frames, image_size, image_size, 3), standardised as images
+    are; it depends on the seed alone.
 
-    A clip is shown as a training looks at one: frames spread over all of it, the centre square of each. Broken ones are skipped and named.
+    A clip is shown as a training looks at one: frames spread over all of it, the centre square of
+    each. Broken ones are skipped and named.
 
     Args:
-        source: "digits" (moving), "noise" (independent standard normal pixels), "clips:PATH", "npz:PATH" or "tfds:NAME".
+        source: "digits" (moving), "noise" (independent standard normal pixels), "clips:PATH",
+            "npz:PATH" or "tfds:NAME".
         split: which clips of the source, as `data.sources.open_source` takes it.
         num_clips: how many; two at least, for a kernel has to tell inputs apart.
 
@@ -23,13 +30,19 @@ def load(source: str, split: str, num_clips: int, frames: int, image_size: int, 
     """
     if source.partition(":")[0] not in ("noise", *KINDS):
         raise UserError(
-            f"inputs.source={source!r} came; the space takes clips: digits, noise, clips:PATH, npz:PATH or tfds:NAME was wanted."
+            f"inputs.source={source!r} came; the space takes clips: digits, noise, clips:PATH, "
+            "npz:PATH or tfds:NAME was wanted."
         )
     if num_clips < 2 or image_size < 1:
-        raise UserError(f"inputs.num_images={num_clips} and inputs.image_size={image_size} came; two clips and one pixel are the least.")
+        raise UserError(
+            f"inputs.num_images={num_clips} and inputs.image_size={image_size} came; two clips and "
+            "one pixel are the least."
+        )
     rng = np.random.default_rng(seed)
     if source == "noise":
-        return Inputs(rng.standard_normal((num_clips, frames, image_size, image_size, 3)).astype(np.float32))
+        return Inputs(
+            rng.standard_normal((num_clips, frames, image_size, image_size, 3)).astype(np.float32)
+        )
     asked = f"inputs.source={source}, inputs.split={split}"
     try:
         clips = open_clips(source, split)
@@ -46,6 +59,7 @@ def load(source: str, split: str, num_clips: int, frames: int, image_size: int, 
     if len(found) < num_clips:
         named = f" {len(notes)} note(s): {notes[0]}" if notes else ""
         raise UserError(
-            f"{asked} came, which holds {len(found)} readable clip(s); inputs.num_images={num_clips} are wanted. Lower it.{named}"
+            f"{asked} came, which holds {len(found)} readable clip(s); "
+            f"inputs.num_images={num_clips} are wanted. Lower it.{named}"
         )
     return Inputs(standardise(found), tuple(notes))

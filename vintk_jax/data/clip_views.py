@@ -1,4 +1,6 @@
-"""From a clip of any length and size to what a model is shown: frames of a stretch of it, all augmented alike."""
+"""From a clip of any length and size to what a model is shown: frames of a stretch of it, all
+augmented alike.
+"""
 
 import dataclasses
 from typing import Any
@@ -11,15 +13,20 @@ from vintk_jax.data.augment import Augment, centre_crop
 from vintk_jax.data.clips import Clip
 
 
-def spread(start: int | float, extent: int | float, frames: int, length: int) -> Int[np.ndarray, " frames"]:
-    """Frame numbers: the middles of `frames` equal parts of a stretch; a clip that is shorter than that shows some of its frames twice."""
+def spread(
+    start: int | float, extent: int | float, frames: int, length: int
+) -> Int[np.ndarray, " frames"]:
+    """Frame numbers: the middles of `frames` equal parts of a stretch; a clip that is shorter than
+    that shows some of its frames twice.
+    """
     wanted = start + (np.arange(frames) + 0.5) * extent / frames
     return np.clip(wanted.astype(int), 0, length - 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipAugment:
-    """A training clip: a random stretch of it, every frame cropped, mirrored, coloured and erased alike.
+    """A training clip: a random stretch of it, every frame cropped, mirrored, coloured and erased
+    alike.
 
     Attributes:
         augment: what happens to a frame; one draw for all of a clip's.
@@ -35,16 +42,22 @@ class ClipAugment:
         """An element of a source, augmented."""
         clip: Clip = element["clip"]
         extent = min(self.stretch or clip.length, clip.length)
-        read = clip.read(spread(int(rng.integers(clip.length - extent + 1)), extent, self.frames, clip.length))
+        read = clip.read(
+            spread(int(rng.integers(clip.length - extent + 1)), extent, self.frames, clip.length)
+        )
         draw, label = int(rng.integers(2**31)), np.int32(element["label"])
         # A generator of the same seed for each frame draws the same.
-        made = [self.augment({"image": frame, "label": label}, np.random.default_rng(draw))["image"] for frame in read]
+        made = [
+            self.augment({"image": frame, "label": label}, np.random.default_rng(draw))["image"]
+            for frame in read
+        ]
         return {"image": np.stack(made), "label": label}
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipViews:
-    """A clip that is only looked at, in one view or several (as TimeSformer, section 4, averages them); nothing is drawn.
+    """A clip that is only looked at, in one view or several (as TimeSformer, section 4, averages
+    them); nothing is drawn.
 
     Attributes:
         size: pixels a side of the result.
@@ -62,14 +75,19 @@ class ClipViews:
     crops: int = 1
 
     def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """An element of a source in the model's size; with several views they are the first axis, the crops of a stretch together."""
+        """An element of a source in the model's size; with several views they are the first axis,
+        the crops of a stretch together.
+        """
         clip: Clip = element["clip"]
         extent = min(self.stretch or clip.length, clip.length)
         starts = [int((clip.length - extent) * place) for place in _places(self.views)]
         numbers = np.stack([spread(start, extent, self.frames, clip.length) for start in starts])
         wanted, which = np.unique(numbers, return_inverse=True)
         frames = [Image.fromarray(frame) for frame in clip.read(wanted)]
-        cropped = [[np.asarray(centre_crop(frame, self.size, self.ratio, place)) for frame in frames] for place in _places(self.crops)]
+        cropped = [
+            [np.asarray(centre_crop(frame, self.size, self.ratio, place)) for frame in frames]
+            for place in _places(self.crops)
+        ]
         seen = np.stack(cropped)[:, which.reshape(numbers.shape)].swapaxes(0, 1)
         seen = seen.reshape(-1, *seen.shape[2:])
         return {"image": seen[0] if len(seen) == 1 else seen, "label": np.int32(element["label"])}

@@ -1,6 +1,8 @@
-"""Labelled clips by number: the embedded moving digits, folders of video files or of frames, npz archives, TensorFlow Datasets.
+"""Labelled clips by number: the embedded moving digits, folders of video files or of frames, npz
+archives, TensorFlow Datasets.
 
-An element is {"clip": `Clip`, "label": int}: frames are read when it is known which are wanted (`data.clip_views`). PyAV decodes videos.
+An element is {"clip": `Clip`, "label": int}: frames are read when it is known which are wanted
+(`data.clip_views`). PyAV decodes videos.
 """
 
 import dataclasses
@@ -44,7 +46,9 @@ def _of_frames(paths: list[Path]) -> Clip:
 
 
 def _of_video(path: Path, length: int) -> Clip:
-    """A video file. One that ends before its header says repeats the last frame that can be decoded, and is named once."""
+    """A video file. One that ends before its header says repeats the last frame that can be
+    decoded, and is named once.
+    """
     told = False
 
     def read(wanted: Int[np.ndarray, " wanted"]) -> Frames:
@@ -63,12 +67,17 @@ def _of_video(path: Path, length: int) -> Clip:
                         break
         except av.error.FFmpegError as error:
             if last is None:
-                raise UserError(f"{path} can't be decoded ({error}). Mend or remove it; the same command goes on.") from error
+                raise UserError(
+                    f"{path} can't be decoded ({error}). Mend or remove it; the same command goes "
+                    "on."
+                ) from error
         if last is None:
             raise UserError(f"{path} holds no frames. Mend or remove it; the same command goes on.")
         if i < wanted[-1] and not told:
             told = True
-            logging.getLogger(__name__).warning("%s ends after %d of %d frames: its last stands for the rest.", path, i + 1, length)
+            logging.getLogger(__name__).warning(
+                "%s ends after %d of %d frames: its last stands for the rest.", path, i + 1, length
+            )
         end = last.to_ndarray(format="rgb24")
         return np.stack([found.get(i, end) for i in wanted.tolist()])
 
@@ -79,7 +88,8 @@ def _probed(path: Path) -> int:
     """Frames of a video, by its header, or by counting packets where that doesn't say.
 
     Raises:
-        UserError: naming the file, when it can't be opened, has no pictures or a codec that this PyAV doesn't know.
+        UserError: naming the file, when it can't be opened, has no pictures or a codec that this
+            PyAV doesn't know.
     """
     import av
 
@@ -98,7 +108,10 @@ def _probed(path: Path) -> int:
 def _digits(_: str, split: str) -> Source:
     """See `data.moving`."""
     if split not in moving.COUNTS:
-        raise UserError(f"A split {split!r} came; the moving digits have {', '.join(moving.COUNTS)}.{nearest(split, moving.COUNTS)}")
+        raise UserError(
+            f"A split {split!r} came; the moving digits have "
+            f"{', '.join(moving.COUNTS)}.{nearest(split, moving.COUNTS)}"
+        )
     made: dict[int, dict[str, Any]] = {}
 
     def get(index: int) -> dict[str, Any]:
@@ -111,13 +124,20 @@ def _digits(_: str, split: str) -> Source:
 
 
 def _folder(where: str, split: str) -> Source:
-    """PATH/SPLIT/CLASS/clip, a clip being a video file or a folder of images. What can't be opened is left out and named in `Source.notes`."""
+    """PATH/SPLIT/CLASS/clip, a clip being a video file or a folder of images. What can't be opened
+    is left out and named in `Source.notes`.
+    """
     root = images.folder(where, f"data.source=clips:{where}")
     top = root / split
     if not top.is_dir():
         there = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir())[:8])
-        raise UserError(f"{root} has no folder {split!r}; it holds {there or 'no folders'}. Name one with data.*_split.")
-    classes = sorted(child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith("."))
+        raise UserError(
+            f"{root} has no folder {split!r}; it holds {there or 'no folders'}. Name one with "
+            "data.*_split."
+        )
+    classes = sorted(
+        child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")
+    )
     found, broken = [], []
     for label, name in enumerate(classes):
         for path in sorted((top / name).iterdir()):
@@ -130,24 +150,34 @@ def _folder(where: str, split: str) -> Source:
                 broken.append(str(error))
     if not found:
         raise UserError(
-            f"{top} holds no clips in class folders: videos ({', '.join(sorted(VIDEOS))}) or folders of images were wanted."
+            f"{top} holds no clips in class folders: videos ({', '.join(sorted(VIDEOS))}) or "
+            "folders of images were wanted."
             + (f" {len(broken)} can't be read: {broken[0]}" if broken else "")
         )
     named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
     notes = (f"Left out {len(broken)} clip(s) of {split}: {named}",) if broken else ()
-    return _source([clip for clip, _ in found], np.array([label for _, label in found]), classes, notes)
+    return _source(
+        [clip for clip, _ in found], np.array([label for _, label in found]), classes, notes
+    )
 
 
-def _source(clips: Sequence[Clip], labels: Int[np.ndarray, " n"], classes: Sequence[str], notes: Sequence[str] = ()) -> Source:
+def _source(
+    clips: Sequence[Clip],
+    labels: Int[np.ndarray, " n"],
+    classes: Sequence[str],
+    notes: Sequence[str] = (),
+) -> Source:
     """Clips whose lengths are known without reading them."""
     get = lambda i: {"clip": clips[i], "label": int(labels[i])}
     return Source(len(clips), get, classes, notes, [clip.length for clip in clips])
 
 
 def _npz(where: str, split: str) -> Source:
-    """Arrays x_SPLIT (n, frames, height, width, 3) and y_SPLIT (n,); or frames of all clips one behind the other, length (n,) and label (n,).
+    """Arrays x_SPLIT (n, frames, height, width, 3) and y_SPLIT (n,); or frames of all clips one
+    behind the other, length (n,) and label (n,).
 
-    Of the second kind a split is a condition on an array of n numbers: "subject=3", "subject!=3,4", or "all".
+    Of the second kind a split is a condition on an array of n numbers: "subject=3", "subject!=3,4",
+    or "all".
     """
     with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
         if {"frames", "length", "label"} <= set(arrays.files):
@@ -155,23 +185,45 @@ def _npz(where: str, split: str) -> Source:
             chosen = _chosen(path, arrays, split, len(labels))
             starts = np.concatenate([[0], np.cumsum(lengths)])
             clips = [of_array(frames[starts[i] : starts[i + 1]]) for i in chosen]
-            sizes_fit = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and starts[-1] == len(frames)
+            sizes_fit = (
+                frames.dtype == np.uint8
+                and frames.ndim == 4
+                and frames.shape[-1] == 3
+                and starts[-1] == len(frames)
+            )
             labels = labels[chosen]
             count = int(arrays["label"].max()) + 1
         else:
             missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
             if missing:
                 raise UserError(
-                    f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)}, or frames, length and label, were wanted."
+                    f"{path} holds {', '.join(arrays.files) or 'nothing'}; "
+                    f"{' and '.join(missing)}, or frames, length and label, were wanted."
                 )
             frames, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
             clips = [of_array(clip) for clip in frames]
-            sizes_fit = frames.dtype == np.uint8 and frames.ndim == 5 and frames.shape[-1] == 3 and len(labels) == len(frames)
+            sizes_fit = (
+                frames.dtype == np.uint8
+                and frames.ndim == 5
+                and frames.shape[-1] == 3
+                and len(labels) == len(frames)
+            )
             count = int(labels.max()) + 1
-        names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else [str(i) for i in range(count)]
-    if not sizes_fit or not np.issubdtype(labels.dtype, np.integer) or not len(labels) or labels.min() < 0 or labels.max() >= len(names):
+        names = (
+            [str(name) for name in arrays["class_names"]]
+            if "class_names" in arrays.files
+            else [str(i) for i in range(count)]
+        )
+    if (
+        not sizes_fit
+        or not np.issubdtype(labels.dtype, np.integer)
+        or not len(labels)
+        or labels.min() < 0
+        or labels.max() >= len(names)
+    ):
         raise UserError(
-            f"{path} holds {frames.dtype}{frames.shape} frames and {labels.dtype}{labels.shape} labels for {split}; uint8 frames with three channels "
+            f"{path} holds {frames.dtype}{frames.shape} frames and {labels.dtype}{labels.shape} "
+            f"labels for {split}; uint8 frames with three channels "
             "and a whole number from 0 on for each clip were wanted."
         )
     return _source(clips, labels, names)
@@ -183,17 +235,28 @@ def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, 
     if split == "all":
         return np.arange(count)
     values = value.split(",")
-    if name not in arrays.files or arrays[name].shape != (count,) or not all(each.removeprefix("-").isdigit() for each in values):
+    if (
+        name not in arrays.files
+        or arrays[name].shape != (count,)
+        or not all(each.removeprefix("-").isdigit() for each in values)
+    ):
         fitting = [key for key in arrays.files if arrays[key].shape == (count,) and key != "length"]
         raise UserError(
-            f"The split {split!r} came; {path} takes all, or NAME=NUMBER or NAME!=NUMBER (or NUMBER,NUMBER) with NAME one of {', '.join(fitting)}."
+            f"The split {split!r} came; {path} takes all, or NAME=NUMBER or NAME!=NUMBER (or "
+            f"NUMBER,NUMBER) with NAME one of {', '.join(fitting)}."
         )
-    return np.flatnonzero(np.isin(arrays[name], [int(each) for each in values]) != (unequal == "!="))
+    return np.flatnonzero(
+        np.isin(arrays[name], [int(each) for each in values]) != (unequal == "!=")
+    )
 
 
 def _tfds(where: str, split: str) -> Source:
-    """A TensorFlow Datasets set with features "video" and "label" (ucf101, something_something_v2)."""
-    loaded, features = images.tfds_split(where, split, f"data.source=tfds:{where}", ("video", "label"))
+    """A TensorFlow Datasets set with features "video" and "label" (ucf101,
+    something_something_v2).
+    """
+    loaded, features = images.tfds_split(
+        where, split, f"data.source=tfds:{where}", ("video", "label")
+    )
 
     def get(index: int) -> dict[str, Any]:
         element = loaded[index]

@@ -1,4 +1,6 @@
-"""Images and the maps of their labels, brought to the model's size together: what happens to one happens to the other."""
+"""Images and the maps of their labels, brought to the model's size together: what happens to one
+happens to the other.
+"""
 
 import dataclasses
 import math
@@ -12,15 +14,24 @@ from vintk_jax.data.pairs import IGNORED
 from vintk_jax.errors import UserError
 
 
-def _resized(image: Image.Image, label: Image.Image, width: int, height: int) -> tuple[Image.Image, Image.Image]:
+def _resized(
+    image: Image.Image, label: Image.Image, width: int, height: int
+) -> tuple[Image.Image, Image.Image]:
     if image.size == (width, height):
         return image, label
-    return image.resize((width, height), Image.Resampling.BILINEAR), label.resize((width, height), Image.Resampling.NEAREST)
+    return image.resize((width, height), Image.Resampling.BILINEAR), label.resize(
+        (width, height), Image.Resampling.NEAREST
+    )
 
 
-def _on_canvas(image: Image.Image, label: Image.Image, left: int, top: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+def _on_canvas(
+    image: Image.Image, label: Image.Image, left: int, top: int, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The part that begins at (left, top); grey, without a class, beyond the borders."""
-    canvas, empty = Image.new("RGB", (width, height), GREY), Image.new("L", (width, height), IGNORED)
+    canvas, empty = (
+        Image.new("RGB", (width, height), GREY),
+        Image.new("L", (width, height), IGNORED),
+    )
     canvas.paste(image, (-left, -top))
     empty.paste(label, (-left, -top))
     return np.asarray(canvas), np.asarray(empty)
@@ -42,15 +53,23 @@ class DenseAugment:
 
     def __post_init__(self):
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise UserError(f"segmentation.scale={self.scale} came; the least and the largest factor, both positive, were wanted.")
+            raise UserError(
+                f"segmentation.scale={self.scale} came; the least and the largest factor, both "
+                "positive, were wanted."
+            )
 
     def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """A pair of a source, augmented."""
         image, label = Image.fromarray(element["image"]), Image.fromarray(element["label"])
         factor = math.exp(rng.uniform(*np.log(self.scale)))
-        image, label = _resized(image, label, *(max(round(side * factor), 1) for side in image.size))
+        image, label = _resized(
+            image, label, *(max(round(side * factor), 1) for side in image.size)
+        )
         # A picture smaller than the square lies somewhere in it, a larger one is cut.
-        left, top = (int(rng.integers(min(side - self.size, 0), max(side - self.size, 0) + 1)) for side in image.size)
+        left, top = (
+            int(rng.integers(min(side - self.size, 0), max(side - self.size, 0) + 1))
+            for side in image.size
+        )
         pixels, classes = _on_canvas(image, label, left, top, self.size, self.size)
         if self.flip and rng.random() < 0.5:
             pixels, classes = pixels[:, ::-1], classes[:, ::-1]
@@ -59,7 +78,8 @@ class DenseAugment:
 
 @dataclasses.dataclass(frozen=True)
 class WholePair:
-    """A pair that is only looked at: resized to fit where it is larger, in the upper left of a canvas of fixed size.
+    """A pair that is only looked at: resized to fit where it is larger, in the upper left of a
+    canvas of fixed size.
 
     Attributes:
         height, width: of the canvas, in pixels.
@@ -72,6 +92,8 @@ class WholePair:
         """A pair of a source in one size; nothing is drawn."""
         image, label = Image.fromarray(element["image"]), Image.fromarray(element["label"])
         factor = min(self.width / image.width, self.height / image.height, 1.0)
-        image, label = _resized(image, label, *(max(round(side * factor), 1) for side in image.size))
+        image, label = _resized(
+            image, label, *(max(round(side * factor), 1) for side in image.size)
+        )
         pixels, classes = _on_canvas(image, label, 0, 0, self.width, self.height)
         return {"image": pixels, "label": classes}

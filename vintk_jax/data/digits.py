@@ -1,9 +1,12 @@
-"""The embedded data set: real digits on real photographs, both from scikit-learn, put together by a generator. No download.
+"""The embedded data set: real digits on real photographs, both from scikit-learn, put together by a
+generator. No download.
 
-Each image is a pure function of (split, index). A handwritten digit (UCI, 8 x 8) is blown up to a random size, coloured, and laid on a crop of a
-photograph, up to a sixth of its side from the middle; clutter and contrast vary with it. Few large patches know a digit only where they have often
-seen it, many small ones put it together wherever it is: that is what makes token lengths differ (docs/adaptive.md). Sizes, places, contrasts and
-clutter are our choice, fixed before any assigner was trained on them.
+Each image is a pure function of (split, index). A handwritten digit (UCI, 8 x 8) is blown up to a
+random size, coloured, and laid on a crop of a photograph, up to a sixth of its side from the
+middle; clutter and contrast vary with it. Few large patches know a digit only where they have often
+seen it, many small ones put it together wherever it is: that is what makes token lengths differ
+(docs/adaptive.md). Sizes, places, contrasts and clutter are our choice, fixed before any assigner
+was trained on them.
 """
 
 import dataclasses
@@ -14,8 +17,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 SIDE = 32  # pixels of an image
-# Images of each split. No handwritten digit is in two: a model trains on the first, learns when it needs how many tokens from the second,
-# sets its thresholds by the third, and is measured on the last.
+# Images of each split. No handwritten digit is in two: a model trains on the first, learns when it
+# needs how many tokens from the second, sets its thresholds by the third, and is measured on the
+# last.
 COUNTS = {"train": 32000, "assign": 8000, "calibrate": 2000, "test": 2000}
 _SHARES = {"train": 0.7, "assign": 0.15, "calibrate": 0.05, "test": 0.1}  # of the 1,797 digits
 NUM_CLASSES = 10
@@ -69,31 +73,52 @@ def background(rng: np.random.Generator, side: int) -> np.ndarray:
     photograph = photographs[rng.integers(len(photographs))]
     extent = int(rng.integers(side, min(photograph.size) + 1))
     left, top = (int(rng.integers(0, size - extent + 1)) for size in photograph.size)
-    crop = photograph.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + extent, top + extent))
+    crop = photograph.resize(
+        (side, side), Image.Resampling.BILINEAR, box=(left, top, left + extent, top + extent)
+    )
     return np.asarray(crop, np.float64) / 255
 
 
 def stamp(
-    digit: Float[np.ndarray, "rows rows"], side: float, centres: Float[np.ndarray, "n 2"], angle: float, canvas: int
+    digit: Float[np.ndarray, "rows rows"],
+    side: float,
+    centres: Float[np.ndarray, "n 2"],
+    angle: float,
+    canvas: int,
 ) -> Float[np.ndarray, "n canvas canvas"]:
-    """The digit's coverage of each pixel of a canvas, once for each place: rotated by `angle` (radians) and scaled to `side` pixels about it."""
+    """The digit's coverage of each pixel of a canvas, once for each place: rotated by `angle`
+    (radians) and scaled to `side` pixels about it.
+    """
     step = digit.shape[0] / side
     cos, sin = np.cos(angle) * step, np.sin(angle) * step
     middle = digit.shape[0] / 2
-    framed = Image.fromarray(np.pad(digit, 1).astype(np.float32))  # a margin of a pixel keeps its border from being smeared out
+    # a margin of a pixel keeps its border from being smeared out
+    framed = Image.fromarray(np.pad(digit, 1).astype(np.float32))
     found = np.empty((len(centres), canvas, canvas))
     for stamped, (x, y) in zip(found, centres.tolist()):
         # PIL wants the way from output pixels to the digit's.
-        backwards = (cos, sin, middle - cos * x - sin * y + 1, -sin, cos, middle + sin * x - cos * y + 1)
-        stamped[:] = framed.transform((canvas, canvas), Image.Transform.AFFINE, backwards, Image.Resampling.BICUBIC)
+        backwards = (
+            cos,
+            sin,
+            middle - cos * x - sin * y + 1,
+            -sin,
+            cos,
+            middle + sin * x - cos * y + 1,
+        )
+        stamped[:] = framed.transform(
+            (canvas, canvas), Image.Transform.AFFINE, backwards, Image.Resampling.BICUBIC
+        )
     return np.clip(found, 0, 1)
 
 
-def darkened(photograph: Float[np.ndarray, "side side 3"], clutter: float) -> Float[np.ndarray, "side side 3"]:
+def darkened(
+    photograph: Float[np.ndarray, "side side 3"], clutter: float
+) -> Float[np.ndarray, "side side 3"]:
     """A photograph with so much of its contrast left, dark enough for digits to be light on it.
 
-    Always light on darker: with either of the two at random, no linear map of the pixels tells digits apart, and a ViT sits on its first
-    plateau for longer than the whole run may take (measured: 10% after 3 epochs).
+    Always light on darker: with either of the two at random, no linear map of the pixels tells
+    digits apart, and a ViT sits on its first plateau for longer than the whole run may take
+    (measured: 10% after 3 epochs).
     """
     grey = photograph.mean(axis=(0, 1))
     return 0.35 + clutter * (photograph - grey) + 0.3 * (grey - 0.5)
@@ -109,7 +134,9 @@ def inked(
     return behind + (contrast * mask)[..., None] * (ink - behind)
 
 
-def as_pixels(image: Float[np.ndarray, "*frames side side 3"]) -> UInt8[np.ndarray, "*frames side side 3"]:
+def as_pixels(
+    image: Float[np.ndarray, "*frames side side 3"],
+) -> UInt8[np.ndarray, "*frames side side 3"]:
     """From [0, 1] to bytes."""
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
@@ -139,7 +166,8 @@ class Digits:
     """The images of one split, by number: {"image": uint8 (32, 32, 3), "label": int}.
 
     Args:
-        dense: whether labels are maps (32, 32) uint8 instead: 0 behind the digit, 1 + which digit on it.
+        dense: whether labels are maps (32, 32) uint8 instead: 0 behind the digit, 1 + which digit
+            on it.
     """
 
     def __init__(self, split: str, side: int = SIDE, *, dense: bool = False):
@@ -153,6 +181,10 @@ class Digits:
         index = int(index)
         if index not in self._made:
             made = scene(self._split, index, self._side)
-            label = np.where(made.mask >= _INK, 1 + made.label, 0).astype(np.uint8) if self._dense else made.label
+            label = (
+                np.where(made.mask >= _INK, 1 + made.label, 0).astype(np.uint8)
+                if self._dense
+                else made.label
+            )
             self._made[index] = {"image": made.image, "label": label}
         return self._made[index]

@@ -1,4 +1,6 @@
-"""Opening what images lie in: files, folders, npz archives, TensorFlow Datasets. Every error names the config's field that asked for it."""
+"""Opening what images lie in: files, folders, npz archives, TensorFlow Datasets. Every error names
+the config's field that asked for it.
+"""
 
 import zipfile
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 from vintk_jax.errors import UserError
 
-MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # ImageNet's, as everyone uses them
+# ImageNet's, as everyone uses them
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 ENDINGS = ", ".join(sorted(SUFFIXES))
 
@@ -26,8 +29,17 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} can't be read as an image ({error}). Mend or remove it; the same command goes on.") from error
+    except (
+        OSError,
+        UnidentifiedImageError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise UserError(
+            f"{path} can't be read as an image ({error}). Mend or remove it; the same command goes "
+            "on."
+        ) from error
 
 
 def as_rgb(image: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
@@ -37,8 +49,12 @@ def as_rgb(image: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def is_images(array: np.ndarray) -> bool:
-    """Whether an array looks like images: uint8, (n, height, width, 3 or 1) or (n, height, width)."""
-    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3)))
+    """Whether an array looks like images: uint8, (n, height, width, 3 or 1) or (n, height,
+    width).
+    """
+    return array.dtype == np.uint8 and (
+        array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3))
+    )
 
 
 def folder(where: str, asked: str) -> Path:
@@ -66,7 +82,8 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
     """An opened archive of arrays, and its path.
 
     Raises:
-        UserError: when there is none, or it, or what is read from it inside the block, can't be read.
+        UserError: when there is none, or it, or what is read from it inside the block, can't be
+            read.
     """
     path = Path(where).expanduser()
     if not path.is_file():
@@ -81,7 +98,8 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
 
 
 def tfds_split(name: str, split: str, asked: str, wanted: tuple[str, ...]) -> tuple[Any, Any]:
-    """A random-access split of a TensorFlow Datasets set, prepared on first use under tfds's own data directory, and its features.
+    """A random-access split of a TensorFlow Datasets set, prepared on first use under tfds's own
+    data directory, and its features.
 
     Args:
         wanted: features that it has to have.
@@ -93,12 +111,16 @@ def tfds_split(name: str, split: str, asked: str, wanted: tuple[str, ...]) -> tu
 
     try:
         loaded = tfds.data_source(name, split=split)
-    except Exception as error:  # tfds raises many types for an unknown set, a missing download, a failed checksum
+    except Exception as error:
+        # tfds raises many types for an unknown set, a missing download, a failed checksum
         words = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"{asked} could not be loaded (split {split}): {type(error).__name__}: {words}") from error
+        raise UserError(
+            f"{asked} could not be loaded (split {split}): {type(error).__name__}: {words}"
+        ) from error
     features = loaded.dataset_info.features
     if not set(wanted) <= set(features):
         raise UserError(
-            f"{asked} has the features {', '.join(features)}; {' and '.join(wanted)} {'was' if len(wanted) == 1 else 'were'} wanted."
+            f"{asked} has the features {', '.join(features)}; {' and '.join(wanted)} "
+            f"{'was' if len(wanted) == 1 else 'were'} wanted."
         )
     return loaded, features

@@ -1,6 +1,8 @@
-"""Batches of images that architectures are scored on: from photographs that scikit-learn ships, tfds, a folder, an npz, or noise.
+"""Batches of images that architectures are scored on: from photographs that scikit-learn ships,
+tfds, a folder, an npz, or noise.
 
-All come back standardised by ImageNet's channel means and deviations (noise: N(0, 1)), float32, NHWC, and depend only on the seed.
+All come back standardised by ImageNet's channel means and deviations (noise: N(0, 1)), float32,
+NHWC, and depend only on the seed.
 """
 
 import dataclasses
@@ -24,22 +26,30 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def _square(pixels: UInt8[np.ndarray, "height width 3"], size: int) -> Float[np.ndarray, "size size 3"]:
+def _square(
+    pixels: UInt8[np.ndarray, "height width 3"], size: int
+) -> Float[np.ndarray, "size size 3"]:
     """The centre square, resized, in [0, 1]."""
     image = Image.fromarray(pixels)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    image = image.resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
     return np.asarray(image, np.float32) / 255
 
 
 def standardise(squares: list[np.ndarray]) -> Images:
-    """A batch of images or clips with values in [0, 1], by ImageNet's channel means and deviations."""
+    """A batch of images or clips with values in [0, 1], by ImageNet's channel means and
+    deviations.
+    """
     return ((np.stack(squares) - images.MEAN) / images.STD).astype(np.float32)
 
 
 def _photos(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
-    """Random square crops, from 64 pixels to the whole height, of the two photographs that scikit-learn ships."""
+    """Random square crops, from 64 pixels to the whole height, of the two photographs that
+    scikit-learn ships.
+    """
     from sklearn.datasets import load_sample_images
 
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
@@ -73,8 +83,11 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
     note = f"skipped {len(broken)} broken image(s): {named}" if broken else ""
     if len(squares) < count:
         raise UserError(
-            f"{root} holds {len(squares)} readable image(s) of {len(paths)} with a known ending ({images.ENDINGS}); "
-            f"inputs.num_images={count} are wanted. {note[:1].upper() + note[1:] + '. ' if note else ''}Add images or lower inputs.num_images."
+            f"{root} holds {len(squares)} readable image(s) of {len(paths)} with a known ending "
+            f"({images.ENDINGS}); "
+            f"inputs.num_images={count} are wanted. "
+            f"{note[:1].upper() + note[1:] + '. ' if note else ''}Add images or lower "
+            "inputs.num_images."
         )
     return Inputs(standardise(squares), (note,) if note else ())
 
@@ -85,9 +98,12 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
         for name in arrays.files:
             if images.is_images(array := arrays[name]):
                 return _from_sequence(array, f"{path}[{name}]", count, size, rng)
-        shapes = ", ".join(f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files)
+        shapes = ", ".join(
+            f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files
+        )
     raise UserError(
-        f"{path} holds {shapes or 'nothing'}; an array of images was wanted: uint8, (n, height, width, 3) or (n, height, width)."
+        f"{path} holds {shapes or 'nothing'}; an array of images was wanted: uint8, (n, height, "
+        "width, 3) or (n, height, width)."
     )
 
 
@@ -100,9 +116,21 @@ def _tfds(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs
 def _from_sequence(sequence, name: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     """Random ones of a sequence of images, or of elements that hold one."""
     if len(sequence) < count:
-        raise UserError(f"{name} holds {len(sequence)} image(s); inputs.num_images={count} are wanted. Lower inputs.num_images.")
+        raise UserError(
+            f"{name} holds {len(sequence)} image(s); inputs.num_images={count} are wanted. Lower "
+            "inputs.num_images."
+        )
     chosen = [sequence[int(i)] for i in rng.choice(len(sequence), count, replace=False)]
-    return Inputs(standardise([_square(images.as_rgb(np.asarray(one["image"] if isinstance(one, dict) else one)), size) for one in chosen]))
+    return Inputs(
+        standardise(
+            [
+                _square(
+                    images.as_rgb(np.asarray(one["image"] if isinstance(one, dict) else one)), size
+                )
+                for one in chosen
+            ]
+        )
+    )
 
 
 _SOURCES: dict[str, Callable[[str, int, int, np.random.Generator], Inputs]] = {
@@ -127,7 +155,13 @@ def load(source: str, num_images: int, image_size: int, seed: int) -> Inputs:
     """
     kind, _, where = source.partition(":")
     if kind not in _SOURCES or (kind in ("folder", "npz", "tfds") and not where):
-        raise UserError(f"inputs.source={source!r} came; photos, noise, folder:PATH, npz:PATH or tfds:NAME was wanted.")
+        raise UserError(
+            f"inputs.source={source!r} came; photos, noise, folder:PATH, npz:PATH or tfds:NAME was "
+            "wanted."
+        )
     if num_images < 2 or image_size < 1:
-        raise UserError(f"inputs.num_images={num_images} and inputs.image_size={image_size} came; two images and one pixel are the least.")
+        raise UserError(
+            f"inputs.num_images={num_images} and inputs.image_size={image_size} came; two images "
+            "and one pixel are the least."
+        )
     return _SOURCES[kind](where, num_images, image_size, np.random.default_rng(seed))

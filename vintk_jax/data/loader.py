@@ -1,6 +1,8 @@
-"""Batches by step: which images a step sees is a function of (seed, step) alone, by Grain's random access.
+"""Batches by step: which images a step sees is a function of (seed, step) alone, by Grain's random
+access.
 
-So a run goes on at any step without reading what came before, and the images of a step are the same on any number of hosts.
+So a run goes on at any step without reading what came before, and the images of a step are the same
+on any number of hosts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +18,18 @@ Transform = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
 
 
 def train_batches(
-    source: Sequence, transform: Transform, *, batch_size: int, seed: int, host: int = 0, hosts: int = 1
+    source: Sequence,
+    transform: Transform,
+    *,
+    batch_size: int,
+    seed: int,
+    host: int = 0,
+    hosts: int = 1,
 ) -> "grain.MapDataset[Batch]":
     """This host's part of the global batch of each step: `train_batches(...)[step]`, without end.
 
-    Epochs are shuffled anew; the random numbers of an image's augmentation depend on the seed and its place in the order.
+    Epochs are shuffled anew; the random numbers of an image's augmentation depend on the seed and
+    its place in the order.
 
     Raises:
         ValueError: if the hosts don't divide the batch.
@@ -33,10 +42,16 @@ def train_batches(
 
 def from_step(batches: "grain.MapDataset[Batch]", step: int, threads: int) -> Iterator[Batch]:
     """The batches from a step on, made ahead by threads."""
-    return iter(batches[step:].to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 1) * 2)))
+    return iter(
+        batches[step:].to_iter_dataset(
+            grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 1) * 2)
+        )
+    )
 
 
-def eval_batches(source: Sequence, transform: Transform, *, batch_size: int, host: int = 0, hosts: int = 1) -> Iterator[Batch]:
+def eval_batches(
+    source: Sequence, transform: Transform, *, batch_size: int, host: int = 0, hosts: int = 1
+) -> Iterator[Batch]:
     """Every image once, in order, in batches of one shape: what fills up the last has weight 0."""
     share = batch_size // hosts
     rng = np.random.default_rng(0)
@@ -51,10 +66,18 @@ def eval_batches(source: Sequence, transform: Transform, *, batch_size: int, hos
         yield {**batch, "weight": np.pad(weight, (0, share - len(weight))).astype(np.float32)}
 
 
-def in_order(source: Sequence, transform: Transform, start: int, threads: int) -> Iterator[dict[str, Any]]:
-    """Every image from a number on, once, read ahead by threads; one that can't be read gives {"error": what was wrong} in its place."""
+def in_order(
+    source: Sequence, transform: Transform, start: int, threads: int
+) -> Iterator[dict[str, Any]]:
+    """Every image from a number on, once, read ahead by threads; one that can't be read gives
+    {"error": what was wrong} in its place.
+    """
     images = grain.MapDataset.source(_Careful(source, transform))[start:]
-    return iter(images.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 1) * 16)))
+    return iter(
+        images.to_iter_dataset(
+            grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 1) * 16)
+        )
+    )
 
 
 class _Careful(Sequence):

@@ -1,8 +1,11 @@
-"""The embedded clips: the digits of `data.digits`, moving over photographs; the class is the direction. No download.
+"""The embedded clips: the digits of `data.digits`, moving over photographs; the class is the
+direction. No download.
 
-Each clip is a pure function of (split, index): one digit goes in a straight line, in one of eight directions, a tenth to one and a half pixels a
-frame; another trembles where it is. Any one frame shows two digits and says nothing of who goes where. Large patches add the two up, small ones keep
-them apart; two frames tell a fast digit's way from the trembling, a slow one's wants more (our choice, fixed before any assigner was trained on them).
+Each clip is a pure function of (split, index): one digit goes in a straight line, in one of eight
+directions, a tenth to one and a half pixels a frame; another trembles where it is. Any one frame
+shows two digits and says nothing of who goes where. Large patches add the two up, small ones keep
+them apart; two frames tell a fast digit's way from the trembling, a slow one's wants more (our
+choice, fixed before any assigner was trained on them).
 """
 
 import numpy as np
@@ -11,7 +14,16 @@ from jaxtyping import UInt8
 from vintk_jax.data import digits
 
 FRAMES = 8
-DIRECTIONS = ("east", "north-east", "north", "north-west", "west", "south-west", "south", "south-east")
+DIRECTIONS = (
+    "east",
+    "north-east",
+    "north",
+    "north-west",
+    "west",
+    "south-west",
+    "south",
+    "south-east",
+)
 COUNTS = {"train": 12000, "assign": 6000, "calibrate": 8000, "test": 2000}
 _SIDES = (7.0, 13.0)  # pixels, the smallest and largest digit
 _SPEEDS = (0.1, 1.5)  # pixels a frame, drawn evenly on a logarithmic axis
@@ -38,9 +50,14 @@ def clip(split: str, index: int) -> tuple[UInt8[np.ndarray, "frames side side 3"
     bearing, away = rng.uniform(0, 2 * np.pi), rng.uniform(*_AWAY)
     place = digits.SIDE / 2 + away * np.array([np.cos(bearing), np.sin(bearing)])
     trembling = place + rng.uniform(-_TREMBLING, _TREMBLING, (FRAMES, 2))
-    image = np.broadcast_to(digits.darkened(digits.background(rng, digits.SIDE), clutter), (FRAMES, digits.SIDE, digits.SIDE, 3))
+    image = np.broadcast_to(
+        digits.darkened(digits.background(rng, digits.SIDE), clutter),
+        (FRAMES, digits.SIDE, digits.SIDE, 3),
+    )
     for path in (trembling, way):
         digit, side, turned = shape(), float(rng.uniform(*_SIDES)), float(rng.uniform(-0.15, 0.15))
         masks = digits.stamp(digit, side, path, turned, digits.SIDE)
-        image = digits.inked(image, masks, float(rng.uniform(*digits.CONTRASTS)), rng.uniform(0.75, 1.0, 3))
+        image = digits.inked(
+            image, masks, float(rng.uniform(*digits.CONTRASTS)), rng.uniform(0.75, 1.0, 3)
+        )
     return digits.as_pixels(image), label

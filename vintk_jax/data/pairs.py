@@ -1,7 +1,9 @@
-"""Pairs of an image and a map of its pixels' classes: the embedded digits with their masks, folders, npz archives, TensorFlow Datasets.
+"""Pairs of an image and a map of its pixels' classes: the embedded digits with their masks,
+folders, npz archives, TensorFlow Datasets.
 
-An element is {"image": uint8 (height, width, 3), "label": uint8 (height, width)}; a label is the number of a class, or `IGNORED`. Folders are looked
-through before anything is trained: a missing label, sizes that differ, and a value that is no class are named.
+An element is {"image": uint8 (height, width, 3), "label": uint8 (height, width)}; a label is the
+number of a class, or `IGNORED`. Folders are looked through before anything is trained: a missing
+label, sizes that differ, and a value that is no class are named.
 """
 
 import dataclasses
@@ -20,8 +22,14 @@ from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError, nearest
 
 IGNORED = 255  # in a map of labels: a pixel that has no class
-_TFDS = (("image", "annotation"), ("image", "segmentation_mask"), ("image_left", "segmentation_label"))  # features: an image and its map
-# Where a split's images and maps are, below a folder: CamVid's, ADE20K's and Cityscapes' ways among them.
+# features: an image and its map
+_TFDS = (
+    ("image", "annotation"),
+    ("image", "segmentation_mask"),
+    ("image_left", "segmentation_label"),
+)
+# Where a split's images and maps are, below a folder: CamVid's, ADE20K's and Cityscapes' ways among
+# them.
 _LAYOUTS = tuple(
     [("{split}", "{split}annot")]
     + [("images/{split}", f"{labels}/{{split}}") for labels in ("annotations", "labels", "masks")]
@@ -35,7 +43,8 @@ class Labels:
     """What the values in maps mean.
 
     Attributes:
-        values: the value of each class, in the classes' order; empty: 0, 1, 2, ... up to the largest that there is.
+        values: the value of each class, in the classes' order; empty: 0, 1, 2, ... up to the
+            largest that there is.
         ignore: values of pixels that have no class.
         names: of the classes; empty: their values.
     """
@@ -47,17 +56,22 @@ class Labels:
     def __post_init__(self):
         if self.names and self.values and len(self.names) != len(self.values):
             raise UserError(
-                f"segmentation.names has {len(self.names)} names, segmentation.labels {len(self.values)} values; as many were wanted."
+                f"segmentation.names has {len(self.names)} names, segmentation.labels "
+                f"{len(self.values)} values; as many were wanted."
             )
         if len(self.values) > IGNORED or set(self.values) & set(self.ignore):
-            raise UserError("segmentation.labels wants fewer than 255 values, none of which is ignored as well.")
+            raise UserError(
+                "segmentation.labels wants fewer than 255 values, none of which is ignored as well."
+            )
 
     def with_values_of(self, largest: int) -> "Labels":
         """These, with the values up to the largest where none were given."""
         if self.values:
             return self
         count = len(self.names) or largest + 1
-        return dataclasses.replace(self, values=tuple(v for v in range(count) if v not in self.ignore))
+        return dataclasses.replace(
+            self, values=tuple(v for v in range(count) if v not in self.ignore)
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,7 +79,9 @@ class Labels:
         return self.names or tuple(map(str, self.values))
 
     def table(self) -> UInt8[np.ndarray, " 256"]:
-        """The class of each value of a byte; `IGNORED` for those that are ignored or mean nothing."""
+        """The class of each value of a byte; `IGNORED` for those that are ignored or mean
+        nothing.
+        """
         table = np.full(256, IGNORED, np.uint8)
         table[list(self.values)] = np.arange(len(self.values))
         return table
@@ -84,10 +100,19 @@ def _read_map(path: Path) -> UInt8[np.ndarray, "height width"]:
     try:
         with Image.open(path) as image:
             values = np.asarray(image)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        UnidentifiedImageError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
         raise UserError(f"{path} can't be read as an image ({error}).") from error
     if values.ndim != 2 or values.max(initial=0) > 255:
-        raise UserError(f"{path} holds {values.dtype}{values.shape}; a map of labels, one value from 0 to 255 a pixel, was wanted.")
+        raise UserError(
+            f"{path} holds {values.dtype}{values.shape}; a map of labels, one value from 0 to 255 "
+            "a pixel, was wanted."
+        )
     return values.astype(np.uint8)
 
 
@@ -102,29 +127,51 @@ def _look_at(pair: tuple[Path, Path]) -> tuple[Integer[np.ndarray, " n"], str]:
             size = (opened.height, opened.width)
     except UserError as error:
         return np.zeros(0, int), str(error)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        UnidentifiedImageError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
         return np.zeros(0, int), f"{image} can't be read as an image ({error})"
     if size != values.shape:
-        return np.zeros(0, int), f"{image} is {size[1]} x {size[0]} pixels, its label {label} {values.shape[1]} x {values.shape[0]}"
+        return (
+            np.zeros(0, int),
+            f"{image} is {size[1]} x {size[0]} pixels, its label {label} {values.shape[1]} x "
+            f"{values.shape[0]}",
+        )
     return np.unique(values).astype(int), ""
 
 
 def _folder(labels: Labels, where: str, split: str) -> Source:
-    """ROOT/SPLIT and ROOT/SPLITannot, ROOT/images/SPLIT and ROOT/annotations/SPLIT, or ROOT/SPLIT/images and ROOT/SPLIT/labels."""
+    """ROOT/SPLIT and ROOT/SPLITannot, ROOT/images/SPLIT and ROOT/annotations/SPLIT, or
+    ROOT/SPLIT/images and ROOT/SPLIT/labels.
+    """
     root = images.folder(where, f"data.source=pairs:{where}")
     layouts = [tuple(root / part.format(split=split) for part in layout) for layout in _LAYOUTS]
     found = next((layout for layout in layouts if all(part.is_dir() for part in layout)), None)
     if found is None:
         there = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir())[:8])
-        tried = ", ".join(f"{a.relative_to(root)} with {b.relative_to(root)}" for a, b in layouts[:2])
-        raise UserError(f"{root} holds {there or 'no folders'}; images and labels of the split {split!r} were wanted, for example {tried}.")
+        tried = ", ".join(
+            f"{a.relative_to(root)} with {b.relative_to(root)}" for a, b in layouts[:2]
+        )
+        raise UserError(
+            f"{root} holds {there or 'no folders'}; images and labels of the split {split!r} were "
+            f"wanted, for example {tried}."
+        )
     top, maps = found
-    pairs = [(path, (maps / path.relative_to(top)).with_suffix(".png")) for path in images.files_below(top)]
+    pairs = [
+        (path, (maps / path.relative_to(top)).with_suffix(".png"))
+        for path in images.files_below(top)
+    ]
     if not pairs:
         raise UserError(f"{top} holds no images with a known ending ({images.ENDINGS}).")
     with ThreadPoolExecutor() as pool:
         looked = list(pool.map(_look_at, pairs))
-    labels = labels.with_values_of(max((int(v) for values, _ in looked for v in values if v not in labels.ignore), default=0))
+    labels = labels.with_values_of(
+        max((int(v) for values, _ in looked for v in values if v not in labels.ignore), default=0)
+    )
     wrong = [fault for _, fault in looked if fault]
     for (_, label), (values, _) in zip(pairs, looked, strict=True):
         if unknown := labels.unknown(values):
@@ -132,11 +179,16 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise UserError(
-            f"{len(wrong)} of the {len(pairs):,} pairs of {split} are broken: {'; '.join(wrong[:_SHOWN])}{more}. Mend or remove them. Classes are "
-            f"{_ranges(labels.values)}, ignored is {_ranges(labels.ignore)} (segmentation.labels, segmentation.ignore)."
+            f"{len(wrong)} of the {len(pairs):,} pairs of {split} are broken: "
+            f"{'; '.join(wrong[:_SHOWN])}{more}. Mend or remove them. Classes are "
+            f"{_ranges(labels.values)}, ignored is {_ranges(labels.ignore)} (segmentation.labels, "
+            "segmentation.ignore)."
         )
     table = labels.table()
-    get = lambda i: {"image": images.read_image(pairs[i][0]), "label": table[_read_map(pairs[i][1])]}
+    get = lambda i: {
+        "image": images.read_image(pairs[i][0]),
+        "label": table[_read_map(pairs[i][1])],
+    }
     return Source(len(pairs), get, labels.classes)
 
 
@@ -149,7 +201,10 @@ def _ranges(values: Sequence[int]) -> str:
 def _digits(labels: Labels, _: str, split: str) -> Source:
     """See `data.digits`: what lies behind the digit, and the ten digits."""
     if split not in digits.COUNTS:
-        raise UserError(f"A split {split!r} came; the digits have {', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}")
+        raise UserError(
+            f"A split {split!r} came; the digits have "
+            f"{', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}"
+        )
     made = digits.Digits(split, dense=True)
     return Source(len(made), made.__getitem__, ("background", *map(str, range(digits.NUM_CLASSES))))
 
@@ -159,34 +214,50 @@ def _npz(labels: Labels, where: str, split: str) -> Source:
     with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
         missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
         if missing:
-            raise UserError(f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was wanted as well.")
+            raise UserError(
+                f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was "
+                "wanted as well."
+            )
         pixels, maps = arrays[f"x_{split}"], arrays[f"y_{split}"]
     if not images.is_images(pixels) or maps.dtype != np.uint8 or maps.shape != pixels.shape[:3]:
         raise UserError(
-            f"{path} holds {pixels.dtype}{pixels.shape} images and {maps.dtype}{maps.shape} labels of {split}; uint8 (n, height, width, 3) and uint8 "
+            f"{path} holds {pixels.dtype}{pixels.shape} images and {maps.dtype}{maps.shape} labels "
+            f"of {split}; uint8 (n, height, width, 3) and uint8 "
             "(n, height, width) were wanted."
         )
     values = np.unique(maps).astype(int)
-    labels = labels.with_values_of(max((int(v) for v in values if v not in labels.ignore), default=0))
+    labels = labels.with_values_of(
+        max((int(v) for v in values if v not in labels.ignore), default=0)
+    )
     if unknown := labels.unknown(values):
         first = int(np.argmax((maps == unknown[0]).any(axis=(1, 2))))
         raise UserError(
-            f"{path}[y_{split}] holds {unknown[0]} (first in number {first}); classes are {_ranges(labels.values)} (segmentation.labels)."
+            f"{path}[y_{split}] holds {unknown[0]} (first in number {first}); classes are "
+            f"{_ranges(labels.values)} (segmentation.labels)."
         )
     table = labels.table()
-    return Source(len(pixels), lambda i: {"image": images.as_rgb(pixels[i]), "label": table[maps[i]]}, labels.classes)
+    return Source(
+        len(pixels),
+        lambda i: {"image": images.as_rgb(pixels[i]), "label": table[maps[i]]},
+        labels.classes,
+    )
 
 
 def _tfds(labels: Labels, where: str, split: str) -> Source:
-    """A TensorFlow Datasets set with an image and a map of labels (scene_parse150, cityscapes, oxford_iiit_pet)."""
+    """A TensorFlow Datasets set with an image and a map of labels (scene_parse150, cityscapes,
+    oxford_iiit_pet).
+    """
     loaded, features = images.tfds_split(where, split, f"data.source=tfds:{where}", ())
     names = next((pair for pair in _TFDS if set(pair) <= set(features)), None)
     if names is None:
         wanted = " or ".join(" with ".join(pair) for pair in _TFDS)
-        raise UserError(f"data.source=tfds:{where} has the features {', '.join(features)}; {wanted} was wanted.")
+        raise UserError(
+            f"data.source=tfds:{where} has the features {', '.join(features)}; {wanted} was wanted."
+        )
     if not labels.values:
         raise UserError(
-            f"data.source=tfds:{where} doesn't say which values are classes; name them: --config.segmentation.labels='(1, 2, 3)'."
+            f"data.source=tfds:{where} doesn't say which values are classes; name them: "
+            "--config.segmentation.labels='(1, 2, 3)'."
         )
     table = labels.table()
 
@@ -195,10 +266,16 @@ def _tfds(labels: Labels, where: str, split: str) -> Source:
         values = np.asarray(element[names[1]])
         values = values[..., 0] if values.ndim == 3 else values
         if unknown := labels.unknown(np.unique(values).astype(int)):
-            raise UserError(f"Number {index} of {where}'s {split} holds the label {unknown[0]}, which is neither a class nor ignored.")
+            raise UserError(
+                f"Number {index} of {where}'s {split} holds the label {unknown[0]}, which is "
+                "neither a class nor ignored."
+            )
         image = images.as_rgb(np.asarray(element[names[0]]))
         if image.shape[:2] != values.shape:
-            raise UserError(f"Number {index} of {where}'s {split}: a picture of {image.shape[:2]} pixels, its map of {values.shape}.")
+            raise UserError(
+                f"Number {index} of {where}'s {split}: a picture of {image.shape[:2]} pixels, its "
+                f"map of {values.shape}."
+            )
         return {"image": image, "label": table[values]}
 
     return Source(len(loaded), get, labels.classes)
@@ -215,4 +292,6 @@ def open_pairs(where: str, split: str, labels: Labels) -> Source:
         UserError: for what isn't there, can't be read, or doesn't fit together.
     """
     kinds = {"digits": _digits, "pairs": _folder, "npz": _npz, "tfds": _tfds}
-    return open_source(where, split, {kind: partial(opener, labels) for kind, opener in kinds.items()})
+    return open_source(
+        where, split, {kind: partial(opener, labels) for kind, opener in kinds.items()}
+    )

@@ -1,7 +1,8 @@
 """Labelled images by number, from the embedded set, tfds, a folder of class folders, or an npz.
 
-A source is a sequence: `len(source)` images, `source[i]` -> {"image": uint8 (height, width, 3), "label": int}. Random access is what lets a run go on
-at any step, and any number of hosts share it (`data.loader`).
+A source is a sequence: `len(source)` images, `source[i]` -> {"image": uint8 (height, width, 3),
+"label": int}. Random access is what lets a run go on at any step, and any number of hosts share it
+(`data.loader`).
 """
 
 import hashlib
@@ -20,10 +21,12 @@ _HELD_OUT = 10  # of a folder without splits, one image in so many is for testin
 
 
 class Source(Sequence):
-    """Images by number, the names of their classes, and what a person should know about how they were found.
+    """Images by number, the names of their classes, and what a person should know about how they
+    were found.
 
-    A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there may be clips (`data.clips`), with the
-    number of frames of each, where that is known without reading them.
+    A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there
+    may be clips (`data.clips`), with the number of frames of each, where that is known without
+    reading them.
     """
 
     def __init__(
@@ -34,7 +37,13 @@ class Source(Sequence):
         notes: Sequence[str] = (),
         frames: Sequence[int] = (),
     ):
-        self._length, self._get, self.classes, self.notes, self.frames = length, get, tuple(classes), tuple(notes), tuple(frames)
+        self._length, self._get, self.classes, self.notes, self.frames = (
+            length,
+            get,
+            tuple(classes),
+            tuple(notes),
+            tuple(frames),
+        )
 
     def __len__(self) -> int:
         return self._length
@@ -45,52 +54,98 @@ class Source(Sequence):
     def part(self, numbers: Int[np.ndarray, " n"]) -> "Source":
         """The images of those numbers, numbered from zero."""
         frames = [self.frames[i] for i in numbers] if self.frames else ()
-        return Source(len(numbers), lambda index: self._get(int(numbers[index])), self.classes, self.notes, frames)
+        return Source(
+            len(numbers),
+            lambda index: self._get(int(numbers[index])),
+            self.classes,
+            self.notes,
+            frames,
+        )
 
 
 def _digits(_: str, split: str) -> Source:
     """See `data.digits`."""
     if split not in digits.COUNTS:
-        raise UserError(f"A split {split!r} came; the digits have {', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}")
+        raise UserError(
+            f"A split {split!r} came; the digits have "
+            f"{', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}"
+        )
     made = digits.Digits(split)
     return Source(len(made), made.__getitem__, [str(i) for i in range(digits.NUM_CLASSES)])
 
 
 def _npz(where: str, split: str) -> Source:
-    """Arrays x_SPLIT (n, height, width, 3) or (n, height, width), uint8, and y_SPLIT (n,), integers; class_names if there."""
+    """Arrays x_SPLIT (n, height, width, 3) or (n, height, width), uint8, and y_SPLIT (n,),
+    integers; class_names if there.
+    """
     with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
         missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
         if missing:
-            raise UserError(f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was wanted as well.")
+            raise UserError(
+                f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was "
+                "wanted as well."
+            )
         pixels, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else None
+        names = (
+            [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else None
+        )
     if not images.is_images(pixels):
-        raise UserError(f"{path}[x_{split}] is {pixels.dtype}{pixels.shape}; uint8 (n, height, width, 3) or (n, height, width) was wanted.")
-    if labels.shape != pixels.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
-        raise UserError(f"{path}[y_{split}] is {labels.dtype}{labels.shape}; {len(pixels)} integers from 0 on were wanted.")
+        raise UserError(
+            f"{path}[x_{split}] is {pixels.dtype}{pixels.shape}; uint8 (n, height, width, 3) or "
+            "(n, height, width) was wanted."
+        )
+    if (
+        labels.shape != pixels.shape[:1]
+        or not np.issubdtype(labels.dtype, np.integer)
+        or (len(labels) and labels.min() < 0)
+    ):
+        raise UserError(
+            f"{path}[y_{split}] is {labels.dtype}{labels.shape}; {len(pixels)} integers from 0 on "
+            "were wanted."
+        )
     names = names or [str(i) for i in range(int(labels.max()) + 1)]
     if len(labels) and labels.max() >= len(names):
-        raise UserError(f"{path}[y_{split}] holds class {labels.max()}; class_names has {len(names)} names.")
-    return Source(len(pixels), lambda i: {"image": images.as_rgb(pixels[i]), "label": int(labels[i])}, names)
+        raise UserError(
+            f"{path}[y_{split}] holds class {labels.max()}; class_names has {len(names)} names."
+        )
+    return Source(
+        len(pixels), lambda i: {"image": images.as_rgb(pixels[i]), "label": int(labels[i])}, names
+    )
 
 
 def _folder(where: str, split: str) -> Source:
-    """PATH/SPLIT/CLASS/image, or PATH/CLASS/image, of which one image in ten (by a hash of its path) is the split "test"."""
+    """PATH/SPLIT/CLASS/image, or PATH/CLASS/image, of which one image in ten (by a hash of its
+    path) is the split "test".
+    """
     root = images.folder(where, f"data.source=folder:{where}")
     top = root / split
     own = top.is_dir()
     top = top if own else root
-    classes = sorted(child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith("."))
-    paths = [(path, label) for label, name in enumerate(classes) for path in images.files_below(top / name)]
-    ordered = sorted((hashlib.sha256(str(p.relative_to(top)).encode()).digest(), p, label) for p, label in paths)
+    classes = sorted(
+        child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")
+    )
+    paths = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in images.files_below(top / name)
+    ]
+    ordered = sorted(
+        (hashlib.sha256(str(p.relative_to(top)).encode()).digest(), p, label) for p, label in paths
+    )
     if not own:
         if split not in ("train", "test") or {"train", "test", "val"} & set(classes):
             raise UserError(
-                f"{root} has no folder {split!r}; it holds {', '.join(classes[:8]) or 'no folders'}. Name one with data.*_split."
+                f"{root} has no folder {split!r}; it holds "
+                f"{', '.join(classes[:8]) or 'no folders'}. Name one with data.*_split."
             )
-        ordered = [entry for entry in ordered if (entry[0][0] % _HELD_OUT == 0) == (split == "test")]
+        ordered = [
+            entry for entry in ordered if (entry[0][0] % _HELD_OUT == 0) == (split == "test")
+        ]
     if not ordered:
-        raise UserError(f"{top} holds no images with a known ending ({images.ENDINGS}) in class folders for the split {split!r}.")
+        raise UserError(
+            f"{top} holds no images with a known ending ({images.ENDINGS}) in class folders for "
+            f"the split {split!r}."
+        )
 
     def get(index: int) -> dict[str, Any]:
         _, path, label = ordered[index]
@@ -100,22 +155,33 @@ def _folder(where: str, split: str) -> Source:
 
 
 def _images(where: str, split: str) -> Source:
-    """Images anywhere below a folder, without labels: an element has its "name", the path below the folder, and the label -1."""
+    """Images anywhere below a folder, without labels: an element has its "name", the path below the
+    folder, and the label -1.
+    """
     root = images.folder(where, f"data.source=images:{where}")
     paths = images.files_below(root)
     if not paths:
         raise UserError(f"{root} holds no images with a known ending ({images.ENDINGS}).")
-    get = lambda i: {"image": images.read_image(paths[i]), "label": -1, "name": str(paths[i].relative_to(root))}
+    get = lambda i: {
+        "image": images.read_image(paths[i]),
+        "label": -1,
+        "name": str(paths[i].relative_to(root)),
+    }
     return Source(len(paths), get, ())
 
 
 def _tfds(where: str, split: str) -> Source:
     """A TensorFlow Datasets set with features "image" and "label"."""
-    loaded, features = images.tfds_split(where, split, f"data.source=tfds:{where}", ("image", "label"))
+    loaded, features = images.tfds_split(
+        where, split, f"data.source=tfds:{where}", ("image", "label")
+    )
 
     def get(index: int) -> dict[str, Any]:
         element = loaded[index]
-        return {"image": images.as_rgb(np.asarray(element["image"])), "label": int(element["label"])}
+        return {
+            "image": images.as_rgb(np.asarray(element["image"])),
+            "label": int(element["label"]),
+        }
 
     return Source(len(loaded), get, features["label"].names)
 
@@ -128,10 +194,12 @@ def open_source(where: str, split: str, kinds: Kinds = KINDS) -> Source:
     """A source of labelled images.
 
     Args:
-        where: "digits" (embedded), "tfds:NAME", "folder:PATH" or "npz:PATH"; "images:PATH" has no labels and no splits.
+        where: "digits" (embedded), "tfds:NAME", "folder:PATH" or "npz:PATH"; "images:PATH" has no
+            labels and no splits.
         kinds: what opens each of these, from what stands behind the colon and the split's name.
-        split: a split's name, or a part of it in tfds's notation: "train[:90%]", "train[-1000:]", or parts of one split, "train[:40%]+train[60%:]".
-            Parts of an npz are drawn from a fixed random order: people save images class by class, and the last classes would be missing.
+        split: a split's name, or a part of it in tfds's notation: "train[:90%]", "train[-1000:]",
+            or parts of one split, "train[:40%]+train[60%:]". Parts of an npz are drawn from a fixed
+            random order: people save images class by class, and the last classes would be missing.
 
     Raises:
         UserError: for what isn't there or can't be read.
@@ -156,18 +224,25 @@ def in_common(where: str, split: str, other_split: str, kinds: Kinds = KINDS) ->
 
 
 def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tuple[str, str]]:
-    """A split in `count` parts of (nearly) one size: for each, its name and the name of all the others.
+    """A split in `count` parts of (nearly) one size: for each, its name and the name of all the
+    others.
 
     Raises:
-        UserError: as `open_source`; for fewer than two parts, more than images, or a split that has several parts itself.
+        UserError: as `open_source`; for fewer than two parts, more than images, or a split that has
+            several parts itself.
     """
     bounds = _bounds(where, split, len(_whole(where, split, kinds)))
     name, (start, stop) = split.partition("[")[0], bounds[0]
     if len(bounds) > 1 or not 2 <= count <= stop - start:
-        raise UserError(f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one whole part, were wanted.")
+        raise UserError(
+            f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one "
+            "whole part, were wanted."
+        )
     ends = np.linspace(start, stop, count + 1).round().astype(int).tolist()
     part = lambda a, b: [f"{name}[{a}:{b}]"] if a < b else []
-    return [(f"{name}[{a}:{b}]", "+".join(part(start, a) + part(b, stop))) for a, b in pairwise(ends)]
+    return [
+        (f"{name}[{a}:{b}]", "+".join(part(start, a) + part(b, stop))) for a, b in pairwise(ends)
+    ]
 
 
 def _opened(where: str, split: str, kinds: Kinds) -> tuple[Source, Int[np.ndarray, " n"] | None]:
@@ -176,7 +251,11 @@ def _opened(where: str, split: str, kinds: Kinds) -> tuple[Source, Int[np.ndarra
     bounds = _bounds(where, split, len(source))
     if bounds == [(0, len(source))]:
         return source, None
-    order = np.random.default_rng(0).permutation(len(source)) if where.startswith("npz:") else np.arange(len(source))
+    order = (
+        np.random.default_rng(0).permutation(len(source))
+        if where.startswith("npz:")
+        else np.arange(len(source))
+    )
     return source, np.concatenate([order[start:stop] for start, stop in bounds])
 
 
@@ -192,16 +271,23 @@ def _whole(where: str, split: str, kinds: Kinds) -> Source:
 
 def _bounds(where: str, split: str, length: int) -> list[tuple[int, int]]:
     """Where the parts of a split of that length begin and end."""
-    matches = [re.fullmatch(r"([^\[\]+]*)(?:\[(-?\d*%?):(-?\d*%?)\])?", part) for part in split.split("+")]
+    matches = [
+        re.fullmatch(r"([^\[\]+]*)(?:\[(-?\d*%?):(-?\d*%?)\])?", part) for part in split.split("+")
+    ]
     if not all(matches) or len({match[1] for match in matches}) > 1:
         raise UserError(
-            f"The split {split!r} can't be read; a name such as train, a part such as train[:90%], or parts of one split were wanted."
+            f"The split {split!r} can't be read; a name such as train, a part such as train[:90%], "
+            "or parts of one split were wanted."
         )
     found = []
     for match in matches:
-        start, stop = (_bound(text, length, default) for text, default in ((match[2], 0), (match[3], length)))
+        start, stop = (
+            _bound(text, length, default) for text, default in ((match[2], 0), (match[3], length))
+        )
         if start >= stop:
-            raise UserError(f"The split {split!r} of {where} holds no images; {match[1]} has {length:,}.")
+            raise UserError(
+                f"The split {split!r} of {where} holds no images; {match[1]} has {length:,}."
+            )
         found.append((start, stop))
     return found
 

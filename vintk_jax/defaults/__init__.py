@@ -1,1 +1,3 @@
-"""Fields that several configs share, with their meanings: the comment behind `config.a.b = value` is what --help shows."""
+"""Fields that several configs share, with their meanings: the comment behind `config.a.b = value`
+is what --help shows.
+"""

@@ -6,20 +6,27 @@ import ml_collections
 def add_scoring(config: ml_collections.ConfigDict) -> None:
     """Add the sections inputs, fourier and ntk."""
     config.inputs = ml_collections.ConfigDict()
-    config.inputs.source = "photos"  # photos (no download), noise, tfds:NAME, folder:PATH, npz:PATH; of clips: see split
-    config.inputs.split = (
-        "train"  # of a video space, whose clips come from digits (moving, no download), noise, clips:PATH, npz:PATH, tfds:NAME
-    )
+    # photos (no download), noise, tfds:NAME, folder:PATH, npz:PATH; of clips: see split
+    config.inputs.source = "photos"
+    # of a video space, whose clips come from digits (moving, no download), noise, clips:PATH,
+    # npz:PATH, tfds:NAME
+    config.inputs.split = "train"
     config.inputs.num_images = 16  # images, or clips, in the kernel
-    config.inputs.image_size = 64  # pixels a side that architectures are scored at; a multiple of the patch size
+    # pixels a side that architectures are scored at; a multiple of the patch size
+    config.inputs.image_size = 64
 
     config.fourier = ml_collections.ConfigDict()
-    config.fourier.mode = "coords"  # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions (coords)
+    # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions
+    # (coords)
+    config.fourier.mode = "coords"
     config.fourier.num_features = 32  # cosines and sines together
-    config.fourier.sigma = 3.0  # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per side)
+    # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per
+    # side)
+    config.fourier.sigma = 3.0
 
     config.ntk = ml_collections.ConfigDict()
-    config.ntk.implementation = "structured"  # structured (fast), neural_tangents, neural_tangents_ntvp
+    # structured (fast), neural_tangents, neural_tangents_ntvp
+    config.ntk.implementation = "structured"
     config.ntk.cotangent = "random"  # of the logits: sum, random directions, full (all classes)
     config.ntk.num_directions = 1  # random directions averaged over
     config.ntk.num_seeds = 1  # draws of the weights averaged over

@@ -1,6 +1,8 @@
-"""The folder that an export leaves: programs, weights, a JSON that says how they go together, and thirty lines that run them.
+"""The folder that an export leaves: programs, weights, a JSON that says how they go together, and
+thirty lines that run them.
 
-In timm's style there are no programs but weights by timm's names, one file a length, and a PyTorch module that takes them.
+In timm's style there are no programs but weights by timm's names, one file a length, and a PyTorch
+module that takes them.
 """
 
 import hashlib
@@ -46,12 +48,16 @@ def write(
         formats: of the programs, some of `FORMATS`.
 
     Raises:
-        UserError: for a folder that holds something other than an export, another format, or one that can't be written of this model.
+        UserError: for a folder that holds something other than an export, another format, or one
+            that can't be written of this model.
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise UserError(f"formats={tuple(formats)} came; some of {', '.join(FORMATS)} were wanted.")
     if folder.exists() and any(folder.iterdir()) and not (folder / MODEL).exists():
-        raise UserError(f"{folder} holds something else than an exported model. Choose another folder with --config.folder.")
+        raise UserError(
+            f"{folder} holds something else than an exported model. Choose another folder with "
+            "--config.folder."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -59,7 +65,11 @@ def write(
         described: dict[str, dict[str, Any]] = {}
         for name, program in programs.items():
             own = {_name_of(leaf): leaf for leaf in map(np.asarray, program.weights)}
-            described[name] = {"weights": [_name_of(np.asarray(leaf)) for leaf in program.weights]} if "stablehlo" in formats else {}
+            described[name] = (
+                {"weights": [_name_of(np.asarray(leaf)) for leaf in program.weights]}
+                if "stablehlo" in formats
+                else {}
+            )
             arrays |= own if "stablehlo" in formats else {}
             for form in [form for form in formats if form != TIMM]:
                 file = f"{name}.{form}"
@@ -101,14 +111,22 @@ def _write_timm(folder: Path, predictor: Predictor, described: dict[str, dict[st
         sides = timm.sizes(one)
         (folder / file).write_bytes(timm.safetensors(one))
         described.setdefault(name, {}).update(
-            {TIMM: file, "timm_sizes": sides, "input_size": [side * sides["patch_size"] for side in sides["grid"]]}
+            {
+                TIMM: file,
+                "timm_sizes": sides,
+                "input_size": [side * sides["patch_size"] for side in sides["grid"]],
+            }
         )
     _copy(TIMM_LOADER, folder)
 
 
 def _copy(loader: str, folder: Path) -> None:
-    (folder / loader).write_text(resources.files("vintk_jax.exporting").joinpath(loader).read_text())
+    (folder / loader).write_text(
+        resources.files("vintk_jax.exporting").joinpath(loader).read_text()
+    )
 
 
 def _name_of(array: np.ndarray) -> str:
-    return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()[
+        :16
+    ]

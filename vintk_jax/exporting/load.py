@@ -1,9 +1,10 @@
-"""Runs an exported model: `pip install jax flatbuffers`, or `pip install onnxruntime` for ONNX; nothing else is needed.
+"""Runs an exported model: `pip install jax flatbuffers`, or `pip install onnxruntime` for ONNX;
+nothing else is needed.
 
-from load import Model
-model = Model("path/to/folder")            # or Model(folder, "onnx"), where model.json names ONNX files
-probabilities, lengths = model(images)     # uint8 images of model.shape, any number of them; each at the length that it needs
-probabilities = model.at("16", images)     # or all at one length, by its number of tokens
+from load import Model model = Model("path/to/folder")            # or Model(folder, "onnx"), where
+model.json names ONNX files probabilities, lengths = model(images)     # uint8 images of
+model.shape, any number of them; each at the length that it needs probabilities = model.at("16",
+images)     # or all at one length, by its number of tokens
 """
 
 import json
@@ -18,7 +19,9 @@ def stablehlo(folder, plan):
     with np.load(folder / "weights.npz") as stored:
         arrays = dict(stored)
     for name, program in plan["programs"].items():
-        run = jax.jit(jax.export.deserialize(bytearray((folder / program["stablehlo"]).read_bytes())).call)
+        run = jax.jit(
+            jax.export.deserialize(bytearray((folder / program["stablehlo"]).read_bytes())).call
+        )
         weights = [jax.device_put(arrays[array]) for array in program["weights"]]
         yield name, lambda inputs, run=run, weights=weights: run(weights, inputs)
 
@@ -27,15 +30,26 @@ def onnx(folder, plan):
     import onnxruntime
 
     for name, program in plan["programs"].items():
-        session = onnxruntime.InferenceSession(folder / program["onnx"], providers=onnxruntime.get_available_providers())
-        yield name, lambda inputs, session=session: session.run(None, {session.get_inputs()[0].name: inputs})
+        session = onnxruntime.InferenceSession(
+            folder / program["onnx"], providers=onnxruntime.get_available_providers()
+        )
+        yield (
+            name,
+            lambda inputs, session=session: session.run(
+                None, {session.get_inputs()[0].name: inputs}
+            ),
+        )
 
 
 class Model:
     def __init__(self, folder, format="stablehlo"):
         folder = pathlib.Path(folder)
         self.plan = json.loads((folder / "model.json").read_text())
-        self.classes, self.lengths, self.shape = self.plan["classes"], self.plan["lengths"], tuple(self.plan["shape"])
+        self.classes, self.lengths, self.shape = (
+            self.plan["classes"],
+            self.plan["lengths"],
+            tuple(self.plan["shape"]),
+        )
         self._programs = dict({"stablehlo": stablehlo, "onnx": onnx}[format](folder, self.plan))
 
     def _run(self, name, inputs):
@@ -45,8 +59,15 @@ class Model:
         return self._run(length, images)[0]
 
     def __call__(self, images):
-        known, passed = np.zeros((len(images), len(self.classes)), np.float32), np.zeros(len(images), bool)
-        at = self._run("assigner", images)[0] if "assigner" in self._programs else np.full(len(images), self.plan["start"])
+        known, passed = (
+            np.zeros((len(images), len(self.classes)), np.float32),
+            np.zeros(len(images), bool),
+        )
+        at = (
+            self._run("assigner", images)[0]
+            if "assigner" in self._programs
+            else np.full(len(images), self.plan["start"])
+        )
         for number, length in enumerate(self.lengths):
             rows = np.flatnonzero(at == number)
             if not len(rows):

@@ -1,4 +1,6 @@
-"""A trained model as programs that need none of our code: one for each length, and what assigns lengths."""
+"""A trained model as programs that need none of our code: one for each length, and what assigns
+lengths.
+"""
 
 import dataclasses
 import logging
@@ -23,7 +25,8 @@ class Program:
     """A pure function, and what it is called with.
 
     Attributes:
-        function: (list of arrays, inputs) -> tuple of arrays; the first axis of inputs and outputs is the batch.
+        function: (list of arrays, inputs) -> tuple of arrays; the first axis of inputs and outputs
+            is the batch.
         weights: the arrays.
         inputs: shape (without the batch) and type of the inputs.
     """
@@ -34,18 +37,28 @@ class Program:
 
     @classmethod
     def of(
-        cls, function: Callable[[Any, jax.Array], tuple[jax.Array, ...]], variables: Any, shape: tuple[int, ...], dtype: Any
+        cls,
+        function: Callable[[Any, jax.Array], tuple[jax.Array, ...]],
+        variables: Any,
+        shape: tuple[int, ...],
+        dtype: Any,
     ) -> "Program":
         """From a function of a tree of variables."""
         leaves, tree = jax.tree.flatten(variables)
-        return cls(lambda weights, inputs: function(jax.tree.unflatten(tree, weights), inputs), leaves, jax.ShapeDtypeStruct(shape, dtype))
+        return cls(
+            lambda weights, inputs: function(jax.tree.unflatten(tree, weights), inputs),
+            leaves,
+            jax.ShapeDtypeStruct(shape, dtype),
+        )
 
     def stablehlo(self) -> bytes:
         """StableHLO with a free batch size, for `PLATFORMS`; the weights are arguments."""
         batch = export.symbolic_shape("batch")
         inputs = jax.ShapeDtypeStruct((*batch, *self.inputs.shape), self.inputs.dtype)
         weights = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in self.weights]
-        return bytes(export.export(jax.jit(self.function), platforms=PLATFORMS)(weights, inputs).serialize())
+        return bytes(
+            export.export(jax.jit(self.function), platforms=PLATFORMS)(weights, inputs).serialize()
+        )
 
     def onnx(self) -> bytes:
         """An ONNX model with a free batch size, its weights inside; by jax2onnx.
@@ -57,32 +70,47 @@ class Program:
             from jax2onnx import to_onnx
         except ImportError as error:
             raise UserError(
-                f"ONNX is written by jax2onnx, which is not installed ({error}). Install it without what it pins, which is an older orbax: "
+                f"ONNX is written by jax2onnx, which is not installed ({error}). Install it "
+                "without what it pins, which is an older orbax: "
                 "pip install --no-deps -r requirements-onnx.txt"
             ) from error
-        logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of shapes whose type it doesn't need
-        logging.getLogger("jax2onnx.plugins.plugin_system").setLevel(logging.ERROR)  # and of its examples that want other packages
+        # it warns of shapes whose type it doesn't need
+        logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+        # and of its examples that want other packages
+        logging.getLogger("jax2onnx.plugins.plugin_system").setLevel(logging.ERROR)
         inputs = jax.ShapeDtypeStruct(("batch", *self.inputs.shape), self.inputs.dtype)
-        return to_onnx(lambda inputs: self.function(self.weights, inputs), [inputs]).SerializeToString()
+        return to_onnx(
+            lambda inputs: self.function(self.weights, inputs), [inputs]
+        ).SerializeToString()
 
 
 def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Program]:
-    """By the length's name: uint8 images -> probabilities, and features for the assigner where it reads them; "assigner": images -> the number of a
-    length; "assigner-i": features of a pass at length i -> the number of a length, i to stay. Numbers count from the cheapest length.
+    """By the length's name: uint8 images -> probabilities, and features for the assigner where it
+    reads them; "assigner": images -> the number of a length; "assigner-i": features of a pass at
+    length i -> the number of a length, i to stay. Numbers count from the cheapest length.
     """
     names, found = tuple(reversed(predictor.names)), {}
     looks = len(assigner.params) if assigner and assigner.shares else 0
     for number, name in enumerate(names):
         one = predictor.length(name)
         plain = lambda variables, images, one=one: one(variables, images)[:1]
-        seen = lambda variables, images, one=one: (lambda answer, tokens: (answer, features_of(answer, tokens)))(*one(variables, images))
-        found[name] = Program.of(seen if number < looks else plain, one.variables, predictor.shape, jnp.uint8)
+        seen = lambda variables, images, one=one: (
+            lambda answer, tokens: (answer, features_of(answer, tokens))
+        )(*one(variables, images))
+        found[name] = Program.of(
+            seen if number < looks else plain, one.variables, predictor.shape, jnp.uint8
+        )
     if assigner is None:
         return found
     price = jnp.float32(assigner.price)
     if not assigner.shares:
-        look = lambda params, images: (assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),)
-        return {**found, "assigner": Program.of(look, assigner.params[0], predictor.shape, jnp.uint8)}
+        look = lambda params, images: (
+            assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),
+        )
+        return {
+            **found,
+            "assigner": Program.of(look, assigner.params[0], predictor.shape, jnp.uint8),
+        }
     for number, params in enumerate(assigner.params):
         name = names[number]
         image = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)

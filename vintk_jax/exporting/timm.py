@@ -1,4 +1,6 @@
-"""A ViT's weights under timm's names, for `timm_model.VisionTransformer` and, where all blocks are alike, timm's own."""
+"""A ViT's weights under timm's names, for `timm_model.VisionTransformer` and, where all blocks are
+alike, timm's own.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,8 +36,10 @@ def check(one: OneLength) -> ViT:
     model = one.model
     if type(model) is not ViT or model.stem_width or model.aux_head:
         raise UserError(
-            f"formats name timm, which is for plain ViTs (DeiT, AutoFormer); this workdir holds a {type(model).__name__}"
-            f"{' with a stem and a classifier of patches (LV-ViT)' if type(model) is ViT else ''}. Take stablehlo or onnx."
+            "formats name timm, which is for plain ViTs (DeiT, AutoFormer); this workdir holds a "
+            f"{type(model).__name__}"
+            f"{' with a stem and a classifier of patches (LV-ViT)' if type(model) is ViT else ''}. "
+            "Take stablehlo or onnx."
         )
     return model
 
@@ -82,7 +86,10 @@ def _blocks(tree: Mapping[str, Any]) -> list[dict]:
     if "blocks" not in tree:
         return [tree[f"block_{i}"] for i in range(sum(name.startswith("block_") for name in tree))]
     stacked = tree["blocks"]["block"]
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(len(jax.tree.leaves(stacked)[0]))]
+    return [
+        jax.tree.map(lambda leaf, i=i: leaf[i], stacked)
+        for i in range(len(jax.tree.leaves(stacked)[0]))
+    ]
 
 
 def _layer(name: str, layer: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:

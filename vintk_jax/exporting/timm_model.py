@@ -1,10 +1,12 @@
-"""A vision transformer in PyTorch in timm's style, with a choice of heads and MLP width in every block; torch and safetensors are all it needs.
+"""A vision transformer in PyTorch in timm's style, with a choice of heads and MLP width in every
+block; torch and safetensors are all it needs.
 
-from timm_model import create_model
-model = create_model("path/to/folder")           # the longest length, or create_model(folder, "4"), by its number of tokens
-logits = model(images)                           # float (n, 3, *model.input_size), standardised as model.mean and model.std say
+from timm_model import create_model model = create_model("path/to/folder")           # the longest
+length, or create_model(folder, "4"), by its number of tokens logits = model(images)
+# float (n, 3, *model.input_size), standardised as model.mean and model.std say
 
-Parameters have timm's names. Where all blocks are alike and have no relative positions, timm's own VisionTransformer takes the same weights.
+Parameters have timm's names. Where all blocks are alike and have no relative positions, timm's own
+VisionTransformer takes the same weights.
 """
 
 import json
@@ -16,15 +18,22 @@ from torch import nn
 
 
 class RelativePositions(nn.Module):
-    """AutoFormer's (arXiv 2107.00651): an embedding for each vertical distance plus one for each horizontal; row 0: not between two patches."""
+    """AutoFormer's (arXiv 2107.00651): an embedding for each vertical distance plus one for each
+    horizontal; row 0: not between two patches.
+    """
 
     def __init__(self, grid, max_distance, head_dim):
         super().__init__()
         self.embeddings_table_v = nn.Parameter(torch.zeros(2 * max_distance + 2, head_dim))
         self.embeddings_table_h = nn.Parameter(torch.zeros(2 * max_distance + 2, head_dim))
-        row, column = (axis.flatten() for axis in torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij"))
+        row, column = (
+            axis.flatten()
+            for axis in torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
+        )
         for name, place in (("rows", row), ("columns", column)):
-            distance = (place[None] - place[:, None]).clamp(-max_distance, max_distance) + max_distance + 1
+            distance = (
+                (place[None] - place[:, None]).clamp(-max_distance, max_distance) + max_distance + 1
+            )
             self.register_buffer(name, nn.functional.pad(distance, (1, 0, 1, 0)), persistent=False)
 
     def forward(self):
@@ -37,12 +46,16 @@ class Attention(nn.Module):
         self.num_heads, self.head_dim = num_heads, head_dim
         self.qkv = nn.Linear(dim, 3 * num_heads * head_dim)
         self.proj = nn.Linear(num_heads * head_dim, dim)
-        positions = lambda: RelativePositions(grid, max_distance, head_dim) if max_distance else None
+        positions = lambda: (
+            RelativePositions(grid, max_distance, head_dim) if max_distance else None
+        )
         self.rel_pos_embed_k, self.rel_pos_embed_v = positions(), positions()
 
     def forward(self, x):
         n, tokens, _ = x.shape
-        q, k, v = self.qkv(x).reshape(n, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(x).reshape(n, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        )
         q = q * self.head_dim**-0.5
         logits = q @ k.transpose(-2, -1)
         if self.rel_pos_embed_k is not None:
@@ -67,7 +80,10 @@ class Block(nn.Module):
     def __init__(self, dim, num_heads, head_dim, hidden, grid, max_distance, residual_scale):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
-        self.attn, self.mlp = Attention(dim, num_heads, head_dim, grid, max_distance), Mlp(dim, hidden)
+        self.attn, self.mlp = (
+            Attention(dim, num_heads, head_dim, grid, max_distance),
+            Mlp(dim, hidden),
+        )
         self.residual_scale = residual_scale
 
     def forward(self, x):
@@ -85,14 +101,29 @@ class PatchEmbed(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    def __init__(self, embed_dim, num_heads, hidden, head_dim, patch_size, grid, num_classes, pool, max_distance, residual_scale):
+    def __init__(
+        self,
+        embed_dim,
+        num_heads,
+        hidden,
+        head_dim,
+        patch_size,
+        grid,
+        num_classes,
+        pool,
+        max_distance,
+        residual_scale,
+    ):
         super().__init__()
         self.pool = pool
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid[0] * grid[1], embed_dim))
         self.blocks = nn.Sequential(
-            *(Block(embed_dim, heads, head_dim, width, grid, max_distance, residual_scale) for heads, width in zip(num_heads, hidden))
+            *(
+                Block(embed_dim, heads, head_dim, width, grid, max_distance, residual_scale)
+                for heads, width in zip(num_heads, hidden)
+            )
         )
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         self.head = nn.Linear(embed_dim, num_classes)
@@ -117,5 +148,9 @@ def create_model(folder, length=None):
     program = described["programs"][length]
     model = VisionTransformer(**program["timm_sizes"], num_classes=len(described["classes"]))
     model.load_state_dict(load_file(folder / program["timm"]))
-    model.input_size, model.mean, model.std = program["input_size"], described["mean"], described["std"]
+    model.input_size, model.mean, model.std = (
+        program["input_size"],
+        described["mean"],
+        described["std"],
+    )
     return model.eval()

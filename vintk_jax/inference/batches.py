@@ -7,17 +7,22 @@ _CALL = 16  # rows
 
 @functools.lru_cache(maxsize=65536)
 def next_batch(waiting: int, sizes: tuple[int, ...]) -> int:
-    """The size of the first of the batches that so many images are best cut into, the last one filled up.
+    """The size of the first of the batches that so many images are best cut into, the last one
+    filled up.
 
-    Best are the fewest rows, where a call counts as `_CALL` more (our choice: what starting a program and its small operations cost, by measurements
-    of small models on a CPU).
+    Best are the fewest rows, where a call counts as `_CALL` more (our choice: what starting a
+    program and its small operations cost, by measurements of small models on a CPU).
 
     Args:
         sizes: that there are programs for, ascending.
     """
     if waiting >= sizes[-1]:
         return sizes[-1]
-    fewest = [(0, 0)]  # of no images, one, ...: rows with calls, and the first batch, the larger where it makes no difference
+    # of no images, one, ...: rows with calls, and the first batch, the larger where it makes no
+    # difference
+    fewest = [(0, 0)]
     for count in range(1, waiting + 1):
-        fewest.append(min((size + _CALL + fewest[max(count - size, 0)][0], -size) for size in sizes))
+        fewest.append(
+            min((size + _CALL + fewest[max(count - size, 0)][0], -size) for size in sizes)
+        )
     return -fewest[waiting][1]

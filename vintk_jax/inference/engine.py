@@ -1,8 +1,9 @@
-"""Adaptive inference: images wait in a queue for each step until a batch is full or they have waited long enough, and leave in the order in which
-they came.
+"""Adaptive inference: images wait in a queue for each step until a batch is full or they have
+waited long enough, and leave in the order in which they came.
 
-A step is a compiled program (an assigner, or the model at one length) with batches of few fixed sizes; a plan says where an image goes first and,
-after each step, whether it is answered or goes on. Fixed lengths, cascades and assigners differ in their plan alone, so that they can be compared.
+A step is a compiled program (an assigner, or the model at one length) with batches of few fixed
+sizes; a plan says where an image goes first and, after each step, whether it is answered or goes
+on. Fixed lengths, cascades and assigners differ in their plan alone, so that they can be compared.
 What is done for each image in Python is kept to list operations; the rest works on whole groups.
 """
 
@@ -48,9 +49,10 @@ class Step:
 
     Attributes:
         name: of the length, for the answer; empty for a step that can't answer.
-        run: images (batch, *image, 3) -> a tuple of arrays whose first axis is the batch; the first are
-            probabilities, where it can answer.
-        follow: those arrays, rows of real images only, -> the number of the next step of each image, or `DONE`.
+        run: images (batch, *image, 3) -> a tuple of arrays whose first axis is the batch; the first
+            are probabilities, where it can answer.
+        follow: those arrays, rows of real images only, -> the number of the next step of each
+            image, or `DONE`.
         keep: weight that the probabilities known from an earlier step have in this one's.
     """
 
@@ -93,25 +95,41 @@ class Engine:
     Args:
         plan: what to do with an image.
         shape: of an image (size, size, 3), or of a clip.
-        batch_sizes: numbers of images that programs are compiled for; a group is cut into them with the least waste (`batches`).
-        max_wait: seconds that an image of a stream may wait for company at each step; a lone image is answered after that.
+        batch_sizes: numbers of images that programs are compiled for; a group is cut into them with
+            the least waste (`batches`).
+        max_wait: seconds that an image of a stream may wait for company at each step; a lone image
+            is answered after that.
 
     Raises:
         UserError: for sizes that aren't positive.
     """
 
-    def __init__(self, plan: Plan, shape: tuple[int, ...], batch_sizes: Sequence[int] = (1, 8, 64), max_wait: int | float = 0.02):
+    def __init__(
+        self,
+        plan: Plan,
+        shape: tuple[int, ...],
+        batch_sizes: Sequence[int] = (1, 8, 64),
+        max_wait: int | float = 0.02,
+    ):
         if not batch_sizes or min(batch_sizes) < 1 or not max_wait >= 0:
             raise UserError(
-                f"Batch sizes {tuple(batch_sizes)} and a wait of {max_wait} s came; positive sizes and no negative wait were wanted."
+                f"Batch sizes {tuple(batch_sizes)} and a wait of {max_wait} s came; positive sizes "
+                "and no negative wait were wanted."
             )
-        self.plan, self._sizes, self._max_wait, self._shape = plan, tuple(sorted(set(batch_sizes))), max_wait, tuple(shape)
+        self.plan, self._sizes, self._max_wait, self._shape = (
+            plan,
+            tuple(sorted(set(batch_sizes))),
+            max_wait,
+            tuple(shape),
+        )
 
     @property
     def ahead(self) -> int:
         """Images that are held at most: what has been taken and not given back."""
         most = self._sizes[-1]
-        return max(min(64 * most, _MOST_BYTES // math.prod(self._shape)), (len(self.plan.steps) + 2) * most)
+        return max(
+            min(64 * most, _MOST_BYTES // math.prod(self._shape)), (len(self.plan.steps) + 2) * most
+        )
 
     def warm_up(self) -> None:
         """Compile every step at every batch size."""
@@ -129,15 +147,26 @@ class Engine:
         feed = StreamFeed(images, 2 * self._sizes[-1])
         try:
             for block in self._blocks(feed, self._max_wait):
-                for i, (step, probabilities) in enumerate(zip(block.steps.tolist(), block.probabilities), start=block.start):
-                    yield Answer(i, names[step], probabilities) if step >= 0 else Answer(i, error=block.errors[i])
+                for i, (step, probabilities) in enumerate(
+                    zip(block.steps.tolist(), block.probabilities), start=block.start
+                ):
+                    yield (
+                        Answer(i, names[step], probabilities)
+                        if step >= 0
+                        else Answer(i, error=block.errors[i])
+                    )
         finally:
             feed.close()
 
     def all(self, images: UInt8[np.ndarray, "n *image 3"]) -> Block:
-        """Answers to images that lie in memory: nobody waits, every batch is as full as it can be."""
+        """Answers to images that lie in memory: nobody waits, every batch is as full as it can
+        be.
+        """
         blocks = list(self._blocks(ArrayFeed(images), np.inf))
-        joined = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("steps", "probabilities"))
+        joined = (
+            np.concatenate([getattr(block, name) for block in blocks])
+            for name in ("steps", "probabilities")
+        )
         return Block(0, *joined, {}, np.sum([block.passes for block in blocks], axis=0))
 
     def _blocks(self, feed: Feed, max_wait: int | float) -> Iterator[Block]:
@@ -160,7 +189,11 @@ class Engine:
                 return
             else:
                 oldest = held.oldest()
-                feed.wait(None if oldest is None or max_wait == np.inf else max(oldest + max_wait - time.monotonic(), 0.0))
+                feed.wait(
+                    None
+                    if oldest is None or max_wait == np.inf
+                    else max(oldest + max_wait - time.monotonic(), 0.0)
+                )
 
 
 class _Held:
@@ -217,7 +250,8 @@ class _Held:
         """The last step with a full batch; else the one whose oldest image has waited too long.
 
         Args:
-            flush: nothing more can come: the earliest step that has any, when nothing runs that may fill it up.
+            flush: nothing more can come: the earliest step that has any, when nothing runs that may
+                fill it up.
         """
         full = [i for i, queue in enumerate(self._queues) if len(queue) >= self._sizes[-1]]
         if full:

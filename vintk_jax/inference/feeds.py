@@ -1,4 +1,6 @@
-"""Where an engine takes images from: an array that lies in memory, or a stream that a thread reads ahead."""
+"""Where an engine takes images from: an array that lies in memory, or a stream that a thread reads
+ahead.
+"""
 
 import threading
 from collections import deque
@@ -41,7 +43,9 @@ class ArrayFeed:
 
 
 class StreamFeed:
-    """A thread reads ahead, so that a slow source doesn't keep images that are there from being answered."""
+    """A thread reads ahead, so that a slow source doesn't keep images that are there from being
+    answered.
+    """
 
     def __init__(self, images: Iterable[Image | UserError], ahead: int):
         self._images, self._ahead = images, ahead

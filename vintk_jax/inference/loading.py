@@ -29,7 +29,9 @@ def load_trained(
     """
     folder = workdir / "checkpoints" / which
     if not folder.is_dir():
-        raise UserError(f"There are no checkpoints in {folder}. `python -m vintk_jax.train` writes them.")
+        raise UserError(
+            f"There are no checkpoints in {folder}. `python -m vintk_jax.train` writes them."
+        )
     classes = Checkpoints.classes_in(folder)
     own = ml_collections.ConfigDict(config)
     own.model = with_kept_arch(config.model, workdir)
@@ -41,6 +43,8 @@ def load_trained(
         trained = build(own.model, len(classes), config.data.image_size)
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.eval_shape(trained.draw, jax.random.key(0))
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes)
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes
+    )
     params, _ = Checkpoints(folder, 2, trained.describe(), read_only=True).restore_params(like, say)
     return trained, params, classes

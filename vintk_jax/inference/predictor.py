@@ -1,4 +1,5 @@
-"""A trained model for use in a program: each token length an ordinary ViT of its own, folded once, compiled once a batch shape.
+"""A trained model for use in a program: each token length an ordinary ViT of its own, folded once,
+compiled once a batch shape.
 
 predictor = Predictor.load("runs/revit_digits")
 probabilities = predictor(images, "16")         # uint8 (n, size, size, 3) -> (n, classes)
@@ -35,7 +36,8 @@ class OneLength:
 
     Attributes:
         model: an ordinary model of that length; variables: its own.
-        grid: token rows and columns, for clips the frames ahead of them; None for a model that has only its own.
+        grid: token rows and columns, for clips the frames ahead of them; None for a model that has
+            only its own.
     """
 
     model: nn.Module
@@ -46,21 +48,32 @@ class OneLength:
     def of(cls, trained: Trained, params: Any, grid: tuple[int, ...] | None) -> "OneLength":
         """Fold a trained model's variables for a length."""
         return cls(
-            *((trained.model, params) if grid is None else fold(trained.model, params, grid, trained.image_size, trained.frames)), grid
+            *(
+                (trained.model, params)
+                if grid is None
+                else fold(trained.model, params, grid, trained.image_size, trained.frames)
+            ),
+            grid,
         )
 
     def __call__(
         self, variables: Any, images: UInt8[Array, "n *image 3"]
     ) -> tuple[Float[Array, "n classes"], Float[Array, "n *tokens embed"]]:
-        """Probabilities, and what the last norm gives the classifier; of a clip in several views, the means."""
+        """Probabilities, and what the last norm gives the classifier; of a clip in several views,
+        the means.
+        """
         return over_views(lambda shown: self._one_view(variables, shown), images)
 
     def _one_view(self, variables, images):
         images = normalise(images)
         images = images if self.grid is None else fitted(images, self.grid, has_stem(self.model))
         is_last = lambda module, method: module.name == "norm" and method == "__call__"
-        logits, seen = self.model.apply(variables, images, capture_intermediates=is_last, mutable=["intermediates"])
-        return jax.nn.softmax(logits.astype(jnp.float32)), seen["intermediates"]["norm"]["__call__"][0]
+        logits, seen = self.model.apply(
+            variables, images, capture_intermediates=is_last, mutable=["intermediates"]
+        )
+        return jax.nn.softmax(logits.astype(jnp.float32)), seen["intermediates"]["norm"][
+            "__call__"
+        ][0]
 
 
 class Predictor:
@@ -73,11 +86,23 @@ class Predictor:
         look: makes an image, or a clip, ready for it; the centre square without one.
     """
 
-    def __init__(self, trained: Trained, params: Any, classes: tuple[str, ...], look: Transform | None = None):
-        self.classes, self.shape, self.look = tuple(classes), trained.shape, look or Centre(trained.image_size)
+    def __init__(
+        self, trained: Trained, params: Any, classes: tuple[str, ...], look: Transform | None = None
+    ):
+        self.classes, self.shape, self.look = (
+            tuple(classes),
+            trained.shape,
+            look or Centre(trained.image_size),
+        )
         self.identity = f"{checksum(params):08x}"
-        self._lengths = {name: OneLength.of(trained, params, grid) for name, grid in zip(trained.names, trained.grids, strict=True)}
-        self._runs = {name: jax.jit(lambda variables, images, one=one: one(variables, images)[0]) for name, one in self._lengths.items()}
+        self._lengths = {
+            name: OneLength.of(trained, params, grid)
+            for name, grid in zip(trained.names, trained.grids, strict=True)
+        }
+        self._runs = {
+            name: jax.jit(lambda variables, images, one=one: one(variables, images)[0])
+            for name, one in self._lengths.items()
+        }
 
     @classmethod
     def load(
@@ -100,7 +125,10 @@ class Predictor:
         workdir = Path(workdir)
         config = configs.read_claimed(workdir, "train") if config is None else config
         if "segmentation" in config:
-            raise UserError(f"{workdir} holds a segmenter; a classifier was wanted. `python -m vintk_jax.infer` writes its maps.")
+            raise UserError(
+                f"{workdir} holds a segmenter; a classifier was wanted. `python -m "
+                "vintk_jax.infer` writes its maps."
+            )
         trained, params, classes = load_trained(workdir, config, which, say)
         return cls(trained, params, classes, look_of(config))
 
@@ -118,10 +146,15 @@ class Predictor:
         by_side = {one.grid[-1] if one.grid else 0: name for name, one in self._lengths.items()}
         unknown = [side for side in sides if side not in by_side]
         if unknown:
-            raise UserError(f"lengths={tuple(sides)} came; the model was trained for {tuple(by_side)} tokens a side.")
+            raise UserError(
+                f"lengths={tuple(sides)} came; the model was trained for {tuple(by_side)} tokens a "
+                "side."
+            )
         return tuple(by_side[side] for side in sides) or self.names
 
-    def __call__(self, images: UInt8[np.ndarray, "n *image 3"], length: str) -> Float[jax.Array, "n classes"]:
+    def __call__(
+        self, images: UInt8[np.ndarray, "n *image 3"], length: str
+    ) -> Float[jax.Array, "n classes"]:
         """Probabilities; a new number of images compiles anew."""
         return self._runs[length](self._lengths[length].variables, images)
 

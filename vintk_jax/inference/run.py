@@ -1,4 +1,6 @@
-"""Running a source of images through plans: predictions to a file as they come, then what they amount to."""
+"""Running a source of images through plans: predictions to a file as they come, then what they
+amount to.
+"""
 
 import json
 import os
@@ -62,7 +64,8 @@ def predict(
     out: Predictions,
     advance: Callable[[int], None],
 ) -> float:
-    """Write a line for each image from number `start` on; gives back images a second, reading and writing counted.
+    """Write a line for each image from number `start` on; gives back images a second, reading and
+    writing counted.
 
     Args:
         threads: that read images.
@@ -77,7 +80,9 @@ def predict(
                 yield UserError(element["error"])
             else:
                 label = int(element["label"])
-                records.append({"image": element.get("name", i)} | ({"label": label} if label >= 0 else {}))
+                records.append(
+                    {"image": element.get("name", i)} | ({"label": label} if label >= 0 else {})
+                )
                 yield element["image"]
 
     waiting: list[dict[str, Any]] = []
@@ -87,7 +92,11 @@ def predict(
             waiting.append(record | {"error": answer.error})
         else:
             best = int(answer.probabilities.argmax())
-            found = {"tokens": answer.length, "class": classes[best], "probability": round(float(answer.probabilities[best]), 6)}
+            found = {
+                "tokens": answer.length,
+                "class": classes[best],
+                "probability": round(float(answer.probabilities[best]), 6),
+            }
             waiting.append(record | found)
         if len(waiting) == _LINES:
             out.add(waiting)
@@ -99,7 +108,9 @@ def predict(
 
 
 def summarise(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What a file of predictions amounts to: images, errors, the share of each length, accuracy where there are labels (else None)."""
+    """What a file of predictions amounts to: images, errors, the share of each length, accuracy
+    where there are labels (else None).
+    """
     images = errors = labelled = right = 0
     mix: dict[str, int] = {}
     with open(path) as file:
@@ -113,4 +124,9 @@ def summarise(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
                 labelled += 1
                 right += classes[line["label"]] == line["class"]
     shares = {name: count / max(images - errors, 1) for name, count in mix.items()}
-    return {"images": images, "errors": errors, "mix": shares, "accuracy": right / labelled if labelled else None}
+    return {
+        "images": images,
+        "errors": errors,
+        "mix": shares,
+        "accuracy": right / labelled if labelled else None,
+    }

@@ -1,4 +1,6 @@
-"""Predicting with a segmenter: a map of classes for every picture, as a PNG whose values are those of the training's maps."""
+"""Predicting with a segmenter: a map of classes for every picture, as a PNG whose values are those
+of the training's maps.
+"""
 
 import io
 from pathlib import Path
@@ -24,8 +26,12 @@ from vintk_jax.training.tasks import predict_of
 MAPS = "maps"  # a folder in the workdir
 
 
-def write_map(path: Path, classes: UInt8[np.ndarray, "height width"], values: tuple[int, ...]) -> None:
-    """A PNG with a palette: its values are `values` of the classes, its colours those of predictions.png."""
+def write_map(
+    path: Path, classes: UInt8[np.ndarray, "height width"], values: tuple[int, ...]
+) -> None:
+    """A PNG with a palette: its values are `values` of the classes, its colours those of
+    predictions.png.
+    """
     table, palette = np.zeros(256, np.uint8), np.zeros((256, 3), np.uint8)
     table[: len(values)] = values
     palette[list(values)] = colours(len(values))
@@ -40,7 +46,8 @@ def _source(config: ml_collections.ConfigDict, trained: ml_collections.ConfigDic
     where = config.data.source
     if not where.startswith("images:"):
         raise UserError(
-            f"data.source={where!r} came; a segmenter predicts on --config.data.source=images:FOLDER (training has measured it on "
+            f"data.source={where!r} came; a segmenter predicts on "
+            "--config.data.source=images:FOLDER (training has measured it on "
             f"{trained.data.test_split} already)."
         )
     return open_source(where, "")
@@ -49,7 +56,8 @@ def _source(config: ml_collections.ConfigDict, trained: ml_collections.ConfigDic
 def predict_segments(invocation: configs.Invocation, console: Console) -> None:
     """A map for every picture below a folder; a killed run goes on with those that have none yet.
 
-    Pictures larger than the training's `segmentation.height` x `width` are resized to fit; their maps come back in their own size.
+    Pictures larger than the training's `segmentation.height` x `width` are resized to fit; their
+    maps come back in their own size.
 
     Raises:
         UserError: for whatever in the config doesn't fit.
@@ -57,19 +65,30 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
     config, workdir = invocation.config, invocation.workdir
     trained_by = configs.read_claimed(workdir, "train")
     own, source = trained_by.segmentation, _source(config, trained_by)
-    trained, params, classes = load_trained(workdir, trained_by, config.checkpoint, lambda note: console.print(note, style="yellow"))
+    trained, params, classes = load_trained(
+        workdir, trained_by, config.checkpoint, lambda note: console.print(note, style="yellow")
+    )
     values = tuple(own.labels) or tuple(range(len(classes)))
     size = own.height or trained_by.data.image_size, own.width or trained_by.data.image_size
-    console.print(f"{len(source):,} pictures, {len(classes)} classes, batches of {config.data.batch_size}, into {workdir / MAPS}")
+    console.print(
+        f"{len(source):,} pictures, {len(classes)} classes, batches of {config.data.batch_size}, "
+        f"into {workdir / MAPS}"
+    )
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    predict = jax.jit(lambda p, images: predict_of(trained_by)(trained.model, None)(p, images).argmax(-1).astype("uint8"))
+    predict = jax.jit(
+        lambda p, images: (
+            predict_of(trained_by)(trained.model, None)(p, images).argmax(-1).astype("uint8")
+        )
+    )
     wrong: list[str] = []
     with Progress(len(source), unit="pictures", console=console) as progress:
         progress.phase(COMPILING)
         waiting: list[dict] = []
-        for i, element in enumerate(in_order(source, _Sized(WholePair(*size)), 0, config.data.threads), start=1):
+        for i, element in enumerate(
+            in_order(source, _Sized(WholePair(*size)), 0, config.data.threads), start=1
+        ):
             if "error" in element:
                 wrong.append(element["error"])
             elif not (workdir / MAPS / element["name"]).with_suffix(".png").exists():
@@ -83,7 +102,11 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
             _write(workdir / MAPS, waiting, predict, params, values, config.data.batch_size)
     for fault in wrong:
         console.print(fault, style="yellow", soft_wrap=True)
-    console.print(f"{len(source) - len(wrong):,} maps in {workdir / MAPS}; {len(wrong)} picture(s) could not be read.", soft_wrap=True)
+    console.print(
+        f"{len(source) - len(wrong):,} maps in {workdir / MAPS}; {len(wrong)} picture(s) could not "
+        "be read.",
+        soft_wrap=True,
+    )
 
 
 class _Sized:
@@ -94,19 +117,30 @@ class _Sized:
 
     def __call__(self, element: dict, rng: np.random.Generator) -> dict:
         height, width = element["image"].shape[:2]
-        shown = self._look({"image": element["image"], "label": np.zeros((height, width), np.uint8)}, rng)
+        shown = self._look(
+            {"image": element["image"], "label": np.zeros((height, width), np.uint8)}, rng
+        )
         inside = shown["label"] == 0
         part = (int(inside.any(axis=1).sum()), int(inside.any(axis=0).sum()))
-        return {"image": shown["image"], "name": element["name"], "size": (height, width), "part": part}
+        return {
+            "image": shown["image"],
+            "name": element["name"],
+            "size": (height, width),
+            "part": part,
+        }
 
 
-def _write(folder: Path, elements: list[dict], predict, params, values: tuple[int, ...], batch_size: int) -> None:
+def _write(
+    folder: Path, elements: list[dict], predict, params, values: tuple[int, ...], batch_size: int
+) -> None:
     images = np.stack([element["image"] for element in elements])
     filled = np.pad(images, ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)))
     for element, classes in zip(elements, np.asarray(predict(params, filled))):
         rows, columns = element["part"]
         height, width = element["size"]
-        image = Image.fromarray(classes[:rows, :columns]).resize((width, height), Image.Resampling.NEAREST)
+        image = Image.fromarray(classes[:rows, :columns]).resize(
+            (width, height), Image.Resampling.NEAREST
+        )
         path = (folder / element["name"]).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_map(path, np.asarray(image), values)

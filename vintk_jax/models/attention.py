@@ -1,10 +1,12 @@
 """Multi-head self-attention with optional two-dimensional relative positions on keys and values.
 
-Relative positions are those of AutoFormer (Chen et al. 2021, arXiv 2107.00651; after Shaw et al. 2018): an embedding per vertical and one
-per horizontal distance, added up, shared by the heads of a block; pairs with a token outside the grid (class token) have one of their own.
-The textbook form multiplies each query by t x t embeddings. We multiply it by one per distance (2g - 1 on an axis of g tokens) and shift
-the result to one number per row and one per column of keys. Which row and column a key is in is a constant 0/1 matrix of `places`; put
-beside the keys, the same product that forms the attention logits adds the relative ones, and put beside the values, it sums the attention
+Relative positions are those of AutoFormer (Chen et al. 2021, arXiv 2107.00651; after Shaw et al.
+2018): an embedding per vertical and one per horizontal distance, added up, shared by the heads of a
+block; pairs with a token outside the grid (class token) have one of their own. The textbook form
+multiplies each query by t x t embeddings. We multiply it by one per distance (2g - 1 on an axis of
+g tokens) and shift the result to one number per row and one per column of keys. Which row and
+column a key is in is a constant 0/1 matrix of `places`; put beside the keys, the same product that
+forms the attention logits adds the relative ones, and put beside the values, it sums the attention
 that each row and column receives. No array of t x t elements is made for positions.
 """
 
@@ -19,13 +21,16 @@ from jaxtyping import Array, Float
 from vintk_jax.models.layers import linear_init, masked
 
 Grid = tuple[int, int]
-# With so many tokens or fewer, products are written out as sums: on a CPU a matrix product for each image and head costs more in calls than in
-# arithmetic (5 tokens, 64 images, 4 heads: 83 us instead of 295; 17 tokens: no gain).
+# With so many tokens or fewer, products are written out as sums: on a CPU a matrix product for each
+# image and head costs more in calls than in arithmetic (5 tokens, 64 images, 4 heads: 83 us instead
+# of 295; 17 tokens: no gain).
 FEW = 8
 
 
 def by_distance_to_pairs(x: Float[Array, "*batch g distances"]) -> Float[Array, "*batch g g"]:
-    """y[i, s] = x[i, s - i + g - 1]: from one column per distance to one per key, by slices alone (no gather)."""
+    """y[i, s] = x[i, s - i + g - 1]: from one column per distance to one per key, by slices alone
+    (no gather).
+    """
     *batch, g, _ = x.shape
     if g == 1:
         return x
@@ -47,14 +52,18 @@ def _few(tokens: int) -> bool:
     return 1 < tokens <= FEW
 
 
-def products(q: Float[Array, "*batch queries dim"], k: Float[Array, "*batch keys dim"]) -> Float[Array, "*batch queries keys"]:
+def products(
+    q: Float[Array, "*batch queries dim"], k: Float[Array, "*batch keys dim"]
+) -> Float[Array, "*batch queries keys"]:
     """The inner product of each query with each key."""
     if _few(k.shape[-2]):
         return jnp.sum(q[..., :, None, :] * k[..., None, :, :], axis=-1)
     return jnp.einsum("...qd,...kd->...qk", q, k)
 
 
-def mixed(attention: Float[Array, "*batch queries keys"], v: Float[Array, "*batch keys dim"]) -> Float[Array, "*batch queries dim"]:
+def mixed(
+    attention: Float[Array, "*batch queries keys"], v: Float[Array, "*batch keys dim"]
+) -> Float[Array, "*batch queries dim"]:
     """The values, weighted by the attention and summed over keys."""
     if _few(v.shape[-2]):
         return jnp.sum(attention[..., None] * v[..., None, :, :], axis=-2)
@@ -62,7 +71,9 @@ def mixed(attention: Float[Array, "*batch queries keys"], v: Float[Array, "*batc
 
 
 class _RelativeTables(nn.Module):
-    """Vertical and horizontal tables; row 0 is for pairs outside the grid, row 1 + max_distance for distance zero."""
+    """Vertical and horizontal tables; row 0 is for pairs outside the grid, row 1 + max_distance for
+    distance zero.
+    """
 
     max_distance: int
     head_dim: int
@@ -74,16 +85,29 @@ class _RelativeTables(nn.Module):
         horizontal = self.param("horizontal", linear_init, shape)
 
         def rows(g):
-            return np.clip(np.arange(1 - g, g), -self.max_distance, self.max_distance) + self.max_distance + 1
+            return (
+                np.clip(np.arange(1 - g, g), -self.max_distance, self.max_distance)
+                + self.max_distance
+                + 1
+            )
 
-        return jnp.concatenate([vertical[rows(grid[0])], horizontal[rows(grid[1])], vertical[:1] + horizontal[:1]])
+        return jnp.concatenate(
+            [vertical[rows(grid[0])], horizontal[rows(grid[1])], vertical[:1] + horizontal[:1]]
+        )
 
 
 def places(grid: Grid, extra: int) -> Float[np.ndarray, "tokens places"]:
-    """Where each token is: one-hot row, one-hot column, then whether it is outside the grid, and whether it is on it."""
+    """Where each token is: one-hot row, one-hot column, then whether it is outside the grid, and
+    whether it is on it.
+    """
     rows, columns = grid
     on_grid = np.concatenate(
-        [np.repeat(np.eye(rows), columns, axis=0), np.tile(np.eye(columns), (rows, 1)), np.tile([0.0, 1.0], (rows * columns, 1))], axis=1
+        [
+            np.repeat(np.eye(rows), columns, axis=0),
+            np.tile(np.eye(columns), (rows, 1)),
+            np.tile([0.0, 1.0], (rows * columns, 1)),
+        ],
+        axis=1,
     )
     outside = np.zeros((extra, rows + columns + 2))
     outside[:, -2] = 1
@@ -91,10 +115,14 @@ def places(grid: Grid, extra: int) -> Float[np.ndarray, "tokens places"]:
 
 
 class RelativeKeys(_RelativeTables):
-    """What relative positions add to the attention logits, q_i . r(i, j), as one number per place of a key (see `places`)."""
+    """What relative positions add to the attention logits, q_i . r(i, j), as one number per place
+    of a key (see `places`).
+    """
 
     @nn.compact
-    def __call__(self, q: Float[Array, "n heads tokens dim"], grid: Grid) -> Float[Array, "n heads tokens places"]:
+    def __call__(
+        self, q: Float[Array, "n heads tokens dim"], grid: Grid
+    ) -> Float[Array, "n heads tokens places"]:
         table = self.tables(grid).astype(q.dtype)
         n, heads, tokens, _ = q.shape
         rows, columns = grid
@@ -104,17 +132,23 @@ class RelativeKeys(_RelativeTables):
         on_grid = by_distance[:, :, extra:, :-1].reshape(n, heads, rows, columns, -1)
         vertical = by_distance_to_pairs(on_grid[..., : 2 * rows - 1].swapaxes(2, 3)).swapaxes(2, 3)
         horizontal = by_distance_to_pairs(on_grid[..., 2 * rows - 1 :])
-        by_axis = jnp.concatenate([vertical, horizontal], -1).reshape(n, heads, rows * columns, rows + columns)
+        by_axis = jnp.concatenate([vertical, horizontal], -1).reshape(
+            n, heads, rows * columns, rows + columns
+        )
         by_axis = jnp.pad(by_axis, [(0, 0), (0, 0), (extra, 0), (0, 0)])
         is_outside = (np.arange(tokens) < extra).astype(q.dtype)[:, None]
         return jnp.concatenate([by_axis, outside, outside * is_outside], axis=-1)
 
 
 class RelativeValues(_RelativeTables):
-    """What relative positions add to the attention's output, sum_j attention_ij r(i, j), from the attention per place of the keys."""
+    """What relative positions add to the attention's output, sum_j attention_ij r(i, j), from the
+    attention per place of the keys.
+    """
 
     @nn.compact
-    def __call__(self, received: Float[Array, "n heads tokens places"], grid: Grid) -> Float[Array, "n heads tokens dim"]:
+    def __call__(
+        self, received: Float[Array, "n heads tokens places"], grid: Grid
+    ) -> Float[Array, "n heads tokens dim"]:
         table = self.tables(grid).astype(received.dtype)
         n, heads, tokens, _ = received.shape
         rows, columns = grid
@@ -122,7 +156,9 @@ class RelativeValues(_RelativeTables):
         on_grid = received[:, :, extra:].reshape(n, heads, rows, columns, -1)
         vertical = _pairs_to_by_distance(on_grid[..., :rows].swapaxes(2, 3)).swapaxes(2, 3)
         horizontal = _pairs_to_by_distance(on_grid[..., rows : rows + columns])
-        by_distance = jnp.concatenate([vertical, horizontal], -1).reshape(n, heads, rows * columns, -1)
+        by_distance = jnp.concatenate([vertical, horizontal], -1).reshape(
+            n, heads, rows * columns, -1
+        )
         by_distance = jnp.pad(by_distance, [(0, 0), (0, 0), (extra, 0), (0, 0)])
         is_outside = (np.arange(tokens) < extra).astype(received.dtype)[:, None]
         outside = received[..., -2:-1] + received[..., -1:] * is_outside
@@ -133,7 +169,8 @@ class Attention(nn.Module):
     """Multi-head self-attention.
 
     Attributes:
-        num_heads, head_dim: their product may differ from the embedding's width (AutoFormer: 64 a head at every width).
+        num_heads, head_dim: their product may differ from the embedding's width (AutoFormer: 64 a
+            head at every width).
         max_distance: clips relative positions; 0 does without them.
         dtype: of the computation.
     """
@@ -151,9 +188,16 @@ class Attention(nn.Module):
         embed_mask: Float[Array, " embed"] | None = None,
         head_mask: Float[Array, " heads"] | Float[Array, "heads dim"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
-        """Attend; `head_mask` switches heads off, or with a second axis dimensions of each head too (the live ones set the scale)."""
+        """Attend; `head_mask` switches heads off, or with a second axis dimensions of each head too
+        (the live ones set the scale).
+        """
         n, tokens, embed = x.shape
-        qkv = nn.Dense(3 * self.num_heads * self.head_dim, kernel_init=linear_init, dtype=self.dtype, name="qkv")(x)
+        qkv = nn.Dense(
+            3 * self.num_heads * self.head_dim,
+            kernel_init=linear_init,
+            dtype=self.dtype,
+            name="qkv",
+        )(x)
         qkv = checkpoint_name(qkv, "qkv")
         q, k, v = qkv.reshape(n, tokens, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
         if head_mask is None or head_mask.ndim == 1:
@@ -163,18 +207,29 @@ class Attention(nn.Module):
             live = jnp.maximum(jnp.max(jnp.sum(narrow, axis=-1)), 1)
             q, k, v = q * (narrow * live**-0.5), k * narrow, v * narrow
         if self.max_distance:
-            where = jnp.broadcast_to(places(grid, tokens - grid[0] * grid[1]).astype(k.dtype), (n, self.num_heads, tokens, sum(grid) + 2))
+            where = jnp.broadcast_to(
+                places(grid, tokens - grid[0] * grid[1]).astype(k.dtype),
+                (n, self.num_heads, tokens, sum(grid) + 2),
+            )
             relative = RelativeKeys(self.max_distance, self.head_dim, name="relative_keys")(q, grid)
-            q, k, v = (jnp.concatenate(pair, axis=-1) for pair in ((q, relative), (k, where), (v, where)))
+            q, k, v = (
+                jnp.concatenate(pair, axis=-1) for pair in ((q, relative), (k, where), (v, where))
+            )
         logits = products(q, k)
-        attention = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32))).astype(x.dtype)
+        attention = jax.nn.softmax(
+            logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        ).astype(x.dtype)
         attention = checkpoint_name(attention, "attention")
         out = mixed(attention, v)
         out = checkpoint_name(out, "context")
         if self.max_distance:
             out, received = out[..., : self.head_dim], out[..., self.head_dim :]
-            out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(received, grid)
+            out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(
+                received, grid
+            )
         if head_mask is not None:
             out *= head_mask.astype(out.dtype).reshape(self.num_heads, 1, -1)
         out = out.transpose(0, 2, 1, 3).reshape(n, tokens, self.num_heads * self.head_dim)
-        return masked(nn.Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask)
+        return masked(
+            nn.Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask
+        )

@@ -1,6 +1,8 @@
-"""Networks of convolutional cells: NAS-Bench-201's (Dong and Yang 2020, arXiv 2001.00326), the control beside the vision transformers.
+"""Networks of convolutional cells: NAS-Bench-201's (Dong and Yang 2020, arXiv 2001.00326), the
+control beside the vision transformers.
 
-Batch normalisation, which mixes samples, is replaced by the instance normalisation of `models.channel_norm`, which says why.
+Batch normalisation, which mixes samples, is replaced by the instance normalisation of
+`models.channel_norm`, which says why.
 """
 
 from functools import partial
@@ -16,7 +18,8 @@ from vintk_jax.models.convolution import by_product
 from vintk_jax.models.layers import conv_init
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))  # from node to node of a cell; 0 is its input, 3 its output
+# from node to node of a cell; 0 is its input, 3 its output
+EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 SIDES = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
 _conv = partial(nn.Conv, use_bias=False, kernel_init=conv_init, conv_general_dilated=by_product)
@@ -26,12 +29,18 @@ Others = Float[Array, "n rows columns features"]
 
 
 def average_pool(x: Maps) -> Maps:
-    """Mean over 3 x 3 neighbours, stride 1; at a border over those that exist (the source's `count_include_pad=False`)."""
+    """Mean over 3 x 3 neighbours, stride 1; at a border over those that exist (the source's
+    `count_include_pad=False`).
+    """
     for axis in (1, 2):
         extent = x.shape[axis]
         padded = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)])
-        window = lambda start, axis=axis, padded=padded, extent=extent: jax.lax.slice_in_dim(padded, start, start + extent, axis=axis)
-        neighbours = np.minimum(np.arange(extent) + 2, extent) - np.maximum(np.arange(extent) - 1, 0)
+        window = lambda start, axis=axis, padded=padded, extent=extent: jax.lax.slice_in_dim(
+            padded, start, start + extent, axis=axis
+        )
+        neighbours = np.minimum(np.arange(extent) + 2, extent) - np.maximum(
+            np.arange(extent) - 1, 0
+        )
         shape = [-1 if a == axis else 1 for a in range(4)]
         x = (window(0) + window(1) + window(2)) / jnp.asarray(neighbours.reshape(shape), x.dtype)
     return x
@@ -57,9 +66,12 @@ class ReluConvNorm(nn.Module):
         """Apply the layer.
 
         Args:
-            alive: 0 where the result is thrown away; changes nothing here, but tells it to who counts activations.
+            alive: 0 where the result is thrown away; changes nothing here, but tells it to who
+                counts activations.
         """
-        conv = _conv(self.features, (self.side,) * 2, self.stride, padding=self.side // 2, name="conv")
+        conv = _conv(
+            self.features, (self.side,) * 2, self.stride, padding=self.side // 2, name="conv"
+        )
         return ChannelNorm(self.norm, name="norm")(conv(nn.relu(x)))
 
 
@@ -82,14 +94,19 @@ class Edge(nn.Module):
                 setattr(self, name, ReluConvNorm(self.features, SIDES[name], self.norm))
 
     def __call__(self, x: Maps, mask: Float[Array, " operations"] | None = None) -> Maps:
-        """Apply the operations, or the one that the mask has a 1 for (the first one where it has none).
+        """Apply the operations, or the one that the mask has a 1 for (the first one where it has
+        none).
 
-        The others are skipped by `lax.switch`: under `vmap` all branches run, under `lax.map` on one device only the live one. A
-        branch keeps nothing for its backward pass but computes its inside anew: what one keeps, all would have to write.
+        The others are skipped by `lax.switch`: under `vmap` all branches run, under `lax.map` on
+        one device only the live one. A branch keeps nothing for its backward pass but computes its
+        inside anew: what one keeps, all would have to write.
         """
         if mask is None:
             return sum(_operate(self, x, name=name) for name in self.operations)
-        branches = [nn.remat(partial(_operate, name=name, alive=mask[i]), prevent_cse=False) for i, name in enumerate(self.operations)]
+        branches = [
+            nn.remat(partial(_operate, name=name, alive=mask[i]), prevent_cse=False)
+            for i, name in enumerate(self.operations)
+        ]
         return nn.switch(jnp.argmax(mask), branches, self, x)
 
 
@@ -97,7 +114,9 @@ def _operate(edge: Edge, x: Maps, *, name: str, alive: Float[Array, ""] | None =
     """One operation of an edge."""
     if name in SIDES:
         return getattr(edge, name)(x, alive)
-    return {"none": jnp.zeros_like, "skip_connect": lambda x: x, "avg_pool_3x3": average_pool}[name](x)
+    return {"none": jnp.zeros_like, "skip_connect": lambda x: x, "avg_pool_3x3": average_pool}[
+        name
+    ](x)
 
 
 class Cell(nn.Module):
@@ -140,7 +159,8 @@ class Stage(nn.Module):
     Attributes:
         operations, norm: see `Cell`.
         count: cells.
-        scan: one traced cell over stacked parameters (named `blocks`), instead of one for each (`cell_i`).
+        scan: one traced cell over stacked parameters (named `blocks`), instead of one for each
+            (`cell_i`).
         remat: recompute a cell's nodes in the backward pass instead of keeping them.
     """
 
@@ -154,7 +174,9 @@ class Stage(nn.Module):
     def __call__(self, x: Maps, mask: Float[Array, "edges operations"] | None = None) -> Maps:
         if not self.scan:
             for i in range(self.count):
-                x = (nn.remat(Cell) if self.remat else Cell)(self.operations, self.norm, name=f"cell_{i}")(x, mask)
+                x = (nn.remat(Cell) if self.remat else Cell)(
+                    self.operations, self.norm, name=f"cell_{i}"
+                )(x, mask)
             return x
         scanned = nn.scan(
             nn.remat(_ScanStep, prevent_cse=False) if self.remat else _ScanStep,
@@ -186,12 +208,15 @@ class Reduction(nn.Module):
 
 
 class CellNet(nn.Module):
-    """Stem, stages of cells with reductions between them, and a classifier that reads the mean over all places.
+    """Stem, stages of cells with reductions between them, and a classifier that reads the mean over
+    all places.
 
-    Weights start as in PyTorch (uniform, by the number of inputs), whose defaults the benchmark was trained from.
+    Weights start as in PyTorch (uniform, by the number of inputs), whose defaults the benchmark was
+    trained from.
 
     Attributes:
-        operations: those that exist, edge by edge as in `EDGES`: one each for an architecture, all for a supernet.
+        operations: those that exist, edge by edge as in `EDGES`: one each for an architecture, all
+            for a supernet.
         channels: of each stage.
         count: cells of each stage.
         num_classes: outputs.
@@ -209,19 +234,25 @@ class CellNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "n height width channels"], masks: dict[str, Float[Array, "edges operations"]] | None = None
+        self,
+        images: Float[Array, "n height width channels"],
+        masks: dict[str, Float[Array, "edges operations"]] | None = None,
     ) -> Float[Array, "n classes"]:
         """Logits of a batch of images.
 
         Args:
-            images: any number of channels at initialisation, that number afterwards; sides that divide by two for each reduction.
-            masks: `ops`, a 1 for the operation of each edge; None: all that exist, added up, as an architecture has one.
+            images: any number of channels at initialisation, that number afterwards; sides that
+                divide by two for each reduction.
+            masks: `ops`, a 1 for the operation of each edge; None: all that exist, added up, as an
+                architecture has one.
         """
         mask = None if masks is None else masks["ops"]
         x = _conv(self.channels[0], (3, 3), padding=1, name="stem")(images)
         x = ChannelNorm(self.norm, name="stem_norm")(x)
         for i, features in enumerate(self.channels):
             x = Reduction(features, self.norm, name=f"reduction_{i}")(x) if i else x
-            x = Stage(self.operations, self.norm, self.count, self.scan, self.remat, name=f"stage_{i}")(x, mask)
+            x = Stage(
+                self.operations, self.norm, self.count, self.scan, self.remat, name=f"stage_{i}"
+            )(x, mask)
         x = nn.relu(ChannelNorm(self.norm, name="norm")(x)).mean(axis=(1, 2))
         return nn.Dense(self.num_classes, kernel_init=conv_init, name="head")(x)

@@ -1,4 +1,6 @@
-"""Transformer blocks over clips: attention divided into time and space, or in one go (TimeSformer, arXiv 2102.05095). `blocks.stack` stacks them."""
+"""Transformer blocks over clips: attention divided into time and space, or in one go (TimeSformer,
+arXiv 2102.05095). `blocks.stack` stacks them.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,7 +15,8 @@ ClipGrid = tuple[int, int, int]
 
 
 class _ClipBlock(nn.Module):
-    """What both kinds have: called as `blocks.Block`, with frames ahead of rows and columns in the grid.
+    """What both kinds have: called as `blocks.Block`, with frames ahead of rows and columns in the
+    grid.
 
     Attributes:
         num_heads, head_dim, hidden, dtype: as in `blocks.Block`.
@@ -42,43 +45,70 @@ class _ClipBlock(nn.Module):
         """
         if masks is None:
             return self._residuals(x, grid, embed_mask, None, None, keep)
-        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], keep)
+        live = lambda block, x: block._residuals(
+            x, grid, embed_mask, masks["heads"], masks["hidden"], keep
+        )
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
-    def _normed(self, name: str, y: Float[Array, "n tokens embed"], grid: ClipGrid, embed_mask) -> Float[Array, "n tokens embed"]:
+    def _normed(
+        self, name: str, y: Float[Array, "n tokens embed"], grid: ClipGrid, embed_mask
+    ) -> Float[Array, "n tokens embed"]:
         variant = self.norm_grids.index(grid) if self.norm_grids else 0
         return LayerNorm(variants=len(self.norm_grids), name=name)(y, embed_mask, variant)
 
-    def _attended(self, name: str, groups: str, y: Float[Array, "n tokens embed"], frames: int, embed_mask, head_mask):
-        return GroupedAttention(groups, self.num_heads, self.head_dim, self.dtype, name=name)(y, frames, embed_mask, head_mask)
+    def _attended(
+        self,
+        name: str,
+        groups: str,
+        y: Float[Array, "n tokens embed"],
+        frames: int,
+        embed_mask,
+        head_mask,
+    ):
+        return GroupedAttention(groups, self.num_heads, self.head_dim, self.dtype, name=name)(
+            y, frames, embed_mask, head_mask
+        )
 
-    def _through_mlp(self, x: Float[Array, "n tokens embed"], grid: ClipGrid, embed_mask, hidden_mask, keep):
+    def _through_mlp(
+        self, x: Float[Array, "n tokens embed"], grid: ClipGrid, embed_mask, hidden_mask, keep
+    ):
         x = checkpoint_name(x, "middle")
-        y = Mlp(self.hidden, self.dtype, name="mlp")(self._normed("norm2", x, grid, embed_mask), embed_mask, hidden_mask)
+        y = Mlp(self.hidden, self.dtype, name="mlp")(
+            self._normed("norm2", x, grid, embed_mask), embed_mask, hidden_mask
+        )
         return x + _kept(y, keep, 1)
 
 
-def _kept(y: Float[Array, "n tokens embed"], keep: Float[Array, "2 n"] | None, which: int) -> Float[Array, "n tokens embed"]:
+def _kept(
+    y: Float[Array, "n tokens embed"], keep: Float[Array, "2 n"] | None, which: int
+) -> Float[Array, "n tokens embed"]:
     return y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
 
 
 class DividedBlock(_ClipBlock):
-    """Pre-norm block: attention over time with a linear layer behind it, attention over space, an MLP, each added to what it reads."""
+    """Pre-norm block: attention over time with a linear layer behind it, attention over space, an
+    MLP, each added to what it reads.
+    """
 
     @nn.compact
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
         token, tokens = x[:, :1], x[:, 1:]
         normed = self._normed("norm_time", tokens, grid, embed_mask)
         over_time = self._attended("attention_time", "time", normed, grid[0], embed_mask, head_mask)
-        over_time = nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="time_out")(over_time)
+        over_time = nn.Dense(
+            x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="time_out"
+        )(over_time)
         x = jnp.concatenate([token, tokens + _kept(masked(over_time, embed_mask), keep, 0)], axis=1)
         normed = self._normed("norm1", x, grid, embed_mask)
-        x = x + _kept(self._attended("attention", "space", normed, grid[0], embed_mask, head_mask), keep, 0)
+        x = x + _kept(
+            self._attended("attention", "space", normed, grid[0], embed_mask, head_mask), keep, 0
+        )
         return self._through_mlp(x, grid, embed_mask, hidden_mask, keep)
 
 
 class FrameBlock(_ClipBlock):
-    """`blocks.Block` over clips: attention within each frame, which has a class token of its own, or among all tokens.
+    """`blocks.Block` over clips: attention within each frame, which has a class token of its own,
+    or among all tokens.
 
     Attributes:
         joint: whether all tokens are one group.
@@ -90,5 +120,7 @@ class FrameBlock(_ClipBlock):
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
         normed = self._normed("norm1", x, grid, embed_mask)
         frames = 1 if self.joint else grid[0]
-        x = x + _kept(self._attended("attention", "frames", normed, frames, embed_mask, head_mask), keep, 0)
+        x = x + _kept(
+            self._attended("attention", "frames", normed, frames, embed_mask, head_mask), keep, 0
+        )
         return self._through_mlp(x, grid, embed_mask, hidden_mask, keep)

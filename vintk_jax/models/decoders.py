@@ -1,8 +1,10 @@
-"""Decoders of semantic segmentation: from the tokens after each stage of a ViT to a score of every class at every place.
+"""Decoders of semantic segmentation: from the tokens after each stage of a ViT to a score of every
+class at every place.
 
-Three kinds, one of which a search may choose: a linear map of each token; Segmenter's mask transformer (Strudel et al. 2021, arXiv 2105.05633,
-section 3.2); convolutions on the stages' tokens added up, in the manner of SETR's multi-level head (Zheng et al. 2021, arXiv 2012.15840, section 3.2;
-its sizes are our choice). None of them upsamples to pixels: `models.segmenter` does.
+Three kinds, one of which a search may choose: a linear map of each token; Segmenter's mask
+transformer (Strudel et al. 2021, arXiv 2105.05633, section 3.2); convolutions on the stages' tokens
+added up, in the manner of SETR's multi-level head (Zheng et al. 2021, arXiv 2012.15840, section
+3.2; its sizes are our choice). None of them upsamples to pixels: `models.segmenter` does.
 """
 
 from collections.abc import Sequence
@@ -28,13 +30,18 @@ class LinearDecoder(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None) -> Scores:
+    def __call__(
+        self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None
+    ) -> Scores:
         x = LayerNorm(name="norm")(levels[-1], embed_mask)
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="classify")(x).reshape(x.shape[0], *grid, self.num_classes)
+        return nn.Dense(self.num_classes, dtype=self.dtype, name="classify")(x).reshape(
+            x.shape[0], *grid, self.num_classes
+        )
 
 
 class MaskDecoder(nn.Module):
-    """A token for each class goes through blocks together with the patches'; a class's score at a patch is the cosine of the two, normed over classes.
+    """A token for each class goes through blocks together with the patches'; a class's score at a
+    patch is the cosine of the two, normed over classes.
 
     Attributes:
         depth, num_heads, head_dim, hidden: of its blocks.
@@ -48,22 +55,34 @@ class MaskDecoder(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None) -> Scores:
+    def __call__(
+        self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None
+    ) -> Scores:
         embed = levels[-1].shape[-1]
-        x = nn.Dense(embed, dtype=self.dtype, name="project")(LayerNorm(name="norm")(levels[-1], embed_mask))
+        x = nn.Dense(embed, dtype=self.dtype, name="project")(
+            LayerNorm(name="norm")(levels[-1], embed_mask)
+        )
         x = masked(ClassToken(self.num_classes, name="classes")(x), embed_mask)
         for i in range(self.depth):
-            x = Block(self.num_heads, self.head_dim, self.hidden, dtype=self.dtype, name=f"block_{i}")(x, grid, embed_mask)
+            x = Block(
+                self.num_heads, self.head_dim, self.hidden, dtype=self.dtype, name=f"block_{i}"
+            )(x, grid, embed_mask)
         x = LayerNorm(name="norm_out")(x, embed_mask)
         linear = lambda name: nn.Dense(embed, use_bias=False, dtype=self.dtype, name=name)
-        classes, patches = linear("project_classes")(x[:, : self.num_classes]), linear("project_patches")(x[:, self.num_classes :])
+        classes, patches = (
+            linear("project_classes")(x[:, : self.num_classes]),
+            linear("project_patches")(x[:, self.num_classes :]),
+        )
         unit = lambda v: v * jax.lax.rsqrt(jnp.sum(v * v, axis=-1, keepdims=True) + 1e-12)
-        scores = jnp.einsum("nte,nke->ntk", unit(masked(patches, embed_mask)), unit(masked(classes, embed_mask)))
+        scores = jnp.einsum(
+            "nte,nke->ntk", unit(masked(patches, embed_mask)), unit(masked(classes, embed_mask))
+        )
         return LayerNorm(name="norm_scores")(scores).reshape(x.shape[0], *grid, self.num_classes)
 
 
 class ConvDecoder(nn.Module):
-    """The stages' tokens, each through a norm and a linear layer, added up on their grid; a convolution; twice the grid; another; a linear layer.
+    """The stages' tokens, each through a norm and a linear layer, added up on their grid; a
+    convolution; twice the grid; another; a linear layer.
 
     Attributes:
         width: channels.
@@ -80,10 +99,14 @@ class ConvDecoder(nn.Module):
         lateral = lambda i, level: nn.Dense(self.width, dtype=self.dtype, name=f"lateral_{i}")(
             LayerNorm(name=f"norm_{i}")(level, embed_mask)
         )
-        x = sum(lateral(i, level) for i, level in enumerate(levels)).reshape(levels[0].shape[0], *grid, self.width)
+        x = sum(lateral(i, level) for i, level in enumerate(levels)).reshape(
+            levels[0].shape[0], *grid, self.width
+        )
         x = self._convolved(x, "coarse")
         x = jax.image.resize(x, (x.shape[0], 2 * grid[0], 2 * grid[1], self.width), "bilinear")
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="classify")(self._convolved(x, "fine"))
+        return nn.Dense(self.num_classes, dtype=self.dtype, name="classify")(
+            self._convolved(x, "fine")
+        )
 
     def _convolved(self, x, name: str):
         x = nn.Conv(self.width, (3, 3), padding="SAME", dtype=self.dtype, name=name)(x)

@@ -1,7 +1,8 @@
-"""Layers with optional masks: a mask switches columns off, so that one wide module stands in for many narrow ones.
+"""Layers with optional masks: a mask switches columns off, so that one wide module stands in for
+many narrow ones.
 
-Every module takes `mask=None`; then it is the ordinary layer. A masked layer computes what the narrow layer would, given inputs whose
-dead columns are zero, and leaves its own dead columns zero.
+Every module takes `mask=None`; then it is the ordinary layer. A masked layer computes what the
+narrow layer would, given inputs whose dead columns are zero, and leaves its own dead columns zero.
 """
 
 import flax.linen as nn
@@ -12,11 +13,15 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 Mask = Float[Array, " features"]
-linear_init = nn.initializers.truncated_normal(0.02)  # DeiT and AutoFormer: the same for every fan-in, so slices stay well-formed
-conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's default: uniform with variance 1 / (3 fan_in)
+# DeiT and AutoFormer: the same for every fan-in, so slices stay well-formed
+linear_init = nn.initializers.truncated_normal(0.02)
+# PyTorch's default: uniform with variance 1 / (3 fan_in)
+conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def masked(x: Float[Array, "*batch features"], mask: Mask | None) -> Float[Array, "*batch features"]:
+def masked(
+    x: Float[Array, "*batch features"], mask: Mask | None
+) -> Float[Array, "*batch features"]:
     """x with its dead columns set to zero."""
     return x if mask is None else x * mask.astype(x.dtype)
 
@@ -26,8 +31,10 @@ class LayerNorm(nn.Module):
 
     Attributes:
         epsilon: added to the variance (timm's ViTs: 1e-6).
-        use_scale, use_bias: whether a learned scale and shift follow; named as in `flax.linen.LayerNorm`.
-        variants: how many scales and shifts to choose from in a call (a ReViT has one for each token length); 0 for just one.
+        use_scale, use_bias: whether a learned scale and shift follow; named as in
+            `flax.linen.LayerNorm`.
+        variants: how many scales and shifts to choose from in a call (a ReViT has one for each
+            token length); 0 for just one.
     """
 
     epsilon: float = 1e-6
@@ -36,7 +43,9 @@ class LayerNorm(nn.Module):
     variants: int = 0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch features"], mask: Mask | None = None, variant: int = 0) -> Float[Array, "*batch features"]:
+    def __call__(
+        self, x: Float[Array, "*batch features"], mask: Mask | None = None, variant: int = 0
+    ) -> Float[Array, "*batch features"]:
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         count = x.shape[-1] if mask is None else jnp.maximum(jnp.sum(mask), 1)
         mean = jnp.sum(wide, axis=-1, keepdims=True) / count
@@ -50,14 +59,19 @@ class LayerNorm(nn.Module):
         return y.astype(x.dtype)
 
     def _learned(self, name: str, init, features: int, variant: int) -> Array:
-        return self.param(name, init, (self.variants, features))[variant] if self.variants else self.param(name, init, (features,))
+        return (
+            self.param(name, init, (self.variants, features))[variant]
+            if self.variants
+            else self.param(name, init, (features,))
+        )
 
 
 @jax.custom_jvp
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x Phi(x), exactly, as timm's ViTs have it.
 
-    Its derivative is formed in the forward pass, so that the backward pass keeps one array instead of JAX's three.
+    Its derivative is formed in the forward pass, so that the backward pass keeps one array instead
+    of JAX's three.
     """
     return x * 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
 
@@ -91,4 +105,7 @@ class Mlp(nn.Module):
         h = nn.Dense(self.hidden, kernel_init=linear_init, dtype=self.dtype, name="fc1")(x)
         h = checkpoint_name(h, "preactivation")
         h = masked(gelu(h), hidden_mask)
-        return masked(nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="fc2")(h), embed_mask)
+        return masked(
+            nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="fc2")(h),
+            embed_mask,
+        )

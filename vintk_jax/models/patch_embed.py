@@ -18,19 +18,28 @@ def grid_of(image_shape: tuple[int, ...], patch_size: int, grid: int | Grid | No
     """
     height, width = image_shape[-3], image_shape[-2]
     if grid is None:
-        wanted, pieces = f"multiples of the patch size {patch_size}", (height // patch_size, width // patch_size)
+        wanted, pieces = (
+            f"multiples of the patch size {patch_size}",
+            (height // patch_size, width // patch_size),
+        )
         fits = height % patch_size == 0 and width % patch_size == 0 and min(pieces) > 0
     else:
         pieces = (grid, grid) if isinstance(grid, int) else grid
         wanted = f"multiples of the token grid {pieces}"
         fits = min(pieces) > 0 and height % pieces[0] == 0 and width % pieces[1] == 0
     if not fits:
-        raise ValueError(f"Images of {height} x {width} pixels came; sides that are {wanted} were wanted. Resize the images.")
+        raise ValueError(
+            f"Images of {height} x {width} pixels came; sides that are {wanted} were wanted. "
+            "Resize the images."
+        )
     return pieces
 
 
-def fit_to_grid(images: Float[Array, "n height width channels"], grid: Grid) -> Float[Array, "n fitted_height fitted_width channels"]:
-    """Images whose sides the grid divides: resized bilinearly to the nearest ones where they don't (224 px at 10 x 10 tokens: 220).
+def fit_to_grid(
+    images: Float[Array, "n height width channels"], grid: Grid
+) -> Float[Array, "n fitted_height fitted_width channels"]:
+    """Images whose sides the grid divides: resized bilinearly to the nearest ones where they don't
+    (224 px at 10 x 10 tokens: 220).
 
     Our choice: ReViT's abstract doesn't say how lengths that don't divide the image are cut.
 
@@ -39,7 +48,10 @@ def fit_to_grid(images: Float[Array, "n height width channels"], grid: Grid) -> 
     """
     sides = images.shape[-3:-1]
     if min(grid) < 1 or any(g > side for g, side in zip(grid, sides, strict=True)):
-        raise ValueError(f"A grid of {grid} tokens came for images of {sides} pixels; a token wants one pixel at least.")
+        raise ValueError(
+            f"A grid of {grid} tokens came for images of {sides} pixels; a token wants one pixel "
+            "at least."
+        )
     fitted = tuple(g * round(side / g) for g, side in zip(grid, sides, strict=True))
     for axis, (old, new) in enumerate(zip(sides, fitted, strict=True), start=1):
         if old != new:
@@ -48,7 +60,9 @@ def fit_to_grid(images: Float[Array, "n height width channels"], grid: Grid) -> 
     return images
 
 
-def cut_patches(images: Float[Array, "n height width channels"], grid: Grid) -> Float[Array, "n tokens rows columns channels"]:
+def cut_patches(
+    images: Float[Array, "n height width channels"], grid: Grid
+) -> Float[Array, "n tokens rows columns channels"]:
     """Non-overlapping patches in raster order."""
     n, height, width, channels = images.shape
     rows, columns = height // grid[0], width // grid[1]
@@ -56,11 +70,14 @@ def cut_patches(images: Float[Array, "n height width channels"], grid: Grid) -> 
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, grid[0] * grid[1], rows, columns, channels)
 
 
-def native_patches(images: Float[Array, "n height width channels"], grid: Grid, patch_size: int) -> Float[Array, "n tokens features"]:
-    """Patches expressed in the native kernel's pixels: <native_patch, kernel> = <patch, PI-resized kernel>.
+def native_patches(
+    images: Float[Array, "n height width channels"], grid: Grid, patch_size: int
+) -> Float[Array, "n tokens features"]:
+    """Patches expressed in the native kernel's pixels: <native_patch, kernel> = <patch, PI-resized
+    kernel>.
 
-    Moving the resampling from the kernel to the patch leaves the embedding as it is and makes it linear in the stored kernel, which is
-    what the tangent kernel's rule for this layer needs.
+    Moving the resampling from the kernel to the patch leaves the embedding as it is and makes it
+    linear in the stored kernel, which is what the tangent kernel's rule for this layer needs.
     """
     patches = cut_patches(images, grid)
     rows, columns = patches.shape[2:4]
@@ -72,7 +89,8 @@ def native_patches(images: Float[Array, "n height width channels"], grid: Grid, 
 
 
 class PatchEmbed(nn.Module):
-    """Linear embedding of patches; a token grid other than the native one resamples the kernel (PI-resize).
+    """Linear embedding of patches; a token grid other than the native one resamples the kernel
+    (PI-resize).
 
     Attributes:
         patch_size: side of the native patch in pixels.
@@ -85,11 +103,18 @@ class PatchEmbed(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, images: Float[Array, "n height width channels"], grid: Grid) -> Float[Array, "n tokens embed"]:
+    def __call__(
+        self, images: Float[Array, "n height width channels"], grid: Grid
+    ) -> Float[Array, "n tokens embed"]:
         """Embed images cut into `grid` (rows, columns) patches."""
         shape = (self.patch_size, self.patch_size, images.shape[-1], self.embed_dim)
-        # PyTorch's default for convolutions, which DeiT and AutoFormer keep here: uniform with variance 1 / (3 fan_in).
-        kernel = self.param("kernel", nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=(0, 1, 2)), shape)
+        # PyTorch's default for convolutions, which DeiT and AutoFormer keep here: uniform with
+        # variance 1 / (3 fan_in).
+        kernel = self.param(
+            "kernel",
+            nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=(0, 1, 2)),
+            shape,
+        )
         bias = self.param("bias", nn.initializers.zeros, (self.embed_dim,))
         images, kernel, bias = nn.dtypes.promote_dtype(images, kernel, bias, dtype=self.dtype)
         patches = cut_patches(images, grid)
@@ -109,7 +134,9 @@ class ClassToken(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n tokens embed"]) -> Float[Array, "n more embed"]:
-        token = self.param("token", nn.initializers.truncated_normal(0.02), (1, self.count, x.shape[-1]))
+        token = self.param(
+            "token", nn.initializers.truncated_normal(0.02), (1, self.count, x.shape[-1])
+        )
         token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], self.count, x.shape[-1]))
         return jnp.concatenate([token, x], axis=1)
 
@@ -126,7 +153,9 @@ class PositionEmbed(nn.Module):
     num_extra: int = 1
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n tokens embed"], grid: Grid) -> Float[Array, "n tokens embed"]:
+    def __call__(
+        self, x: Float[Array, "n tokens embed"], grid: Grid
+    ) -> Float[Array, "n tokens embed"]:
         rows = self.num_extra + self.native_grid[0] * self.native_grid[1]
         table = self.param("table", nn.initializers.truncated_normal(0.02), (rows, x.shape[-1]))
         return x + resample.resample_positions(table, self.native_grid, grid).astype(x.dtype)

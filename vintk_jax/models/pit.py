@@ -1,4 +1,6 @@
-"""Pooling-based vision transformer (PiT, Heo et al. 2021, arXiv 2103.16302): three stages, between which the token grid is halved."""
+"""Pooling-based vision transformer (PiT, Heo et al. 2021, arXiv 2103.16302): three stages, between
+which the token grid is halved.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -17,14 +19,24 @@ def halved(grid: Grid) -> Grid:
 
 
 def _spread(
-    x: Float[Array, "n rows columns inputs"], features: int, in_mask: Float[Array, " inputs"] | None, out_mask
+    x: Float[Array, "n rows columns inputs"],
+    features: int,
+    in_mask: Float[Array, " inputs"] | None,
+    out_mask,
 ) -> Float[Array, "n rows columns features"]:
-    """The input channel that each output channel reads: each live one feeds as many neighbours as there are live outputs for it."""
+    """The input channel that each output channel reads: each live one feeds as many neighbours as
+    there are live outputs for it.
+    """
     if in_mask is None:
         if features % x.shape[-1]:
-            raise ValueError(f"A depth-wise convolution from {x.shape[-1]} to {features} channels was asked for; a multiple was wanted.")
+            raise ValueError(
+                f"A depth-wise convolution from {x.shape[-1]} to {features} channels was asked "
+                "for; a multiple was wanted."
+            )
         return jnp.repeat(x, features // x.shape[-1], axis=-1)
-    ratio = jnp.maximum(jnp.round(jnp.sum(out_mask) / jnp.maximum(jnp.sum(in_mask), 1)), 1).astype(jnp.int32)
+    ratio = jnp.maximum(jnp.round(jnp.sum(out_mask) / jnp.maximum(jnp.sum(in_mask), 1)), 1).astype(
+        jnp.int32
+    )
     source = jnp.arange(features) // ratio
     return x @ (jnp.arange(x.shape[-1])[:, None] == source).astype(x.dtype)
 
@@ -36,7 +48,8 @@ def depthwise_pool(
     in_mask: Float[Array, " inputs"] | None = None,
     out_mask: Float[Array, " features"] | None = None,
 ) -> Float[Array, "n halfrows halfcolumns features"]:
-    """Depth-wise 3 x 3 convolution of stride 2, padded by one on each side, as nine shifted products (what a CPU is fast at).
+    """Depth-wise 3 x 3 convolution of stride 2, padded by one on each side, as nine shifted
+    products (what a CPU is fast at).
 
     Args:
         kernel, bias: one for all samples, or with a leading axis one for each.
@@ -52,7 +65,9 @@ def depthwise_pool(
     y = on_places(bias)
     for i in range(_SIDE):
         for j in range(_SIDE):
-            y = y + x[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] * on_places(kernel[..., i, j, :])
+            y = y + x[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] * on_places(
+                kernel[..., i, j, :]
+            )
     return masked(y, out_mask)
 
 
@@ -60,7 +75,8 @@ class DepthwisePool(nn.Module):
     """`depthwise_pool` with its parameters.
 
     Attributes:
-        features: output channels: a multiple of the inputs', each input channel feeding as many neighbouring outputs.
+        features: output channels: a multiple of the inputs', each input channel feeding as many
+            neighbouring outputs.
     """
 
     features: int
@@ -89,7 +105,8 @@ class PiT(nn.Module):
         head_dim: width of a head, in all stages.
         num_classes: outputs.
         patch_size, stride: of the patch embedding, whose patches overlap.
-        native_grid: token rows and columns ahead of the first stage, that the positions are stored for.
+        native_grid: token rows and columns ahead of the first stage, that the positions are stored
+            for.
         scan, remat: see `blocks.stack`.
     """
 
@@ -106,18 +123,28 @@ class PiT(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, images: Float[Array, "n height width channels"], masks: dict[str, dict] | None = None) -> Float[Array, "n classes"]:
+    def __call__(
+        self, images: Float[Array, "n height width channels"], masks: dict[str, dict] | None = None
+    ) -> Float[Array, "n classes"]:
         """Logits of a batch of images.
 
         Args:
             images: any number of channels at initialisation, that number afterwards.
-            masks: for each stage, as "stage_i", `embed` (embed_dim,), and stacked over its blocks `alive` (depth,), `heads` (depth, heads, head_dim),
-                `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary PiT.
+            masks: for each stage, as "stage_i", `embed` (embed_dim,), and stacked over its blocks
+                `alive` (depth,), `heads` (depth, heads, head_dim), `hidden` (depth, hidden); 1 is
+                live, 0 dead. None: an ordinary PiT.
         """
         of_stage = [None if masks is None else masks[f"stage_{i}"] for i in range(len(self.depths))]
         live = [None if m is None else m["embed"] for m in of_stage]
         patch, stride = (self.patch_size,) * 2, (self.stride,) * 2
-        x = nn.Conv(self.embed_dims[0], patch, stride, padding="VALID", kernel_init=conv_init, name="patch_embed")(images)
+        x = nn.Conv(
+            self.embed_dims[0],
+            patch,
+            stride,
+            padding="VALID",
+            kernel_init=conv_init,
+            name="patch_embed",
+        )(images)
         grid = x.shape[1:3]
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         x = PositionEmbed(self.native_grid, num_extra=0, name="positions")(x, grid)
@@ -125,11 +152,22 @@ class PiT(nn.Module):
         for i, depth in enumerate(self.depths):
             if i:
                 token, on_grid = x[:, 0], x[:, 1:].reshape(x.shape[0], *grid, -1)
-                pooled = DepthwisePool(self.embed_dims[i], name=f"pool_{i}")(on_grid, live[i - 1], live[i])
+                pooled = DepthwisePool(self.embed_dims[i], name=f"pool_{i}")(
+                    on_grid, live[i - 1], live[i]
+                )
                 grid = pooled.shape[1:3]
-                token = masked(nn.Dense(self.embed_dims[i], kernel_init=linear_init, name=f"pool_token_{i}")(token), live[i])
-                x = jnp.concatenate([token[:, None], pooled.reshape(x.shape[0], -1, self.embed_dims[i])], axis=1)
-            kinds = alike(depth, num_heads=self.num_heads[i], head_dim=self.head_dim, hidden=self.hidden[i])
+                token = masked(
+                    nn.Dense(self.embed_dims[i], kernel_init=linear_init, name=f"pool_token_{i}")(
+                        token
+                    ),
+                    live[i],
+                )
+                x = jnp.concatenate(
+                    [token[:, None], pooled.reshape(x.shape[0], -1, self.embed_dims[i])], axis=1
+                )
+            kinds = alike(
+                depth, num_heads=self.num_heads[i], head_dim=self.head_dim, hidden=self.hidden[i]
+            )
             x = Stage(kinds, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage[i])
         x = LayerNorm(name="norm")(x[:, 0], live[-1])
         return nn.Dense(self.num_classes, kernel_init=linear_init, name="head")(x)

@@ -1,8 +1,9 @@
 """Linear resampling of patch kernels and position tables between token grids.
 
-A patch embedding is an inner product <patch, kernel>. When the patch is resized by a linear map B (bilinear), the
-inner product is kept by resampling the kernel with the pseudo-inverse of B's transpose, not with B itself: FlexiViT's
-"PI-resize" (Beyer et al. 2023, arXiv 2212.08013, section 3.4). B is separable, so each axis has a small matrix of its own.
+A patch embedding is an inner product <patch, kernel>. When the patch is resized by a linear map B
+(bilinear), the inner product is kept by resampling the kernel with the pseudo-inverse of B's
+transpose, not with B itself: FlexiViT's "PI-resize" (Beyer et al. 2023, arXiv 2212.08013, section
+3.4). B is separable, so each axis has a small matrix of its own.
 """
 
 from functools import lru_cache
@@ -32,7 +33,8 @@ def interpolation_matrix(old: int, new: int) -> np.ndarray:
 
 @lru_cache
 def shrinking_matrix(old: int, new: int) -> np.ndarray:
-    """The (new, old) matrix that averages what each new sample covers, by a triangle as wide as two of them: `jax.image.resize`'s "linear".
+    """The (new, old) matrix that averages what each new sample covers, by a triangle as wide as two
+    of them: `jax.image.resize`'s "linear".
 
     As a matrix it needs no batch size, which an exported program leaves open.
     """
@@ -44,25 +46,34 @@ def shrinking_matrix(old: int, new: int) -> np.ndarray:
 
 @lru_cache
 def kernel_matrix(old: int, new: int) -> np.ndarray:
-    """The (new, old) matrix R of PI-resize along one axis: R = (B^T)^+, so <B x, R w> = <x, w> for new >= old.
+    """The (new, old) matrix R of PI-resize along one axis: R = (B^T)^+, so <B x, R w> = <x, w> for
+    new >= old.
 
-    For new < old no map can keep every inner product; the pseudo-inverse then gives the least-squares best for inputs with identity
-    covariance (FlexiViT, equation 2).
+    For new < old no map can keep every inner product; the pseudo-inverse then gives the
+    least-squares best for inputs with identity covariance (FlexiViT, equation 2).
     """
     return np.eye(old) if old == new else np.linalg.pinv(interpolation_matrix(old, new).T)
 
 
-def resample_kernel(kernel: Float[Array, "rows columns channels dim"], sides: tuple[int, int]) -> Float[Array, "r s channels dim"]:
+def resample_kernel(
+    kernel: Float[Array, "rows columns channels dim"], sides: tuple[int, int]
+) -> Float[Array, "r s channels dim"]:
     """A patch kernel for patches of other sides, in pixels (PI-resize)."""
     rows, columns = kernel.shape[:2]
     if (rows, columns) == sides:
         return kernel
-    by_row, by_column = (jnp.asarray(kernel_matrix(old, new), kernel.dtype) for old, new in zip((rows, columns), sides, strict=True))
+    by_row, by_column = (
+        jnp.asarray(kernel_matrix(old, new), kernel.dtype)
+        for old, new in zip((rows, columns), sides, strict=True)
+    )
     return jnp.einsum("rp,sq,pqce->rsce", by_row, by_column, kernel)
 
 
-def resample_positions(table: Float[Array, "tokens dim"], old: tuple[int, int], new: tuple[int, int]) -> Float[Array, "new_tokens dim"]:
-    """Resize the grid part of a position table bilinearly; rows ahead of the grid (class token) are kept.
+def resample_positions(
+    table: Float[Array, "tokens dim"], old: tuple[int, int], new: tuple[int, int]
+) -> Float[Array, "new_tokens dim"]:
+    """Resize the grid part of a position table bilinearly; rows ahead of the grid (class token) are
+    kept.
 
     Args:
         table: rows for the tokens ahead of the grid, then old[0] * old[1] rows in raster order.

@@ -1,8 +1,10 @@
 """Resizable ViT: one set of weights, several token lengths (arXiv 2307.02092).
 
-A `ViT` takes any token grid: patch kernel and positions are resampled (`models.resample`), and `ViT.norm_grids` gives each grid norms of its own; a
-`TimeSformer` likewise any number of frames and token grid. Of an LV-ViT's stem the last layer, the patch kernel, is resampled: all lengths share the
-others. Here is what turns such weights into the ordinary model of one length, once, ahead of inference.
+A `ViT` takes any token grid: patch kernel and positions are resampled (`models.resample`), and
+`ViT.norm_grids` gives each grid norms of its own; a `TimeSformer` likewise any number of frames and
+token grid. Of an LV-ViT's stem the last layer, the patch kernel, is resampled: all lengths share
+the others. Here is what turns such weights into the ordinary model of one length, once, ahead of
+inference.
 """
 
 import jax
@@ -18,8 +20,12 @@ from vintk_jax.models.vit import ViT
 Length = tuple[int, ...]
 
 
-def fitted(images: Float[Array, "n *image"], grid: Length, stem: bool = False) -> Float[Array, "n *fitted"]:
-    """Images, or clips, as the folded model of a length wants them; one with a stem wants them as they are, and fits the stem's features."""
+def fitted(
+    images: Float[Array, "n *image"], grid: Length, stem: bool = False
+) -> Float[Array, "n *fitted"]:
+    """Images, or clips, as the folded model of a length wants them; one with a stem wants them as
+    they are, and fits the stem's features.
+    """
     if stem:
         return images
     return fit_to_grid(images, grid) if len(grid) == 2 else fit_to_length(images, grid)
@@ -30,8 +36,11 @@ def has_stem(model: ViT | TimeSformer) -> bool:
     return bool(getattr(model, "stem_width", 0))
 
 
-def fold(model: ViT | TimeSformer, variables: dict, grid: Length, image_size: int, frames: int = 0) -> tuple[ViT | TimeSformer, dict]:
-    """The ordinary model of one token length, and its variables: kernel and positions resampled, norms chosen.
+def fold(
+    model: ViT | TimeSformer, variables: dict, grid: Length, image_size: int, frames: int = 0
+) -> tuple[ViT | TimeSformer, dict]:
+    """The ordinary model of one token length, and its variables: kernel and positions resampled,
+    norms chosen.
 
     The two give the same logits, for images or clips that `fitted` has prepared.
 
@@ -41,34 +50,51 @@ def fold(model: ViT | TimeSformer, variables: dict, grid: Length, image_size: in
         frames: of the clips that will come.
 
     Raises:
-        ValueError: for a grid that the model has no norms for, or that makes patches which aren't square.
+        ValueError: for a grid that the model has no norms for, or that makes patches which aren't
+            square.
     """
     if model.norm_grids and grid not in model.norm_grids:
-        raise ValueError(f"A grid of {grid} tokens came; this model has norms for {model.norm_grids}.")
+        raise ValueError(
+            f"A grid of {grid} tokens came; this model has norms for {model.norm_grids}."
+        )
     places = grid[-2:]
     cut = -(-image_size // STRIDE) if has_stem(model) else image_size
     sides = tuple(round(cut / g) for g in places)
     if sides[0] != sides[1]:
-        raise ValueError(f"A grid of {grid} tokens came; square images want as many rows as columns.")
+        raise ValueError(
+            f"A grid of {grid} tokens came; square images want as many rows as columns."
+        )
     tree = dict(variables["params"])
-    tree["patch_embed"] = {**tree["patch_embed"], "kernel": resample.resample_kernel(tree["patch_embed"]["kernel"], sides)}
+    tree["patch_embed"] = {
+        **tree["patch_embed"],
+        "kernel": resample.resample_kernel(tree["patch_embed"]["kernel"], sides),
+    }
     resampled = lambda table: resample.resample_positions(table, model.native_grid, places)
     if isinstance(model, TimeSformer):
         found = {**tree["positions"], "places": resampled(tree["positions"]["places"])}
         if "times" in found:
-            found["times"] = found["times"][frames_shown(frames, grid[0]) * model.native_frames // frames]
+            found["times"] = found["times"][
+                frames_shown(frames, grid[0]) * model.native_frames // frames
+            ]
         tree["positions"], other = found, {"native_frames": grid[0]}
     else:
         tree["positions"], other = {"table": resampled(tree["positions"]["table"])}, {}
     if model.norm_grids:
-        tree = jax.tree_util.tree_map_with_path(lambda path, leaf: _of_variant(path, leaf, model.norm_grids.index(grid)), tree)
-    return model.clone(patch_size=sides[0] * (STRIDE if has_stem(model) else 1), native_grid=places, norm_grids=(), **other), {
-        "params": tree
-    }
+        tree = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: _of_variant(path, leaf, model.norm_grids.index(grid)), tree
+        )
+    return model.clone(
+        patch_size=sides[0] * (STRIDE if has_stem(model) else 1),
+        native_grid=places,
+        norm_grids=(),
+        **other,
+    ), {"params": tree}
 
 
 def _of_variant(path: tuple, leaf: Array, variant: int) -> Array:
-    """One scale or shift of a norm that has several; in a scanned stack the axis of variants comes after that of blocks."""
+    """One scale or shift of a norm that has several; in a scanned stack the axis of variants comes
+    after that of blocks.
+    """
     names = [str(part.key) for part in path]
     if not names[-2].startswith("norm") or names[0] == "stem":
         return leaf

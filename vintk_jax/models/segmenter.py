@@ -1,7 +1,9 @@
-"""A vision transformer that says for every pixel what it shows: a plain ViT in stages, and one of several decoders on it.
+"""A vision transformer that says for every pixel what it shows: a plain ViT in stages, and one of
+several decoders on it.
 
-After Segmenter (Strudel et al. 2021, arXiv 2105.05633). Stages are for choosing depth, heads and MLP widths by; the token grid stays one. There is
-no class token, since nothing reads it (our choice).
+After Segmenter (Strudel et al. 2021, arXiv 2105.05633). Stages are for choosing depth, heads and
+MLP widths by; the token grid stays one. There is no class token, since nothing reads it (our
+choice).
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,8 @@ class Decoders(nn.Module):
     Attributes:
         kinds: some of `DECODERS`.
         conv_width: channels of the convolutional one.
-        mask_depth, mask_heads, head_dim, mask_hidden: blocks of the mask transformer, and of each the heads, a head's width, the MLP's width.
+        mask_depth, mask_heads, head_dim, mask_hidden: blocks of the mask transformer, and of each
+            the heads, a head's width, the MLP's width.
     """
 
     kinds: tuple[str, ...]
@@ -42,7 +45,13 @@ class Decoders(nn.Module):
         make = {
             "linear": lambda: LinearDecoder(self.num_classes, self.dtype, name="linear"),
             "mask": lambda: MaskDecoder(
-                self.num_classes, self.mask_depth, self.mask_heads, self.head_dim, self.mask_hidden, self.dtype, name="mask"
+                self.num_classes,
+                self.mask_depth,
+                self.mask_heads,
+                self.head_dim,
+                self.mask_hidden,
+                self.dtype,
+                name="mask",
             ),
             "conv": lambda: ConvDecoder(self.num_classes, self.conv_width, self.dtype, name="conv"),
         }
@@ -56,18 +65,23 @@ class Decoders(nn.Module):
         embed_mask: Float[Array, " embed"] | None = None,
         chosen: Float[Array, " kinds"] | None = None,
     ) -> Float[Array, "n height width classes"]:
-        """Scores at `size` (height, width) pixels, by the decoder that `chosen` has a one for; the first without it."""
+        """Scores at `size` (height, width) pixels, by the decoder that `chosen` has a one for; the
+        first without it.
+        """
 
         def by(i):
             def branch(module, levels):
                 scores = module.decoders[i](levels, grid, embed_mask)
-                return jax.image.resize(scores, (scores.shape[0], *size, self.num_classes), "bilinear")
+                return jax.image.resize(
+                    scores, (scores.shape[0], *size, self.num_classes), "bilinear"
+                )
 
             return branch
 
         branches = [by(i) for i in range(len(self.kinds))]
         if self.is_initializing():
-            return [branch(self, levels) for branch in branches][0]  # noqa: RUF015 (all of them have parameters to draw)
+            # All of them have parameters to draw.
+            return [branch(self, levels) for branch in branches][0]  # noqa: RUF015
         if chosen is None:
             return branches[0](self, levels)
         return nn.switch(jnp.argmax(chosen), branches, self, levels)
@@ -78,11 +92,13 @@ class Segmenter(nn.Module):
 
     Attributes:
         embed_dim: width of a token.
-        depths, num_heads, hidden: of each stage: its blocks, and of each block the heads and the MLP's width.
+        depths, num_heads, hidden: of each stage: its blocks, and of each block the heads and the
+            MLP's width.
         head_dim: width of a head.
         num_classes: what a pixel may show.
         patch_size: side of a patch in pixels.
-        native_grid: token rows and columns that the positions are stored for; they are resampled for others.
+        native_grid: token rows and columns that the positions are stored for; they are resampled
+            for others.
         decoders: kinds of `DECODERS`: one, or a supernet's several.
         conv_width, mask_depth, mask_heads, mask_hidden: see `Decoders`.
         scan, remat: see `blocks.stack`.
@@ -121,8 +137,10 @@ class Segmenter(nn.Module):
         """Scores of every class at every pixel.
 
         Args:
-            images: of any size; zeros are put below and to the right of those that patches don't fill, and taken off the result.
-            masks: `embed` (embed_dim,), `decoder` (decoders,) with one 1, and for each stage, as "stage_i", what `blocks.Stage` takes.
+            images: of any size; zeros are put below and to the right of those that patches don't
+                fill, and taken off the result.
+            masks: `embed` (embed_dim,), `decoder` (decoders,) with one 1, and for each stage, as
+                "stage_i", what `blocks.Stage` takes.
             keep: what stochastic depth multiplies each block's two residuals by.
         """
         height, width = images.shape[1:3]
@@ -130,11 +148,21 @@ class Segmenter(nn.Module):
         full = (grid[0] * self.patch_size, grid[1] * self.patch_size)
         images = jnp.pad(images, ((0, 0), (0, full[0] - height), (0, full[1] - width), (0, 0)))
         embed_mask = None if masks is None else masks["embed"]
-        x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(images, grid)
-        x = masked(PositionEmbed(self.native_grid, num_extra=0, name="positions")(x, grid), embed_mask)
+        x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(
+            images, grid
+        )
+        x = masked(
+            PositionEmbed(self.native_grid, num_extra=0, name="positions")(x, grid), embed_mask
+        )
         levels, done = [], 0
         for i, depth in enumerate(self.depths):
-            kinds = alike(depth, num_heads=self.num_heads[i], head_dim=self.head_dim, hidden=self.hidden[i], dtype=self.dtype)
+            kinds = alike(
+                depth,
+                num_heads=self.num_heads[i],
+                head_dim=self.head_dim,
+                hidden=self.hidden[i],
+                dtype=self.dtype,
+            )
             of_stage = None if masks is None else masks[f"stage_{i}"]
             kept = None if keep is None else keep[done : done + depth]
             x = Stage(kinds, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage, kept)

@@ -1,7 +1,9 @@
-"""Hierarchical shifted-window transformer (Swin, Liu et al. 2021, arXiv 2103.14030), with AutoFormerV2's freedom of sizes.
+"""Hierarchical shifted-window transformer (Swin, Liu et al. 2021, arXiv 2103.14030), with
+AutoFormerV2's freedom of sizes.
 
-AutoFormerV2 (S3, Chen et al. 2021, arXiv 2111.14725; github.com/microsoft/Cream, AutoFormerV2) is a Swin whose stages choose their widths
-and windows independently of each other, with 32 dimensions a head.
+AutoFormerV2 (S3, Chen et al. 2021, arXiv 2111.14725; github.com/microsoft/Cream, AutoFormerV2) is a
+Swin whose stages choose their widths and windows independently of each other, with 32 dimensions a
+head.
 """
 
 import flax.linen as nn
@@ -54,11 +56,15 @@ class WindowBlock(nn.Module):
         """
         if masks is None:
             return self._residuals(x, grid, embed_mask, None, None, window_mask, shifted)
-        live = lambda block, x: block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], window_mask, shifted)
+        live = lambda block, x: block._residuals(
+            x, grid, embed_mask, masks["heads"], masks["hidden"], window_mask, shifted
+        )
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, window_mask, shifted):
-        y = self.attention(self.norm1(x, embed_mask), grid, embed_mask, head_mask, window_mask, shifted)
+        y = self.attention(
+            self.norm1(x, embed_mask), grid, embed_mask, head_mask, window_mask, shifted
+        )
         x = checkpoint_name(x + y, "middle")
         return x + self.mlp(self.norm2(x, embed_mask), embed_mask, hidden_mask)
 
@@ -71,7 +77,9 @@ class _ScanStep(nn.Module):
 
     @nn.compact
     def __call__(self, x, embed_mask, masks, window_mask, shifted):
-        return WindowBlock(*self.block, name="block")(x, self.grid, embed_mask, masks, window_mask, shifted), None
+        return WindowBlock(*self.block, name="block")(
+            x, self.grid, embed_mask, masks, window_mask, shifted
+        ), None
 
 
 class WindowStage(nn.Module):
@@ -93,7 +101,9 @@ class WindowStage(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n tokens embed"], grid: Grid, masks: dict | None = None) -> Float[Array, "n tokens embed"]:
+    def __call__(
+        self, x: Float[Array, "n tokens embed"], grid: Grid, masks: dict | None = None
+    ) -> Float[Array, "n tokens embed"]:
         """Apply the blocks; `masks` as in `Swin.__call__`, those of this stage."""
         embed, windows, of_blocks = None, None, None
         if masks is not None:
@@ -103,7 +113,11 @@ class WindowStage(nn.Module):
         if not self.scan:
             block = nn.remat(WindowBlock, static_argnums=(2, 6)) if self.remat else WindowBlock
             for i in range(self.depth):
-                own = None if of_blocks is None else {name: mask[i] for name, mask in of_blocks.items()}
+                own = (
+                    None
+                    if of_blocks is None
+                    else {name: mask[i] for name, mask in of_blocks.items()}
+                )
                 x = block(*kind, name=f"block_{i}")(x, grid, embed, own, windows, bool(i % 2))
             return x
         policy = None if self.remat else jax.checkpoint_policies.save_only_these_names(*KEPT)
@@ -119,7 +133,8 @@ class WindowStage(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Two by two tokens become one: side by side, normalised, and mapped linearly to the next width.
+    """Two by two tokens become one: side by side, normalised, and mapped linearly to the next
+    width.
 
     Attributes:
         embed_dim: width of the output.
@@ -143,21 +158,33 @@ class PatchMerging(nn.Module):
         """
         rows, columns = grid
         if rows % 2 or columns % 2:
-            raise ValueError(f"A grid of {rows} x {columns} tokens came; even sides were wanted, to be halved. Resize the images.")
-        x = x.reshape(x.shape[0], rows // 2, 2, columns // 2, 2, -1).transpose(0, 1, 3, 4, 2, 5)  # the row varies first, as in Swin
+            raise ValueError(
+                f"A grid of {rows} x {columns} tokens came; even sides were wanted, to be halved. "
+                "Resize the images."
+            )
+        # the row varies first, as in Swin
+        x = x.reshape(x.shape[0], rows // 2, 2, columns // 2, 2, -1).transpose(0, 1, 3, 4, 2, 5)
         x = x.reshape(x.shape[0], rows * columns // 4, -1)
         x = LayerNorm(_EPSILON, name="norm")(x, None if in_mask is None else jnp.tile(in_mask, 4))
-        x = nn.Dense(self.embed_dim, use_bias=False, kernel_init=linear_init, dtype=self.dtype, name="reduction")(x)
+        x = nn.Dense(
+            self.embed_dim,
+            use_bias=False,
+            kernel_init=linear_init,
+            dtype=self.dtype,
+            name="reduction",
+        )(x)
         return masked(x, out_mask)
 
 
 class Swin(nn.Module):
-    """Stages of window attention, between which the grid is halved; the mean over tokens is read at the end.
+    """Stages of window attention, between which the grid is halved; the mean over tokens is read at
+    the end.
 
     Attributes:
         embed_dims, depths, num_heads, hidden: width, blocks, heads and MLP width of each stage.
-        windows: sides of the windows that each stage can choose from; one for an ordinary model. A window is meant to be no larger than its
-            stage's grid (`S3Space.model` cuts it); a larger one has the grid filled up.
+        windows: sides of the windows that each stage can choose from; one for an ordinary model. A
+            window is meant to be no larger than its stage's grid (`S3Space.model` cuts it); a
+            larger one has the grid filled up.
         head_dim: width of a head, in all stages.
         num_classes: outputs.
         patch_size: side of a patch in pixels.
@@ -178,27 +205,47 @@ class Swin(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, images: Float[Array, "n height width channels"], masks: dict[str, dict] | None = None) -> Float[Array, "n classes"]:
+    def __call__(
+        self, images: Float[Array, "n height width channels"], masks: dict[str, dict] | None = None
+    ) -> Float[Array, "n classes"]:
         """Logits of a batch of images.
 
         Args:
             images: any number of channels at initialisation, that number afterwards.
-            masks: for each stage, as "stage_i", `embed` (embed_dim,), `windows` (windows,), and stacked over its blocks `alive` (depth,),
-                `heads` (depth, heads), `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary model.
+            masks: for each stage, as "stage_i", `embed` (embed_dim,), `windows` (windows,), and
+                stacked over its blocks `alive` (depth,), `heads` (depth, heads), `hidden` (depth,
+                hidden); 1 is live, 0 dead. None: an ordinary model.
 
         Raises:
-            ValueError: for images whose sides are no multiple of the patch size, doubled for each stage but the first.
+            ValueError: for images whose sides are no multiple of the patch size, doubled for each
+                stage but the first.
         """
         of_stage = [None if masks is None else masks[f"stage_{i}"] for i in range(len(self.depths))]
         live = [None if m is None else m["embed"] for m in of_stage]
         grid = grid_of(images.shape[1:], self.patch_size, None)
-        x = masked(PatchEmbed(self.patch_size, self.embed_dims[0], self.dtype, name="patch_embed")(images, grid), live[0])
+        x = masked(
+            PatchEmbed(self.patch_size, self.embed_dims[0], self.dtype, name="patch_embed")(
+                images, grid
+            ),
+            live[0],
+        )
         x = LayerNorm(_EPSILON, name="patch_norm")(x, live[0])
-        sizes = zip(self.depths, self.num_heads, (self.head_dim,) * len(self.depths), self.hidden, self.windows, strict=True)
+        sizes = zip(
+            self.depths,
+            self.num_heads,
+            (self.head_dim,) * len(self.depths),
+            self.hidden,
+            self.windows,
+            strict=True,
+        )
         for i, size in enumerate(sizes):
             if i:
-                x = PatchMerging(self.embed_dims[i], self.dtype, name=f"merge_{i}")(x, grid, live[i - 1], live[i])
+                x = PatchMerging(self.embed_dims[i], self.dtype, name=f"merge_{i}")(
+                    x, grid, live[i - 1], live[i]
+                )
                 grid = grid[0] // 2, grid[1] // 2
-            x = WindowStage(*size, self.scan, self.remat, self.dtype, name=f"stage_{i}")(x, grid, of_stage[i])
+            x = WindowStage(*size, self.scan, self.remat, self.dtype, name=f"stage_{i}")(
+                x, grid, of_stage[i]
+            )
         x = LayerNorm(_EPSILON, name="norm")(x, live[-1]).mean(axis=1)
         return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(x)

@@ -1,7 +1,9 @@
-"""TimeSformer (Bertasius et al. 2021, arXiv 2102.05095): a ViT over clips, resizable in space and time.
+"""TimeSformer (Bertasius et al. 2021, arXiv 2102.05095): a ViT over clips, resizable in space and
+time.
 
-A token length is a grid of (frames, rows, columns): so many of a clip's frames, evenly spread, each cut into rows x columns patches. Attention is
-divided (over time, then over space: the paper's best), joint (all tokens with each other), or within frames only, whose answers are averaged.
+A token length is a grid of (frames, rows, columns): so many of a clip's frames, evenly spread, each
+cut into rows x columns patches. Attention is divided (over time, then over space: the paper's
+best), joint (all tokens with each other), or within frames only, whose answers are averaged.
 """
 
 from typing import Literal
@@ -28,14 +30,17 @@ def frames_shown(there: int, wanted: int) -> Int[np.ndarray, " wanted"]:
         ValueError: for more frames than there are.
     """
     if not 1 <= wanted <= there:
-        raise ValueError(f"{wanted} frames of a clip of {there} came; from 1 to {there} were wanted.")
+        raise ValueError(
+            f"{wanted} frames of a clip of {there} came; from 1 to {there} were wanted."
+        )
     return ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
 
 
 def fit_to_length(
     clips: Float[Array, "n frames height width channels"], length: ClipGrid
 ) -> Float[Array, "n shown fitted_height fitted_width channels"]:
-    """The frames that a length shows, each resized so that its token grid divides it (`patch_embed.fit_to_grid`).
+    """The frames that a length shows, each resized so that its token grid divides it
+    (`patch_embed.fit_to_grid`).
 
     Raises:
         ValueError: for more frames or tokens than there are frames or pixels.
@@ -50,8 +55,10 @@ class SpaceTimePositions(nn.Module):
 
     Attributes:
         native_grid: token rows and columns that the places are stored for; resampled for others.
-        native_frames: frames that the times are stored for. A frame keeps its time at every length; clips of another length take the nearest.
-        per_frame: whether each frame has a class token of its own ahead of it; else one for all lies ahead.
+        native_frames: frames that the times are stored for. A frame keeps its time at every length;
+            clips of another length take the nearest.
+        per_frame: whether each frame has a class token of its own ahead of it; else one for all
+            lies ahead.
     """
 
     native_grid: Grid
@@ -59,14 +66,18 @@ class SpaceTimePositions(nn.Module):
     per_frame: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n tokens embed"], grid: Grid, times: tuple[int, ...]) -> Float[Array, "n tokens embed"]:
+    def __call__(
+        self, x: Float[Array, "n tokens embed"], grid: Grid, times: tuple[int, ...]
+    ) -> Float[Array, "n tokens embed"]:
         """Args: grid: rows and columns; times: of the frames, among the native ones."""
         init, embed = nn.initializers.truncated_normal(0.02), x.shape[-1]
         places = self.param("places", init, (1 + self.native_grid[0] * self.native_grid[1], embed))
         places = resample.resample_positions(places, self.native_grid, grid).astype(x.dtype)
         if self.per_frame:
             return x + jnp.tile(places, (len(times), 1))
-        of_times = self.param("times", init, (self.native_frames, embed))[np.asarray(times)].astype(x.dtype)
+        of_times = self.param("times", init, (self.native_frames, embed))[np.asarray(times)].astype(
+            x.dtype
+        )
         on_grid = (places[1:] + of_times[:, None]).reshape(-1, embed)
         return x + jnp.concatenate([places[:1], on_grid])
 
@@ -84,7 +95,8 @@ class TimeSformer(nn.Module):
         native_grid: token rows and columns that patch kernel and positions are stored for.
         native_frames: frames that times are stored for.
         attention: one of `ATTENTIONS`.
-        norm_grids: lengths (frames, rows, columns) whose norms have scales and shifts of their own; empty: all share one.
+        norm_grids: lengths (frames, rows, columns) whose norms have scales and shifts of their own;
+            empty: all share one.
         scan, remat: as in `ViT`.
         dtype: of the computation; None takes the input's.
     """
@@ -123,7 +135,8 @@ class TimeSformer(nn.Module):
             masks, keep: see `ViT`.
 
         Raises:
-            ValueError: for a grid that doesn't fit the clips or has no norms, or blocks that differ and are to be scanned.
+            ValueError: for a grid that doesn't fit the clips or has no norms, or blocks that differ
+                and are to be scanned.
         """
         n, there = clips.shape[:2]
         shown = frames_shown(there, grid[0] if grid else there)
@@ -131,32 +144,60 @@ class TimeSformer(nn.Module):
         rows, columns = grid_of(clips.shape[2:], self.patch_size, grid and grid[1:])
         length = (len(shown), rows, columns)
         if self.norm_grids and length not in self.norm_grids:
-            raise ValueError(f"A length of {length} came; this model has norms for {self.norm_grids}.")
+            raise ValueError(
+                f"A length of {length} came; this model has norms for {self.norm_grids}."
+            )
         variant = self.norm_grids.index(length) if self.norm_grids else 0
-        # Frames one below the other are one picture, whose patches are those of the frames: samples stay on the first axis.
+        # Frames one below the other are one picture, whose patches are those of the frames: samples
+        # stay on the first axis.
         tall = clips.reshape(n, -1, *clips.shape[3:])
-        x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(tall, (len(shown) * rows, columns))
-        embed_mask, block_masks = (None, None) if masks is None else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
+        x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(
+            tall, (len(shown) * rows, columns)
+        )
+        embed_mask, block_masks = (
+            (None, None)
+            if masks is None
+            else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
+        )
         times = tuple((shown * self.native_frames // there).tolist())
         x = masked(self._with_positions(x, (rows, columns), times), embed_mask)
         x = self._blocks(x, length, embed_mask, block_masks, keep)
         x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
-        of_frames = x.reshape(n, len(shown), -1, x.shape[-1])[:, :, 0] if self.attention == "space" else x[:, None, 0]
-        return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(of_frames.mean(axis=1))
+        of_frames = (
+            x.reshape(n, len(shown), -1, x.shape[-1])[:, :, 0]
+            if self.attention == "space"
+            else x[:, None, 0]
+        )
+        return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(
+            of_frames.mean(axis=1)
+        )
 
     def _with_positions(self, x, grid: Grid, times: tuple[int, ...]):
         token, per_frame = ClassToken(name="class_token"), self.attention == "space"
         if per_frame:
             n, frames = x.shape[0], len(times)
-            x = jnp.pad(x.reshape(n, frames, -1, x.shape[-1]), ((0, 0), (0, 0), (1, 0), (0, 0))).reshape(n, -1, x.shape[-1])
+            x = jnp.pad(
+                x.reshape(n, frames, -1, x.shape[-1]), ((0, 0), (0, 0), (1, 0), (0, 0))
+            ).reshape(n, -1, x.shape[-1])
             first = (np.arange(x.shape[1]) % (grid[0] * grid[1] + 1) == 0)[:, None]
             x = jnp.where(first, token(x)[:, :1], x)
         else:
             x = token(x)
-        return SpaceTimePositions(self.native_grid, self.native_frames, per_frame, name="positions")(x, grid, times)
+        return SpaceTimePositions(
+            self.native_grid, self.native_frames, per_frame, name="positions"
+        )(x, grid, times)
 
     def _blocks(self, x, length: ClipGrid, embed_mask, masks, keep):
-        kind, own = (DividedBlock, {}) if self.attention == "divided" else (FrameBlock, {"joint": self.attention == "joint"})
+        kind, own = (
+            (DividedBlock, {})
+            if self.attention == "divided"
+            else (FrameBlock, {"joint": self.attention == "joint"})
+        )
         shared = dict(head_dim=self.head_dim, norm_grids=self.norm_grids, dtype=self.dtype, **own)
-        kinds = [dict(num_heads=h, hidden=m, **shared) for h, m in zip(self.num_heads, self.hidden, strict=True)]
-        return stack(kinds, x, length, embed_mask, masks, keep, scan=self.scan, remat=self.remat, kind=kind)
+        kinds = [
+            dict(num_heads=h, hidden=m, **shared)
+            for h, m in zip(self.num_heads, self.hidden, strict=True)
+        ]
+        return stack(
+            kinds, x, length, embed_mask, masks, keep, scan=self.scan, remat=self.remat, kind=kind
+        )

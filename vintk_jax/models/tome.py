@@ -1,7 +1,8 @@
-"""Token merging (ToMe, Bolya et al. 2022, arXiv 2210.09461): a trained ViT that joins its most similar tokens as it goes.
+"""Token merging (ToMe, Bolya et al. 2022, arXiv 2210.09461): a trained ViT that joins its most
+similar tokens as it goes.
 
-The peer that adaptive inference is held against: every image loses the same number of tokens in every block, none is told apart. Takes the variables of
-an ordinary `ViT` as they are.
+The peer that adaptive inference is held against: every image loses the same number of tokens in
+every block, none is told apart. Takes the variables of an ordinary `ViT` as they are.
 """
 
 import flax.linen as nn
@@ -15,11 +16,16 @@ from vintk_jax.models.vit import ViT
 
 
 def merge(
-    x: Float[Array, "n tokens embed"], size: Float[Array, "n tokens"], metric: Float[Array, "n tokens dim"], count: int
+    x: Float[Array, "n tokens embed"],
+    size: Float[Array, "n tokens"],
+    metric: Float[Array, "n tokens dim"],
+    count: int,
 ) -> tuple[Float[Array, "n left embed"], Float[Array, "n left"]]:
-    """Bipartite soft matching (section 3): join `count` tokens with the most similar one of the other half, weighed by size.
+    """Bipartite soft matching (section 3): join `count` tokens with the most similar one of the
+    other half, weighed by size.
 
-    Tokens are dealt to two halves in turn; the first one, the class token, is never joined to another, nor another to it.
+    Tokens are dealt to two halves in turn; the first one, the class token, is never joined to
+    another, nor another to it.
 
     Args:
         size: patches that each token stands for.
@@ -34,15 +40,21 @@ def merge(
     nearest, best = jnp.argmax(scores, axis=-1), jnp.max(scores, axis=-1)
     order = jnp.argsort(-best, axis=-1)
     gone, kept = order[:, :count], jnp.sort(order[:, count:], axis=-1)
-    onto = jax.nn.one_hot(jnp.take_along_axis(nearest, gone, axis=1), metric.shape[1] // 2, dtype=x.dtype)
+    onto = jax.nn.one_hot(
+        jnp.take_along_axis(nearest, gone, axis=1), metric.shape[1] // 2, dtype=x.dtype
+    )
     weighed = jnp.concatenate([x * size[..., None], size[..., None]], axis=-1)
     take = lambda which: jnp.take_along_axis(weighed[:, ::2], which[..., None], axis=1)
-    joined = jnp.concatenate([take(kept), weighed[:, 1::2] + jnp.einsum("ngb,nge->nbe", onto, take(gone))], axis=1)
+    joined = jnp.concatenate(
+        [take(kept), weighed[:, 1::2] + jnp.einsum("ngb,nge->nbe", onto, take(gone))], axis=1
+    )
     return joined[..., :-1] / joined[..., -1:], joined[..., -1]
 
 
 class _Attention(nn.Module):
-    """Self-attention that gives larger tokens their due (proportional attention, equation 1); also the keys, averaged over heads."""
+    """Self-attention that gives larger tokens their due (proportional attention, equation 1); also
+    the keys, averaged over heads.
+    """
 
     num_heads: int
     head_dim: int
@@ -52,9 +64,13 @@ class _Attention(nn.Module):
         n, tokens, embed = x.shape
         qkv = nn.Dense(3 * self.num_heads * self.head_dim, name="qkv")(x)
         q, k, v = qkv.reshape(n, tokens, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
-        logits = jnp.einsum("nhqd,nhkd->nhqk", q * self.head_dim**-0.5, k) + jnp.log(size)[:, None, None]
+        logits = (
+            jnp.einsum("nhqd,nhkd->nhqk", q * self.head_dim**-0.5, k) + jnp.log(size)[:, None, None]
+        )
         out = jnp.einsum("nhqk,nhkd->nhqd", jax.nn.softmax(logits), v)
-        return nn.Dense(embed, name="proj")(out.transpose(0, 2, 1, 3).reshape(n, tokens, -1)), k.mean(axis=1)
+        return nn.Dense(embed, name="proj")(
+            out.transpose(0, 2, 1, 3).reshape(n, tokens, -1)
+        ), k.mean(axis=1)
 
 
 class _Block(nn.Module):
@@ -65,7 +81,9 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x, size):
-        y, keys = _Attention(self.num_heads, self.head_dim, name="attention")(LayerNorm(name="norm1")(x), size)
+        y, keys = _Attention(self.num_heads, self.head_dim, name="attention")(
+            LayerNorm(name="norm1")(x), size
+        )
         x = x + y
         if self.merged:
             x, size = merge(x, size, keys, self.merged)
@@ -73,31 +91,48 @@ class _Block(nn.Module):
 
 
 class TomeViT(nn.Module):
-    """A `ViT` of one token length whose every block joins up to `merged` tokens, with the ViT's own parameters.
+    """A `ViT` of one token length whose every block joins up to `merged` tokens, with the ViT's own
+    parameters.
 
     Attributes:
-        vit: what it is; without relative positions (tokens that were joined have no place), scan or norms per length.
-        merged: tokens that each block does away with, fewer where that would be more than half of them.
+        vit: what it is; without relative positions (tokens that were joined have no place), scan or
+            norms per length.
+        merged: tokens that each block does away with, fewer where that would be more than half of
+            them.
     """
 
     vit: ViT
     merged: int
 
     @nn.compact
-    def __call__(self, images: Float[Array, "n height width channels"]) -> Float[Array, "n classes"]:
+    def __call__(
+        self, images: Float[Array, "n height width channels"]
+    ) -> Float[Array, "n classes"]:
         """Logits.
 
         Raises:
-            ValueError: for a ViT with relative positions, scanned blocks, or norms per length, and for an LV-ViT.
+            ValueError: for a ViT with relative positions, scanned blocks, or norms per length, and
+                for an LV-ViT.
         """
         vit = self.vit
-        if vit.max_distance or vit.scan or vit.norm_grids or vit.stem_width or vit.residual_scale != 1 or vit.aux_head:
+        if (
+            vit.max_distance
+            or vit.scan
+            or vit.norm_grids
+            or vit.stem_width
+            or vit.residual_scale != 1
+            or vit.aux_head
+        ):
             raise ValueError(
-                "Token merging takes a ViT without relative positions, scan, norm_grids (fold a ReViT first) or what makes an LV-ViT."
+                "Token merging takes a ViT without relative positions, scan, norm_grids (fold a "
+                "ReViT first) or what makes an LV-ViT."
             )
         grid = grid_of(images.shape[1:], vit.patch_size, None)
         x = PositionEmbed(vit.native_grid, name="positions")(
-            ClassToken(name="class_token")(PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)), grid
+            ClassToken(name="class_token")(
+                PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)
+            ),
+            grid,
         )
         size = jnp.ones(x.shape[:2])
         for i, (heads, hidden) in enumerate(zip(vit.num_heads, vit.hidden, strict=True)):

@@ -1,4 +1,6 @@
-"""The plain vision transformer: DeiT, AutoFormer and LV-ViT by configuration, and the supernet that masks turn into any of them."""
+"""The plain vision transformer: DeiT, AutoFormer and LV-ViT by configuration, and the supernet that
+masks turn into any of them.
+"""
 
 from typing import Literal
 
@@ -10,7 +12,14 @@ from jaxtyping import Array, Float
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
-from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, PositionEmbed, fit_to_grid, grid_of
+from vintk_jax.models.patch_embed import (
+    ClassToken,
+    Grid,
+    PatchEmbed,
+    PositionEmbed,
+    fit_to_grid,
+    grid_of,
+)
 
 
 class ViT(nn.Module):
@@ -25,12 +34,17 @@ class ViT(nn.Module):
         patch_size: native patch side in pixels.
         native_grid: token rows and columns that the patch kernel and the positions are stored for.
         max_distance: clip of the relative positions; 0 means none (DeiT). AutoFormer: 14.
-        norm_grids: token grids whose norms have scales and shifts of their own (a ReViT's lengths); empty: all share one.
-        pool: what the head reads: the class token or the mean over patches (the class token stays in the sequence).
-        stem_width: channels of a convolutional stem, whose features are cut into patches; 0: pixels are.
+        norm_grids: token grids whose norms have scales and shifts of their own (a ReViT's lengths);
+            empty: all share one.
+        pool: what the head reads: the class token or the mean over patches (the class token stays
+            in the sequence).
+        stem_width: channels of a convolutional stem, whose features are cut into patches; 0: pixels
+            are.
         residual_scale: what each residual is multiplied by before it is added (LV-ViT-S: 1/2).
-        aux_head: a second classifier, of each patch; its largest answer for each class counts half in the logits (LV-ViT).
-        scan: one traced block over stacked parameters: compiles in a fraction of the time; needs equal blocks.
+        aux_head: a second classifier, of each patch; its largest answer for each class counts half
+            in the logits (LV-ViT).
+        scan: one traced block over stacked parameters: compiles in a fraction of the time; needs
+            equal blocks.
         remat: recompute a block's activations in the backward pass instead of keeping them.
         dtype: of the computation; None takes the input's. Parameters are float32 unless cast.
     """
@@ -65,40 +79,63 @@ class ViT(nn.Module):
         masks: dict | None = None,
         keep: Float[Array, "depth 2 n"] | None = None,
         dense: bool = False,
-    ) -> Float[Array, "n classes"] | tuple[Float[Array, "n classes"], Float[Array, "n patches classes"]]:
-        """Logits of a batch of images; with `dense` those of the head alone, and the logits of each patch.
+    ) -> (
+        Float[Array, "n classes"]
+        | tuple[Float[Array, "n classes"], Float[Array, "n patches classes"]]
+    ):
+        """Logits of a batch of images; with `dense` those of the head alone, and the logits of each
+        patch.
 
         Args:
-            images: values as the model was made for; any number of channels at initialisation, that number afterwards.
-            grid: token rows and columns to cut the images into, which are resized a little where they don't divide (`fit_to_grid`); None
-                keeps the native patch size. With a stem its features are cut and resized, and None is the native grid.
-            masks: switches parts of the model off: `embed` (embed_dim,), with a stem `stem` (stem_width,), and stacked over blocks
-                `alive` (depth,), `heads` (depth, heads), `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary ViT.
-            keep: what stochastic depth multiplies each block's two residuals by (0, or one over the share that is kept).
-            dense: patches are classified by `aux_head`; without one by the head, which the mean of patches suits (pool="mean").
+            images: values as the model was made for; any number of channels at initialisation, that
+                number afterwards.
+            grid: token rows and columns to cut the images into, which are resized a little where
+                they don't divide (`fit_to_grid`); None keeps the native patch size. With a stem its
+                features are cut and resized, and None is the native grid.
+            masks: switches parts of the model off: `embed` (embed_dim,), with a stem `stem`
+                (stem_width,), and stacked over blocks `alive` (depth,), `heads` (depth, heads),
+                `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary ViT.
+            keep: what stochastic depth multiplies each block's two residuals by (0, or one over the
+                share that is kept).
+            dense: patches are classified by `aux_head`; without one by the head, which the mean of
+                patches suits (pool="mean").
 
         Raises:
-            ValueError: if the images don't divide into native patches, the grid is finer than the image or has no norms, or blocks that
-                differ are to be scanned.
+            ValueError: if the images don't divide into native patches, the grid is finer than the
+                image or has no norms, or blocks that differ are to be scanned.
         """
         grid = (grid, grid) if isinstance(grid, int) else grid
-        of_model = {} if masks is None else {name: masks[name] for name in ("embed", "stem") if name in masks}
-        of_blocks = None if masks is None else {name: mask for name, mask in masks.items() if name not in of_model}
+        of_model = (
+            {}
+            if masks is None
+            else {name: masks[name] for name in ("embed", "stem") if name in masks}
+        )
+        of_blocks = (
+            None
+            if masks is None
+            else {name: mask for name, mask in masks.items() if name not in of_model}
+        )
         embed_mask, side = of_model.get("embed"), self.patch_size
         if self.stem_width:
-            images = ConvStem(self.stem_width, self.dtype, name="stem")(images, of_model.get("stem"))
+            images = ConvStem(self.stem_width, self.dtype, name="stem")(
+                images, of_model.get("stem")
+            )
             grid, side = grid or self.native_grid, side // STRIDE
         images = images if grid is None else fit_to_grid(images, grid)
         grid = grid_of(images.shape[1:], side, grid)
         if self.norm_grids and grid not in self.norm_grids:
-            raise ValueError(f"A grid of {grid} tokens came; this model has norms for {self.norm_grids}.")
+            raise ValueError(
+                f"A grid of {grid} tokens came; this model has norms for {self.norm_grids}."
+            )
         x = PatchEmbed(side, self.embed_dim, self.dtype, name="patch_embed")(images, grid)
         x = ClassToken(name="class_token")(x)
         x = masked(PositionEmbed(self.native_grid, name="positions")(x, grid), embed_mask)
         x = self._blocks(x, grid, embed_mask, of_blocks, keep)
         variant = self.norm_grids.index(grid) if self.norm_grids else 0
         x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
-        classifier = lambda name: nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name)
+        classifier = lambda name: nn.Dense(
+            self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name
+        )
         head = classifier("head")
         logits = head(x[:, 0] if self.pool == "token" else x[:, 1:].mean(axis=1))
         if not (dense or self.aux_head):
@@ -114,5 +151,8 @@ class ViT(nn.Module):
             residual_scale=self.residual_scale,
             dtype=self.dtype,
         )
-        kinds = [dict(num_heads=h, hidden=m, **shared) for h, m in zip(self.num_heads, self.hidden, strict=True)]
+        kinds = [
+            dict(num_heads=h, hidden=m, **shared)
+            for h, m in zip(self.num_heads, self.hidden, strict=True)
+        ]
         return stack(kinds, x, grid, embed_mask, masks, keep, scan=self.scan, remat=self.remat)

@@ -1,12 +1,16 @@
-"""Contractions: from a layer's inputs and output cotangents to its share of the kernel, by the cheaper of two ways.
+"""Contractions: from a layer's inputs and output cotangents to its share of the kernel, by the
+cheaper of two ways.
 
-For a linear layer y = x W the per-sample gradient is the a x b matrix X_n' D_n (X: tokens x a inputs, D: tokens x b cotangents), and the
-layer's share of the kernel is K_nm = <X_n' D_n, X_m' D_m>. Two orders of summation give it, and we count both:
+For a linear layer y = x W the per-sample gradient is the a x b matrix X_n' D_n (X: tokens x a
+inputs, D: tokens x b cotangents), and the layer's share of the kernel is K_nm = <X_n' D_n, X_m'
+D_m>. Two orders of summation give it, and we count both:
 
-- gradients: form X_n' D_n for all n, multiply them pairwise: n t a b + n (n + 1) / 2 a b multiply-adds.
+- gradients: form X_n' D_n for all n, multiply them pairwise: n t a b + n (n + 1) / 2 a b
+  multiply-adds.
 - tokens: sum over token pairs of (X X') o (D D'): n (n + 1) / 2 t^2 (a + b) multiply-adds.
 
-A bias is one more input that is always 1. The kernel is symmetric, so only blocks on and below its diagonal are computed.
+A bias is one more input that is always 1. The kernel is symmetric, so only blocks on and below its
+diagonal are computed.
 """
 
 import itertools
@@ -17,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# Row blocks of the lower triangle. Measured on 2 cores at 272 token rows: 4 blocks take 0.6 of the time of the full square, 8 no less.
+# Row blocks of the lower triangle. Measured on 2 cores at 272 token rows: 4 blocks take 0.6 of the
+# time of the full square, 8 no less.
 _BLOCKS = 4
 _MIN_ROWS = 64
 
@@ -33,15 +38,24 @@ def tokens_macs(n: int, t: int, a: int, b: int) -> int:
 
 
 def linear_macs(n: int, t: int, a: int, b: int) -> int:
-    """Multiply-adds of the cheaper contraction of an a -> b linear layer on n samples of t tokens."""
+    """Multiply-adds of the cheaper contraction of an a -> b linear layer on n samples of t
+    tokens.
+    """
     return min(gradients_macs(n, t, a, b), tokens_macs(n, t, a, b))
 
 
-def _symmetric(n: int, rows_per_sample: int, block: Callable[[slice, slice], Float[Array, "rows columns"]]) -> Float[Array, "n n"]:
-    """A symmetric n x n matrix from `block(rows, columns)`, called only for blocks that reach the lower triangle."""
+def _symmetric(
+    n: int, rows_per_sample: int, block: Callable[[slice, slice], Float[Array, "rows columns"]]
+) -> Float[Array, "n n"]:
+    """A symmetric n x n matrix from `block(rows, columns)`, called only for blocks that reach the
+    lower triangle.
+    """
     blocks = max(1, min(_BLOCKS, n, n * rows_per_sample // _MIN_ROWS))
     edges = np.linspace(0, n, blocks + 1).astype(int)
-    strips = [jnp.pad(block(slice(i, j), slice(0, j)), ((0, 0), (0, n - j))) for i, j in itertools.pairwise(edges)]
+    strips = [
+        jnp.pad(block(slice(i, j), slice(0, j)), ((0, 0), (0, n - j)))
+        for i, j in itertools.pairwise(edges)
+    ]
     lower = jnp.tril(jnp.concatenate(strips))
     return lower + jnp.tril(lower, -1).T
 
@@ -49,13 +63,18 @@ def _symmetric(n: int, rows_per_sample: int, block: Callable[[slice, slice], Flo
 def gram(gradients: Sequence[Float[Array, "n ..."]]) -> Float[Array, "n n"]:
     """<g_n, g_m> summed over all the per-sample gradients given."""
     flat = jnp.concatenate([g.reshape(g.shape[0], -1) for g in gradients], axis=1)
-    # XLA's CPU backend would compute the sums that lead here once more for each row and column of the product.
+    # XLA's CPU backend would compute the sums that lead here once more for each row and column of
+    # the product.
     flat = jax.lax.optimization_barrier(flat)
     return flat @ flat.T
 
 
-def linear_gram(x: Float[Array, "n tokens a"], d: Float[Array, "n tokens b"], *, bias: bool) -> Float[Array, "n n"]:
-    """The share of a linear layer: K_nm = <X_n' D_n, X_m' D_m>, and <1' D_n, 1' D_m> where it has a bias."""
+def linear_gram(
+    x: Float[Array, "n tokens a"], d: Float[Array, "n tokens b"], *, bias: bool
+) -> Float[Array, "n n"]:
+    """The share of a linear layer: K_nm = <X_n' D_n, X_m' D_m>, and <1' D_n, 1' D_m> where it has a
+    bias.
+    """
     n, t, a = x.shape
     if tokens_macs(n, t, a, d.shape[-1]) < gradients_macs(n, t, a, d.shape[-1]):
         return _over_tokens(x, d, bias)
@@ -71,10 +90,11 @@ def depthwise_gram(
     dilation: tuple[int, int],
     bias: bool,
 ) -> Float[Array, "n n"]:
-    """The share of a depth-wise convolution without padding: per-sample gradients, an offset in the kernel at a time.
+    """The share of a depth-wise convolution without padding: per-sample gradients, an offset in the
+    kernel at a time.
 
-    Slices of x, multiplied by d and summed up over places, are what a CPU is fast at: a convolution with a kernel for each sample takes
-    a hundred times as long there.
+    Slices of x, multiplied by d and summed up over places, are what a CPU is fast at: a convolution
+    with a kernel for each sample takes a hundred times as long there.
     """
     rows, columns, inputs = d.shape[1], d.shape[2], x.shape[-1]
     by_input = d.reshape(*d.shape[:3], inputs, -1)

@@ -1,4 +1,6 @@
-"""The kernel by its definition, from the full Jacobian in float64: slow, large, and what every faster way is held against."""
+"""The kernel by its definition, from the full Jacobian in float64: slow, large, and what every
+faster way is held against.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,23 +10,32 @@ import numpy as np
 from jaxtyping import Float
 
 
-def jacobian(apply: Callable, params: Any, x: Any) -> Float[np.ndarray, "samples outputs parameters"]:
-    """d apply(params, x) / d params by reverse mode in float64; all axes of the outputs but the first are one."""
+def jacobian(
+    apply: Callable, params: Any, x: Any
+) -> Float[np.ndarray, "samples outputs parameters"]:
+    """d apply(params, x) / d params by reverse mode in float64; all axes of the outputs but the
+    first are one.
+    """
     with jax.enable_x64(True):
         params, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
         leaves, tree = jax.tree.flatten(params)
 
         @jax.jit
         def run(leaves, x):
-            return jax.jacrev(lambda leaves: apply(jax.tree.unflatten(tree, leaves), x).reshape(len(x), -1))(leaves)
+            return jax.jacrev(
+                lambda leaves: apply(jax.tree.unflatten(tree, leaves), x).reshape(len(x), -1)
+            )(leaves)
 
         rows = run(leaves, x)
         return np.concatenate([np.asarray(r).reshape(*r.shape[:2], -1) for r in rows], axis=-1)
 
 
 def kernel(
-    full: Float[np.ndarray, "samples outputs parameters"], directions: Float[np.ndarray, "*outputs count"]
+    full: Float[np.ndarray, "samples outputs parameters"],
+    directions: Float[np.ndarray, "*outputs count"],
 ) -> Float[np.ndarray, "samples samples"]:
     """J_v J_v' of the outputs along each direction v, averaged over directions."""
-    along = np.einsum("nkp,kv->vnp", full, np.asarray(directions, np.float64).reshape(full.shape[1], -1))
+    along = np.einsum(
+        "nkp,kv->vnp", full, np.asarray(directions, np.float64).reshape(full.shape[1], -1)
+    )
     return (along @ along.transpose(0, 2, 1)).mean(0)

@@ -1,11 +1,14 @@
 """The one entry to empirical NTKs: which cotangents, which implementation, how much memory.
 
-For outputs f(x) in R^K and a direction v, K_v(x, x') = <d v'f(x) / d theta, d v'f(x') / d theta>. Every choice of `cotangent` is a set of
-directions, and the kernel is the mean over the set:
+For outputs f(x) in R^K and a direction v, K_v(x, x') = <d v'f(x) / d theta, d v'f(x') / d theta>.
+Every choice of `cotangent` is a set of directions, and the kernel is the mean over the set:
 
-- sum: one direction of ones, the summed logits, as TE-NAS has it (Chen et al. 2021, arXiv 2102.11535, its public code).
-- random: directions from N(0, I / K). Their expected kernel is that of `full`, at a K-th of the cost (Hutchinson's estimator).
-- full: all K unit vectors: the trace over outputs divided by K, neural-tangents' `trace_axes=(-1,)`.
+- sum: one direction of ones, the summed logits, as TE-NAS has it (Chen et al. 2021, arXiv
+  2102.11535, its public code).
+- random: directions from N(0, I / K). Their expected kernel is that of `full`, at a K-th of the
+  cost (Hutchinson's estimator).
+- full: all K unit vectors: the trace over outputs divided by K, neural-tangents'
+  `trace_axes=(-1,)`.
 """
 
 from collections.abc import Callable
@@ -23,7 +26,9 @@ COTANGENTS = ("sum", "random", "full")
 IMPLEMENTATIONS = ("structured", "neural_tangents", "neural_tangents_ntvp")
 
 
-def directions(cotangent: str, outputs: tuple[int, ...], key: jax.Array | None = None, count: int = 1) -> Float[Array, "*outputs count"]:
+def directions(
+    cotangent: str, outputs: tuple[int, ...], key: jax.Array | None = None, count: int = 1
+) -> Float[Array, "*outputs count"]:
     """The directions whose kernels are averaged.
 
     Args:
@@ -52,7 +57,11 @@ def directions(cotangent: str, outputs: tuple[int, ...], key: jax.Array | None =
 def _apply_function(model: nn.Module | Callable, masks) -> Callable:
     if not isinstance(model, nn.Module):
         return model
-    return (lambda params, x: model.apply(params, x)) if masks is None else (lambda params, x: model.apply(params, x, masks=masks))
+    return (
+        (lambda params, x: model.apply(params, x))
+        if masks is None
+        else (lambda params, x: model.apply(params, x, masks=masks))
+    )
 
 
 def _output_shape(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple[int, ...]:
@@ -75,37 +84,45 @@ def kernel(
     """The empirical NTK of a network on a batch; may be called under `jax.jit`, `vmap`, `lax.map`.
 
     Args:
-        model: a Linen module, or a function (params, inputs) -> outputs made of Linen modules (any function for neural-tangents).
+        model: a Linen module, or a function (params, inputs) -> outputs made of Linen modules (any
+            function for neural-tangents).
         params: variables as `model.init` gives them, {"params": ...}.
         inputs: n samples.
         cotangent: "sum", "random", "full", or the directions themselves, (*outputs, count).
         key, num_directions: for "random".
         masks: passed on to the model (see `ViT`).
-        implementation: "structured" (fast, Linen layers with rules), "neural_tangents" (Jacobian contraction), or
-            "neural_tangents_ntvp" (NTK-vector products); the last two need no rules.
-        chunk: samples at a time; None takes all. Pairs of chunks are run together, so memory falls to 2 chunk / n and time grows by
-            n / chunk - 1.
+        implementation: "structured" (fast, Linen layers with rules), "neural_tangents" (Jacobian
+            contraction), or "neural_tangents_ntvp" (NTK-vector products); the last two need no
+            rules.
+        chunk: samples at a time; None takes all. Pairs of chunks are run together, so memory falls
+            to 2 chunk / n and time grows by n / chunk - 1.
         dtype: of computation and result; float64 needs `jax_enable_x64`.
 
-    The structured path takes samples to be independent: a model that mixes them (batch statistics, a batch mean) or that transforms its
-    parameters on the way to a layer (`nn.map_variables`) gets a wrong kernel without an error; use "neural_tangents" there.
+    The structured path takes samples to be independent: a model that mixes them (batch statistics,
+    a batch mean) or that transforms its parameters on the way to a layer (`nn.map_variables`) gets
+    a wrong kernel without an error; use "neural_tangents" there.
 
     Returns:
-        A symmetric positive semi-definite matrix, up to rounding. Parameters count with weight one each (no NTK parameterisation).
+        A symmetric positive semi-definite matrix, up to rounding. Parameters count with weight one
+        each (no NTK parameterisation).
 
     Raises:
         UserError: for an unknown cotangent or implementation.
         structured.UnsupportedModel: for a model that the structured path would get wrong.
     """
     if implementation not in IMPLEMENTATIONS:
-        raise UserError(f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was wanted.")
+        raise UserError(
+            f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was "
+            "wanted."
+        )
     apply = _apply_function(model, masks)
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
 
     def on(batch):
         if implementation == "structured":
             return structured.kernel(apply, params, batch, vectors, dtype)
-        from vintk_jax.ntk import reference  # imports neural-tangents: seconds, only for who asks for it
+        # imports neural-tangents: seconds, only for who asks for it
+        from vintk_jax.ntk import reference
 
         return reference.kernel(apply, params, batch, vectors, implementation)
 
@@ -113,8 +130,16 @@ def kernel(
     with jax.default_matmul_precision("highest"):
         shape_of = structured.check if implementation == "structured" else _output_shape
         shape = shape_of(apply, params, inputs)
-        vectors = (directions(cotangent, shape, key, num_directions) if isinstance(cotangent, str) else cotangent).astype(dtype)
-        return on(inputs) if chunk is None or chunk >= inputs.shape[0] else _in_chunks(on, inputs, chunk)
+        vectors = (
+            directions(cotangent, shape, key, num_directions)
+            if isinstance(cotangent, str)
+            else cotangent
+        ).astype(dtype)
+        return (
+            on(inputs)
+            if chunk is None or chunk >= inputs.shape[0]
+            else _in_chunks(on, inputs, chunk)
+        )
 
 
 def _in_chunks(on: Callable, inputs: Float[Array, "n ..."], chunk: int) -> Float[Array, "n n"]:
@@ -125,8 +150,20 @@ def _in_chunks(on: Callable, inputs: Float[Array, "n ..."], chunk: int) -> Float
     count = n // chunk
     first, second = jnp.triu_indices(count, k=1)
     parts = inputs.reshape(count, chunk, *inputs.shape[1:])
-    pairs = jax.lax.map(lambda ij: on(jnp.concatenate([parts[ij[0]], parts[ij[1]]])), (first, second))
+    pairs = jax.lax.map(
+        lambda ij: on(jnp.concatenate([parts[ij[0]], parts[ij[1]]])), (first, second)
+    )
     k = jnp.zeros((count, count, chunk, chunk), pairs.dtype)
-    k = k.at[first, first].set(pairs[:, :chunk, :chunk]).at[second, second].set(pairs[:, chunk:, chunk:])
-    k = k.at[first, second].set(pairs[:, :chunk, chunk:]).at[second, first].set(pairs[:, chunk:, :chunk])
+    k = (
+        k.at[first, first]
+        .set(pairs[:, :chunk, :chunk])
+        .at[second, second]
+        .set(pairs[:, chunk:, chunk:])
+    )
+    k = (
+        k.at[first, second]
+        .set(pairs[:, :chunk, chunk:])
+        .at[second, first]
+        .set(pairs[:, chunk:, :chunk])
+    )
     return k.transpose(0, 2, 1, 3).reshape(n, n)

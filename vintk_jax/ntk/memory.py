@@ -13,7 +13,9 @@ class OutOfMemory(UserError):
 
 
 def peak_bytes(compiled: jax.stages.Compiled) -> int:
-    """Peak memory of one run in bytes, per device, as XLA's buffer assignment has it: arguments, temporaries, results."""
+    """Peak memory of one run in bytes, per device, as XLA's buffer assignment has it: arguments,
+    temporaries, results.
+    """
     stats = compiled.memory_analysis()
     return stats.argument_size_in_bytes + stats.temp_size_in_bytes + stats.output_size_in_bytes
 
@@ -21,7 +23,8 @@ def peak_bytes(compiled: jax.stages.Compiled) -> int:
 def available_bytes(limit_gb: float = 0.0) -> int:
     """Memory that may be used per device, in bytes: the limit given, else what is free now.
 
-    On CPU devices share the host's free memory (also a container's limit, where the kernel reports one).
+    On CPU devices share the host's free memory (also a container's limit, where the kernel reports
+    one).
     """
     if limit_gb:
         return int(limit_gb * 2**30)
@@ -39,7 +42,9 @@ def available_bytes(limit_gb: float = 0.0) -> int:
     return free // jax.local_device_count()
 
 
-def first_fitting(variants: Iterable, compile_: Callable[..., jax.stages.Compiled], budget: int, advice: str) -> tuple:
+def first_fitting(
+    variants: Iterable, compile_: Callable[..., jax.stages.Compiled], budget: int, advice: str
+) -> tuple:
     """The first variant whose compiled form fits the budget, with it and its peak.
 
     Raises:
@@ -52,4 +57,7 @@ def first_fitting(variants: Iterable, compile_: Callable[..., jax.stages.Compile
         if peak <= budget:
             return variant, compiled, peak
         smallest = peak if smallest is None else min(smallest, peak)
-    raise OutOfMemory(f"The kernels need {smallest / 2**30:.2f} GiB per device at least; {budget / 2**30:.2f} GiB are there. {advice}")
+    raise OutOfMemory(
+        f"The kernels need {smallest / 2**30:.2f} GiB per device at least; {budget / 2**30:.2f} "
+        f"GiB are there. {advice}"
+    )

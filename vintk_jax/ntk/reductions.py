@@ -1,7 +1,9 @@
-"""From a kernel to a number. NumPy in float64: kernels are small, and float32 rounding must not reach the small eigenvalues twice.
+"""From a kernel to a number. NumPy in float64: kernels are small, and float32 rounding must not
+reach the small eigenvalues twice.
 
-Eigenvalues below `rounding(kernel)` can't be told from zero in the precision the kernel was computed in; where a quantity divides by or
-takes logarithms of eigenvalues they are raised to that floor, so that a rank-deficient kernel gives a large number, not an infinite one.
+Eigenvalues below `rounding(kernel)` can't be told from zero in the precision the kernel was
+computed in; where a quantity divides by or takes logarithms of eigenvalues they are raised to that
+floor, so that a rank-deficient kernel gives a large number, not an infinite one.
 """
 
 import numpy as np
@@ -33,7 +35,9 @@ def smallest_eigenvalue(kernel: Float[np.ndarray, "n n"]) -> float:
 
 
 def condition_number(kernel: Float[np.ndarray, "n n"]) -> float:
-    """lambda_1 / lambda_n, TE-NAS's trainability (arXiv 2102.11535, equation 3); smaller is better there."""
+    """lambda_1 / lambda_n, TE-NAS's trainability (arXiv 2102.11535, equation 3); smaller is better
+    there.
+    """
     values = _floored(kernel)
     return float(values[0] / values[-1])
 
@@ -61,21 +65,27 @@ def effective_rank(kernel: Float[np.ndarray, "n n"]) -> float:
 
 
 def log_participation_ratio(kernel: Float[np.ndarray, "n n"]) -> float:
-    """log(trace^2 / Frobenius^2): the logarithm of how many eigenvalues share the trace; free of scale, between 0 and log n."""
+    """log(trace^2 / Frobenius^2): the logarithm of how many eigenvalues share the trace; free of
+    scale, between 0 and log n.
+    """
     return float(2 * np.log(trace(kernel)) - 2 * np.log(frobenius_norm(kernel)))
 
 
 def distinct_share(kernel: Float[np.ndarray, "n n"]) -> float:
-    """tr(HKH) / tr(K), H centring: which share of the gradients' power tells the samples apart; the rest is common to all of them.
+    """tr(HKH) / tr(K), H centring: which share of the gradients' power tells the samples apart; the
+    rest is common to all of them.
 
-    Between 0 (all gradients alike) and 1 (they cancel in the mean; 1 - 1/n for orthogonal ones of equal length); free of scale. Our choice.
+    Between 0 (all gradients alike) and 1 (they cancel in the mean; 1 - 1/n for orthogonal ones of
+    equal length); free of scale. Our choice.
     """
     k = np.asarray(kernel, np.float64)
     return float(1 - k.sum() / (len(k) * np.trace(k)))
 
 
 def target_alignment(kernel: Float[np.ndarray, "n n"], targets: Float[np.ndarray, "n k"]) -> float:
-    """Kernel-target alignment <K, Y Y'> / (|K| |Y Y'|) (Cristianini et al. 2001), both centred (Cortes et al. 2012)."""
+    """Kernel-target alignment <K, Y Y'> / (|K| |Y Y'|) (Cristianini et al. 2001), both centred
+    (Cortes et al. 2012).
+    """
     centre = np.eye(len(kernel)) - 1 / len(kernel)
     k = centre @ np.asarray(kernel, np.float64) @ centre
     y = centre @ np.asarray(targets, np.float64)

@@ -1,12 +1,16 @@
-"""How each type of layer adds its share to the kernel: one rule per Linen module that owns parameters.
+"""How each type of layer adds its share to the kernel: one rule per Linen module that owns
+parameters.
 
-A rule runs the layer and hands its share to the *tap*, an n x n argument on which no output depends in value: a `custom_vjp` identity
-passes the cotangent through and gives a Gram matrix to the tap as the tap's cotangent. The gradient with respect to the tap is then the
-sum of all shares, the kernel, and no parameter gradient is ever formed. The method is this project's own; that a layer's share is an
-inner product of its inputs and cotangents is classic (Goodfellow 2015, arXiv 1510.01799, for norms; Novak et al. 2022, arXiv 2206.08720).
+A rule runs the layer and hands its share to the *tap*, an n x n argument on which no output depends
+in value: a `custom_vjp` identity passes the cotangent through and gives a Gram matrix to the tap as
+the tap's cotangent. The gradient with respect to the tap is then the sum of all shares, the kernel,
+and no parameter gradient is ever formed. The method is this project's own; that a layer's share is
+an inner product of its inputs and cotangents is classic (Goodfellow 2015, arXiv 1510.01799, for
+norms; Novak et al. 2022, arXiv 2206.08720).
 
-A new layer type takes `register(MyLayer, per_sample)`: exact for every layer that treats samples independently, however often it uses
-its own parameters within one call, and cheap where it has few of them.
+A new layer type takes `register(MyLayer, per_sample)`: exact for every layer that treats samples
+independently, however often it uses its own parameters within one call, and cheap where it has few
+of them.
 """
 
 from collections.abc import Callable
@@ -18,7 +22,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from vintk_jax.models import attention, channel_norm, convolution, layers, patch_embed, pit, timesformer, windows
+from vintk_jax.models import (
+    attention,
+    channel_norm,
+    convolution,
+    layers,
+    patch_embed,
+    pit,
+    timesformer,
+    windows,
+)
 from vintk_jax.ntk.contract import depthwise_gram, gram, linear_gram
 
 Tap = Float[Array, "n n"]
@@ -27,12 +40,17 @@ Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def tap_linear(
-    y: Float[Array, "n *out b"], x: Float[Array, "n *in a"], tap: Tap, bias: bool, rows: Callable[[Array], Array] = lambda x: x
+    y: Float[Array, "n *out b"],
+    x: Float[Array, "n *in a"],
+    tap: Tap,
+    bias: bool,
+    rows: Callable[[Array], Array] = lambda x: x,
 ) -> Float[Array, "n *out b"]:
     """y = rows(x) W (+ bias), unchanged; in the backward pass the layer's share goes to the tap.
 
     Args:
-        rows: what W multiplies, formed in the backward pass only: patches under a kernel take many times the memory of their image.
+        rows: what W multiplies, formed in the backward pass only: patches under a kernel take many
+            times the memory of their image.
     """
     return y
 
@@ -50,9 +68,14 @@ tap_linear.defvjp(lambda y, x, tap, bias, rows: (y, (x, tap[:0])), _tap_linear_b
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def tap_depthwise(
-    y: Float[Array, "n *out b"], x: Float[Array, "n *in a"], tap: Tap, options: tuple[tuple[str, Any], ...]
+    y: Float[Array, "n *out b"],
+    x: Float[Array, "n *in a"],
+    tap: Tap,
+    options: tuple[tuple[str, Any], ...],
 ) -> Float[Array, "n *out b"]:
-    """The depth-wise convolution y of a padded x, unchanged; in the backward pass its share goes to the tap (see `depthwise_gram`)."""
+    """The depth-wise convolution y of a padded x, unchanged; in the backward pass its share goes to
+    the tap (see `depthwise_gram`).
+    """
     return y
 
 
@@ -66,7 +89,9 @@ tap_depthwise.defvjp(lambda y, x, tap, options: (y, (x, tap[:0])), _tap_depthwis
 
 @jax.custom_vjp
 def tap_copies(parameters: PyTree[Float[Array, "..."]], tap: Tap) -> PyTree[Float[Array, "n ..."]]:
-    """One copy of each parameter per sample; the copies' cotangents are the per-sample gradients, whose Gram goes to the tap."""
+    """One copy of each parameter per sample; the copies' cotangents are the per-sample gradients,
+    whose Gram goes to the tap.
+    """
     return jax.tree.map(lambda p: jnp.broadcast_to(p, (tap.shape[0], *p.shape)), parameters)
 
 
@@ -77,7 +102,8 @@ tap_copies.defvjp(
 
 
 def per_sample(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):
-    """Rule for any layer that treats samples independently: each sample runs with its own copy of the parameters.
+    """Rule for any layer that treats samples independently: each sample runs with its own copy of
+    the parameters.
 
     The first argument holds the samples on its first axis; the others (grids, masks) are shared.
     """
@@ -91,15 +117,32 @@ def per_sample(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap
 
 
 def norm(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):
-    """Rule for normalisations with a scale and a shift: over the last axis only these two are copied per sample."""
+    """Rule for normalisations with a scale and a shift: over the last axis only these two are
+    copied per sample.
+    """
     x = args[0]
-    if getattr(module, "feature_axes", -1) != -1 or getattr(module, "reduction_axes", -1) != -1 or getattr(module, "variants", 0):
+    if (
+        getattr(module, "feature_axes", -1) != -1
+        or getattr(module, "reduction_axes", -1) != -1
+        or getattr(module, "variants", 0)
+    ):
         return per_sample(module, call, args, kwargs, tap)
-    plain = module.clone(parent=None, name=None, use_scale=False, **({"use_bias": False} if hasattr(module, "use_bias") else {}))
+    plain = module.clone(
+        parent=None,
+        name=None,
+        use_scale=False,
+        **({"use_bias": False} if hasattr(module, "use_bias") else {}),
+    )
     y = plain.apply({}, *args, **kwargs)
     copies = tap_copies(module.variables["params"], tap)
     along = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
-    mask = args[1] if len(args) > 1 else kwargs.get("mask") if isinstance(module, layers.LayerNorm) else None
+    mask = (
+        args[1]
+        if len(args) > 1
+        else kwargs.get("mask")
+        if isinstance(module, layers.LayerNorm)
+        else None
+    )
     if "scale" in copies:
         y = y * copies["scale"].reshape(along)
     if "bias" in copies:
@@ -113,16 +156,26 @@ def dense(module: nn.Dense, call: Callable, args: tuple, kwargs: dict, tap: Tap)
     return tap_linear(call(*args, **kwargs), x, tap, module.use_bias)
 
 
-def embed_patches(module: patch_embed.PatchEmbed, call: Callable, args: tuple, kwargs: dict, tap: Tap):
-    """Rule for `PatchEmbed`: linear in the stored kernel once the patches are expressed in its pixels."""
+def embed_patches(
+    module: patch_embed.PatchEmbed, call: Callable, args: tuple, kwargs: dict, tap: Tap
+):
+    """Rule for `PatchEmbed`: linear in the stored kernel once the patches are expressed in its
+    pixels.
+    """
     images, grid = args
     patches = patch_embed.native_patches(images, grid, module.patch_size)
     return tap_linear(call(*args, **kwargs), patches, tap, True)
 
 
 def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
-    """Rule for `nn.Conv` on images: linear in the patches under the kernel; depth-wise ones by `depthwise`, other groups per sample."""
-    images = not isinstance(module.kernel_size, int) and len(module.kernel_size) == 2 and args[0].ndim == 4
+    """Rule for `nn.Conv` on images: linear in the patches under the kernel; depth-wise ones by
+    `depthwise`, other groups per sample.
+    """
+    images = (
+        not isinstance(module.kernel_size, int)
+        and len(module.kernel_size) == 2
+        and args[0].ndim == 4
+    )
     named = module.padding in ("SAME", "VALID")
     padded = named or not isinstance(module.padding, str)
     if images and module.feature_group_count == args[0].shape[-1] > 1:
@@ -142,17 +195,30 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
 
 
 def depthwise(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
-    """Rule for an `nn.Conv` with a group for each channel of its images: gradients by shifted products."""
-    if module.padding not in ("SAME", "VALID") or module.input_dilation not in (1, None) or module.mask is not None:
+    """Rule for an `nn.Conv` with a group for each channel of its images: gradients by shifted
+    products.
+    """
+    if (
+        module.padding not in ("SAME", "VALID")
+        or module.input_dilation not in (1, None)
+        or module.mask is not None
+    ):
         return per_sample(module, call, args, kwargs, tap)
     (x,) = args
     sides = tuple(module.kernel_size)
-    pair = lambda v: (v, v) if isinstance(v, int) else (1, 1) if v is None else tuple(s or 1 for s in v)
+    pair = lambda v: (
+        (v, v) if isinstance(v, int) else (1, 1) if v is None else tuple(s or 1 for s in v)
+    )
     strides, dilation = pair(module.strides), pair(module.kernel_dilation)
     reach = [(side - 1) * apart + 1 for side, apart in zip(sides, dilation, strict=True)]
     around = jax.lax.padtype_to_pads(x.shape[1:3], reach, strides, module.padding)
     padded = jnp.pad(x, ((0, 0), *around, (0, 0)))
-    options = (("sides", sides), ("strides", strides), ("dilation", dilation), ("bias", module.use_bias))
+    options = (
+        ("sides", sides),
+        ("strides", strides),
+        ("dilation", dilation),
+        ("bias", module.use_bias),
+    )
     return tap_depthwise(call(*args, **kwargs), padded, tap, options)
 
 
@@ -189,7 +255,9 @@ _RULES: dict[type[nn.Module], Rule] = {
 
 
 def register(module_type: type[nn.Module], rule: Rule) -> None:
-    """Give a layer type its rule; subclasses need one of their own, since they may compute something else."""
+    """Give a layer type its rule; subclasses need one of their own, since they may compute
+    something else.
+    """
     _RULES[module_type] = rule
 
 

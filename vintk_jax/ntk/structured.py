@@ -1,8 +1,10 @@
-"""The empirical NTK of any Linen model from one forward and one backward pass per cotangent: no per-sample Jacobian.
+"""The empirical NTK of any Linen model from one forward and one backward pass per cotangent: no
+per-sample Jacobian.
 
-`rules` says how a layer adds its share. Here the rules are put around a model by intercepting its methods, and a model that they would get
-wrong is refused: parameters outside any rule, and parameters that are read more than once outside their rule (a Dense called twice,
-a block shared over depth), whose cross terms a sum of shares would silently miss.
+`rules` says how a layer adds its share. Here the rules are put around a model by intercepting its
+methods, and a model that they would get wrong is refused: parameters outside any rule, and
+parameters that are read more than once outside their rule (a Dense called twice, a block shared
+over depth), whose cross terms a sum of shares would silently miss.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,11 +32,18 @@ class UnsupportedModel(UserError):
 
 def _own_parameters(module: nn.Module) -> dict[str, jax.Array]:
     """The parameters that a module holds itself, by name, without those of its submodules."""
-    return {k: v for k, v in module.variables.get("params", {}).items() if not isinstance(v, Mapping)}
+    return {
+        k: v for k, v in module.variables.get("params", {}).items() if not isinstance(v, Mapping)
+    }
 
 
 def _shapes(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, jax.Array) else leaf, tree)
+    return jax.tree.map(
+        lambda leaf: (
+            jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, jax.Array) else leaf
+        ),
+        tree,
+    )
 
 
 def _call(module: nn.Module, args: tuple, kwargs: dict) -> str:
@@ -43,7 +52,9 @@ def _call(module: nn.Module, args: tuple, kwargs: dict) -> str:
 
 
 def _interceptor(act: Callable) -> Callable:
-    """An interceptor that calls `act(rule, module, call, args, kwargs)` for each call of a module with parameters and a rule."""
+    """An interceptor that calls `act(rule, module, call, args, kwargs)` for each call of a module
+    with parameters and a rule.
+    """
     busy = []
 
     def intercept(call, args, kwargs, context):
@@ -61,8 +72,10 @@ def _interceptor(act: Callable) -> Callable:
             )
         if not args:
             raise UnsupportedModel(
-                f"{'/'.join(module.path)} is called with its input by keyword ({', '.join(kwargs)}), but the rule of a "
-                f"{type(module).__name__} looks for it in the first place. Pass it by position, or set ntk.implementation=neural_tangents."
+                f"{'/'.join(module.path)} is called with its input by keyword "
+                f"({', '.join(kwargs)}), but the rule of a "
+                f"{type(module).__name__} looks for it in the first place. Pass it by position, or "
+                "set ntk.implementation=neural_tangents."
             )
         busy.append(module)
         try:
@@ -74,7 +87,9 @@ def _interceptor(act: Callable) -> Callable:
 
 
 def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str, int]:
-    """How often each marked module runs in one evaluation of a jaxpr; of the branches of a `cond` the busiest counts."""
+    """How often each marked module runs in one evaluation of a jaxpr; of the branches of a `cond`
+    the busiest counts.
+    """
     into = {} if into is None else into
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "name" and eqn.params["name"].startswith(_MARK):
@@ -85,20 +100,32 @@ def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str
             for path in set().union(*branches):
                 into[path] = into.get(path, 0) + max(branch.get(path, 0) for branch in branches)
         else:
-            repeats = eqn.params["length"] if eqn.primitive.name == "scan" else 2 if eqn.primitive.name == "while" else 1
+            repeats = (
+                eqn.params["length"]
+                if eqn.primitive.name == "scan"
+                else 2
+                if eqn.primitive.name == "while"
+                else 1
+            )
             for inner in jaxprs_in_params(eqn.params):
                 _uses(inner, times * repeats, into)
     return into
 
 
-def _read_outside(apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct, given: dict[str, Any]) -> list[bool]:
-    """For each parameter, whether the outputs depend on it other than through the calls of modules with rules.
+def _read_outside(
+    apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct, given: dict[str, Any]
+) -> list[bool]:
+    """For each parameter, whether the outputs depend on it other than through the calls of modules
+    with rules.
 
-    `given` has the shapes that calls returned in another trace, by `_call`; a call that it lacks is traced.
+    `given` has the shapes that calls returned in another trace, by `_call`; a call that it lacks is
+    traced.
     """
 
     def act(rule, module, call, args, kwargs):
-        shapes = given.get(_call(module, args, kwargs)) or jax.eval_shape(lambda: call(*args, **kwargs))
+        shapes = given.get(_call(module, args, kwargs)) or jax.eval_shape(
+            lambda: call(*args, **kwargs)
+        )
         return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shapes)
 
     def run(params, inputs):
@@ -112,17 +139,20 @@ def _read_outside(apply: Callable, params: dict, inputs: jax.ShapeDtypeStruct, g
 
 
 def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple[int, ...]:
-    """Refuse a model that the structured kernel would get wrong. Traces the model once, and once without its layers; computes nothing.
+    """Refuse a model that the structured kernel would get wrong. Traces the model once, and once
+    without its layers; computes nothing.
 
     Returns:
         The shape of one sample's output.
 
     Raises:
-        UnsupportedModel: naming the module that has parameters and no rule, or whose parameters are used more often than its rule joins.
+        UnsupportedModel: naming the module that has parameters and no rule, or whose parameters are
+            used more often than its rule joins.
     """
     inside: dict[str, dict[str, int]] = {}
     given: dict[str, Any] = {}
-    # Traced on an unlikely number of samples, so that a layer whose first axis is another one can be told by its size.
+    # Traced on an unlikely number of samples, so that a layer whose first axis is another one can
+    # be told by its size.
     probe = jax.ShapeDtypeStruct((_PROBE, *inputs.shape[1:]), inputs.dtype)
 
     def act(rule, module, call, args, kwargs):
@@ -130,8 +160,10 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple
         leading = [x for x in (*args, *kwargs.values()) if isinstance(x, jax.Array)][:1]
         if not leading or leading[0].shape[:1] != (_PROBE,):
             raise UnsupportedModel(
-                f"{path or 'The top-level module'} has something other than the samples on its first argument's first axis, where the rule "
-                "of its type looks for them. Move the samples there (fold other axes behind them), or set "
+                f"{path or 'The top-level module'} has something other than the samples on its "
+                "first argument's first axis, where the rule "
+                "of its type looks for them. Move the samples there (fold other axes behind them), "
+                "or set "
                 "ntk.implementation=neural_tangents."
             )
         inside[path] = {name: leaf.size for name, leaf in _own_parameters(module).items()}
@@ -146,28 +178,37 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple
     traced, outputs = jax.make_jaxpr(run, return_shape=True)(params, probe)
     uses = _uses(traced.jaxpr)
     read_outside = _read_outside(apply, params, probe, given)
-    for (key_path, leaf), outside in zip(jax.tree_util.tree_leaves_with_path(params["params"]), read_outside, strict=True):
+    for (key_path, leaf), outside in zip(
+        jax.tree_util.tree_leaves_with_path(params["params"]), read_outside, strict=True
+    ):
         *path, name = [str(k.key) for k in key_path]
         path = "/".join(path)
         owner = path or "the top-level module"
         if path not in inside or path not in uses:
             raise UnsupportedModel(
-                f"ntk.implementation=structured has no rule for parameter {name!r} of {owner}. Move it into a layer that has one, or give "
-                "the layer a rule: vintk_jax.ntk.rules.register(YourLayer, vintk_jax.ntk.rules.per_sample); or set "
+                f"ntk.implementation=structured has no rule for parameter {name!r} of {owner}. "
+                "Move it into a layer that has one, or give "
+                "the layer a rule: vintk_jax.ntk.rules.register(YourLayer, "
+                "vintk_jax.ntk.rules.per_sample); or set "
                 "ntk.implementation=neural_tangents."
             )
         if outside:
             raise UnsupportedModel(
-                f"Parameter {name!r} of {owner} is also read outside the module's own call (weight tying?): its share of the kernel has cross "
-                "terms that a rule per call misses. Set ntk.implementation=neural_tangents, or wrap the uses in one module and register a "
+                f"Parameter {name!r} of {owner} is also read outside the module's own call (weight "
+                "tying?): its share of the kernel has cross "
+                "terms that a rule per call misses. Set ntk.implementation=neural_tangents, or "
+                "wrap the uses in one module and register a "
                 "rule for it."
             )
         copies = leaf.size // inside[path][name]
         if uses[path] > copies:
             raise UnsupportedModel(
-                f"The parameters of {owner} are used {uses[path]} times in one pass, but exist {copies} time(s): its share of the kernel has "
-                "cross terms that a rule per call misses. Wrap the uses in one module and register a rule for it "
-                "(vintk_jax.ntk.rules.per_sample joins them), or set ntk.implementation=neural_tangents."
+                f"The parameters of {owner} are used {uses[path]} times in one pass, but exist "
+                f"{copies} time(s): its share of the kernel has "
+                "cross terms that a rule per call misses. Wrap the uses in one module and register "
+                "a rule for it "
+                "(vintk_jax.ntk.rules.per_sample joins them), or set "
+                "ntk.implementation=neural_tangents."
             )
     return outputs.shape[1:]
 
@@ -175,7 +216,9 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple
 def linearise(
     apply: Callable, params: dict, inputs: Float[Array, "n ..."], tap: Float[Array, "n n"]
 ) -> tuple[Float[Array, "n *outputs"], Callable]:
-    """The outputs, and the function from output cotangents to (the kernel under these cotangents,)."""
+    """The outputs, and the function from output cotangents to (the kernel under these
+    cotangents,).
+    """
 
     def outputs(tap):
         def act(rule, module, call, args, kwargs):
@@ -188,7 +231,11 @@ def linearise(
 
 
 def kernel(
-    apply: Callable, params: dict, inputs: Float[Array, "n ..."], directions: Float[Array, "*outputs count"], dtype: DTypeLike
+    apply: Callable,
+    params: dict,
+    inputs: Float[Array, "n ..."],
+    directions: Float[Array, "*outputs count"],
+    dtype: DTypeLike,
 ) -> Float[Array, "n n"]:
     """The NTK averaged over directions; see `vintk_jax.ntk.kernel`."""
     n = inputs.shape[0]

@@ -1,4 +1,6 @@
-"""Training-free scores of architectures, by name. A higher score is a better architecture; a new proxy is one function and one line."""
+"""Training-free scores of architectures, by name. A higher score is a better architecture; a new
+proxy is one function and one line.
+"""
 
 from vintk_jax.proxies.activations import ACTIVATION_PROXIES
 from vintk_jax.proxies.base import Measurement, Network, Proxy
@@ -7,11 +9,18 @@ from vintk_jax.proxies.gradients import GRADIENT_PROXIES
 from vintk_jax.proxies.kernels import KERNEL_PROXIES
 from vintk_jax.registry import Registry
 
-_PROXIES = Registry("score", {proxy.name: proxy for proxy in (*KERNEL_PROXIES, *COST_PROXIES, *GRADIENT_PROXIES, *ACTIVATION_PROXIES)})
+_PROXIES = Registry(
+    "score",
+    {
+        proxy.name: proxy
+        for proxy in (*KERNEL_PROXIES, *COST_PROXIES, *GRADIENT_PROXIES, *ACTIVATION_PROXIES)
+    },
+)
 
 
 def get(name: str) -> Proxy:
-    """The proxy of that name, or of an import path `package.module:attribute`: a `Proxy`, or a function of the kernels by view.
+    """The proxy of that name, or of an import path `package.module:attribute`: a `Proxy`, or a
+    function of the kernels by view.
 
     Raises:
         UnknownName: naming the nearest proxy there is.

@@ -25,11 +25,13 @@ _EPSILON = 1e-8  # within AZ-NAS's logarithm
 
 
 def naswot(net: Network) -> Float[Array, "n n"]:
-    """The Hamming kernel of the activation codes: units on which two images agree (NASWOT, Mellor et al. 2021, arXiv 2006.04647).
+    """The Hamming kernel of the activation codes: units on which two images agree (NASWOT, Mellor
+    et al. 2021, arXiv 2006.04647).
 
-    A code is the sign of what goes into the ReLU ahead of each convolution of a cell network, for every channel and place, as in the source; in
-    a ViT of what goes into GELU, for every hidden unit of every token, which is our choice. The score is the kernel's log-determinant;
-    higher is better.
+    A code is the sign of what goes into the ReLU ahead of each convolution of a cell network, for
+    every channel and place, as in the source; in a ViT of what goes into GELU, for every hidden
+    unit of every token, which is our choice. The score is the kernel's log-determinant; higher is
+    better.
     """
     n = net.images.shape[0]
 
@@ -69,8 +71,12 @@ def _entropy(y: Float[Array, "n tokens embed"]) -> Float[Array, ""]:
     return -jnp.sum(share * jnp.log(share + _EPSILON))
 
 
-def _trainability(run: Callable, x: Float[Array, "n tokens embed"], key: jax.Array, mask) -> Float[Array, ""]:
-    """2 - s - 1/s for the largest singular value s of a block's Jacobian, estimated from a random cotangent of signs."""
+def _trainability(
+    run: Callable, x: Float[Array, "n tokens embed"], key: jax.Array, mask
+) -> Float[Array, ""]:
+    """2 - s - 1/s for the largest singular value s of a block's Jacobian, estimated from a random
+    cotangent of signs.
+    """
     cotangent = masked(jax.random.rademacher(key, x.shape, x.dtype), mask)
     (back,) = jax.vjp(run, x)[1](cotangent)
     matrix = jnp.mean(jnp.einsum("nta,ntb->nab", back, cotangent) / x.shape[1], axis=0)
@@ -79,12 +85,14 @@ def _trainability(run: Callable, x: Float[Array, "n tokens embed"], key: jax.Arr
 
 
 def az_nas(net: Network) -> Float[Array, " statistics"]:
-    """Expressivity, progressivity and trainability of the blocks (AZ-NAS, Lee and Ham 2024, arXiv 2403.19232).
+    """Expressivity, progressivity and trainability of the blocks (AZ-NAS, Lee and Ham 2024, arXiv
+    2403.19232).
 
-    Expressivity: entropy of the principal components of a block's output, summed over blocks; progressivity: its smallest growth from
-    block to block; trainability: how near to one the gain of a block's backward pass is, averaged. With multiply-adds for complexity, the
-    score is the sum over the four of log(rank / candidates): it is known only among candidates. Higher is better. A block's Jacobian is
-    taken by itself, and stages' poolings are passed over.
+    Expressivity: entropy of the principal components of a block's output, summed over blocks;
+    progressivity: its smallest growth from block to block; trainability: how near to one the gain
+    of a block's backward pass is, averaged. With multiply-adds for complexity, the score is the sum
+    over the four of log(rank / candidates): it is known only among candidates. Higher is better. A
+    block's Jacobian is taken by itself, and stages' poolings are passed over.
 
     Raises:
         UserError: for a network without transformer blocks.
@@ -92,22 +100,34 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
 
     def act(module, call, args, kwargs):
         x, _, embed_mask, masks = (*args, None, None)[:4]
-        variables, alone = {"params": module.variables["params"]}, module.clone(parent=None, name=None)
+        variables, alone = (
+            {"params": module.variables["params"]},
+            module.clone(parent=None, name=None),
+        )
         y = call(*args, **kwargs)
         alive = jnp.ones(()) if masks is None else masks["alive"]
-        trainability = _trainability(lambda x: alone.apply(variables, x, *args[1:], **kwargs), x, net.key, embed_mask)
+        trainability = _trainability(
+            lambda x: alone.apply(variables, x, *args[1:], **kwargs), x, net.key, embed_mask
+        )
         slot = module.variables["params"]["norm2"][_SLOT]
-        statistics = jnp.pad(jnp.stack([alive, _entropy(y), trainability]), (0, slot.shape[0] - _STATISTICS))
+        statistics = jnp.pad(
+            jnp.stack([alive, _entropy(y), trainability]), (0, slot.shape[0] - _STATISTICS)
+        )
         return hand_over(y, jax.lax.stop_gradient(statistics), slot)
 
     leaves, tree = jax.tree_util.tree_flatten_with_path(net.params)
     paths = [tuple(str(part.key) for part in path) for path, _ in leaves]
-    places = sorted((i for i, path in enumerate(paths) if path[-2:] == ("norm2", _SLOT)), key=lambda i: _by_number(paths[i]))
+    places = sorted(
+        (i for i, path in enumerate(paths) if path[-2:] == ("norm2", _SLOT)),
+        key=lambda i: _by_number(paths[i]),
+    )
 
     def outputs(slots):
         filled = dict(zip(places, slots, strict=True))
         params = tree.unflatten([filled.get(i, leaf) for i, (_, leaf) in enumerate(leaves)])
-        with nn.intercept_methods(intercepting((Block, WindowBlock, DividedBlock, FrameBlock), act)):
+        with nn.intercept_methods(
+            intercepting((Block, WindowBlock, DividedBlock, FrameBlock), act)
+        ):
             return net.apply(params, net.images)
 
     # The other parameters get no gradients, which nobody would read.
@@ -115,28 +135,41 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
     (slots,) = backward(jnp.zeros_like(logits))
     if not slots:
         raise UserError(
-            f"az_nas reads the blocks of a transformer, and a {type(net.model).__name__} has none. Leave it out: name the other scores "
+            f"az_nas reads the blocks of a transformer, and a {type(net.model).__name__} has none. "
+            "Leave it out: name the other scores "
             "in --config.proxies."
         )
     blocks = jnp.concatenate([slot.reshape(-1, slot.shape[-1])[:, :_STATISTICS] for slot in slots])
     alive, entropy, trainability = blocks[:, 0] > 0, blocks[:, 1], blocks[:, 2]
-    # Dead blocks lie behind live ones of their stage, possibly ahead of the next stage's: compare each live block with the live one before.
+    # Dead blocks lie behind live ones of their stage, possibly ahead of the next stage's: compare
+    # each live block with the live one before.
     order = jnp.argsort(~alive, stable=True)
     growth = jnp.diff(entropy[order])
     both = alive[order][1:]
     progressivity = jnp.min(jnp.where(both, growth, jnp.inf), initial=jnp.inf)
     count = jnp.maximum(jnp.sum(alive), 1)
     summed = lambda values: jnp.sum(jnp.where(alive, values, 0))
-    return jnp.stack([summed(entropy), jnp.where(jnp.isfinite(progressivity), progressivity, 0), summed(trainability) / count])
+    return jnp.stack(
+        [
+            summed(entropy),
+            jnp.where(jnp.isfinite(progressivity), progressivity, 0),
+            summed(trainability) / count,
+        ]
+    )
 
 
 def _by_number(path: tuple[str, ...]) -> list:
     """Sorts block_2 ahead of block_10."""
-    return [(name.rstrip("0123456789"), int("0" + name[len(name.rstrip("0123456789")) :])) for name in path]
+    return [
+        (name.rstrip("0123456789"), int("0" + name[len(name.rstrip("0123456789")) :]))
+        for name in path
+    ]
 
 
 def _join(numbers: Float[np.ndarray, "candidates numbers"]) -> Float[np.ndarray, " candidates"]:
-    """AZ-NAS's aggregation: the sum of log(rank / candidates), rank 1 for the worst; equal values share their mean rank."""
+    """AZ-NAS's aggregation: the sum of log(rank / candidates), rank 1 for the worst; equal values
+    share their mean rank.
+    """
     from scipy import stats
 
     return np.sum(np.log(stats.rankdata(numbers, axis=0) / len(numbers)), axis=1)

@@ -2,9 +2,12 @@
 
 Three lines define one, by what it is measured on:
 
-    Proxy.of_kernels("my_score", lambda kernels: ..., "plain", "fourier")    # of tangent kernels, on the host
-    Proxy.of_network(my_measure)                                            # of the untrained network, compiled
-    Proxy.of_architecture("my_count", lambda space, arch: ...)              # of the architecture alone
+    # of tangent kernels, on the host
+    Proxy.of_kernels("my_score", lambda kernels: ..., "plain", "fourier")
+    # of the untrained network, compiled
+    Proxy.of_network(my_measure)
+    # of the architecture alone
+    Proxy.of_architecture("my_count", lambda space, arch: ...)
 """
 
 import dataclasses
@@ -23,12 +26,14 @@ STEM = " stem"
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """An untrained network with a batch for it. With masks it is an architecture within the supernet: dead parameters have no effect.
+    """An untrained network with a batch for it. With masks it is an architecture within the
+    supernet: dead parameters have no effect.
 
     Attributes:
         model: the Linen module.
         params: its variables, {"params": ...}.
-        images: the inputs: standardised photographs, (n, height, width, channels), or clips, with the frames ahead of the height.
+        images: the inputs: standardised photographs, (n, height, width, channels), or clips, with
+            the frames ahead of the height.
         masks: of the architecture, or None for a model of its own.
         num_classes: outputs.
         key: for whatever is drawn.
@@ -41,19 +46,31 @@ class Network:
     num_classes: int
     key: jax.Array
 
-    def apply(self, params: dict, images: Float[Array, "n *image"]) -> Float[Array, "n *places classes"]:
+    def apply(
+        self, params: dict, images: Float[Array, "n *image"]
+    ) -> Float[Array, "n *places classes"]:
         """Logits, of each image or of each pixel."""
-        return self.model.apply(params, images) if self.masks is None else self.model.apply(params, images, masks=self.masks)
+        return (
+            self.model.apply(params, images)
+            if self.masks is None
+            else self.model.apply(params, images, masks=self.masks)
+        )
 
     def labels(self) -> Int[Array, "n *places"]:
-        """A class for each image (or pixel), drawn: the built-in photographs have none (our choice)."""
+        """A class for each image (or pixel), drawn: the built-in photographs have none (our
+        choice).
+        """
         shape = jax.eval_shape(self.apply, self.params, self.images).shape[:-1]
         return jax.random.randint(self.key, shape, 0, self.num_classes, dtype=jnp.int32)
 
-    def loss(self, params: dict, images: Float[Array, "n *image"], labels: Int[Array, "n *places"]) -> Float[Array, ""]:
+    def loss(
+        self, params: dict, images: Float[Array, "n *image"], labels: Int[Array, "n *places"]
+    ) -> Float[Array, ""]:
         """Mean cross-entropy."""
         logits = self.apply(params, images)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1))
+        return -jnp.mean(
+            jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +78,13 @@ class Measurement:
     """Something measured of an architecture.
 
     Attributes:
-        name: under which the proxy finds the result. Of a kernel: the view of the inputs ("plain", "fourier"), and with " stem" behind it
-            the kernel on that view of what is left when all blocks are taken out (embedding, norm, classifier).
-        of: a tangent kernel (n, n); the untrained `Network`, by a function that JAX compiles; the architecture alone.
-        function: for a network, Network -> array; for an architecture, (space, architecture) -> number; None for a kernel.
+        name: under which the proxy finds the result. Of a kernel: the view of the inputs ("plain",
+            "fourier"), and with " stem" behind it the kernel on that view of what is left when all
+            blocks are taken out (embedding, norm, classifier).
+        of: a tangent kernel (n, n); the untrained `Network`, by a function that JAX compiles; the
+            architecture alone.
+        function: for a network, Network -> array; for an architecture, (space, architecture) ->
+            number; None for a kernel.
     """
 
     name: str
@@ -90,26 +110,42 @@ class Proxy:
         name: as in `score.name`.
         measurements: what it needs.
         score: from measured arrays by name to a number; to several where the proxy has a `join`.
-        join: for proxies that compare candidates with each other: (candidates, numbers) -> one score each, known only once all are measured.
+        join: for proxies that compare candidates with each other: (candidates, numbers) -> one
+            score each, known only once all are measured.
     """
 
     name: str
     measurements: tuple[Measurement, ...]
     score: Callable[[Measured], Any]
-    join: Callable[[Float[np.ndarray, "candidates numbers"]], Float[np.ndarray, " candidates"]] | None = None
+    join: (
+        Callable[[Float[np.ndarray, "candidates numbers"]], Float[np.ndarray, " candidates"]] | None
+    ) = None
 
     @classmethod
     def of_kernels(cls, name: str, score: Callable[[Measured], float], *views: str) -> "Proxy":
-        """A function of the kernels on some views of the inputs, or of their stems (see `Measurement.name`)."""
+        """A function of the kernels on some views of the inputs, or of their stems (see
+        `Measurement.name`).
+        """
         return cls(name, tuple(Measurement(view, "kernel") for view in views), score)
 
     @classmethod
-    def of_network(cls, measure: Callable[[Network], Array], score: Callable[[np.ndarray], float] = float, name: str = "") -> "Proxy":
+    def of_network(
+        cls,
+        measure: Callable[[Network], Array],
+        score: Callable[[np.ndarray], float] = float,
+        name: str = "",
+    ) -> "Proxy":
         """A function of the untrained network, and what turns its result into the score."""
         name = name or measure.__name__
-        return cls(name, (Measurement(name, "network", measure),), lambda measured: score(measured[name]))
+        return cls(
+            name, (Measurement(name, "network", measure),), lambda measured: score(measured[name])
+        )
 
     @classmethod
     def of_architecture(cls, name: str, count: Callable[[Any, Any], float]) -> "Proxy":
         """A function of (space, architecture)."""
-        return cls(name, (Measurement(name, "architecture", count),), lambda measured: float(measured[name]))
+        return cls(
+            name,
+            (Measurement(name, "architecture", count),),
+            lambda measured: float(measured[name]),
+        )

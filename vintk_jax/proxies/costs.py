@@ -1,4 +1,6 @@
-"""What an architecture costs, as a score: the trivial rankings that every proxy has to beat. More is better."""
+"""What an architecture costs, as a score: the trivial rankings that every proxy has to beat. More
+is better.
+"""
 
 from vintk_jax.proxies.base import Proxy
 

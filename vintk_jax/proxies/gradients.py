@@ -1,4 +1,6 @@
-"""Proxies of a network's gradients. All are sums over its weight matrices, so a masked supernet gives what the small model does."""
+"""Proxies of a network's gradients. All are sums over its weight matrices, so a masked supernet
+gives what the small model does.
+"""
 
 import math
 from collections.abc import Callable
@@ -30,13 +32,16 @@ _fisher_tap.defvjp(lambda y, tap: (y, y), _fisher_bwd)
 
 
 def loss_gradients(net: Network) -> Float[Array, " scores"]:
-    """Scores that are read off the loss's gradients, in one pass over two half batches; the higher the better.
+    """Scores that are read off the loss's gradients, in one pass over two half batches; the higher
+    the better.
 
-    `grad_norm`: Euclidean norms, added over layers. `snip`: the sum of |weight x gradient| (Lee et al. 2019, arXiv 1810.02340). `fisher`: Fisher
-    information of the channels of all linear layers and convolutions, for each half the mean over images of (sum over places of activation x
-    gradient)^2 (Turner et al. 2020, arXiv 1906.04113). All three as proxies: Abdelfattah et al. 2021, arXiv 2101.08134. `zico`, of an even number of
-    images: the sum over layers of log sum_w (mean |gradient| / its deviation) over the halves (Li et al. 2023, arXiv 2301.11300); weights whose
-    gradients don't differ at all (dead ones) are left out, as in the authors' code.
+    `grad_norm`: Euclidean norms, added over layers. `snip`: the sum of |weight x gradient| (Lee et
+    al. 2019, arXiv 1810.02340). `fisher`: Fisher information of the channels of all linear layers
+    and convolutions, for each half the mean over images of (sum over places of activation x
+    gradient)^2 (Turner et al. 2020, arXiv 1906.04113). All three as proxies: Abdelfattah et al.
+    2021, arXiv 2101.08134. `zico`, of an even number of images: the sum over layers of log sum_w
+    (mean |gradient| / its deviation) over the halves (Li et al. 2023, arXiv 2301.11300); weights
+    whose gradients don't differ at all (dead ones) are left out, as in the authors' code.
     """
     parts = 2 if net.images.shape[0] % 2 == 0 else 1
     split = lambda v: v.reshape(parts, -1, *v.shape[1:])
@@ -50,24 +55,38 @@ def loss_gradients(net: Network) -> Float[Array, " scores"]:
     by_part, tapped = jax.lax.map(of_part, (split(net.images), split(net.labels())))
     gradients = jax.tree.map(lambda g: jnp.mean(g, axis=0), by_part)
     norms = weights.total(lambda g: jnp.sqrt(jnp.sum(g * g, axis=(1, 2))), gradients)
-    saliency = weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), net.params, gradients)
+    saliency = weights.total(
+        lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), net.params, gradients
+    )
     # The loss of a part is a mean over fewer images, so its gradients are that many times as large.
     found = [norms, saliency, jnp.mean(tapped) / parts**2]
     return jnp.stack(
-        found if parts == 1 else [*found, weights.total(_steadiness, *(jax.tree.map(lambda g, i=i: g[i], by_part) for i in (0, 1)))]
+        found
+        if parts == 1
+        else [
+            *found,
+            weights.total(
+                _steadiness, *(jax.tree.map(lambda g, i=i: g[i], by_part) for i in (0, 1))
+            ),
+        ]
     )
 
 
-def _steadiness(a: Float[Array, "layers inputs outputs"], b: Float[Array, "layers inputs outputs"]) -> Float[Array, " layers"]:
+def _steadiness(
+    a: Float[Array, "layers inputs outputs"], b: Float[Array, "layers inputs outputs"]
+) -> Float[Array, " layers"]:
     """ZiCo's of each layer, from the gradients of two halves."""
     deviation = jnp.abs(a - b) / 2  # the standard deviation of two numbers
-    ratio = jnp.where(deviation > 0, (jnp.abs(a) + jnp.abs(b)) / 2 / jnp.where(deviation > 0, deviation, 1), 0)
+    ratio = jnp.where(
+        deviation > 0, (jnp.abs(a) + jnp.abs(b)) / 2 / jnp.where(deviation > 0, deviation, 1), 0
+    )
     summed = jnp.sum(ratio, axis=(1, 2))
     return jnp.where(summed > 0, jnp.log(jnp.where(summed > 0, summed, 1)), 0)
 
 
 def grasp(net: Network) -> Float[Array, ""]:
-    """Minus the sum of weight x (Hessian gradient) (GraSP, Wang et al. 2020, arXiv 2002.07376, equation 8).
+    """Minus the sum of weight x (Hessian gradient) (GraSP, Wang et al. 2020, arXiv 2002.07376,
+    equation 8).
 
     As a proxy with this sign: Abdelfattah et al. 2021, arXiv 2101.08134. Higher is better.
     """
@@ -79,32 +98,42 @@ def grasp(net: Network) -> Float[Array, ""]:
 
 
 def _only_matrices(tree: dict) -> dict:
-    """The tree with everything but weight matrices set to zero: the gradient that GraSP follows is theirs."""
+    """The tree with everything but weight matrices set to zero: the gradient that GraSP follows is
+    theirs.
+    """
     is_matrix = lambda path, leaf: path[-1].key == "kernel" and leaf.ndim >= 2
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf if is_matrix(path, leaf) else jnp.zeros_like(leaf), tree)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf if is_matrix(path, leaf) else jnp.zeros_like(leaf), tree
+    )
 
 
 def _linearised(net: Network) -> tuple[dict, dict]:
-    """Absolute parameters, and the gradients of the summed logits of one image of ones with them (SynFlow's pass)."""
+    """Absolute parameters, and the gradients of the summed logits of one image of ones with them
+    (SynFlow's pass).
+    """
     positive = jax.tree.map(jnp.abs, net.params)
     ones = jnp.ones_like(net.images[:1])
     return positive, jax.grad(lambda params: jnp.sum(net.apply(params, ones)))(positive)
 
 
 def synflow(net: Network) -> Float[Array, ""]:
-    """Sum of |weight x gradient| with absolute parameters and an image of ones (SynFlow, Tanaka et al. 2020, arXiv 2006.05467).
+    """Sum of |weight x gradient| with absolute parameters and an image of ones (SynFlow, Tanaka et
+    al. 2020, arXiv 2006.05467).
 
-    As a proxy: Abdelfattah et al. 2021, who leave batch normalisation out; our layer norms stay, as in TF-TAS. Higher is better.
+    As a proxy: Abdelfattah et al. 2021, who leave batch normalisation out; our layer norms stay, as
+    in TF-TAS. Higher is better.
     """
     positive, gradients = _linearised(net)
     return weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), positive, gradients)
 
 
 def dss(net: Network) -> Float[Array, ""]:
-    """Synaptic diversity of attention plus synaptic saliency of the MLPs (DSS, TF-TAS, Zhou et al. 2022, arXiv 2203.12217, eq. 6).
+    """Synaptic diversity of attention plus synaptic saliency of the MLPs (DSS, TF-TAS, Zhou et al.
+    2022, arXiv 2203.12217, eq. 6).
 
-    For the query-key-value and the output matrices of attention, the nuclear norm of the weights times that of their gradients; for the
-    other matrices the sum of |weight x gradient|; in SynFlow's pass. Higher is better.
+    For the query-key-value and the output matrices of attention, the nuclear norm of the weights
+    times that of their gradients; for the other matrices the sum of |weight x gradient|; in
+    SynFlow's pass. Higher is better.
     """
     rows = {}
     with nn.intercept_methods(_noting_rows(rows)):
@@ -115,25 +144,35 @@ def dss(net: Network) -> Float[Array, ""]:
         w = kernels[path]
         if "/attention" in path:
             alive = jnp.any(g != 0, axis=2, keepdims=True) & jnp.any(g != 0, axis=1, keepdims=True)
-            shares.append(jnp.sum(_nuclear_norms(jnp.where(alive, w, 0)) * _nuclear_norms(g, rows.get(path))))
+            shares.append(
+                jnp.sum(_nuclear_norms(jnp.where(alive, w, 0)) * _nuclear_norms(g, rows.get(path)))
+            )
         else:
             shares.append(jnp.sum(jnp.abs(w * g)))
     return sum(shares)
 
 
 def _noting_rows(rows: dict[str, int]) -> Callable:
-    """An interceptor that notes, by the path of its kernel, on how many rows a linear layer was called."""
+    """An interceptor that notes, by the path of its kernel, on how many rows a linear layer was
+    called.
+    """
 
     def intercept(call, args, kwargs, context):
         if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
-            rows["/".join(("params", *context.module.path, "kernel"))] = math.prod(args[0].shape[:-1])
+            rows["/".join(("params", *context.module.path, "kernel"))] = math.prod(
+                args[0].shape[:-1]
+            )
         return call(*args, **kwargs)
 
     return intercept
 
 
-def _nuclear_norms(matrices: Float[Array, "layers a b"], rank: int | None = None) -> Float[Array, " layers"]:
-    """Sums of singular values; of matrices that are sums of `rank` outer products, within the range that as many random vectors show (exactly)."""
+def _nuclear_norms(
+    matrices: Float[Array, "layers a b"], rank: int | None = None
+) -> Float[Array, " layers"]:
+    """Sums of singular values; of matrices that are sums of `rank` outer products, within the range
+    that as many random vectors show (exactly).
+    """
 
     def norm(m):
         if rank is not None and rank < min(m.shape):
@@ -141,7 +180,8 @@ def _nuclear_norms(matrices: Float[Array, "layers a b"], rank: int | None = None
             m = jnp.linalg.qr(shown)[0].T @ m
         return jnp.sum(jnp.linalg.svd(m, compute_uv=False))
 
-    # One matrix at a time: XLA's CPU client waits for ever on batched decompositions that run on several devices at once.
+    # One matrix at a time: XLA's CPU client waits for ever on batched decompositions that run on
+    # several devices at once.
     return jax.lax.map(norm, matrices)
 
 
@@ -155,7 +195,10 @@ def _of_loss(name: str, place: int) -> Proxy:
 def _zico(measured: Measured) -> float:
     found = measured["loss_gradients"]
     if len(found) < 4:
-        raise UserError("zico halves the images, and an odd number came. Set inputs.num_images to an even number.")
+        raise UserError(
+            "zico halves the images, and an odd number came. Set inputs.num_images to an even "
+            "number."
+        )
     return float(found[3])
 
 

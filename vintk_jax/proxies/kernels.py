@@ -7,22 +7,26 @@ from vintk_jax.proxies.base import STEM, Proxy
 
 
 def blocks_effect(kernels, view: str) -> float:
-    """How far the blocks move the share of the gradients' power that tells inputs apart, from where a network without blocks begins.
+    """How far the blocks move the share of the gradients' power that tells inputs apart, from where
+    a network without blocks begins.
 
-    Without blocks, pooled tokens tell all images apart (a share near 1) and lose some of it from block to block; a class token tells none apart
-    (exactly 0) and gains. The distance means the same for both, where every spectral number of the kernel alone changes its sign. The
-    beginning is taken as 1 or 0, whichever the stem is nearer to: a stem's own 0.98 differs by width, and that difference says nothing.
+    Without blocks, pooled tokens tell all images apart (a share near 1) and lose some of it from
+    block to block; a class token tells none apart (exactly 0) and gains. The distance means the
+    same for both, where every spectral number of the kernel alone changes its sign. The beginning
+    is taken as 1 or 0, whichever the stem is nearer to: a stem's own 0.98 differs by width, and
+    that difference says nothing.
     """
     begin = round(reductions.distinct_share(kernels[f"{view}{STEM}"]))
     return abs(begin - reductions.distinct_share(kernels[view]))
 
 
 def vintk(kernels) -> float:
-    """ViNTK: the effect of the blocks on the plain kernel plus that on the kernel of random Fourier features.
+    """ViNTK: the effect of the blocks on the plain kernel plus that on the kernel of random Fourier
+    features.
 
-    That the kernel on Fourier features of the inputs belongs into the score is the paper's (arXiv 2405.04536, abstract). The reduction
-    (`blocks_effect`), the sum, and the features (of pixels' positions, sigma 3) are our choice, by the evidence in docs/proxies.md.
-    Higher is better.
+    That the kernel on Fourier features of the inputs belongs into the score is the paper's (arXiv
+    2405.04536, abstract). The reduction (`blocks_effect`), the sum, and the features (of pixels'
+    positions, sigma 3) are our choice, by the evidence in docs/proxies.md. Higher is better.
     """
     return blocks_effect(kernels, "plain") + blocks_effect(kernels, "fourier")
 
@@ -38,7 +42,9 @@ def vintk_fourier(kernels) -> float:
 
 
 def ntk_cond(kernels) -> float:
-    """Minus the logarithm of the plain NTK's condition number (TE-NAS, arXiv 2102.11535: smaller numbers train better)."""
+    """Minus the logarithm of the plain NTK's condition number (TE-NAS, arXiv 2102.11535: smaller
+    numbers train better).
+    """
     return -math.log(reductions.condition_number(kernels["plain"]))
 
 

@@ -18,15 +18,18 @@ from vintk_jax.proxies.supernet import PLAIN, Supernet
 class Scorer:
     """Takes measurements of batches of architectures.
 
-    Candidates are spread over the devices; on a device of a CPU they are mapped one after another, so that a skipped block costs nothing
-    and each core works on a candidate of its own, elsewhere vmapped. Measurements of the architecture alone need no compilation.
+    Candidates are spread over the devices; on a device of a CPU they are mapped one after another,
+    so that a skipped block costs nothing and each core works on a candidate of its own, elsewhere
+    vmapped. Measurements of the architecture alone need no compilation.
 
     Args:
-        batch_size: candidates a call; rounded up to fill the devices. 0 chooses 4 a CPU device (a call's memory is paged in
-            once for all), 16 on others.
+        batch_size: candidates a call; rounded up to fill the devices. 0 chooses 4 a CPU device (a
+            call's memory is paged in once for all), 16 on others.
     """
 
-    def __init__(self, supernet: Supernet, measurements: Sequence[Measurement], *, batch_size: int = 0):
+    def __init__(
+        self, supernet: Supernet, measurements: Sequence[Measurement], *, batch_size: int = 0
+    ):
         self._supernet, self._space, self._settings = supernet, supernet.space, supernet.settings
         self._counted = [m for m in measurements if m.of == "architecture"]
         self._compiling = {m.group: m for m in measurements if m.of != "architecture"}
@@ -44,7 +47,8 @@ class Scorer:
         return net.params, net.images, net.directions, net.keys, self._stack(masks)
 
     def compile(self) -> None:
-        """Compile the one function, in the first variant that fits into memory: as it is, then recomputing activations, then in chunks.
+        """Compile the one function, in the first variant that fits into memory: as it is, then
+        recomputing activations, then in chunks.
 
         Raises:
             OutOfMemory: when none fits, before anything has run.
@@ -52,7 +56,10 @@ class Scorer:
         if self._compiled is not None or not self._compiling:
             return
         n = next(iter(self._supernet.images.values())).shape[0]
-        kernels = any(m.of == "kernel" for m in self._compiling.values()) and self._settings.implementation == "structured"
+        kernels = (
+            any(m.of == "kernel" for m in self._compiling.values())
+            and self._settings.implementation == "structured"
+        )
         chunks = [n // parts for parts in (4, 8) if n % parts == 0 and kernels]
         variants = [(False, None), (True, None), *((True, chunk) for chunk in chunks)]
         arguments = self._arguments([self._space.masks(self._space.example())])
@@ -60,7 +67,8 @@ class Scorer:
             variants,
             lambda variant: self._build(*variant).lower(*arguments).compile(),
             memory.available_bytes(self._settings.memory_gb),
-            "Lower inputs.num_images, inputs.image_size or search.batch_size, or choose a smaller space.",
+            "Lower inputs.num_images, inputs.image_size or search.batch_size, or choose a smaller "
+            "space.",
         )
 
     def _build(self, remat: bool, chunk: int | None):
@@ -70,7 +78,11 @@ class Scorer:
         def measure(measurement, params, images, directions, key, masks):
             if measurement.of == "network":
                 with jax.default_matmul_precision("highest"):
-                    return measurement.function(Network(model, params[PLAIN], images[PLAIN], masks, settings.num_classes, key))
+                    return measurement.function(
+                        Network(
+                            model, params[PLAIN], images[PLAIN], masks, settings.num_classes, key
+                        )
+                    )
             return ntk.kernel(
                 model,
                 params[measurement.group],
@@ -85,7 +97,10 @@ class Scorer:
         def one(params, images, directions, keys, masks):
             def of_seed(drawn):
                 params, directions, key = drawn
-                return {name: measure(m, params, images, directions, key, masks) for name, m in self._compiling.items()}
+                return {
+                    name: measure(m, params, images, directions, key, masks)
+                    for name, m in self._compiling.items()
+                }
 
             return jax.lax.map(of_seed, (params, directions, keys))
 
@@ -95,7 +110,11 @@ class Scorer:
 
         everywhere, spread = PartitionSpec(), PartitionSpec("candidates")
         specs = (everywhere, everywhere, everywhere, everywhere, spread)
-        return jax.jit(jax.shard_map(many, mesh=self._supernet.mesh, in_specs=specs, out_specs=spread, check_vma=False))
+        return jax.jit(
+            jax.shard_map(
+                many, mesh=self._supernet.mesh, in_specs=specs, out_specs=spread, check_vma=False
+            )
+        )
 
     def _slots(self, count: int) -> list[int]:
         """Where each of `count` architectures goes in a call, so that all devices get as many."""
@@ -103,27 +122,43 @@ class Scorer:
         return [i % devices * (self.batch_size // devices) + i // devices for i in range(count)]
 
     def _stack(self, masks: Sequence[dict]):
-        """Masks of a call. Slots left over are masked as a whole, so that a mapped scorer skips their blocks."""
+        """Masks of a call. Slots left over are masked as a whole, so that a mapped scorer skips
+        their blocks.
+        """
         slots = [jax.tree.map(np.zeros_like, masks[0])] * self.batch_size
         for slot, mask in zip(self._slots(len(masks)), masks, strict=True):
             slots[slot] = mask
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *slots)
-        return jax.device_put(jax.tree.map(lambda leaf: leaf.astype(self._settings.dtype), stacked), self._spread)
+        return jax.device_put(
+            jax.tree.map(lambda leaf: leaf.astype(self._settings.dtype), stacked), self._spread
+        )
 
     def _run(self, masks: Sequence[dict]) -> list[dict[str, np.ndarray]]:
-        """What is compiled, for up to `batch_size` masks; by mask, arrays with a leading axis of seeds."""
+        """What is compiled, for up to `batch_size` masks; by mask, arrays with a leading axis of
+        seeds.
+        """
         self.compile()
         out = jax.device_get(self._compiled(*self._arguments(masks)))
-        return [{name: array[slot] for name, array in out.items()} for slot in self._slots(len(masks))]
+        return [
+            {name: array[slot] for name, array in out.items()} for slot in self._slots(len(masks))
+        ]
 
     def _without_blocks(self, archs: Sequence[Any]) -> list[dict[str, np.ndarray]]:
-        """Kernels of the architectures' stems. Few differ (a space's widths), and each is computed once, by the same compiled function."""
+        """Kernels of the architectures' stems. Few differ (a space's widths), and each is computed
+        once, by the same compiled function.
+        """
         masks = [self._space.stem_masks(arch) for arch in archs]
-        keys = [b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(mask)) for mask in masks]
-        missing = {key: mask for key, mask in zip(keys, masks, strict=True) if key not in self._stems}
+        keys = [
+            b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(mask)) for mask in masks
+        ]
+        missing = {
+            key: mask for key, mask in zip(keys, masks, strict=True) if key not in self._stems
+        }
         if missing:
             self._stems |= dict(zip(missing, self._run(list(missing.values())), strict=True))
-        return [{f"{name}{STEM}": kernels for name, kernels in self._stems[key].items()} for key in keys]
+        return [
+            {f"{name}{STEM}": kernels for name, kernels in self._stems[key].items()} for key in keys
+        ]
 
     def measure(self, archs: Sequence[Any]) -> list[list[dict[str, np.ndarray]]]:
         """Measurements of up to `batch_size` architectures: by architecture, seed, name."""
@@ -131,16 +166,26 @@ class Scorer:
         if self._compiling:
             found = self._run([self._space.masks(arch) for arch in archs])
         if any(name.endswith(STEM) for name in self._names):
-            found = [{**own, **stem} for own, stem in zip(found, self._without_blocks(archs), strict=True)]
-        counted = [{m.name: np.asarray(m.function(self._space, arch)) for m in self._counted} for arch in archs]
+            found = [
+                {**own, **stem}
+                for own, stem in zip(found, self._without_blocks(archs), strict=True)
+            ]
+        counted = [
+            {m.name: np.asarray(m.function(self._space, arch)) for m in self._counted}
+            for arch in archs
+        ]
         return [
-            [{**{name: np.asarray(own[name][seed]) for name in self._names}, **numbers} for seed in range(self._settings.num_seeds)]
+            [
+                {**{name: np.asarray(own[name][seed]) for name in self._names}, **numbers}
+                for seed in range(self._settings.num_seeds)
+            ]
             for own, numbers in zip(found, counted, strict=True)
         ]
 
 
 def score(proxy: Proxy, measured: Sequence[Measured], arch_json: dict) -> list[Any]:
-    """A proxy's value for each seed: a number, or several for a proxy that is joined over candidates.
+    """A proxy's value for each seed: a number, or several for a proxy that is joined over
+    candidates.
 
     Raises:
         UserError: naming the architecture, when a measurement or the score is not a finite number.
@@ -151,12 +196,17 @@ def score(proxy: Proxy, measured: Sequence[Measured], arch_json: dict) -> list[A
         if needed:
             what = " and ".join(f"{m.name} kernel" if m.of == "kernel" else m.name for m in needed)
             raise UserError(
-                f"The {what} of architecture {arch_json} (weights of draw {seed}) holds NaN or infinity. Check the inputs for "
-                "extreme values, lower fourier.sigma, or set ntk.dtype=float64. Finished candidates are kept."
+                f"The {what} of architecture {arch_json} (weights of draw {seed}) holds NaN or "
+                "infinity. Check the inputs for "
+                "extreme values, lower fourier.sigma, or set ntk.dtype=float64. Finished "
+                "candidates are kept."
             )
         value = proxy.score(found)
         value = [float(v) for v in value] if proxy.join else float(value)
         if not np.isfinite(value).all():
-            raise UserError(f"The score {proxy.name} gave {value} for architecture {arch_json}. Finished candidates are kept.")
+            raise UserError(
+                f"The score {proxy.name} gave {value} for architecture {arch_json}. Finished "
+                "candidates are kept."
+            )
         values.append(value)
     return values

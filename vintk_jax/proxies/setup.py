@@ -13,11 +13,17 @@ from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, v
 from vintk_jax.spaces import SearchSpace
 
 
-def load_images(config: ml_collections.ConfigDict, space: SearchSpace, say: Callable[[str], None]) -> Float[np.ndarray, "n *image 3"]:
-    """The batch that `config.inputs` names, images or clips as the space wants; what there is to say about it (broken files) goes to `say`."""
+def load_images(
+    config: ml_collections.ConfigDict, space: SearchSpace, say: Callable[[str], None]
+) -> Float[np.ndarray, "n *image 3"]:
+    """The batch that `config.inputs` names, images or clips as the space wants; what there is to
+    say about it (broken files) goes to `say`.
+    """
     own = config.inputs
     if space.frames:
-        batch = clip_inputs.load(own.source, own.split, own.num_images, space.frames, own.image_size, config.seed)
+        batch = clip_inputs.load(
+            own.source, own.split, own.num_images, space.frames, own.image_size, config.seed
+        )
     else:
         batch = inputs.load(own.source, own.num_images, own.image_size, config.seed)
     for note in batch.notes:
@@ -38,6 +44,10 @@ def make_supernet(
     measurements: Sequence[Measurement],
     images: Float[np.ndarray, "n *image 3"],
 ) -> Supernet:
-    """The supernet with the views of the images that the measurements need, by the config's `ntk`, `fourier` and `seed`."""
-    batches = views(images, needed_views(measurements), jax.random.key(config.seed), **config.fourier)
+    """The supernet with the views of the images that the measurements need, by the config's `ntk`,
+    `fourier` and `seed`.
+    """
+    batches = views(
+        images, needed_views(measurements), jax.random.key(config.seed), **config.fourier
+    )
     return Supernet(space, batches, KernelSettings(**config.ntk), seed=config.seed)

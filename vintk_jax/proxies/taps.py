@@ -1,8 +1,9 @@
 """Taps on a network's layers, set as the forward pass is traced, scanned or not.
 
-A statistic leaves the network as a cotangent: a `custom_vjp` identity on a layer's output hands it, in the backward pass, to an argument
-on which no output depends in value (as the kernel's rules do, `vintk_jax.ntk.rules`). A sum over layers goes to one extra argument; a list by
-layer goes to a parameter of each layer, whose gradient is otherwise zero since the outputs' cotangent is.
+A statistic leaves the network as a cotangent: a `custom_vjp` identity on a layer's output hands it,
+in the backward pass, to an argument on which no output depends in value (as the kernel's rules do,
+`vintk_jax.ntk.rules`). A sum over layers goes to one extra argument; a list by layer goes to a
+parameter of each layer, whose gradient is otherwise zero since the outputs' cotangent is.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from jaxtyping import Array
 
 
 def intercepting(types: tuple[type, ...], act: Callable) -> Callable:
-    """An interceptor that lets `act(module, call, args, kwargs)` stand for the calls of modules of these types."""
+    """An interceptor that lets `act(module, call, args, kwargs)` stand for the calls of modules of
+    these types.
+    """
     busy = []
 
     def intercept(call, args, kwargs, context):
@@ -34,4 +37,6 @@ def hand_over(y: Array, statistic: Array, tap: Array) -> Array:
     return y
 
 
-hand_over.defvjp(lambda y, statistic, tap: (y, statistic), lambda statistic, d: (d, None, statistic))
+hand_over.defvjp(
+    lambda y, statistic, tap: (y, statistic), lambda statistic, d: (d, None, statistic)
+)

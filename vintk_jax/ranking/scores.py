@@ -1,7 +1,8 @@
 """Scores of a table's architectures, kept line by line, so that a killed run goes on where it was.
 
-One line of scores.jsonl is one architecture: {"row", "arch", "scores": {proxy: value}, "seconds": {measurement: value},
-"peak_bytes": {measurement: value}}; the value of a proxy that is joined over architectures is a list. Accuracies are not read here.
+One line of scores.jsonl is one architecture: {"row", "arch", "scores": {proxy: value}, "seconds":
+{measurement: value}, "peak_bytes": {measurement: value}}; the value of a proxy that is joined over
+architectures is a list. Accuracies are not read here.
 """
 
 import json
@@ -27,13 +28,23 @@ def read(path: Path) -> dict[int, dict]:
         records = [json.loads(line) for line in lines]
         return {record["row"]: record for record in records}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} holds a line that isn't a score ({error}). Move the file away to score anew.") from error
+        raise UserError(
+            f"{path} holds a line that isn't a score ({error}). Move the file away to score anew."
+        ) from error
 
 
 def finished(path: Path, table: Table) -> dict[int, dict]:
-    """The records that are of this table: a row whose architecture has been edited since is scored anew."""
-    now = {row: table.space.to_json(arch) for row, arch in zip(table.rows, table.archs, strict=True)}
-    return {row: record for row, record in read(path).items() if now.get(row, record["arch"]) == record["arch"]}
+    """The records that are of this table: a row whose architecture has been edited since is scored
+    anew.
+    """
+    now = {
+        row: table.space.to_json(arch) for row, arch in zip(table.rows, table.archs, strict=True)
+    }
+    return {
+        row: record
+        for row, record in read(path).items()
+        if now.get(row, record["arch"]) == record["arch"]
+    }
 
 
 def score_all(
@@ -48,16 +59,20 @@ def score_all(
 
     Args:
         path: scores.jsonl.
-        make_scorers: makes one for each measurement that the proxies need, so that each one's time is known.
+        make_scorers: makes one for each measurement that the proxies need, so that each one's time
+            is known.
         report: called with the number of finished architectures.
         phase: called with what goes on.
 
     Raises:
-        UserError: naming the architecture, when a measurement or a score is not finite; what is finished is kept.
+        UserError: naming the architecture, when a measurement or a score is not finite; what is
+            finished is kept.
     """
     done = finished(path, table)
     write_atomically(path, "".join(json.dumps(record) + "\n" for record in done.values()).encode())
-    left = [(row, arch) for row, arch in zip(table.rows, table.archs, strict=True) if row not in done]
+    left = [
+        (row, arch) for row, arch in zip(table.rows, table.archs, strict=True) if row not in done
+    ]
     scorers = {}
     if left:
         phase("compiling")
@@ -75,7 +90,10 @@ def score_all(
                 found = scorer.measure([arch for _, arch in batch])
                 seconds[name] = (time.perf_counter() - begun) / len(batch)
                 for of_arch, seeds in zip(measured, found, strict=True):
-                    of_arch[:] = [{**before, **now} for before, now in zip(of_arch or [{}] * len(seeds), seeds, strict=True)]
+                    of_arch[:] = [
+                        {**before, **now}
+                        for before, now in zip(of_arch or [{}] * len(seeds), seeds, strict=True)
+                    ]
             for (row, arch), of_arch in zip(batch, measured, strict=True):
                 record = {
                     "row": row,
@@ -91,6 +109,8 @@ def score_all(
     return [done[row] for row in table.rows]
 
 
-def _scores(table: Table, arch, proxies: Sequence[Proxy], measured: list[dict]) -> dict[str, float | list[float]]:
+def _scores(
+    table: Table, arch, proxies: Sequence[Proxy], measured: list[dict]
+) -> dict[str, float | list[float]]:
     of_seeds = {proxy.name: score(proxy, measured, table.space.to_json(arch)) for proxy in proxies}
     return {name: np.mean(values, axis=0).tolist() for name, values in of_seeds.items()}

@@ -12,7 +12,10 @@ from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.spaces import SearchSpace
 
-FORMAT = 'a JSON object with "space" and "rows": [{"arch": {...}, "accuracy": {name: percent or null}}, ...]'
+FORMAT = (
+    'a JSON object with "space" and "rows": [{"arch": {...}, "accuracy": {name: percent or '
+    "null}}, ...]"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +38,18 @@ class Table:
         """By name, in percent; NaN where none was measured."""
         names = dict.fromkeys(name for accuracy in self._accuracies for name in accuracy)
         values = {name: [accuracy.get(name) for accuracy in self._accuracies] for name in names}
-        return {name: np.array([np.nan if v is None else v for v in column], float) for name, column in values.items()}
+        return {
+            name: np.array([np.nan if v is None else v for v in column], float)
+            for name, column in values.items()
+        }
 
 
 def load(path: str, num_architectures: int, seed: int) -> Table:
     """Read a table.
 
     Args:
-        num_architectures: a sample of that many rows, drawn by the seed; 0, or more than there are, takes all.
+        num_architectures: a sample of that many rows, drawn by the seed; 0, or more than there are,
+            takes all.
 
     Raises:
         UserError: for a file that isn't there or isn't such a table, naming the row at fault.
@@ -56,18 +63,32 @@ def load(path: str, num_architectures: int, seed: int) -> Table:
         rows = [(row["arch"], row["accuracy"]) for row in content["rows"]]
         space = spaces.get(content["space"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is not a table of accuracies ({type(error).__name__}: {error}); {FORMAT} was wanted.") from error
+        raise UserError(
+            f"{file} is not a table of accuracies ({type(error).__name__}: {error}); {FORMAT} was "
+            "wanted."
+        ) from error
     if len(rows) < 3:
         raise UserError(f"{file} has {len(rows)} row(s); a ranking wants three at least.")
     if num_architectures < 0 or num_architectures in (1, 2):
-        raise UserError(f"num_architectures={num_architectures} came; 0 for all rows, or three at least, was wanted.")
+        raise UserError(
+            f"num_architectures={num_architectures} came; 0 for all rows, or three at least, was "
+            "wanted."
+        )
     chosen = range(len(rows))
     if num_architectures and num_architectures < len(rows):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), num_architectures, replace=False)).tolist()
+        chosen = np.sort(
+            np.random.default_rng(seed).choice(len(rows), num_architectures, replace=False)
+        ).tolist()
     archs = []
     for i in chosen:
         try:
             archs.append(space.from_json(rows[i][0]))
         except UserError as error:
             raise UserError(f"{file}, row {i}: {error}") from error
-    return Table(content.get("table", file.stem), space, tuple(chosen), tuple(archs), tuple(rows[i][1] for i in chosen))
+    return Table(
+        content.get("table", file.stem),
+        space,
+        tuple(chosen),
+        tuple(archs),
+        tuple(rows[i][1] for i in chosen),
+    )

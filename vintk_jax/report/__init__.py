@@ -1,4 +1,6 @@
-"""What a search shows of itself: a live line while it works, a table when it ends, a web page and a picture to keep."""
+"""What a search shows of itself: a live line while it works, a table when it ends, a web page and a
+picture to keep.
+"""
 
 from vintk_jax.report.html import write_search_report
 from vintk_jax.report.picture import write_search_picture

@@ -1,4 +1,6 @@
-"""Adaptive inference to look at: accuracy against speed as a picture, images beside the length that they were given as a page."""
+"""Adaptive inference to look at: accuracy against speed as a picture, images beside the length that
+they were given as a page.
+"""
 
 import base64
 import io
@@ -20,29 +22,47 @@ LEAST_SIDE = 64  # pixels of a shown image
 NEAR = 3  # percentage points from the longest length's accuracy
 DPI = 100
 CURVES = {"fixed": (INK, "o", "fixed lengths"), "tla": (STAR, "D", "assigner")}
-CURVES |= {"cascade": (RAMP[0], "s", "confidence cascade"), "tome": (RAMP[1], "^", "token merging (ToMe)")}
+CURVES |= {
+    "cascade": (RAMP[0], "s", "confidence cascade"),
+    "tome": (RAMP[1], "^", "token merging (ToMe)"),
+}
 DOTS = {"random": (MUTED, "X", "random, the assigner's mix"), "oracle": (RAMP[2], "*", "oracle")}
 
 
 def _draw(axes, result: Mapping[str, Any], *, oracle: bool = True) -> None:
     entries = result["methods"]
-    of = lambda name: sorted((e["images_per_second"], 100 * e["accuracy"]) for e in entries if e["name"].split("-")[0] == name)
+    of = lambda name: sorted(
+        (e["images_per_second"], 100 * e["accuracy"])
+        for e in entries
+        if e["name"].split("-")[0] == name
+    )
     for name, (colour, marker, label) in CURVES.items():
         if of(name):
             axes.plot(*zip(*of(name), strict=True), color=colour, marker=marker, label=label)
     for name, (colour, marker, label) in DOTS.items():
         if of(name) and (oracle or name != "oracle"):
-            axes.plot(*zip(*of(name), strict=True), color=colour, marker=marker, markersize=10, linestyle="none", label=label)
+            axes.plot(
+                *zip(*of(name), strict=True),
+                color=colour,
+                marker=marker,
+                markersize=10,
+                linestyle="none",
+                label=label,
+            )
     axes.set(xlabel="images a second", ylabel="accuracy (%)")
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    return f"{result['images']:,} images of {result['dataset']}, batches of {result['batch_size']}, {result['device']}"
+    return (
+        f"{result['images']:,} images of {result['dataset']}, batches of {result['batch_size']}, "
+        f"{result['device']}"
+    )
 
 
 def write_adaptive_picture(path: Path, result: Mapping[str, Any]) -> None:
-    """A PNG: accuracy against images a second of every method, all of it on the left, near the longest length's accuracy on the right.
+    """A PNG: accuracy against images a second of every method, all of it on the left, near the
+    longest length's accuracy on the right.
 
     Args:
         result: what adaptive.json holds.
@@ -58,7 +78,11 @@ def write_adaptive_picture(path: Path, result: Mapping[str, Any]) -> None:
         left.legend(loc="best", fontsize="small")
         _draw(right, result, oracle=False)
         right.axhline(longest, color=MUTED, linestyle=":", linewidth=1)
-        near = [e["images_per_second"] for e in result["methods"] if abs(100 * e["accuracy"] - longest) < NEAR and e["name"] != "oracle"]
+        near = [
+            e["images_per_second"]
+            for e in result["methods"]
+            if abs(100 * e["accuracy"] - longest) < NEAR and e["name"] != "oracle"
+        ]
         right.set_ylim(longest - NEAR, longest + NEAR / 3)
         right.set_xlim(0.9 * min(near), 1.1 * max(near))
         right.set_title(f"within {NEAR} points of the longest length")
@@ -77,7 +101,9 @@ def _as_png(image: UInt8[np.ndarray, "size size 3"]) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def _galleries(images, lengths, predicted, labels, names: Sequence[str], classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _galleries(
+    images, lengths, predicted, labels, names: Sequence[str], classes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(0)
     for number, name in enumerate(names):
         mine = np.flatnonzero(lengths == number)

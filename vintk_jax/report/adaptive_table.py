@@ -17,7 +17,9 @@ def _table(*headings: str) -> Table:
 
 
 def label_table(distributions: Mapping[str, Mapping[str, float]]) -> Table:
-    """The share of each label, by which images they come from: those that the model was trained on look easier than they are."""
+    """The share of each label, by which images they come from: those that the model was trained on
+    look easier than they are.
+    """
     names = [name for name in next(iter(distributions.values())) if name != "none"]
     table = _table("smallest right length", *(f"{name} tokens" for name in names), "none is right")
     for what, shares in distributions.items():
@@ -25,21 +27,33 @@ def label_table(distributions: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def budget_line(calibration: Calibration, max_drop: int | float, max_cost: int | float, confidence: int | float) -> str:
+def budget_line(
+    calibration: Calibration, max_drop: int | float, max_cost: int | float, confidence: int | float
+) -> str:
     """What the assigner is expected to come to within a budget."""
     point = calibration.choose("assigned", max_drop, max_cost, confidence)
     return (
-        f"Within {max_drop} points ({confidence:.0%} sure) and {max_cost:.0%} of the cost: {point.accuracy:.2%} at {point.cost:.1%} of the "
-        f"longest length's multiply-adds; the longest alone {calibration.full:.2%} (on the {calibration.images:,} images that thresholds were set by)."
+        f"Within {max_drop} points ({confidence:.0%} sure) and {max_cost:.0%} of the cost: "
+        f"{point.accuracy:.2%} at {point.cost:.1%} of the "
+        f"longest length's multiply-adds; the longest alone {calibration.full:.2%} (on the "
+        f"{calibration.images:,} images that thresholds were set by)."
     )
 
 
 def prediction_table(summary: Mapping[str, Any], rates: Mapping[str, float]) -> Table:
     """What a file of predictions amounts to, and images a second of this run by what was run."""
-    table = _table("images", "errors", "accuracy", "share of each length", "images a second, reading included")
+    table = _table(
+        "images", "errors", "accuracy", "share of each length", "images a second, reading included"
+    )
     accuracy = "-" if summary["accuracy"] is None else f"{summary['accuracy']:.2%}"
     speeds = ", ".join(f"{name}: {rate:,.0f}" for name, rate in rates.items())
-    table.add_row(f"{summary['images']:,}", f"{summary['errors']:,}", accuracy, _shares(summary["mix"]), speeds)
+    table.add_row(
+        f"{summary['images']:,}",
+        f"{summary['errors']:,}",
+        accuracy,
+        _shares(summary["mix"]),
+        speeds,
+    )
     return table
 
 
@@ -47,14 +61,29 @@ def _shares(mix: Mapping[str, float]) -> str:
     return ", ".join(f"{name}: {share:.0%}" for name, share in mix.items())
 
 
-def comparison_cells(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Headings, and a row a method: accuracy, speed, multiply-adds, and how many images went to each length."""
+def comparison_cells(
+    entries: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings, and a row a method: accuracy, speed, multiply-adds, and how many images went to
+    each length.
+    """
     rows = []
     for entry in entries:
         budget = "" if entry["budget"] is None else f"{entry['budget']:g}"
-        cells = f"{entry['accuracy']:.2%}", f"{entry['images_per_second']:,.0f}", f"{entry['flops_per_image'] / 1e6:.2f}"
+        cells = (
+            f"{entry['accuracy']:.2%}",
+            f"{entry['images_per_second']:,.0f}",
+            f"{entry['flops_per_image'] / 1e6:.2f}",
+        )
         rows.append((entry["name"], budget, *cells, _shares(entry["mix"])))
-    return ("method", "may lose", "accuracy", "images/s", "M mult-adds", "share of each length"), rows
+    return (
+        "method",
+        "may lose",
+        "accuracy",
+        "images/s",
+        "M mult-adds",
+        "share of each length",
+    ), rows
 
 
 def comparison_table(entries: Sequence[Mapping[str, Any]]) -> Table:
@@ -68,10 +97,15 @@ def comparison_table(entries: Sequence[Mapping[str, Any]]) -> Table:
 
 def equal_speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The assigner at each budget, and what others reach in the same time."""
-    table = _table("may lose", "x longest's speed", "points gained", "tla", "random mix", "cascade", "tome")
+    table = _table(
+        "may lose", "x longest's speed", "points gained", "tla", "random mix", "cascade", "tome"
+    )
     for row in rows:
         budget = "any" if row["budget"] is None else f"{row['budget']:g}"
-        reached = [f"{row[name]:.2%}" if row[name] is not None else "-" for name in ("tla", "random", "cascade", "tome")]
+        reached = [
+            f"{row[name]:.2%}" if row[name] is not None else "-"
+            for name in ("tla", "random", "cascade", "tome")
+        ]
         table.add_row(budget, f"{row['speed']:.2f}", f"{row['gain']:+.2f}", *reached)
     return table
 
@@ -80,6 +114,8 @@ def captured_line(result: Mapping[str, Any]) -> str:
     """The share of the oracle's saving."""
     shares = result["captured"]
     return (
-        f"Of what an oracle saves against the longest length, the assigner saves {shares['time']:.0%} of the time and {shares['multiply_adds']:.0%} of "
-        f"the multiply-adds. {result['images']:,} images, batches of {result['batch_size']}, {result['device']}; seconds are medians."
+        "Of what an oracle saves against the longest length, the assigner saves "
+        f"{shares['time']:.0%} of the time and {shares['multiply_adds']:.0%} of "
+        f"the multiply-adds. {result['images']:,} images, batches of {result['batch_size']}, "
+        f"{result['device']}; seconds are medians."
     )

@@ -32,39 +32,60 @@ def score_with_spread(candidate: Mapping[str, Any]) -> str:
     if len(seeds) < 2:
         return human_score(candidate["score"])
     score, spread = human_score(candidate["score"]), statistics.stdev(seeds)
-    return f"{score} ± {spread:.2g}" if "e" in score else f"{score} ± {spread:.{len(score.partition('.')[2])}f}"
+    return (
+        f"{score} ± {spread:.2g}"
+        if "e" in score
+        else f"{score} ± {spread:.{len(score.partition('.')[2])}f}"
+    )
 
 
 def best_first(candidates: Sequence[dict]) -> list[dict]:
     """Candidates by score; those whose score isn't a number come last."""
-    return sorted(candidates, key=lambda c: -math.inf if math.isnan(c["score"]) else c["score"], reverse=True)
+    return sorted(
+        candidates, key=lambda c: -math.inf if math.isnan(c["score"]) else c["score"], reverse=True
+    )
 
 
 def fields(arch: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Scalars and lists of an architecture's JSON by dotted name; a list of equal objects becomes a list for each of their fields."""
+    """Scalars and lists of an architecture's JSON by dotted name; a list of equal objects becomes a
+    list for each of their fields.
+    """
     for key, value in arch.items():
         name = f"{prefix}{word(key)}"
         if isinstance(value, Mapping):
             yield from fields(value, f"{name}.")
         elif _is_records(value):
-            yield from fields({field: [record[field] for record in value] for field in value[0]}, f"{name}.")
+            yield from fields(
+                {field: [record[field] for record in value] for field in value[0]}, f"{name}."
+            )
         else:
             yield name, value
 
 
 def lists(arch: Mapping[str, Any]) -> dict[str, list]:
     """The fields that have a value for every block."""
-    return {name: list(value) for name, value in fields(arch) if isinstance(value, list | tuple) and value}
+    return {
+        name: list(value)
+        for name, value in fields(arch)
+        if isinstance(value, list | tuple) and value
+    }
 
 
 def scalars(arch: Mapping[str, Any]) -> dict[str, str]:
     """The fields that have one value, in words."""
-    return {name: word(value) for name, value in fields(arch) if not isinstance(value, list | tuple)}
+    return {
+        name: word(value) for name, value in fields(arch) if not isinstance(value, list | tuple)
+    }
 
 
 def summarise(arch: Mapping[str, Any]) -> list[str]:
-    """The architecture as short pieces: ['embed_dim=192', 'num_heads=3343', 'mlp_ratio=abba (a=3.5,b=4)']."""
-    pieces = (f"{name}={_compact(value) if isinstance(value, list | tuple) else word(value)}" for name, value in fields(arch))
+    """The architecture as short pieces: ['embed_dim=192', 'num_heads=3343', 'mlp_ratio=abba
+    (a=3.5,b=4)'].
+    """
+    pieces = (
+        f"{name}={_compact(value) if isinstance(value, list | tuple) else word(value)}"
+        for name, value in fields(arch)
+    )
     return [shorten(piece, LONGEST_FIELD) for piece in pieces]
 
 
@@ -79,7 +100,9 @@ def is_number(value: Any) -> bool:
 
 
 def word(value: Any) -> str:
-    """One value of JSON without spaces around it, line breaks and other control characters escaped."""
+    """One value of JSON without spaces around it, line breaks and other control characters
+    escaped.
+    """
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)[1:-1]
     return f"{value:g}" if isinstance(value, float) else json.dumps(value, default=str)
@@ -106,6 +129,20 @@ def _compact(values: Sequence[Any]) -> str:
 
 
 def _lettered(words: Sequence[str], values: Sequence[Any]) -> str:
-    distinct = {text: value if is_number(value) else math.inf for text, value in zip(words, values, strict=True)}
-    letters = dict(zip(sorted(distinct, key=lambda text: (distinct[text], text)), string.ascii_letters, strict=False))
-    return "".join(letters[text] for text in words) + " (" + ",".join(f"{letter}={text}" for text, letter in letters.items()) + ")"
+    distinct = {
+        text: value if is_number(value) else math.inf
+        for text, value in zip(words, values, strict=True)
+    }
+    letters = dict(
+        zip(
+            sorted(distinct, key=lambda text: (distinct[text], text)),
+            string.ascii_letters,
+            strict=False,
+        )
+    )
+    return (
+        "".join(letters[text] for text in words)
+        + " ("
+        + ",".join(f"{letter}={text}" for text, letter in letters.items())
+        + ")"
+    )

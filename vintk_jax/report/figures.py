@@ -1,4 +1,6 @@
-"""Figures of a search, drawn into matplotlib axes; a web page takes them as SVG whose colours follow its light or dark theme."""
+"""Figures of a search, drawn into matplotlib axes; a web page takes them as SVG whose colours
+follow its light or dark theme.
+"""
 
 import contextlib
 import html
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 INK, MUTED, GRID, PAPER, STAR = "#1d232b", "#5d6875", "#dfe3e8", "#fefefe", "#d9483b"
-THEME = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}  # CSS variables that stand in for these in SVG
-RAMP = ("#7b6fe0", "#1f9aa0", "#c9961f")  # of middling lightness, to be told from white and from black
+# CSS variables that stand in for these in SVG
+THEME = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
+# of middling lightness, to be told from white and from black
+RAMP = ("#7b6fe0", "#1f9aa0", "#c9961f")
 MOST_VECTOR_POINTS = 1500
-SMALLEST_EIGENVALUE = 1e-10  # of the trace; what is below, zeros and rounding below zero among it, is drawn here
+# of the trace; what is below, zeros and rounding below zero among it, is drawn here
+SMALLEST_EIGENVALUE = 1e-10
 MOST_COLOURS = 4
 MOST_LABELLED_BLOCKS = 32
 LONGEST_LABEL = 8  # characters of a label that stands upright in a bar or over it
@@ -60,19 +65,43 @@ def style(font_size: int | float) -> Iterator[None]:
 
 
 def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int]) -> None:
-    """Score against multiply-adds: a dot for each candidate, rings joined in steps for the Pareto front, a star for the best."""
+    """Score against multiply-adds: a dot for each candidate, rings joined in steps for the Pareto
+    front, a star for the best.
+    """
     scored = [candidate for candidate in candidates if math.isfinite(candidate["score"])]
     _dots(axes, scored)
     by_number = {candidate["number"]: candidate for candidate in candidates}
     front = sorted((by_number[number] for number in set(pareto)), key=_cost)
-    axes.plot(*_points(front), color=INK, linewidth=1, drawstyle="steps-post", marker="o", markersize=0, label="Pareto front")
+    axes.plot(
+        *_points(front),
+        color=INK,
+        linewidth=1,
+        drawstyle="steps-post",
+        marker="o",
+        markersize=0,
+        label="Pareto front",
+    )
     for candidate in front:
         axes.plot(
-            *_points([candidate]), "o", markersize=5.5, markerfacecolor="none", markeredgecolor=INK, gid=f"pareto-{candidate['number']}"
+            *_points([candidate]),
+            "o",
+            markersize=5.5,
+            markerfacecolor="none",
+            markeredgecolor=INK,
+            gid=f"pareto-{candidate['number']}",
         )
     if scored:
         best = _points(best_first(scored)[:1])
-        axes.plot(*best, "*", markersize=13, color=STAR, markeredgecolor=PAPER, label="best", gid="best", linestyle="none")
+        axes.plot(
+            *best,
+            "*",
+            markersize=13,
+            color=STAR,
+            markeredgecolor=PAPER,
+            label="best",
+            gid="best",
+            linestyle="none",
+        )
     axes.set(xlabel="multiply-adds (G)", ylabel="score")
     axes.margins(0.06)
     _legend_above(axes)
@@ -80,11 +109,20 @@ def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int])
 
 def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[int | float]]) -> None:
     """Eigenvalues over their sum against their index, a line for each view of the input."""
-    for (name, eigenvalues), colour, dashes in zip(spectra.items(), _ramp(len(spectra)), _line_styles(len(spectra)), strict=True):
+    for (name, eigenvalues), colour, dashes in zip(
+        spectra.items(), _ramp(len(spectra)), _line_styles(len(spectra)), strict=True
+    ):
         values = np.asarray(eigenvalues, float)
         shares = np.clip(values / (values.sum() or 1.0), SMALLEST_EIGENVALUE, None)
         axes.plot(
-            np.arange(1, len(values) + 1), shares, color=colour, linewidth=1.8, linestyle=dashes, label=name, marker="o", markersize=2
+            np.arange(1, len(values) + 1),
+            shares,
+            color=colour,
+            linewidth=1.8,
+            linestyle=dashes,
+            label=name,
+            marker="o",
+            markersize=2,
         )
     axes.set(xlabel="index", ylabel="eigenvalue / trace", yscale="log")
     axes.yaxis.set_major_formatter(lambda value, _: _power_of_ten(value))
@@ -94,11 +132,15 @@ def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[int | float]]) -> 
 
 
 def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> None:
-    """A row for each list of the architecture, a column for each block: bars where there are numbers, cells where there are words."""
+    """A row for each list of the architecture, a column for each block: bars where there are
+    numbers, cells where there are words.
+    """
     rows = lists(arch)
     every_axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     below = [*map(len, list(rows.values())[1:]), 0]
-    for axes, (name, values), colour, count_below in zip(every_axes, rows.items(), _ramp(len(rows)), below, strict=True):
+    for axes, (name, values), colour, count_below in zip(
+        every_axes, rows.items(), _ramp(len(rows)), below, strict=True
+    ):
         if all(map(is_number, values)) and min(values) >= 0:
             _bars(axes, values, colour)
         else:
@@ -106,7 +148,9 @@ def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> 
         axes.set_title(name, color=MUTED)
         axes.set_xlim(0.4, len(values) + 0.6)
         axes.set_yticks([])
-        axes.set_xticks(range(1, len(values) + 1) if len(values) <= MOST_LABELLED_BLOCKS else [1, len(values)])
+        axes.set_xticks(
+            range(1, len(values) + 1) if len(values) <= MOST_LABELLED_BLOCKS else [1, len(values)]
+        )
         axes.tick_params(length=0, labelsize="small", labelbottom=count_below != len(values))
         axes.spines["left"].set_visible(False)
         axes.grid(False)
@@ -114,7 +158,8 @@ def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> 
 
 
 def to_svg(figure: "Figure", prefix: str, title: str, tooltips: Mapping[str, str] = {}) -> str:
-    """The figure as an SVG element for a page that has the variables of `THEME`; every id starts with the prefix.
+    """The figure as an SVG element for a page that has the variables of `THEME`; every id starts
+    with the prefix.
 
     Args:
         figure: What was drawn.
@@ -123,7 +168,13 @@ def to_svg(figure: "Figure", prefix: str, title: str, tooltips: Mapping[str, str
         tooltips: By the gid of what they belong to.
     """
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True, dpi=200, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    figure.savefig(
+        stream,
+        format="svg",
+        transparent=True,
+        dpi=200,
+        metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    )
     svg = stream.getvalue()
     svg = re.sub(
         r'<svg (.*?)width="[^"]*"',
@@ -143,32 +194,55 @@ def to_svg(figure: "Figure", prefix: str, title: str, tooltips: Mapping[str, str
 
 def tooltip(candidate: Mapping[str, Any]) -> str:
     """What a point of the scatter is."""
-    return f"trial {candidate['number']}: score {human_score(candidate['score'])}, {_cost(candidate):.2f} G multiply-adds"
+    return (
+        f"trial {candidate['number']}: score {human_score(candidate['score'])}, "
+        f"{_cost(candidate):.2f} G multiply-adds"
+    )
 
 
 def _dots(axes: "Axes", candidates: Sequence[dict]) -> None:
-    look = {"s": 13, "alpha": 0.75, "linewidths": 0, "rasterized": len(candidates) > MOST_VECTOR_POINTS}
+    look = {
+        "s": 13,
+        "alpha": 0.75,
+        "linewidths": 0,
+        "rasterized": len(candidates) > MOST_VECTOR_POINTS,
+    }
     depths = [candidate["arch"].get("depth") for candidate in candidates]
     if candidates and all(map(is_number, depths)) and len(set(depths)) <= MOST_COLOURS:
         for depth, colour in zip(sorted(set(depths)), _ramp(len(set(depths))), strict=True):
-            axes.scatter(*_points([c for c in candidates if c["arch"]["depth"] == depth]), color=colour, label=f"depth {depth}", **look)
+            axes.scatter(
+                *_points([c for c in candidates if c["arch"]["depth"] == depth]),
+                color=colour,
+                label=f"depth {depth}",
+                **look,
+            )
     elif len({candidate["params"] for candidate in candidates}) > 1:
         from matplotlib.colors import LinearSegmentedColormap
 
         ramp = LinearSegmentedColormap.from_list("ramp", RAMP)
-        dots = axes.scatter(*_points(candidates), c=[c["params"] / 1e6 for c in candidates], cmap=ramp, **look)
+        dots = axes.scatter(
+            *_points(candidates), c=[c["params"] / 1e6 for c in candidates], cmap=ramp, **look
+        )
         axes.figure.colorbar(dots, ax=axes, label="parameters (M)", aspect=30)
     else:
         axes.scatter(*_points(candidates), color=RAMP[0], label="candidates", **look)
 
 
 def _legend_above(axes: "Axes") -> None:
-    """Dots in one row, the front and the best in the next (a legend fills its columns first); one row where dots need no key."""
+    """Dots in one row, the front and the best in the next (a legend fills its columns first); one
+    row where dots need no key.
+    """
     handles = axes.get_legend_handles_labels()[0]
     dots = [handle for handle in handles if not hasattr(handle, "get_marker")]
     marks = [handle for handle in handles if hasattr(handle, "get_marker")]
     handles = [handle for pair in itertools.zip_longest(dots, marks) for handle in pair if handle]
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=len(dots) if len(dots) > 1 else 3, handlelength=1.2)
+    axes.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1),
+        ncols=len(dots) if len(dots) > 1 else 3,
+        handlelength=1.2,
+    )
 
 
 def _bars(axes: "Axes", values: Sequence[int | float], colour: str) -> None:
@@ -181,16 +255,36 @@ def _bars(axes: "Axes", values: Sequence[int | float], colour: str) -> None:
 
 def _cells(axes: "Axes", values: Sequence[Any]) -> None:
     colours = _colours_by([word(value) for value in values])
-    axes.bar(range(1, len(values) + 1), 1, width=0.82, color=[colours[word(value)] for value in values], alpha=0.85)
+    axes.bar(
+        range(1, len(values) + 1),
+        1,
+        width=0.82,
+        color=[colours[word(value)] for value in values],
+        alpha=0.85,
+    )
     room = ROOM // len(values)
     words = [shorten(word(value), max(room, LONGEST_LABEL)) for value in values]
-    _label(axes, [0.5] * len(values), words, rotation=90 * (max(map(len, words)) > room), va="center", xytext=(0, 0))
+    _label(
+        axes,
+        [0.5] * len(values),
+        words,
+        rotation=90 * (max(map(len, words)) > room),
+        va="center",
+        xytext=(0, 0),
+    )
 
 
 def _label(axes: "Axes", heights: Sequence[int | float], words: Sequence[str], **look: Any) -> None:
     if len(words) <= MOST_LABELLED_BLOCKS:
         for block, (height, text) in enumerate(zip(heights, words, strict=True), start=1):
-            axes.annotate(text, (block, height), textcoords="offset points", ha="center", fontsize="small", **look)
+            axes.annotate(
+                text,
+                (block, height),
+                textcoords="offset points",
+                ha="center",
+                fontsize="small",
+                **look,
+            )
 
 
 def _cost(candidate: Mapping[str, Any]) -> float:

@@ -9,7 +9,9 @@ from vintk_jax.files import write_atomically
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Render a template of `templates/` into a file, in place of an older one; a missing value is an error."""
+    """Render a template of `templates/` into a file, in place of an older one; a missing value is
+    an error.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -26,4 +28,6 @@ def as_yaml(config: Mapping[str, Any]) -> str:
     """A configuration to read."""
     import yaml
 
-    return yaml.safe_dump(json.loads(json.dumps(config, default=str)), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        json.loads(json.dumps(config, default=str)), sort_keys=False, allow_unicode=True
+    )

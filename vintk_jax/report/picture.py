@@ -22,7 +22,8 @@ def write_search_picture(
     arch: Mapping[str, Any],
     title: str,
 ) -> None:
-    """A PNG of 1600 x 700 pixels: scores against multiply-adds, and beside them the architecture and its kernels' spectra.
+    """A PNG of 1600 x 700 pixels: scores against multiply-adds, and beside them the architecture
+    and its kernels' spectra.
 
     Args:
         path: Where to write.
@@ -38,10 +39,16 @@ def write_search_picture(
         figure = Figure(INCHES, DPI, facecolor=PAPER, layout="constrained")
         figure.suptitle(title, x=0.005, ha="left", fontsize=20, fontweight="bold")
         figure.get_layout_engine().set(rect=(0.005, 0.01, 0.99, 0.97))
-        beside = [draw for draw, drawn in ((_architecture, lists(arch)), (_spectra, spectra)) if drawn]
+        beside = [
+            draw for draw, drawn in ((_architecture, lists(arch)), (_spectra, spectra)) if drawn
+        ]
         left, right = figure.subfigures(1, 2, width_ratios=(1, 1)) if beside else (figure, None)
         draw_scores(left.subplots(), candidates, pareto)
-        for draw, part in zip(beside, right.subfigures(len(beside), 1, squeeze=False)[:, 0] if beside else (), strict=True):
+        for draw, part in zip(
+            beside,
+            right.subfigures(len(beside), 1, squeeze=False)[:, 0] if beside else (),
+            strict=True,
+        ):
             draw(part, arch, spectra)
         stream = io.BytesIO()
         figure.savefig(stream, format="png")

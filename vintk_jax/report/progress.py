@@ -32,8 +32,8 @@ class _Live(rich.progress.ProgressColumn):
 class Progress:
     """Done of total, rate, time left, best score and a phase word; a context manager.
 
-    The rate counts the work of this run alone: neither what a resumed run found done, nor the first update after compilation,
-    whose time went to the compiler.
+    The rate counts the work of this run alone: neither what a resumed run found done, nor the first
+    update after compilation, whose time went to the compiler.
 
     Args:
         total: Units of work, those done earlier among them.
@@ -42,7 +42,9 @@ class Progress:
         console: Where to write; standard error when None.
     """
 
-    def __init__(self, total: int, done: int = 0, unit: str = "candidates", console: Console | None = None):
+    def __init__(
+        self, total: int, done: int = 0, unit: str = "candidates", console: Console | None = None
+    ):
         self.total, self.done, self.unit, self.best = total, done, unit, None
         self._console = console or Console(stderr=True)
         self._phase, self._counted, self._seconds, self._compiled = "starting", 0, 0.0, True
@@ -53,7 +55,9 @@ class Progress:
         self._updated = self._printed = _now()
         if self._console.is_interactive:
             self._bar = rich.progress.Progress(
-                rich.progress.TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+                rich.progress.TextColumn(
+                    "{task.description}", markup=False, table_column=Column(no_wrap=True)
+                ),
                 rich.progress.BarColumn(bar_width=None),
                 _Live(self, self._console.width >= WIDTH_FOR_UNIT),
                 console=self._console,
@@ -64,14 +68,21 @@ class Progress:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._phase = "done" if kind is None and self.done >= self.total else "stopped"
         self._show(force=True)
         if self._bar:
             self._bar.stop()
 
     def phase(self, name: str, then: str = "") -> None:
-        """Say what goes on now; `then`: and from the next update on. After 'compiling' that update is left out of the rate."""
+        """Say what goes on now; `then`: and from the next update on. After 'compiling' that update
+        is left out of the rate.
+        """
         if name == COMPILING:
             self._compiled = False
         self._then = then
@@ -80,7 +91,9 @@ class Progress:
             self._show(force=True)
 
     def update(self, done: int, best: int | float | None = None, note: str = "") -> None:
-        """Say how many units are done in all, the best score where it is known, and what else is worth a word."""
+        """Say how many units are done in all, the best score where it is known, and what else is
+        worth a word.
+        """
         now = _now()
         if self._compiled:
             self._counted += done - self.done
@@ -99,7 +112,11 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """Time to the end at this rate."""
-        return max(0.0, (self.total - self.done) / self.rate - (_now() - self._updated)) if self.rate else None
+        return (
+            max(0.0, (self.total - self.done) / self.rate - (_now() - self._updated))
+            if self.rate
+            else None
+        )
 
     def facts(self, with_unit: bool = True) -> list[str]:
         """Count, rate, time left and best score in words, those that are known."""
@@ -116,7 +133,14 @@ class Progress:
 
     def _show(self, force: bool = False) -> None:
         if self._bar:
-            self._bar.update(self._task, completed=self.done, description=self._phase, refresh=force)
+            self._bar.update(
+                self._task, completed=self.done, description=self._phase, refresh=force
+            )
         elif force or _now() - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = _now()
-            self._console.print(f"{self._phase}: {', '.join(self.facts())}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                f"{self._phase}: {', '.join(self.facts())}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )

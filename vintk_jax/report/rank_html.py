@@ -1,4 +1,6 @@
-"""How well proxies rank, as one web page: a table and a scatter plot of each proxy against each accuracy."""
+"""How well proxies rank, as one web page: a table and a scatter plot of each proxy against each
+accuracy.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,7 +61,9 @@ def _scatter(proxies: Sequence[str], values, accuracy, prefix: str, name: str) -
         figure.subplots(height, COLUMNS, squeeze=False)
         for axes, proxy in zip(figure.axes, proxies, strict=False):
             score = values[proxy]
-            axes.plot(score, accuracy, "o", color=RAMP[0], markersize=2.5, alpha=0.6, markeredgewidth=0)
+            axes.plot(
+                score, accuracy, "o", color=RAMP[0], markersize=2.5, alpha=0.6, markeredgewidth=0
+            )
             first = int(np.argmax(np.where(np.isfinite(accuracy), score, -np.inf)))
             axes.plot(score[first], accuracy[first], "*", color=STAR, markersize=9)
             axes.set_title(proxy)
@@ -67,7 +71,9 @@ def _scatter(proxies: Sequence[str], values, accuracy, prefix: str, name: str) -
         for axes in figure.axes[len(proxies) :]:
             axes.set_visible(False)
         figure.supylabel(f"{name} (%)", fontsize=8)
-        return to_svg(figure, prefix, f"Scatter plots of {name} against the score of {', '.join(proxies)}")
+        return to_svg(
+            figure, prefix, f"Scatter plots of {name} against the score of {', '.join(proxies)}"
+        )
 
 
 def _few():

@@ -11,14 +11,21 @@ HEADINGS = ("tau", "95%", "rho", "same width", "top fifth", "first choice", "its
 
 def accuracy_names(result: Mapping[str, Any]) -> list[str]:
     """The accuracies that rank.json compares with."""
-    return list(dict.fromkeys(name for proxy in result["proxies"].values() for name in proxy["accuracy"]))
+    return list(
+        dict.fromkeys(name for proxy in result["proxies"].values() for name in proxy["accuracy"])
+    )
 
 
 def rank_rows(result: Mapping[str, Any], accuracy: str) -> list[tuple[str, ...]]:
     """(proxy, and a word for each of `HEADINGS`) by proxy, the greatest Kendall tau first."""
-    found = {name: (proxy, proxy["accuracy"][accuracy]) for name, proxy in result["proxies"].items()}
+    found = {
+        name: (proxy, proxy["accuracy"][accuracy]) for name, proxy in result["proxies"].items()
+    }
     tau = lambda item: -2.0 if item[1][1]["kendall_tau"] is None else item[1][1]["kendall_tau"]
-    return [_row(name, proxy, compared) for name, (proxy, compared) in sorted(found.items(), key=tau, reverse=True)]
+    return [
+        _row(name, proxy, compared)
+        for name, (proxy, compared) in sorted(found.items(), key=tau, reverse=True)
+    ]
 
 
 def rank_tables(result: Mapping[str, Any]) -> list[Table]:
@@ -26,7 +33,11 @@ def rank_tables(result: Mapping[str, Any]) -> list[Table]:
     tables = []
     for accuracy in accuracy_names(result):
         table = Table(
-            title=f"{result['table']}: {accuracy}", title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+            title=f"{result['table']}: {accuracy}",
+            title_justify="left",
+            box=rich.box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
         )
         table.add_column("proxy", no_wrap=True)
         for heading in HEADINGS:

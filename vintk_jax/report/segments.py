@@ -17,12 +17,15 @@ def colours(classes: int) -> UInt8[np.ndarray, "classes 3"]:
     """A colour for each class: matplotlib's, repeated where there are more classes than colours."""
     import matplotlib
 
-    table = np.array([*matplotlib.colormaps["tab20"].colors, *matplotlib.colormaps["tab20b"].colors])
+    table = np.array(
+        [*matplotlib.colormaps["tab20"].colors, *matplotlib.colormaps["tab20b"].colors]
+    )
     return (table[np.arange(classes) % len(table)] * 255).astype(np.uint8)
 
 
 def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -> None:
-    """A few images of a task's test set, one below the other: as they are, with their true classes, with those predicted; grey is not measured.
+    """A few images of a task's test set, one below the other: as they are, with their true classes,
+    with those predicted; grey is not measured.
 
     Args:
         task: a `training.tasks.Task` of pixels.
@@ -33,15 +36,25 @@ def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -
     chosen = np.linspace(0, len(task.test) - 1, min(count, len(task.test))).astype(int)
     pairs = [task.look(task.test[int(i)], np.random.default_rng(0)) for i in chosen]
     images, truth = (np.stack([pair[key] for pair in pairs]) for key in ("image", "label"))
-    said = np.asarray(jax.jit(lambda p, x: task.predict(task.trained.model, None)(p, x).argmax(-1))(params, images))
+    said = np.asarray(
+        jax.jit(lambda p, x: task.predict(task.trained.model, None)(p, x).argmax(-1))(
+            params, images
+        )
+    )
     table = colours(len(task.test.classes))
     grey = np.full(3, 200, np.uint8)
-    paint = lambda maps: np.where((truth == IGNORED)[..., None], grey, table[np.minimum(maps, len(table) - 1)])
+    paint = lambda maps: np.where(
+        (truth == IGNORED)[..., None], grey, table[np.minimum(maps, len(table) - 1)]
+    )
     columns = {"image": images, "truth": paint(truth), "prediction": paint(said)}
     shown = np.unique(np.concatenate([truth[truth != IGNORED], said.reshape(-1)]))
     height, width = images.shape[1:3]
     with style(font_size=9):
-        figure = Figure((7.2, 7.2 / 3 * height / width * len(images) + 1.0), layout="constrained", facecolor=PAPER)
+        figure = Figure(
+            (7.2, 7.2 / 3 * height / width * len(images) + 1.0),
+            layout="constrained",
+            facecolor=PAPER,
+        )
         axes = figure.subplots(len(images), len(columns), squeeze=False)
         for row in range(len(images)):
             for column, (name, pictures) in enumerate(columns.items()):
@@ -51,7 +64,9 @@ def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -
                     axes[row, column].set_title(name)
         patches = [figure.add_artist(_square(table[i])) for i in shown]
         names = [task.test.classes[i] for i in shown]
-        figure.legend(patches, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False)
+        figure.legend(
+            patches, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False
+        )
         figure.savefig(path, dpi=150)
 
 

@@ -11,13 +11,20 @@ def best_table(candidates: list[dict], count: int = 10) -> Table:
     """The candidates of highest score, best first, readable at 80 columns.
 
     Args:
-        candidates: {"number", "arch", "score", "scores", "params", "flops", "seconds", "latency_ms"} each.
+        candidates: {"number", "arch", "score", "scores", "params", "flops", "seconds",
+            "latency_ms"} each.
         count: Rows at most.
     """
     best = best_first(candidates)[:count]
     with_latency = any(candidate.get("latency_ms") is not None for candidate in best)
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("#", "score", "params\n(M)", "mult-adds\n(G)", *(["latency\n(ms)"] if with_latency else [])):
+    for heading in (
+        "#",
+        "score",
+        "params\n(M)",
+        "mult-adds\n(G)",
+        *(["latency\n(ms)"] if with_latency else []),
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold")
     for rank, candidate in enumerate(best, start=1):

@@ -12,7 +12,9 @@ from vintk_jax.training import metrics
 NAMES = {"accuracy": "accuracy", "mean_iou": "mean intersection over union"}
 
 
-def measure_tables(workdir: Path, reached: Mapping[str, float], objective: Any, images: int, split: str) -> list[Table]:
+def measure_tables(
+    workdir: Path, reached: Mapping[str, float], objective: Any, images: int, split: str
+) -> list[Table]:
     """The measure of every token length; and of every class, where the objective knows it.
 
     Args:
@@ -23,7 +25,11 @@ def measure_tables(workdir: Path, reached: Mapping[str, float], objective: Any, 
     table.add_column(f"{NAMES[objective.measure]} on {images:,} images of {split}", justify="right")
     for name, value in reached.items():
         table.add_row(name, f"{value:.2%}")
-    details = [line for line in metrics.read(workdir / "metrics.jsonl") if any(key.startswith("by_class_") for key in line)]
+    details = [
+        line
+        for line in metrics.read(workdir / "metrics.jsonl")
+        if any(key.startswith("by_class_") for key in line)
+    ]
     if not details:
         return [table]
     by_class = next(value for key, value in details[-1].items() if key.startswith("by_class_"))

@@ -13,12 +13,25 @@ from vintk_jax.spaces.s3 import S3
 from vintk_jax.spaces.segmentation import MINI as SEG_MINI
 from vintk_jax.spaces.segmentation import SMALL as SEG_SMALL
 
-_ALL = (TINY, SMALL, BASE, PIT, S3, LVVIT, SEG_SMALL, SEG_MINI, DEIT_VIDEO, DEIT_VIDEO_MINI, NASBENCH201)
+_ALL = (
+    TINY,
+    SMALL,
+    BASE,
+    PIT,
+    S3,
+    LVVIT,
+    SEG_SMALL,
+    SEG_MINI,
+    DEIT_VIDEO,
+    DEIT_VIDEO_MINI,
+    NASBENCH201,
+)
 _SPACES = Registry("space", {space.name: space for space in _ALL})
 
 
 def get(name: str) -> SearchSpace:
-    """The space of that name, or of the import path `package.module:attribute` (an instance, or a class that needs no arguments).
+    """The space of that name, or of the import path `package.module:attribute` (an instance, or a
+    class that needs no arguments).
 
     Raises:
         UnknownName: naming the nearest space there is.
@@ -32,4 +45,12 @@ def names() -> list[str]:
     return _SPACES.names()
 
 
-__all__ = ["Cost", "InvalidArchitecture", "SearchSpace", "get", "leading_ones", "names", "of_blocks"]
+__all__ = [
+    "Cost",
+    "InvalidArchitecture",
+    "SearchSpace",
+    "get",
+    "leading_ones",
+    "names",
+    "of_blocks",
+]

@@ -1,4 +1,6 @@
-"""The AutoFormer spaces (Chen et al. 2021, arXiv 2107.00651): width, depth, and heads and MLP ratio of every block."""
+"""The AutoFormer spaces (Chen et al. 2021, arXiv 2107.00651): width, depth, and heads and MLP ratio
+of every block.
+"""
 
 import dataclasses
 import itertools
@@ -48,7 +50,9 @@ class AutoFormerSpace(SearchSpace):
         return HEAD_DIM
 
     def choices(self) -> dict[str, tuple]:
-        """embed_dim, depth, and num_heads_i and mlp_ratio_i of each block up to the greatest depth."""
+        """embed_dim, depth, and num_heads_i and mlp_ratio_i of each block up to the greatest
+        depth.
+        """
         blocks = range(max(self.depth))
         return {
             "embed_dim": self.embed_dim,
@@ -77,10 +81,11 @@ class AutoFormerSpace(SearchSpace):
         }
 
     def cost(self, arch: AutoFormer, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Parameters, and multiply-adds of matrix products, attention and relative positions as our model computes them.
+        """Parameters, and multiply-adds of matrix products, attention and relative positions as our
+        model computes them.
 
-        Relative positions take t (4 g - 1) 64 multiply-adds a head for keys and again for values (g tokens a side), fewer than the
-        t^2 64 of the textbook form.
+        Relative positions take t (4 g - 1) 64 multiply-adds a head for keys and again for values (g
+        tokens a side), fewer than the t^2 64 of the textbook form.
         """
         grid = image_size // PATCH
         tokens, e = grid**2 + 1, arch.embed_dim
@@ -89,23 +94,48 @@ class AutoFormerSpace(SearchSpace):
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
             width = heads * self.head_dim
             tables = 4 * (2 * MAX_DISTANCE + 2) * self.head_dim
-            params += 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e + tables
-            flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width + 2 * tokens * (4 * grid - 1) * width
+            params += (
+                4 * e
+                + (e + 1) * 3 * width
+                + (width + 1) * e
+                + (e + 1) * hidden
+                + (hidden + 1) * e
+                + tables
+            )
+            flops += (
+                tokens * (4 * e * width + 2 * e * hidden)
+                + 2 * tokens**2 * width
+                + 2 * tokens * (4 * grid - 1) * width
+            )
         return Cost(params, flops)
 
-    def model(self, arch: AutoFormer, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> ViT:
-        """A ViT with 64 dimensions a head, relative positions, and the mean over patches ahead of the classifier."""
+    def model(
+        self, arch: AutoFormer, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000
+    ) -> ViT:
+        """A ViT with 64 dimensions a head, relative positions, and the mean over patches ahead of
+        the classifier.
+        """
         return self._vit(arch.embed_dim, arch.num_heads, arch.hidden, image_size, num_classes)
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> ViT:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
         depth, e = max(self.depth), max(self.embed_dim)
         hidden = (int(e * max(self.mlp_ratio)),) * depth
-        return self._vit(e, (max(self.num_heads),) * depth, hidden, image_size, num_classes, **{"scan": True, **options})
+        return self._vit(
+            e,
+            (max(self.num_heads),) * depth,
+            hidden,
+            image_size,
+            num_classes,
+            **{"scan": True, **options},
+        )
 
     def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
         if image_size % PATCH or image_size < PATCH:
-            raise UserError(f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch size, {PATCH}.")
+            raise UserError(
+                f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch "
+                f"size, {PATCH}."
+            )
         return ViT(
             embed_dim=embed_dim,
             num_heads=num_heads,
@@ -120,13 +150,17 @@ class AutoFormerSpace(SearchSpace):
         )
 
     def masks(self, arch: AutoFormer) -> dict[str, np.ndarray]:
-        """See `ViT.__call__`; the first columns, heads and hidden units and the first blocks are the live ones."""
+        """See `ViT.__call__`; the first columns, heads and hidden units and the first blocks are
+        the live ones.
+        """
         rest = (0,) * (max(self.depth) - arch.depth)
         return {
             "embed": leading_ones(arch.embed_dim, max(self.embed_dim)),
             "alive": leading_ones(arch.depth, max(self.depth)),
             "heads": leading_ones(arch.num_heads + rest, max(self.num_heads)),
-            "hidden": leading_ones(arch.hidden + rest, int(max(self.embed_dim) * max(self.mlp_ratio))),
+            "hidden": leading_ones(
+                arch.hidden + rest, int(max(self.embed_dim) * max(self.mlp_ratio))
+            ),
         }
 
     def subnet(self, params: dict, arch: AutoFormer) -> dict:
@@ -141,17 +175,26 @@ class AutoFormerSpace(SearchSpace):
         }
         widest = (max(self.num_heads), self.head_dim)
         for i, (heads, hidden) in enumerate(zip(arch.num_heads, arch.hidden, strict=True)):
-            cut[f"block_{i}"] = cut_block(block_at(tree, i), e, heads, self.head_dim, hidden, widest)
+            cut[f"block_{i}"] = cut_block(
+                block_at(tree, i), e, heads, self.head_dim, hidden, widest
+            )
         return {"params": cut}
 
     def cheapest(self) -> AutoFormer:
         """The narrowest, shallowest member."""
         depth = min(self.depth)
-        return AutoFormer(min(self.embed_dim), depth, (min(self.num_heads),) * depth, (min(self.mlp_ratio),) * depth)
+        return AutoFormer(
+            min(self.embed_dim),
+            depth,
+            (min(self.num_heads),) * depth,
+            (min(self.mlp_ratio),) * depth,
+        )
 
     def size(self) -> int:
         """widths x sum over depths of (heads x ratios)^depth."""
-        return len(self.embed_dim) * sum((len(self.num_heads) * len(self.mlp_ratio)) ** depth for depth in self.depth)
+        return len(self.embed_dim) * sum(
+            (len(self.num_heads) * len(self.mlp_ratio)) ** depth for depth in self.depth
+        )
 
     def enumerate(self) -> Iterator[AutoFormer]:
         """By width, then depth, then heads, then ratios."""
@@ -162,5 +205,7 @@ class AutoFormerSpace(SearchSpace):
 
 
 TINY = AutoFormerSpace("autoformer-tiny")
-SMALL = AutoFormerSpace("autoformer-small", (320, 384, 448), (12, 13, 14), (5, 6, 7), (3.0, 3.5, 4.0))
+SMALL = AutoFormerSpace(
+    "autoformer-small", (320, 384, 448), (12, 13, 14), (5, 6, 7), (3.0, 3.5, 4.0)
+)
 BASE = AutoFormerSpace("autoformer-base", (528, 576, 624), (14, 15, 16), (9, 10), (3.0, 3.5, 4.0))

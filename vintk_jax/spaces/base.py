@@ -1,9 +1,11 @@
-"""What a search space is: choices, costs, a model for one architecture, and a supernet with masks for all of them.
+"""What a search space is: choices, costs, a model for one architecture, and a supernet with masks
+for all of them.
 
-An architecture is a frozen, hashable dataclass; `to_json` and `from_json` are its one outside form. A space of your own subclasses
-`SearchSpace`, gives it `choices`, `model`, `supernet` and `masks`, and is named by its import path,
-`space=mypackage.mymodule:MySpace` (a class or an instance). The rest has defaults, made of these four (`by_choices`); docs/your_space.md
-shows how, and `python -m vintk_jax.spaces.check` checks a space.
+An architecture is a frozen, hashable dataclass; `to_json` and `from_json` are its one outside form.
+A space of your own subclasses `SearchSpace`, gives it `choices`, `model`, `supernet` and `masks`,
+and is named by its import path, `space=mypackage.mymodule:MySpace` (a class or an instance). The
+rest has defaults, made of these four (`by_choices`); docs/your_space.md shows how, and `python -m
+vintk_jax.spaces.check` checks a space.
 """
 
 import abc
@@ -29,7 +31,8 @@ class SearchSpace(abc.ABC):
 
     Attributes:
         name: as people read it.
-        block_masks: names of the masks that belong to the blocks, `alive` among them: zeros in them take the blocks out.
+        block_masks: names of the masks that belong to the blocks, `alive` among them: zeros in them
+            take the blocks out.
     """
 
     name: str
@@ -37,7 +40,9 @@ class SearchSpace(abc.ABC):
 
     @property
     def cost_size(self) -> tuple[int, int]:
-        """Height and width in pixels of the image that `cost` and limits are stated for: 224, as the field does, unless a space says otherwise."""
+        """Height and width in pixels of the image that `cost` and limits are stated for: 224, as
+        the field does, unless a space says otherwise.
+        """
         return (224, 224)
 
     @property
@@ -46,43 +51,57 @@ class SearchSpace(abc.ABC):
         return 0
 
     def input_shape(self, image_size: int = 0) -> tuple[int, ...]:
-        """(height, width, 3) of an image, or (frames, height, width, 3) of a clip; of so many pixels a side, 0: of `cost_size`."""
+        """(height, width, 3) of an image, or (frames, height, width, 3) of a clip; of so many
+        pixels a side, 0: of `cost_size`.
+        """
         sides = (image_size, image_size) if image_size else self.cost_size
         return (*((self.frames,) if self.frames else ()), *sides, 3)
 
     @abc.abstractmethod
     def choices(self) -> Mapping[str, tuple]:
-        """Every decision by name with its options (numbers, strings); one option of each gives an architecture (`decode`)."""
+        """Every decision by name with its options (numbers, strings); one option of each gives an
+        architecture (`decode`).
+        """
 
     @abc.abstractmethod
-    def model(self, arch: Any, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> nn.Module:
-        """The architecture as an ordinary Linen module; Linen's first layer takes the channels that come."""
+    def model(
+        self, arch: Any, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000
+    ) -> nn.Module:
+        """The architecture as an ordinary Linen module; Linen's first layer takes the channels that
+        come.
+        """
 
     @abc.abstractmethod
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> nn.Module:
         """The widest model, which `masks` turn into any architecture of the space.
 
-        Called with images, and by keyword with `masks`, or without: then nothing is switched off. `options` go to the module: `remat`, whether
-        to recompute activations instead of keeping them, is the one that a search gives.
+        Called with images, and by keyword with `masks`, or without: then nothing is switched off.
+        `options` go to the module: `remat`, whether to recompute activations instead of keeping
+        them, is the one that a search gives.
         """
 
     @abc.abstractmethod
     def masks(self, arch: Any) -> dict[str, Any]:
-        """What of the supernet this architecture has, as (nested) dicts of float32 zeros and ones; of the same shapes for all."""
+        """What of the supernet this architecture has, as (nested) dicts of float32 zeros and ones;
+        of the same shapes for all.
+        """
 
     def decode(self, chosen: Mapping[str, Any]) -> Any:
-        """The architecture of one option per decision; options that make no difference to it are dropped.
+        """The architecture of one option per decision; options that make no difference to it are
+        dropped.
 
-        By default a frozen dataclass with a field for each decision; decisions with numbers behind their names, `mixer_0`, `mixer_1`, are one
-        tuple, `mixer`, of which a decision called `depth` keeps so many.
+        By default a frozen dataclass with a field for each decision; decisions with numbers behind
+        their names, `mixer_0`, `mixer_1`, are one tuple, `mixer`, of which a decision called
+        `depth` keeps so many.
         """
         return by_choices.decode(self, chosen)
 
     def encode(self, arch: Any) -> dict[str, Any]:
         """Options per decision that decode to this architecture.
 
-        By default each is read from the architecture's attribute of the decision's name, or for a name with a number behind it, `mixer_3`, from
-        that place of a tuple, `mixer`; where the tuple is shorter, it is the first option.
+        By default each is read from the architecture's attribute of the decision's name, or for a
+        name with a number behind it, `mixer_3`, from that place of a tuple, `mixer`; where the
+        tuple is shorter, it is the first option.
         """
         return by_choices.encode(self, arch)
 
@@ -99,14 +118,17 @@ class SearchSpace(abc.ABC):
         return by_choices.to_json(arch)
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Exact parameters and multiply-adds, for an RGB image or clip; by default of the size and classes that limits are stated for.
+        """Exact parameters and multiply-adds, for an RGB image or clip; by default of the size and
+        classes that limits are stated for.
 
-        Counted, unless a space has a formula, on a trace of `model`, once for each architecture: some hundredths of a second.
+        Counted, unless a space has a formula, on a trace of `model`, once for each architecture:
+        some hundredths of a second.
         """
         return by_choices.traced_cost(self, arch, image_size, num_classes)
 
     def stem_masks(self, arch: Any) -> dict[str, Any]:
-        """The masks of this architecture with all its blocks off: `block_masks` are zero wherever there is an `alive` beside them.
+        """The masks of this architecture with all its blocks off: `block_masks` are zero wherever
+        there is an `alive` beside them.
 
         Raises:
             UserError: for masks that know no `alive`.
@@ -117,15 +139,22 @@ class SearchSpace(abc.ABC):
             if "alive" in node:
                 found.append(node)
             dead = self.block_masks if "alive" in node else ()
-            return {k: without(v) if isinstance(v, Mapping) else np.zeros_like(v) if k in dead else v for k, v in node.items()}
+            return {
+                k: without(v) if isinstance(v, Mapping) else np.zeros_like(v) if k in dead else v
+                for k, v in node.items()
+            }
 
         stem = without(masks)
         if not found:
-            raise UserError(f"The masks of {self.name} have no `alive`, so its blocks can't be taken out; override `stem_masks`.")
+            raise UserError(
+                f"The masks of {self.name} have no `alive`, so its blocks can't be taken out; "
+                "override `stem_masks`."
+            )
         return stem
 
     def subnet(self, params: dict, arch: Any) -> dict:
-        """The supernet's variables cut down to the variables of `model(arch)`; by default the leading entries of weights of the same name.
+        """The supernet's variables cut down to the variables of `model(arch)`; by default the
+        leading entries of weights of the same name.
 
         Raises:
             UserError: for a weight that the supernet doesn't have, or has smaller.
@@ -139,36 +168,60 @@ class SearchSpace(abc.ABC):
     def cheapest(self) -> Any:
         """The architecture of the fewest parameters, among equals of the fewest multiply-adds.
 
-        By default found one decision after another, until none can be changed for the better: override it where that isn't the least.
+        By default found one decision after another, until none can be changed for the better:
+        override it where that isn't the least.
         """
         return by_choices.descend(self, lambda arch: self.cost(arch))
 
     def least(self) -> Cost:
-        """The fewest parameters and the fewest multiply-adds that any architecture has: what no limit may go below."""
+        """The fewest parameters and the fewest multiply-adds that any architecture has: what no
+        limit may go below.
+        """
         least = self.cost(by_choices.descend(self, lambda arch: self.cost(arch)[::-1]))
         return Cost(*map(min, least, self.cost(self.cheapest())))
 
     def size(self) -> int:
         """How many architectures there are.
 
-        By default they are counted where `choices` has 100,000 combinations at most; beyond it is these, those that decode alike counted apart.
+        By default they are counted where `choices` has 100,000 combinations at most; beyond it is
+        these, those that decode alike counted apart.
         """
         combinations = math.prod(map(len, self.choices().values()))
-        return combinations if combinations > by_choices.MOST_COUNTED else sum(1 for _ in self.enumerate())
+        return (
+            combinations
+            if combinations > by_choices.MOST_COUNTED
+            else sum(1 for _ in self.enumerate())
+        )
 
     def enumerate(self) -> Iterator[Any]:
         """All architectures, in a fixed order: by default that of the combinations of `choices`."""
         return by_choices.combinations(self)
 
     def width(self, arch: Any) -> int:
-        """What groups architectures by width when scores are compared: the choice `embed_dim`; 0 for all where that isn't one."""
+        """What groups architectures by width when scores are compared: the choice `embed_dim`; 0
+        for all where that isn't one.
+        """
         return self.encode(arch).get("embed_dim", 0)
 
     def total_depth(self, arch: Any) -> int:
-        """Number of blocks: the choice `depth`, or where that isn't one, the ones in masks named `alive`."""
-        return self.encode(arch)["depth"] if "depth" in self.choices() else by_choices.count_alive(self.masks(arch))
+        """Number of blocks: the choice `depth`, or where that isn't one, the ones in masks named
+        `alive`.
+        """
+        return (
+            self.encode(arch)["depth"]
+            if "depth" in self.choices()
+            else by_choices.count_alive(self.masks(arch))
+        )
 
     def sample(self, key: jax.Array | np.random.Generator) -> Any:
-        """An architecture with every decision drawn uniformly (so depths are as frequent as each other)."""
-        rng = key if isinstance(key, np.random.Generator) else np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-        return self.decode({name: options[rng.integers(len(options))] for name, options in self.choices().items()})
+        """An architecture with every decision drawn uniformly (so depths are as frequent as each
+        other).
+        """
+        rng = (
+            key
+            if isinstance(key, np.random.Generator)
+            else np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+        )
+        return self.decode(
+            {name: options[rng.integers(len(options))] for name, options in self.choices().items()}
+        )

@@ -1,6 +1,8 @@
-"""What a search space gets for nothing: architectures, encodings, JSON, costs, counts and cut weights, made of its choices, models and masks.
+"""What a search space gets for nothing: architectures, encodings, JSON, costs, counts and cut
+weights, made of its choices, models and masks.
 
-`SearchSpace` calls these where a space has nothing of its own. They look at nothing but the methods that every space has.
+`SearchSpace` calls these where a space has nothing of its own. They look at nothing but the methods
+that every space has.
 """
 
 import dataclasses
@@ -34,12 +36,16 @@ class InvalidArchitecture(UserError):
 
 
 def of_blocks(count: int, **options: tuple) -> dict[str, tuple]:
-    """Decisions of every block: `of_blocks(2, heads=(3, 4))` is {"heads_0": (3, 4), "heads_1": (3, 4)}."""
+    """Decisions of every block: `of_blocks(2, heads=(3, 4))` is {"heads_0": (3, 4), "heads_1": (3,
+    4)}.
+    """
     return {f"{name}_{i}": of_one for i in range(count) for name, of_one in options.items()}
 
 
 def leading_ones(counts: int | Sequence[int], size: int) -> Float[np.ndarray, "*rows size"]:
-    """A mask whose first entries are ones, as many as counted; for several counts, a row for each."""
+    """A mask whose first entries are ones, as many as counted; for several counts, a row for
+    each.
+    """
     return (np.arange(size) < np.asarray(counts)[..., None]).astype(np.float32)
 
 
@@ -54,7 +60,9 @@ def _architecture(fields: tuple[str, ...]) -> type:
 
 
 def decode(space: Any, chosen: Mapping[str, Any]) -> Any:
-    """A dataclass of the choices, those with numbers behind their names as tuples; see `SearchSpace.decode`."""
+    """A dataclass of the choices, those with numbers behind their names as tuples; see
+    `SearchSpace.decode`.
+    """
     fields: dict[str, Any] = {}
     for name in space.choices():
         if numbered := _numbered(name):
@@ -84,7 +92,8 @@ def encode(space: Any, arch: Any) -> dict[str, Any]:
         else:
             either = f"{name}{f' or {numbered[0]}' if numbered else ''}"
             raise UserError(
-                f"{space.name} has a decision {name!r}, but {type(arch).__name__} has no attribute {either} to read it from. Name the "
+                f"{space.name} has a decision {name!r}, but {type(arch).__name__} has no attribute "
+                f"{either} to read it from. Name the "
                 "attribute alike, or override `encode`."
             )
     return chosen
@@ -105,29 +114,43 @@ def to_json(arch: Any) -> dict[str, Any]:
 
 
 def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
-    """The dataclass of these fields, if its decisions are options of the space and decode to it again.
+    """The dataclass of these fields, if its decisions are options of the space and decode to it
+    again.
 
     Raises:
-        InvalidArchitecture: naming the field that is missing, unknown, or has a value outside the space.
+        InvalidArchitecture: naming the field that is missing, unknown, or has a value outside the
+            space.
     """
     example = space.example()
     names = [field.name for field in dataclasses.fields(example)]
-    missing, unknown = [name for name in names if name not in fields], [name for name in fields if name not in names]
+    missing, unknown = (
+        [name for name in names if name not in fields],
+        [name for name in fields if name not in names],
+    )
     if missing or unknown:
         what = f"without {', '.join(missing)}" if missing else f"with {', '.join(unknown)}"
-        raise InvalidArchitecture(f"An architecture of {space.name} came {what}; {', '.join(names)} were wanted.")
+        raise InvalidArchitecture(
+            f"An architecture of {space.name} came {what}; {', '.join(names)} were wanted."
+        )
     for name in names:
         if isinstance(getattr(example, name), tuple) != isinstance(fields[name], list | tuple):
             wanted = "a list" if isinstance(getattr(example, name), tuple) else "one value"
-            raise InvalidArchitecture(f"{name}={fields[name]!r} came; {wanted} was wanted, as in {to_json(example)}.")
-    unchecked = object.__new__(type(example))  # not by its __init__, which foreign values have no business in
+            raise InvalidArchitecture(
+                f"{name}={fields[name]!r} came; {wanted} was wanted, as in {to_json(example)}."
+            )
+    # not by its __init__, which foreign values have no business in
+    unchecked = object.__new__(type(example))
     for name, value in fields.items():
         object.__setattr__(unchecked, name, _tuples(value))
     chosen = encode(space, unchecked)
     for name, options in space.choices().items():
         if chosen[name] not in options:
             numbered = None if hasattr(example, name) else _numbered(name)
-            what = f"{numbered[0]}={chosen[name]!r} came in place {numbered[1]}" if numbered else f"{name}={chosen[name]!r} came"
+            what = (
+                f"{numbered[0]}={chosen[name]!r} came in place {numbered[1]}"
+                if numbered
+                else f"{name}={chosen[name]!r} came"
+            )
             raise InvalidArchitecture(f"{what}; {space.name} has {', '.join(map(str, options))}.")
         chosen[name] = options[options.index(chosen[name])]  # the space's own 4.0 for a 4
     arch = space.decode(chosen)
@@ -135,15 +158,20 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
         value, wanted = _tuples(fields[name]), getattr(arch, name)
         if isinstance(wanted, tuple) and len(value) != len(wanted):
             at_depth = f" at depth={chosen['depth']}" if "depth" in chosen else ""
-            raise InvalidArchitecture(f"{name} has {len(value)} entries; {space.name} wants {len(wanted)}{at_depth}.")
+            raise InvalidArchitecture(
+                f"{name} has {len(value)} entries; {space.name} wants {len(wanted)}{at_depth}."
+            )
         if value != wanted:
-            raise InvalidArchitecture(f"{name}={fields[name]!r} came; with its other fields, {space.name} has {wanted!r}.")
+            raise InvalidArchitecture(
+                f"{name}={fields[name]!r} came; with its other fields, {space.name} has {wanted!r}."
+            )
     return arch
 
 
 @functools.lru_cache(maxsize=MOST_COUNTED)
 def traced_cost(space: Any, arch: Any, image_size: int, num_classes: int) -> Cost:
-    """Parameters and multiply-adds of one trace in which the model draws its weights and runs; an initialiser's own products would count.
+    """Parameters and multiply-adds of one trace in which the model draws its weights and runs; an
+    initialiser's own products would count.
 
     Tracing is what takes the time, so one trace serves both, and an architecture is counted once.
     """
@@ -164,13 +192,20 @@ def _shapes(space: Any, arch: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Shapes of the variables of an architecture, or with None of the supernet, by path."""
     module = space.supernet() if arch is None else space.model(arch)
     image = jax.ShapeDtypeStruct((1, *space.input_shape()), jnp.float32)
-    return {path: leaf.shape for path, leaf in flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image)).items()}
+    return {
+        path: leaf.shape
+        for path, leaf in flatten_dict(
+            jax.eval_shape(module.init, jax.random.key(0), image)
+        ).items()
+    }
 
 
 def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[str, Any]:
-    """Of each weight of the architecture, the leading entries of the supernet's weight of that name.
+    """Of each weight of the architecture, the leading entries of the supernet's weight of that
+    name.
 
-    An axis is cut where the two have different lengths on an image of `cost_size`, to the shorter; so an axis that follows the image is left as it is.
+    An axis is cut where the two have different lengths on an image of `cost_size`, to the shorter;
+    so an axis that follows the image is left as it is.
 
     Raises:
         UserError: for a weight that the supernet doesn't have, or has smaller or with other axes.
@@ -181,26 +216,38 @@ def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[st
         where = "/".join(path[1:])
         if path not in wide or path not in given:
             raise UserError(
-                f"The supernet of {space.name} has no weight {where}, which {arch} has. Name its layers alike, or override `subnet`."
+                f"The supernet of {space.name} has no weight {where}, which {arch} has. Name its "
+                "layers alike, or override `subnet`."
             )
-        if len(shape) != len(wide[path]) or any(mine > its for mine, its in zip(shape, wide[path], strict=True)):
+        if len(shape) != len(wide[path]) or any(
+            mine > its for mine, its in zip(shape, wide[path], strict=True)
+        ):
             raise UserError(
-                f"{where} is {shape} in {arch} and {wide[path]} in the supernet of {space.name}: it can't be cut from that. Override `subnet`."
+                f"{where} is {shape} in {arch} and {wide[path]} in the supernet of {space.name}: "
+                "it can't be cut from that. Override `subnet`."
             )
-        cut[path] = given[path][tuple(slice(mine if mine != its else None) for mine, its in zip(shape, wide[path], strict=True))]
+        cut[path] = given[path][
+            tuple(
+                slice(mine if mine != its else None)
+                for mine, its in zip(shape, wide[path], strict=True)
+            )
+        ]
     return unflatten_dict(cut)
 
 
 def descend(space: Any, price: Callable[[Any], Any]) -> Any:
     """An architecture whose price no change of one decision lowers; of equals the first option.
 
-    Each decision in turn takes its cheapest option, beginning with the first of all, until nothing changes.
+    Each decision in turn takes its cheapest option, beginning with the first of all, until nothing
+    changes.
     """
     chosen, before = space.encode(space.example()), None
     while chosen != before:
         before = dict(chosen)
         for name, options in space.choices().items():
-            chosen[name] = min(options, key=lambda option, name=name: price(space.decode({**chosen, name: option})))
+            chosen[name] = min(
+                options, key=lambda option, name=name: price(space.decode({**chosen, name: option}))
+            )
     return space.decode(chosen)
 
 
@@ -216,4 +263,8 @@ def combinations(space: Any) -> Iterator[Any]:
 
 def count_alive(masks: Mapping[str, Any]) -> int:
     """Ones in the masks named `alive`, at any depth."""
-    return sum(int(np.sum(v)) if k == "alive" else count_alive(v) for k, v in masks.items() if k == "alive" or isinstance(v, Mapping))
+    return sum(
+        int(np.sum(v)) if k == "alive" else count_alive(v)
+        for k, v in masks.items()
+        if k == "alive" or isinstance(v, Mapping)
+    )

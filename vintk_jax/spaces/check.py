@@ -30,9 +30,15 @@ class Finding:
 
 
 def check(
-    space: spaces.SearchSpace, image_size: int = 64, num_samples: int = 200, num_members: int = 2, flops: bool = True, seed: int = 0
+    space: spaces.SearchSpace,
+    image_size: int = 64,
+    num_samples: int = 200,
+    num_members: int = 2,
+    flops: bool = True,
+    seed: int = 0,
 ) -> Iterator[Finding]:
-    """Every check, one after another; those that draw weights on `num_members` architectures, the others on `num_samples`.
+    """Every check, one after another; those that draw weights on `num_members` architectures, the
+    others on `num_samples`.
 
     A mistake in the space's own code ends its check, not the others.
     """
@@ -71,21 +77,50 @@ def check(
 
 def main(argv: list[str]) -> None:
     """Check the space of a command line; exit code 1 if it breaks a promise."""
-    parser = argparse.ArgumentParser(prog="python -m vintk_jax.spaces.check", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m vintk_jax.spaces.check", description=__doc__.split("\n\n")[0]
+    )
     parser.add_argument("space", help="package.module:SPACE, or the name of a built-in one")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels a side that masks and kernels are checked at (default: 64)")
-    parser.add_argument("--samples", type=int, default=200, help="architectures that are counted, encoded and masked (default: 200)")
-    parser.add_argument("--members", type=int, default=2, help="architectures whose supernet is compared with their own model (default: 2)")
-    parser.add_argument("--own-flops", action="store_true", help="don't compare multiply-adds: the space counts them in its own way")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        default=64,
+        help="pixels a side that masks and kernels are checked at (default: 64)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=200,
+        help="architectures that are counted, encoded and masked (default: 200)",
+    )
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=2,
+        help="architectures whose supernet is compared with their own model (default: 2)",
+    )
+    parser.add_argument(
+        "--own-flops",
+        action="store_true",
+        help="don't compare multiply-adds: the space counts them in its own way",
+    )
     given = parser.parse_args(argv[1:])
     avoid_wrong_fusions()
     space, broken = spaces.get(given.space), 0
     for found in check(space, given.image_size, given.samples, given.members, not given.own_flops):
         broken += found.fault is not None
-        print(f"{'ok    ' if found.fault is None else 'BROKEN'} {found.promise} ({found.seconds:.1f} s)", flush=True)
+        print(
+            f"{'ok    ' if found.fault is None else 'BROKEN'} {found.promise} ({found.seconds:.1f} "
+            "s)",
+            flush=True,
+        )
         if found.fault is not None:
             print(f"       {found.fault}", flush=True)
-    print(f"{space.name} breaks {broken} promise(s)." if broken else f"{space.name} keeps what a space promises.")
+    print(
+        f"{space.name} breaks {broken} promise(s)."
+        if broken
+        else f"{space.name} keeps what a space promises."
+    )
     if broken:
         sys.exit(1)
 

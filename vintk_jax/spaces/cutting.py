@@ -1,4 +1,6 @@
-"""Cutting the weights of a supernet's transformer blocks down to those of one architecture: leading columns of everything."""
+"""Cutting the weights of a supernet's transformer blocks down to those of one architecture: leading
+columns of everything.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +11,29 @@ Params = Mapping[str, Any]
 
 
 def block_at(stack: Params, index: int) -> Params:
-    """One block of a stack's parameters, be it scanned (`blocks`) or not (`block_i`); see `models.blocks.stack`."""
-    return jax.tree.map(lambda leaf: leaf[index], stack["blocks"]["block"]) if "blocks" in stack else stack[f"block_{index}"]
+    """One block of a stack's parameters, be it scanned (`blocks`) or not (`block_i`); see
+    `models.blocks.stack`.
+    """
+    return (
+        jax.tree.map(lambda leaf: leaf[index], stack["blocks"]["block"])
+        if "blocks" in stack
+        else stack[f"block_{index}"]
+    )
 
 
 def leading(params: Params, *sizes: int) -> dict[str, Any]:
     """The first entries along the last axes of every array: `sizes` for the last ones."""
-    return jax.tree.map(lambda leaf: leaf[(..., *(slice(size) for size in sizes[-leaf.ndim :]))], dict(params))
+    return jax.tree.map(
+        lambda leaf: leaf[(..., *(slice(size) for size in sizes[-leaf.ndim :]))], dict(params)
+    )
 
 
-def cut_attention(attention: Params, embed: int, heads: int, head_dim: int, widest: tuple[int, int]) -> dict[str, Any]:
-    """A narrower `models.attention.Attention` or `models.grouped_attention.GroupedAttention`; sizes as in `cut_block`."""
+def cut_attention(
+    attention: Params, embed: int, heads: int, head_dim: int, widest: tuple[int, int]
+) -> dict[str, Any]:
+    """A narrower `models.attention.Attention` or `models.grouped_attention.GroupedAttention`; sizes
+    as in `cut_block`.
+    """
     qkv = attention["qkv"]["kernel"].reshape(-1, 3, *widest)[:embed, :, :heads, :head_dim]
     bias = attention["qkv"]["bias"].reshape(3, *widest)[:, :heads, :head_dim]
     proj = attention["proj"]["kernel"].reshape(*widest, -1)[:heads, :head_dim, :embed]
@@ -30,7 +44,9 @@ def cut_attention(attention: Params, embed: int, heads: int, head_dim: int, wide
     }
 
 
-def cut_block(block: Params, embed: int, heads: int, head_dim: int, hidden: int, widest: tuple[int, int]) -> dict[str, Any]:
+def cut_block(
+    block: Params, embed: int, heads: int, head_dim: int, hidden: int, widest: tuple[int, int]
+) -> dict[str, Any]:
     """A narrower `models.blocks.Block` or `models.clip_blocks.DividedBlock`.
 
     Args:
@@ -42,7 +58,10 @@ def cut_block(block: Params, embed: int, heads: int, head_dim: int, hidden: int,
         if name.startswith("attention"):
             return cut_attention(part, embed, heads, head_dim, widest)
         if name == "mlp":
-            return {"fc1": leading(part["fc1"], embed, hidden), "fc2": leading(part["fc2"], hidden, embed)}
+            return {
+                "fc1": leading(part["fc1"], embed, hidden),
+                "fc2": leading(part["fc2"], hidden, embed),
+            }
         return leading(part, embed, embed)  # norms, and the linear layer behind attention over time
 
     return {name: cut(name, part) for name, part in block.items()}

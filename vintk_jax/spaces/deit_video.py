@@ -1,7 +1,9 @@
-"""Spaces of video transformers: AutoFormer's decisions (width, depth, heads and MLP ratio of every block), made for a TimeSformer.
+"""Spaces of video transformers: AutoFormer's decisions (width, depth, heads and MLP ratio of every
+block), made for a TimeSformer.
 
-Attention is divided into time and space, the TimeSformer's best form (Bertasius et al. 2021, arXiv 2102.05095); both of a block have its number of
-heads. The options are our choice: `deit-video` reaches from DeiT-Ti to DeiT-S, `deit-video-mini` holds what 2 cores can train on the moving digits.
+Attention is divided into time and space, the TimeSformer's best form (Bertasius et al. 2021, arXiv
+2102.05095); both of a block have its number of heads. The options are our choice: `deit-video`
+reaches from DeiT-Ti to DeiT-S, `deit-video-mini` holds what 2 cores can train on the moving digits.
 """
 
 import dataclasses
@@ -44,29 +46,53 @@ class DeitVideoSpace(AutoFormerSpace):
             image_size: pixels a side; 0: `resolution`.
             num_classes: 0: the space's.
         """
-        e, k, t, places = arch.embed_dim, num_classes or self.num_classes, self.frames, self._side(image_size) ** 2
+        e, k, t, places = (
+            arch.embed_dim,
+            num_classes or self.num_classes,
+            self.frames,
+            self._side(image_size) ** 2,
+        )
         of_patch, tokens = self.patch_size**2 * 3, t * places
         params = (of_patch + 1) * e + e + (1 + places) * e + t * e + 2 * e + (e + 1) * k
         flops = tokens * of_patch * e + e * k
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
             width = heads * self.head_dim
-            params += 6 * e + 2 * ((e + 1) * 3 * width + (width + 1) * e) + (e + 1) * e + (e + 1) * hidden + (hidden + 1) * e
+            params += (
+                6 * e
+                + 2 * ((e + 1) * 3 * width + (width + 1) * e)
+                + (e + 1) * e
+                + (e + 1) * hidden
+                + (hidden + 1) * e
+            )
             over_time = tokens * (4 * e * width + e * e) + 2 * places * t**2 * width
             over_space = (tokens + 1) * 4 * e * width + 2 * t * (places + 1) ** 2 * width
             flops += over_time + over_space + (tokens + 1) * 2 * e * hidden
         return Cost(params, flops)
 
-    def model(self, arch: AutoFormer, image_size: int = 0, in_channels: int = 3, num_classes: int = 0) -> TimeSformer:
+    def model(
+        self, arch: AutoFormer, image_size: int = 0, in_channels: int = 3, num_classes: int = 0
+    ) -> TimeSformer:
         """The TimeSformer of this architecture; sizes as in `cost`."""
-        return self._timesformer(arch.embed_dim, arch.num_heads, arch.hidden, image_size, num_classes)
+        return self._timesformer(
+            arch.embed_dim, arch.num_heads, arch.hidden, image_size, num_classes
+        )
 
     def supernet(self, image_size: int = 0, num_classes: int = 0, **options: Any) -> TimeSformer:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
         depth, e = max(self.depth), max(self.embed_dim)
         hidden = (int(e * max(self.mlp_ratio)),) * depth
-        return self._timesformer(e, (max(self.num_heads),) * depth, hidden, image_size, num_classes, **{"scan": True, **options})
+        return self._timesformer(
+            e,
+            (max(self.num_heads),) * depth,
+            hidden,
+            image_size,
+            num_classes,
+            **{"scan": True, **options},
+        )
 
-    def _timesformer(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> TimeSformer:
+    def _timesformer(
+        self, embed_dim, num_heads, hidden, image_size, num_classes, **options
+    ) -> TimeSformer:
         return TimeSformer(
             embed_dim=embed_dim,
             num_heads=num_heads,
@@ -83,7 +109,10 @@ class DeitVideoSpace(AutoFormerSpace):
         """Tokens a side."""
         size = image_size or self.resolution
         if size % self.patch_size or size < self.patch_size:
-            raise UserError(f"inputs.image_size={size} came; {self.name} wants a multiple of its patch size, {self.patch_size}.")
+            raise UserError(
+                f"inputs.image_size={size} came; {self.name} wants a multiple of its patch size, "
+                f"{self.patch_size}."
+            )
         return size // self.patch_size
 
 

@@ -1,7 +1,9 @@
-"""A space around LV-ViT-T and -S (Jiang et al. 2021, arXiv 2104.10858): width, depth, the stem's channels, heads and MLP ratio of every block.
+"""A space around LV-ViT-T and -S (Jiang et al. 2021, arXiv 2104.10858): width, depth, the stem's
+channels, heads and MLP ratio of every block.
 
-The paper searches nothing; the options are ours: its two smaller models' widths, depths and stem, and those around them. Heads are 64 wide as
-LV-ViT-S's (LV-ViT-T has 60), and residuals are halved at every depth, as its.
+The paper searches nothing; the options are ours: its two smaller models' widths, depths and stem,
+and those around them. Heads are 64 wide as LV-ViT-S's (LV-ViT-T has 60), and residuals are halved
+at every depth, as its.
 """
 
 import dataclasses
@@ -23,7 +25,9 @@ RESIDUAL_SCALE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class LvVitSpace(SearchSpace):
-    """Choices of the model, and of each of its blocks; an architecture has the attributes embed_dim, depth, stem_width, num_heads, mlp_ratio."""
+    """Choices of the model, and of each of its blocks; an architecture has the attributes
+    embed_dim, depth, stem_width, num_heads, mlp_ratio.
+    """
 
     embed_dim: tuple[int, ...] = (192, 240, 288, 336, 384)
     depth: tuple[int, ...] = (12, 14, 16)
@@ -34,32 +38,71 @@ class LvVitSpace(SearchSpace):
     def choices(self) -> dict[str, tuple]:
         """embed_dim, depth, stem_width, and num_heads_i and mlp_ratio_i of each block."""
         of_model = {"embed_dim": self.embed_dim, "depth": self.depth, "stem_width": self.stem_width}
-        return {**of_model, **of_blocks(max(self.depth), num_heads=self.num_heads, mlp_ratio=self.mlp_ratio)}
+        return {
+            **of_model,
+            **of_blocks(max(self.depth), num_heads=self.num_heads, mlp_ratio=self.mlp_ratio),
+        }
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Parameters, and multiply-adds of convolutions, matrix products and attention."""
-        grid, half, e, w = self._grid(image_size), image_size // STRIDE, arch.embed_dim, arch.stem_width
+        grid, half, e, w = (
+            self._grid(image_size),
+            image_size // STRIDE,
+            arch.embed_dim,
+            arch.stem_width,
+        )
         tokens, side = grid**2 + 1, PATCH // STRIDE
-        kernels = sum(k**2 * channels * w for (k, _), channels in zip(LAYERS, (3, w, w), strict=True))
-        params = kernels + 2 * w * len(LAYERS) + (side**2 * w + 1) * e + e + tokens * e + 2 * e + 2 * (e + 1) * num_classes
+        kernels = sum(
+            k**2 * channels * w for (k, _), channels in zip(LAYERS, (3, w, w), strict=True)
+        )
+        params = (
+            kernels
+            + 2 * w * len(LAYERS)
+            + (side**2 * w + 1) * e
+            + e
+            + tokens * e
+            + 2 * e
+            + 2 * (e + 1) * num_classes
+        )
         flops = half**2 * kernels + grid**2 * side**2 * w * e + tokens * e * num_classes
         for heads, hidden in zip(arch.num_heads, self._hidden(arch), strict=True):
             width = heads * HEAD_DIM
-            params += 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
+            params += (
+                4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
+            )
             flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
         return Cost(params, flops)
 
-    def model(self, arch: Any, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> ViT:
+    def model(
+        self, arch: Any, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000
+    ) -> ViT:
         """An LV-ViT."""
-        return self._vit(arch.embed_dim, arch.stem_width, arch.num_heads, self._hidden(arch), image_size, num_classes)
+        return self._vit(
+            arch.embed_dim,
+            arch.stem_width,
+            arch.num_heads,
+            self._hidden(arch),
+            image_size,
+            num_classes,
+        )
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> ViT:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
         depth, e = max(self.depth), max(self.embed_dim)
         heads, hidden = (max(self.num_heads),) * depth, (int(e * max(self.mlp_ratio)),) * depth
-        return self._vit(e, max(self.stem_width), heads, hidden, image_size, num_classes, **{"scan": True, **options})
+        return self._vit(
+            e,
+            max(self.stem_width),
+            heads,
+            hidden,
+            image_size,
+            num_classes,
+            **{"scan": True, **options},
+        )
 
-    def _vit(self, embed_dim, stem_width, num_heads, hidden, image_size, num_classes, **options) -> ViT:
+    def _vit(
+        self, embed_dim, stem_width, num_heads, hidden, image_size, num_classes, **options
+    ) -> ViT:
         return ViT(
             embed_dim=embed_dim,
             num_heads=num_heads,
@@ -76,34 +119,49 @@ class LvVitSpace(SearchSpace):
 
     def _grid(self, image_size: int) -> int:
         if image_size % PATCH or image_size < PATCH:
-            raise UserError(f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch size, {PATCH}.")
+            raise UserError(
+                f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch "
+                f"size, {PATCH}."
+            )
         return image_size // PATCH
 
     def _hidden(self, arch: Any) -> tuple[int, ...]:
         return tuple(int(arch.embed_dim * ratio) for ratio in arch.mlp_ratio)
 
     def masks(self, arch: Any) -> dict[str, np.ndarray]:
-        """See `ViT.__call__`; the first columns, channels, heads and hidden units and the first blocks are the live ones."""
+        """See `ViT.__call__`; the first columns, channels, heads and hidden units and the first
+        blocks are the live ones.
+        """
         rest = (0,) * (max(self.depth) - arch.depth)
         return {
             "embed": leading_ones(arch.embed_dim, max(self.embed_dim)),
             "stem": leading_ones(arch.stem_width, max(self.stem_width)),
             "alive": leading_ones(arch.depth, max(self.depth)),
             "heads": leading_ones(arch.num_heads + rest, max(self.num_heads)),
-            "hidden": leading_ones(self._hidden(arch) + rest, int(max(self.embed_dim) * max(self.mlp_ratio))),
+            "hidden": leading_ones(
+                self._hidden(arch) + rest, int(max(self.embed_dim) * max(self.mlp_ratio))
+            ),
         }
 
     def subnet(self, params: dict, arch: Any) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
         tree, e, w = params["params"], arch.embed_dim, arch.stem_width
-        convolution = lambda name, kernel: {"kernel": kernel[..., :w] if name == "conv_0" else kernel[..., :w, :w]}
+        convolution = lambda name, kernel: {
+            "kernel": kernel[..., :w] if name == "conv_0" else kernel[..., :w, :w]
+        }
         cut = {
             "stem": {
-                name: convolution(name, own["kernel"]) if name.startswith("conv") else leading(own, w) for name, own in tree["stem"].items()
+                name: convolution(name, own["kernel"])
+                if name.startswith("conv")
+                else leading(own, w)
+                for name, own in tree["stem"].items()
             },
             "patch_embed": leading(tree["patch_embed"], w, e),
             **{name: leading(tree[name], e) for name in ("class_token", "positions", "norm")},
-            **{name: {"kernel": tree[name]["kernel"][:e], "bias": tree[name]["bias"]} for name in ("head", "aux_head")},
+            **{
+                name: {"kernel": tree[name]["kernel"][:e], "bias": tree[name]["bias"]}
+                for name in ("head", "aux_head")
+            },
         }
         widest = (max(self.num_heads), HEAD_DIM)
         for i, (heads, hidden) in enumerate(zip(arch.num_heads, self._hidden(arch), strict=True)):
@@ -112,7 +170,11 @@ class LvVitSpace(SearchSpace):
 
     def size(self) -> int:
         """widths x stems x sum over depths of (heads x ratios)^depth."""
-        return len(self.embed_dim) * len(self.stem_width) * sum((len(self.num_heads) * len(self.mlp_ratio)) ** d for d in self.depth)
+        return (
+            len(self.embed_dim)
+            * len(self.stem_width)
+            * sum((len(self.num_heads) * len(self.mlp_ratio)) ** d for d in self.depth)
+        )
 
 
 LVVIT = LvVitSpace("lvvit")

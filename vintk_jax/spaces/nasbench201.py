@@ -1,6 +1,8 @@
-"""NAS-Bench-201 (Dong and Yang 2020, arXiv 2001.00326): convolutional cells, one of five operations on each of six edges.
+"""NAS-Bench-201 (Dong and Yang 2020, arXiv 2001.00326): convolutional cells, one of five operations
+on each of six edges.
 
-The control: the tangent kernel is said to rank CNNs. The networks were trained on images of 32 pixels.
+The control: the tangent kernel is said to rank CNNs. The networks were trained on images of 32
+pixels.
 """
 
 import dataclasses
@@ -19,7 +21,9 @@ from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 
 @dataclasses.dataclass(frozen=True)
 class CellArch:
-    """One architecture: the operation of each edge, in the order of `models.cells.EDGES`; all cells are alike."""
+    """One architecture: the operation of each edge, in the order of `models.cells.EDGES`; all cells
+    are alike.
+    """
 
     ops: tuple[str, ...]
 
@@ -30,7 +34,9 @@ def _edge(i: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class CellSpace(SearchSpace):
-    """What all members share: channels of each stage, cells of each stage, and the norm (see `models.channel_norm.ChannelNorm`)."""
+    """What all members share: channels of each stage, cells of each stage, and the norm (see
+    `models.channel_norm.ChannelNorm`).
+    """
 
     channels: tuple[int, ...] = (16, 32, 64)
     count: int = 5
@@ -55,10 +61,14 @@ class CellSpace(SearchSpace):
         ops = fields["ops"]
         if not isinstance(ops, list | tuple) or len(ops) != len(EDGES):
             edges = ", ".join(f"{a}-{b}" for a, b in EDGES)
-            raise InvalidArchitecture(f"ops={ops} came; {self.name} wants a list of {len(EDGES)}, for the edges {edges}.")
+            raise InvalidArchitecture(
+                f"ops={ops} came; {self.name} wants a list of {len(EDGES)}, for the edges {edges}."
+            )
         for i, op in enumerate(ops):
             if op not in OPERATIONS:
-                raise InvalidArchitecture(f"ops[{i}]={op!r} came; {self.name} has {', '.join(OPERATIONS)}.")
+                raise InvalidArchitecture(
+                    f"ops[{i}]={op!r} came; {self.name} has {', '.join(OPERATIONS)}."
+                )
         return CellArch(tuple(ops))
 
     def to_json(self, arch: CellArch) -> dict[str, Any]:
@@ -66,7 +76,9 @@ class CellSpace(SearchSpace):
         return {"ops": list(arch.ops)}
 
     def cost(self, arch: CellArch, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Parameters, and multiply-adds of convolutions (borders as inner pixels) and the classifier; poolings have none."""
+        """Parameters, and multiply-adds of convolutions (borders as inner pixels) and the
+        classifier; poolings have none.
+        """
         side, before = _checked(self.name, image_size, len(self.channels)), 0
         last, first = self.channels[-1], self.channels[0]
         params = 27 * first + 2 * first + 2 * last + (last + 1) * num_classes
@@ -82,41 +94,66 @@ class CellSpace(SearchSpace):
             before = c
         return Cost(params, flops)
 
-    def model(self, arch: CellArch, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> CellNet:
+    def model(
+        self, arch: CellArch, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000
+    ) -> CellNet:
         """The network of this architecture."""
         _checked(self.name, image_size, len(self.channels))
-        return CellNet(tuple((op,) for op in arch.ops), self.channels, self.count, num_classes, self.norm)
+        return CellNet(
+            tuple((op,) for op in arch.ops), self.channels, self.count, num_classes, self.norm
+        )
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> CellNet:
         """All operations on all edges; the cells of a stage are scanned unless `scan=False`."""
         _checked(self.name, image_size, len(self.channels))
-        return CellNet((OPERATIONS,) * len(EDGES), self.channels, self.count, num_classes, self.norm, **{"scan": True, **options})
+        return CellNet(
+            (OPERATIONS,) * len(EDGES),
+            self.channels,
+            self.count,
+            num_classes,
+            self.norm,
+            **{"scan": True, **options},
+        )
 
     def masks(self, arch: CellArch) -> dict[str, np.ndarray]:
         """See `CellNet.__call__`."""
-        return {"ops": np.array([[op == name for name in OPERATIONS] for op in arch.ops], np.float32)}
+        return {
+            "ops": np.array([[op == name for name in OPERATIONS] for op in arch.ops], np.float32)
+        }
 
     def stem_masks(self, arch: CellArch) -> dict[str, np.ndarray]:
-        """The network without its cells: each hands its input on (a skip connection from node 0 to node 3, nothing else).
+        """The network without its cells: each hands its input on (a skip connection from node 0 to
+        node 3, nothing else).
 
         What is left is the stem, the reductions and the classifier, the same for all members.
         """
-        return self.masks(CellArch(tuple("skip_connect" if edge == (0, 3) else "none" for edge in EDGES)))
+        return self.masks(
+            CellArch(tuple("skip_connect" if edge == (0, 3) else "none" for edge in EDGES))
+        )
 
     def subnet(self, params: dict, arch: CellArch) -> dict:
         """The operations that the architecture has; from a scanned supernet or one that isn't."""
-        cut = {name: node for name, node in params["params"].items() if not name.startswith("stage_")}
+        cut = {
+            name: node for name, node in params["params"].items() if not name.startswith("stage_")
+        }
         kept = {f"edge_{i}": op for i, op in enumerate(arch.ops) if op in SIDES}
         for i in range(len(self.channels) if kept else 0):
             stage = params["params"][f"stage_{i}"]
             cell = lambda j, stage=stage: (
-                jax.tree.map(lambda leaf: leaf[j], stage["blocks"]["cell"]) if "blocks" in stage else stage[f"cell_{j}"]
+                jax.tree.map(lambda leaf: leaf[j], stage["blocks"]["cell"])
+                if "blocks" in stage
+                else stage[f"cell_{j}"]
             )
-            cut[f"stage_{i}"] = {f"cell_{j}": {edge: {op: cell(j)[edge][op]} for edge, op in kept.items()} for j in range(self.count)}
+            cut[f"stage_{i}"] = {
+                f"cell_{j}": {edge: {op: cell(j)[edge][op]} for edge, op in kept.items()}
+                for j in range(self.count)
+            }
         return {"params": cut}
 
     def cheapest(self) -> CellArch:
-        """No operation anywhere; of the networks without a convolution, which all cost the same, the first."""
+        """No operation anywhere; of the networks without a convolution, which all cost the same,
+        the first.
+        """
         return CellArch((OPERATIONS[0],) * len(EDGES))
 
     def size(self) -> int:
@@ -128,7 +165,9 @@ class CellSpace(SearchSpace):
         return map(CellArch, itertools.product(OPERATIONS, repeat=len(EDGES)))
 
     def width(self, arch: CellArch) -> int:
-        """Channels of the last stage: the same for all, so a comparison within one width is one of all pairs."""
+        """Channels of the last stage: the same for all, so a comparison within one width is one of
+        all pairs.
+        """
         return self.channels[-1]
 
     def total_depth(self, arch: CellArch) -> int:
@@ -139,7 +178,10 @@ class CellSpace(SearchSpace):
 def _checked(name: str, image_size: int, stages: int) -> int:
     factor = 2 ** (stages - 1)
     if image_size < factor or image_size % factor:
-        raise UserError(f"inputs.image_size={image_size} came; {name} wants a multiple of {factor}: its reductions halve the sides.")
+        raise UserError(
+            f"inputs.image_size={image_size} came; {name} wants a multiple of {factor}: its "
+            "reductions halve the sides."
+        )
     return image_size
 
 

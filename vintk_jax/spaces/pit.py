@@ -1,4 +1,6 @@
-"""The PiT space: head width, MLP ratio, and depth and heads of three stages (Auto-Prox's, arXiv 2312.09059, on Heo et al. 2021)."""
+"""The PiT space: head width, MLP ratio, and depth and heads of three stages (Auto-Prox's, arXiv
+2312.09059, on Heo et al. 2021).
+"""
 
 import dataclasses
 import itertools
@@ -51,47 +53,86 @@ class PitSpace(SearchSpace):
 
     def _heads(self) -> list[tuple[int, ...]]:
         """Heads of all stages together: one decision, since they depend on each other."""
-        return list(itertools.combinations_with_replacement(sorted(self.num_heads), len(self.depth)))
+        return list(
+            itertools.combinations_with_replacement(sorted(self.num_heads), len(self.depth))
+        )
 
     def choices(self) -> dict[str, tuple]:
         """base_dim, mlp_ratio, depth_i of each stage, and num_heads of all, as in "2-4-8"."""
         depths = {f"depth_{i}": options for i, options in enumerate(self.depth)}
-        return {"base_dim": self.base_dim, "mlp_ratio": self.mlp_ratio, **depths, "num_heads": tuple(map(_text, self._heads()))}
+        return {
+            "base_dim": self.base_dim,
+            "mlp_ratio": self.mlp_ratio,
+            **depths,
+            "num_heads": tuple(map(_text, self._heads())),
+        }
 
     def decode(self, chosen: Mapping[str, Any]) -> PitArch:
         """Every decision counts."""
         depth = tuple(chosen[f"depth_{i}"] for i in range(len(self.depth)))
-        return PitArch(chosen["base_dim"], chosen["mlp_ratio"], depth, tuple(map(int, chosen["num_heads"].split("-"))))
+        return PitArch(
+            chosen["base_dim"],
+            chosen["mlp_ratio"],
+            depth,
+            tuple(map(int, chosen["num_heads"].split("-"))),
+        )
 
     def encode(self, arch: PitArch) -> dict[str, Any]:
         """The inverse of `decode`."""
         depths = {f"depth_{i}": depth for i, depth in enumerate(arch.depth)}
-        return {"base_dim": arch.base_dim, "mlp_ratio": arch.mlp_ratio, **depths, "num_heads": _text(arch.num_heads)}
+        return {
+            "base_dim": arch.base_dim,
+            "mlp_ratio": arch.mlp_ratio,
+            **depths,
+            "num_heads": _text(arch.num_heads),
+        }
 
     def from_json(self, fields: Mapping[str, Any]) -> PitArch:
         """From {"base_dim", "mlp_ratio", "depth": [...], "num_heads": [...]}."""
         missing = {"base_dim", "mlp_ratio", "depth", "num_heads"} - set(fields)
         if missing:
-            raise InvalidArchitecture(f"A {self.name} architecture came without {', '.join(sorted(missing))}.")
-        arch = PitArch(fields["base_dim"], fields["mlp_ratio"], tuple(fields["depth"]), tuple(fields["num_heads"]))
+            raise InvalidArchitecture(
+                f"A {self.name} architecture came without {', '.join(sorted(missing))}."
+            )
+        arch = PitArch(
+            fields["base_dim"],
+            fields["mlp_ratio"],
+            tuple(fields["depth"]),
+            tuple(fields["num_heads"]),
+        )
         for field in ("base_dim", "mlp_ratio"):
             if getattr(arch, field) not in getattr(self, field):
                 options = ", ".join(map(str, getattr(self, field)))
-                raise InvalidArchitecture(f"{field}={getattr(arch, field)} came; {self.name} has {options}.")
-        if len(arch.depth) != len(self.depth) or any(d not in options for d, options in zip(arch.depth, self.depth, strict=True)):
-            raise InvalidArchitecture(f"depth={list(arch.depth)} came; {self.name} has, stage by stage, one of {self.depth}.")
+                raise InvalidArchitecture(
+                    f"{field}={getattr(arch, field)} came; {self.name} has {options}."
+                )
+        if len(arch.depth) != len(self.depth) or any(
+            d not in options for d, options in zip(arch.depth, self.depth, strict=True)
+        ):
+            raise InvalidArchitecture(
+                f"depth={list(arch.depth)} came; {self.name} has, stage by stage, one of "
+                f"{self.depth}."
+            )
         if arch.num_heads not in self._heads():
             raise InvalidArchitecture(
-                f"num_heads={list(arch.num_heads)} came; {self.name} has {len(self.depth)} of {self.num_heads}, none below the one before."
+                f"num_heads={list(arch.num_heads)} came; {self.name} has {len(self.depth)} of "
+                f"{self.num_heads}, none below the one before."
             )
         return arch
 
     def to_json(self, arch: PitArch) -> dict[str, Any]:
         """To {"base_dim", "mlp_ratio", "depth": [...], "num_heads": [...]}."""
-        return {"base_dim": arch.base_dim, "mlp_ratio": arch.mlp_ratio, "depth": list(arch.depth), "num_heads": list(arch.num_heads)}
+        return {
+            "base_dim": arch.base_dim,
+            "mlp_ratio": arch.mlp_ratio,
+            "depth": list(arch.depth),
+            "num_heads": list(arch.num_heads),
+        }
 
     def cost(self, arch: PitArch, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels) and attention."""
+        """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels)
+        and attention.
+        """
         grid, dims = _grid(self.name, image_size), arch.embed_dims
         patches = grid[0] * grid[1]
         params = (PATCH**2 * 3 + 1) * dims[0] + dims[0] + patches * dims[0]
@@ -102,30 +143,60 @@ class PitSpace(SearchSpace):
                 params += (9 + 1) * e + (dims[i - 1] + 1) * e
                 flops += grid[0] * grid[1] * 9 * e + dims[i - 1] * e
             tokens = grid[0] * grid[1] + 1
-            params += depth * (4 * e + (e + 1) * 3 * e + (e + 1) * e + (e + 1) * hidden + (hidden + 1) * e)
+            params += depth * (
+                4 * e + (e + 1) * 3 * e + (e + 1) * e + (e + 1) * hidden + (hidden + 1) * e
+            )
             flops += depth * (tokens * (4 * e * e + 2 * e * hidden) + 2 * tokens**2 * e)
-        return Cost(params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes)
+        return Cost(
+            params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes
+        )
 
-    def model(self, arch: PitArch, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> PiT:
+    def model(
+        self, arch: PitArch, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000
+    ) -> PiT:
         """The PiT of this architecture."""
         grid = _grid(self.name, image_size)
-        return PiT(arch.embed_dims, arch.depth, arch.num_heads, arch.hidden, arch.base_dim, num_classes, PATCH, STRIDE, grid)
+        return PiT(
+            arch.embed_dims,
+            arch.depth,
+            arch.num_heads,
+            arch.hidden,
+            arch.base_dim,
+            num_classes,
+            PATCH,
+            STRIDE,
+            grid,
+        )
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> PiT:
         """The widest, deepest member; its stages are scanned unless `scan=False`."""
         widest = self._widest()
-        return dataclasses.replace(self.model(widest, image_size, num_classes=num_classes), **{"scan": True, **options})
+        return dataclasses.replace(
+            self.model(widest, image_size, num_classes=num_classes), **{"scan": True, **options}
+        )
 
     def _widest(self) -> PitArch:
-        return PitArch(max(self.base_dim), max(self.mlp_ratio), tuple(map(max, self.depth)), (max(self.num_heads),) * len(self.depth))
+        return PitArch(
+            max(self.base_dim),
+            max(self.mlp_ratio),
+            tuple(map(max, self.depth)),
+            (max(self.num_heads),) * len(self.depth),
+        )
 
     def masks(self, arch: PitArch) -> dict[str, dict[str, np.ndarray]]:
-        """See `PiT.__call__`; the first columns, heads, dimensions of a head and hidden units, and the first blocks are the live ones."""
+        """See `PiT.__call__`; the first columns, heads, dimensions of a head and hidden units, and
+        the first blocks are the live ones.
+        """
         widest = self._widest()
         masks = {}
-        for i, (e, heads, hidden, depth) in enumerate(zip(arch.embed_dims, arch.num_heads, arch.hidden, arch.depth, strict=True)):
+        for i, (e, heads, hidden, depth) in enumerate(
+            zip(arch.embed_dims, arch.num_heads, arch.hidden, arch.depth, strict=True)
+        ):
             alive = leading_ones(depth, widest.depth[i])
-            of_block = np.outer(leading_ones(heads, max(self.num_heads)), leading_ones(arch.base_dim, max(self.base_dim)))
+            of_block = np.outer(
+                leading_ones(heads, max(self.num_heads)),
+                leading_ones(arch.base_dim, max(self.base_dim)),
+            )
             masks[f"stage_{i}"] = {
                 "embed": leading_ones(e, widest.embed_dims[i]),
                 "alive": alive,
@@ -150,12 +221,20 @@ class PitSpace(SearchSpace):
                 cut[f"pool_{i}"] = leading(tree[f"pool_{i}"], dims[i])
                 cut[f"pool_token_{i}"] = leading(tree[f"pool_token_{i}"], dims[i - 1], dims[i])
             sizes = (dims[i], arch.num_heads[i], arch.base_dim, arch.hidden[i], widest)
-            cut[f"stage_{i}"] = {f"block_{j}": cut_block(block_at(tree[f"stage_{i}"], j), *sizes) for j in range(depth)}
+            cut[f"stage_{i}"] = {
+                f"block_{j}": cut_block(block_at(tree[f"stage_{i}"], j), *sizes)
+                for j in range(depth)
+            }
         return {"params": cut}
 
     def cheapest(self) -> PitArch:
         """The narrowest, shallowest member."""
-        return PitArch(min(self.base_dim), min(self.mlp_ratio), tuple(map(min, self.depth)), (min(self.num_heads),) * len(self.depth))
+        return PitArch(
+            min(self.base_dim),
+            min(self.mlp_ratio),
+            tuple(map(min, self.depth)),
+            (min(self.num_heads),) * len(self.depth),
+        )
 
     def size(self) -> int:
         """Every combination."""
@@ -180,7 +259,8 @@ class PitSpace(SearchSpace):
 def _grid(name: str, image_size: int) -> tuple[int, int]:
     if image_size < PATCH or (image_size - PATCH) % STRIDE:
         raise UserError(
-            f"inputs.image_size={image_size} came; {name} wants {PATCH} and a multiple of {STRIDE} more: patches of {PATCH} pixels, {STRIDE} apart."
+            f"inputs.image_size={image_size} came; {name} wants {PATCH} and a multiple of {STRIDE} "
+            f"more: patches of {PATCH} pixels, {STRIDE} apart."
         )
     return ((image_size - PATCH) // STRIDE + 1,) * 2
 

@@ -1,4 +1,5 @@
-"""What every search space promises, each promise a function that raises `BrokenPromise` with what is wrong.
+"""What every search space promises, each promise a function that raises `BrokenPromise` with what
+is wrong.
 
 `python -m vintk_jax.spaces.check` tries them on a space of yours, the tests on the built-in ones.
 """
@@ -34,7 +35,9 @@ def _require(kept: bool, otherwise: str) -> None:
 
 
 def draw(module: Any, *args: Any, size: int | float = 0.3, seed: int = 0) -> Any:
-    """Random variables for a call of a module in which no bias is zero and no scale one: initial zeros would hide mistakes."""
+    """Random variables for a call of a module in which no bias is zero and no scale one: initial
+    zeros would hide mistakes.
+    """
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda key: module.init(key, *args), jax.random.key(0))
 
@@ -47,7 +50,11 @@ def draw(module: Any, *args: Any, size: int | float = 0.3, seed: int = 0) -> Any
 
 def _error(got: Any, wanted: Any) -> float:
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted)) if got.shape == wanted.shape else math.inf
+    return (
+        float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
+        if got.shape == wanted.shape
+        else math.inf
+    )
 
 
 def choices(space: SearchSpace) -> None:
@@ -55,25 +62,49 @@ def choices(space: SearchSpace) -> None:
     found = space.choices()
     _require(bool(found), "choices() is empty.")
     for name, options in found.items():
-        _require(isinstance(options, tuple) and len(options) > 0, f"choices()[{name!r}] is {options!r}; a tuple of options was wanted.")
+        _require(
+            isinstance(options, tuple) and len(options) > 0,
+            f"choices()[{name!r}] is {options!r}; a tuple of options was wanted.",
+        )
         for option in options:
             plain = option is None or type(option) in (bool, int, float, str)
-            _require(plain, f"choices()[{name!r}] has {option!r}; numbers, strings, True, False or None were wanted.")
-        _require(len(set(options)) == len(options), f"choices()[{name!r}] names an option twice: {options}.")
+            _require(
+                plain,
+                f"choices()[{name!r}] has {option!r}; numbers, strings, True, False or None were "
+                "wanted.",
+            )
+        _require(
+            len(set(options)) == len(options),
+            f"choices()[{name!r}] names an option twice: {options}.",
+        )
 
 
 def round_trips(space: SearchSpace, archs: Sequence[Any]) -> None:
     """Decisions and JSON text give each architecture back."""
     for arch in archs:
-        _require(hash(arch) == hash(dataclasses.replace(arch)), f"Equal architectures hash differently: {arch}.")
+        _require(
+            hash(arch) == hash(dataclasses.replace(arch)),
+            f"Equal architectures hash differently: {arch}.",
+        )
         chosen = space.encode(arch)
         differ = set(chosen) ^ set(space.choices())
-        _require(not differ, f"encode and choices() differ in the decisions {', '.join(sorted(differ))}.")
+        _require(
+            not differ, f"encode and choices() differ in the decisions {', '.join(sorted(differ))}."
+        )
         for name, options in space.choices().items():
-            _require(chosen[name] in options, f"encode({arch}) chose {name}={chosen[name]!r}, which is none of {options}.")
-        _require(space.decode(chosen) == arch, f"decode(encode(arch)) is {space.decode(chosen)} for {arch}.")
+            _require(
+                chosen[name] in options,
+                f"encode({arch}) chose {name}={chosen[name]!r}, which is none of {options}.",
+            )
+        _require(
+            space.decode(chosen) == arch,
+            f"decode(encode(arch)) is {space.decode(chosen)} for {arch}.",
+        )
         fields = json.loads(json.dumps(space.to_json(arch)))
-        _require(space.from_json(fields) == arch, f"from_json(to_json(arch)) is {space.from_json(fields)} for {arch}.")
+        _require(
+            space.from_json(fields) == arch,
+            f"from_json(to_json(arch)) is {space.from_json(fields)} for {arch}.",
+        )
 
 
 def refusals(space: SearchSpace, archs: Sequence[Any]) -> None:
@@ -81,10 +112,20 @@ def refusals(space: SearchSpace, archs: Sequence[Any]) -> None:
     fields = json.loads(json.dumps(space.to_json(archs[0])))
     for field, value in fields.items():
         try:
-            taken = space.from_json({**fields, field: ["no such option"] * len(value) if isinstance(value, list) else "no such option"})
+            taken = space.from_json(
+                {
+                    **fields,
+                    field: ["no such option"] * len(value)
+                    if isinstance(value, list)
+                    else "no such option",
+                }
+            )
         except InvalidArchitecture:
             continue
-        raise BrokenPromise(f"from_json took 'no such option' for {field} and gave {taken}; InvalidArchitecture was wanted.")
+        raise BrokenPromise(
+            f"from_json took 'no such option' for {field} and gave {taken}; InvalidArchitecture "
+            "was wanted."
+        )
 
 
 def counts(
@@ -95,14 +136,19 @@ def counts(
     flops: bool = True,
     otherwise: Callable[[Any], int] = lambda arch: 0,
 ) -> None:
-    """`cost` is the initialised model's count of parameters, and the traced forward pass's of multiply-adds.
+    """`cost` is the initialised model's count of parameters, and the traced forward pass's of
+    multiply-adds.
 
     Args:
         image_size, num_classes: None for the space's own, that limits are stated for.
         flops: whether multiply-adds are checked too.
-        otherwise: of an architecture, the multiply-adds that its cost has more than the trace, where a space counts differently on purpose.
+        otherwise: of an architecture, the multiply-adds that its cost has more than the trace,
+            where a space counts differently on purpose.
     """
-    shape, given = space.input_shape(image_size or 0), {"image_size": image_size} if image_size else {}
+    shape, given = (
+        space.input_shape(image_size or 0),
+        {"image_size": image_size} if image_size else {},
+    )
     given |= {"num_classes": num_classes} if num_classes else {}
     image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     for arch in archs:
@@ -110,22 +156,37 @@ def counts(
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
         owned = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
         at = f"at {' x '.join(map(str, shape[:-1]))} px, for {arch}"
-        _require(cost.params == owned, f"cost says {cost.params:,} parameters, the initialised model has {owned:,}, {at}.")
+        _require(
+            cost.params == owned,
+            f"cost says {cost.params:,} parameters, the initialised model has {owned:,}, {at}.",
+        )
         if flops:
             done = multiply_adds(model.apply, variables, image) + otherwise(arch)
             _require(
                 cost.flops == done,
-                f"cost says {cost.flops:,} multiply-adds, the traced model makes {done:,}, {at}. On purpose? --own-flops leaves this out.",
+                f"cost says {cost.flops:,} multiply-adds, the traced model makes {done:,}, {at}. "
+                "On purpose? --own-flops leaves this out.",
             )
 
 
 def least(space: SearchSpace, archs: Sequence[Any]) -> None:
     """No architecture is below `least`, and `cheapest` belongs to the space."""
     bound = space.least()
-    _require(space.from_json(space.to_json(space.cheapest())) == space.cheapest(), f"cheapest() is {space.cheapest()}, not of the space.")
+    _require(
+        space.from_json(space.to_json(space.cheapest())) == space.cheapest(),
+        f"cheapest() is {space.cheapest()}, not of the space.",
+    )
     for arch in archs:
-        below = [name for name, mine, its in zip(bound._fields, space.cost(arch), bound, strict=True) if mine < its]
-        _require(not below, f"{arch} has fewer {' and '.join(below)} than least() says ({bound}). Override `cheapest`, or `least`.")
+        below = [
+            name
+            for name, mine, its in zip(bound._fields, space.cost(arch), bound, strict=True)
+            if mine < its
+        ]
+        _require(
+            not below,
+            f"{arch} has fewer {' and '.join(below)} than least() says ({bound}). Override "
+            "`cheapest`, or `least`.",
+        )
 
 
 def sizes(space: SearchSpace, most: int = 5_000) -> None:
@@ -134,54 +195,99 @@ def sizes(space: SearchSpace, most: int = 5_000) -> None:
     if size <= most:
         members = list(space.enumerate())
         _require(
-            len(members) == len(set(members)) == size, f"size() is {size}; enumerate() gives {len(members)}, {len(set(members))} different."
+            len(members) == len(set(members)) == size,
+            f"size() is {size}; enumerate() gives {len(members)}, {len(set(members))} different.",
         )
 
 
 def masks(space: SearchSpace, archs: Sequence[Any]) -> None:
-    """One tree of one set of shapes, of float32 zeros and ones, for all; the same for the stem's."""
-    shapes_of = lambda tree: {"/".join(path): (np.shape(leaf), np.asarray(leaf).dtype) for path, leaf in flatten_dict(tree).items()}
+    """One tree of one set of shapes, of float32 zeros and ones, for all; the same for the
+    stem's.
+    """
+    shapes_of = lambda tree: {
+        "/".join(path): (np.shape(leaf), np.asarray(leaf).dtype)
+        for path, leaf in flatten_dict(tree).items()
+    }
     wanted = shapes_of(space.masks(archs[0]))
     for arch in archs:
         for method in ("masks", "stem_masks"):
             tree = getattr(space, method)(arch)
             for name, (shape, dtype) in shapes_of(tree).items():
-                _require(dtype == np.float32, f"{method} has {name!r} of {dtype}; float32 was wanted.")
-                _require((shape, dtype) == wanted.get(name), f"{method} has {name!r} of {shape} for {arch}, but not for {archs[0]}.")
-            _require(set(shapes_of(tree)) == set(wanted), f"{method} has not the same names for {arch} and {archs[0]}.")
+                _require(
+                    dtype == np.float32, f"{method} has {name!r} of {dtype}; float32 was wanted."
+                )
+                _require(
+                    (shape, dtype) == wanted.get(name),
+                    f"{method} has {name!r} of {shape} for {arch}, but not for {archs[0]}.",
+                )
+            _require(
+                set(shapes_of(tree)) == set(wanted),
+                f"{method} has not the same names for {arch} and {archs[0]}.",
+            )
             values = np.unique(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]))
-            _require(set(values) <= {0.0, 1.0}, f"{method} holds {values.tolist()} for {arch}; zeros and ones were wanted.")
+            _require(
+                set(values) <= {0.0, 1.0},
+                f"{method} holds {values.tolist()} for {arch}; zeros and ones were wanted.",
+            )
 
 
-def supernet(space: SearchSpace, archs: Sequence[Any], image_size: int, num_classes: int = 3, **options: Any) -> None:
-    """Masked, the supernet is each architecture's own model with the weights that `subnet` cuts: shapes, logits, and kernel.
+def supernet(
+    space: SearchSpace, archs: Sequence[Any], image_size: int, num_classes: int = 3, **options: Any
+) -> None:
+    """Masked, the supernet is each architecture's own model with the weights that `subnet` cuts:
+    shapes, logits, and kernel.
 
     In float64, so that a difference is no rounding. `options` go to the supernet.
     """
     wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     with jax.enable_x64(True):
-        run = jax.jit(lambda v, x, m: (wide.apply(v, x, masks=m), ntk.kernel(wide, v, x, masks=m, dtype=jnp.float64)))
+        run = jax.jit(
+            lambda v, x, m: (
+                wide.apply(v, x, masks=m),
+                ntk.kernel(wide, v, x, masks=m, dtype=jnp.float64),
+            )
+        )
         for arch in archs:
-            small, cut = space.model(arch, image_size, num_classes=num_classes), space.subnet(variables, arch)
+            small, cut = (
+                space.model(arch, image_size, num_classes=num_classes),
+                space.subnet(variables, arch),
+            )
             shapes = flatten_dict(jax.eval_shape(small.init, jax.random.key(0), images))
             given = flatten_dict(cut)
             for path in shapes | given:
-                mine, its = (None if path not in tree else tree[path].shape for tree in (given, shapes))
-                _require(mine == its, f"subnet gives {'/'.join(path[1:])} as {mine}, the model has {its}, for {arch}.")
+                mine, its = (
+                    None if path not in tree else tree[path].shape for tree in (given, shapes)
+                )
+                _require(
+                    mine == its,
+                    f"subnet gives {'/'.join(path[1:])} as {mine}, the model has {its}, for "
+                    f"{arch}.",
+                )
             cut, own_images, own_masks = _float64((cut, images, space.masks(arch)))
             got = run(_float64(variables), own_images, own_masks)
-            wanted = jax.jit(lambda v, x, m=small: (m.apply(v, x), ntk.kernel(m, v, x, dtype=jnp.float64)))(cut, own_images)
+            wanted = jax.jit(
+                lambda v, x, m=small: (m.apply(v, x), ntk.kernel(m, v, x, dtype=jnp.float64))
+            )(cut, own_images)
             for what, mine, its in zip(("logits", "kernel"), got, wanted, strict=True):
                 apart = _error(mine, its)
                 _require(
                     apart < TOLERANCE,
-                    f"The {what} of the masked supernet are {apart:.1e} from the model's own, relatively, for {arch}. Is a mask missing behind a layer "
-                    "(its bias fills dead columns), or does `subnet` cut other entries than the masks leave?",
+                    f"The {what} of the masked supernet are {apart:.1e} from the model's own, "
+                    f"relatively, for {arch}. Is a mask missing behind a layer "
+                    "(its bias fills dead columns), or does `subnet` cut other entries than the "
+                    "masks leave?",
                 )
 
 
-def kernel(space: SearchSpace, archs: Sequence[Any], image_size: int, num_classes: int = 3, dtype: str = "float64", **options: Any) -> None:
+def kernel(
+    space: SearchSpace,
+    archs: Sequence[Any],
+    image_size: int,
+    num_classes: int = 3,
+    dtype: str = "float64",
+    **options: Any,
+) -> None:
     """The structured kernel of the masked supernet is the Jacobian's."""
     wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
@@ -189,15 +295,22 @@ def kernel(space: SearchSpace, archs: Sequence[Any], image_size: int, num_classe
     direction = np.random.default_rng(1).standard_normal((*outputs, 1))
     for arch in archs:
         mask = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), space.masks(arch))
-        along = lambda v, x, mask=mask: jnp.sum((wide.apply(v, x, masks=mask) * direction[..., 0]).reshape(len(x), -1), axis=1)
+        along = lambda v, x, mask=mask: jnp.sum(
+            (wide.apply(v, x, masks=mask) * direction[..., 0]).reshape(len(x), -1), axis=1
+        )
         wanted = definition.kernel(definition.jacobian(along, variables, images), np.ones((1, 1)))
         with jax.enable_x64(dtype == "float64"):
             cast = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
-            run = jax.jit(lambda v, x, m, d: ntk.kernel(wide, v, x, cotangent=d, masks=m, dtype=jnp.dtype(dtype)))
+            run = jax.jit(
+                lambda v, x, m, d: ntk.kernel(
+                    wide, v, x, cotangent=d, masks=m, dtype=jnp.dtype(dtype)
+                )
+            )
             apart = _error(run(*map(cast, (variables, images, mask, direction))), wanted)
         _require(
             apart < TOLERANCE,
-            f"The structured kernel is {apart:.1e} from the Jacobian's, relatively, for {arch}. Is the rule of a layer of yours wrong, or does "
+            f"The structured kernel is {apart:.1e} from the Jacobian's, relatively, for {arch}. Is "
+            "the rule of a layer of yours wrong, or does "
             "the model mix samples?",
         )
 

@@ -1,8 +1,10 @@
-"""A space around AutoFormerV2-T (S3, Chen et al. 2021, arXiv 2111.14725): depth, width, heads, MLP ratio and window of four stages.
+"""A space around AutoFormerV2-T (S3, Chen et al. 2021, arXiv 2111.14725): depth, width, heads, MLP
+ratio and window of four stages.
 
-The published configurations (github.com/microsoft/Cream, AutoFormerV2/configs) give these five for each stage, the same for all its blocks.
-The options that they were found among are a figure of the paper and in no text or code, so the options here are ours: AutoFormerV2-T's
-widths and heads and two or three narrower ones in each stage, its depths and those around them, and both of its windows.
+The published configurations (github.com/microsoft/Cream, AutoFormerV2/configs) give these five for
+each stage, the same for all its blocks. The options that they were found among are a figure of the
+paper and in no text or code, so the options here are ours: AutoFormerV2-T's widths and heads and
+two or three narrower ones in each stage, its depths and those around them, and both of its windows.
 """
 
 import dataclasses
@@ -25,7 +27,9 @@ FIELDS = ("embed_dim", "depth", "num_heads", "mlp_ratio", "window_size")
 
 @dataclasses.dataclass(frozen=True)
 class S3Arch:
-    """One architecture; the tuples run over the stages. Heads are 32 wide, whatever the stage's width."""
+    """One architecture; the tuples run over the stages. Heads are 32 wide, whatever the stage's
+    width.
+    """
 
     embed_dim: tuple[int, ...]
     depth: tuple[int, ...]
@@ -36,18 +40,26 @@ class S3Arch:
     @property
     def hidden(self) -> tuple[int, ...]:
         """MLP width of each stage."""
-        return tuple(int(dim * ratio) for dim, ratio in zip(self.embed_dim, self.mlp_ratio, strict=True))
+        return tuple(
+            int(dim * ratio) for dim, ratio in zip(self.embed_dim, self.mlp_ratio, strict=True)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class S3Space(SearchSpace):
     """Choices of each stage, all independent of each other.
 
-    A window is cut to its stage's grid, as in the published code: at 64 px the last two stages have 4 x 4 and 2 x 2 tokens, so that
-    architectures that differ in these stages' windows alone are one network there. Limits are kept at 224 px, where they differ.
+    A window is cut to its stage's grid, as in the published code: at 64 px the last two stages have
+    4 x 4 and 2 x 2 tokens, so that architectures that differ in these stages' windows alone are one
+    network there. Limits are kept at 224 px, where they differ.
     """
 
-    embed_dim: tuple[tuple[int, ...], ...] = ((64, 80, 96), (128, 160, 192), (256, 320, 384), (512, 640, 768))
+    embed_dim: tuple[tuple[int, ...], ...] = (
+        (64, 80, 96),
+        (128, 160, 192),
+        (256, 320, 384),
+        (512, 640, 768),
+    )
     depth: tuple[tuple[int, ...], ...] = ((1, 2, 3), (1, 2, 3), (4, 6, 8), (1, 2, 3))
     num_heads: tuple[tuple[int, ...], ...] = ((2, 3), (4, 5, 6), (8, 10, 12), (16, 20, 24))
     mlp_ratio: tuple[tuple[float, ...], ...] = ((2.0, 3.0, 4.0),) * 4
@@ -55,80 +67,136 @@ class S3Space(SearchSpace):
 
     def choices(self) -> dict[str, tuple]:
         """embed_dim_i, depth_i, num_heads_i, mlp_ratio_i and window_size_i of each stage."""
-        return {f"{field}_{i}": options for field in FIELDS for i, options in enumerate(getattr(self, field))}
+        return {
+            f"{field}_{i}": options
+            for field in FIELDS
+            for i, options in enumerate(getattr(self, field))
+        }
 
     def decode(self, chosen: Mapping[str, Any]) -> S3Arch:
         """Every decision counts."""
-        return S3Arch(*(tuple(chosen[f"{field}_{i}"] for i in range(len(self.depth))) for field in FIELDS))
+        return S3Arch(
+            *(tuple(chosen[f"{field}_{i}"] for i in range(len(self.depth))) for field in FIELDS)
+        )
 
     def encode(self, arch: S3Arch) -> dict[str, Any]:
         """The inverse of `decode`."""
-        return {f"{field}_{i}": value for field in FIELDS for i, value in enumerate(getattr(arch, field))}
+        return {
+            f"{field}_{i}": value
+            for field in FIELDS
+            for i, value in enumerate(getattr(arch, field))
+        }
 
     def from_json(self, fields: Mapping[str, Any]) -> S3Arch:
-        """From {"embed_dim": [...], "depth": [...], "num_heads": [...], "mlp_ratio": [...], "window_size": [...]}, one entry a stage."""
+        """From {"embed_dim": [...], "depth": [...], "num_heads": [...], "mlp_ratio": [...],
+        "window_size": [...]}, one entry a stage.
+        """
         missing = [field for field in FIELDS if field not in fields]
         if missing:
-            raise InvalidArchitecture(f"An {self.name} architecture came without {', '.join(missing)}.")
+            raise InvalidArchitecture(
+                f"An {self.name} architecture came without {', '.join(missing)}."
+            )
         for field in FIELDS:
             options, values = getattr(self, field), fields[field]
             listed = isinstance(values, list | tuple) and len(values) == len(options)
-            if not listed or any(value not in of_stage for value, of_stage in zip(values, options, strict=True)):
-                raise InvalidArchitecture(f"{field}={values} came; {self.name} has, stage by stage, one of {options}.")
+            if not listed or any(
+                value not in of_stage for value, of_stage in zip(values, options, strict=True)
+            ):
+                raise InvalidArchitecture(
+                    f"{field}={values} came; {self.name} has, stage by stage, one of {options}."
+                )
         kind = {"mlp_ratio": float}
         return S3Arch(*(tuple(map(kind.get(field, int), fields[field])) for field in FIELDS))
 
     def to_json(self, arch: S3Arch) -> dict[str, Any]:
-        """To {"embed_dim": [...], "depth": [...], "num_heads": [...], "mlp_ratio": [...], "window_size": [...]}."""
-        return {field: [int(value) if value == int(value) else value for value in getattr(arch, field)] for field in FIELDS}
+        """To {"embed_dim": [...], "depth": [...], "num_heads": [...], "mlp_ratio": [...],
+        "window_size": [...]}.
+        """
+        return {
+            field: [int(value) if value == int(value) else value for value in getattr(arch, field)]
+            for field in FIELDS
+        }
 
     def _grids(self, image_size: int) -> list[int]:
         """Tokens a side in each stage."""
         multiple = PATCH * 2 ** (len(self.depth) - 1)
         if image_size < multiple or image_size % multiple:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of {multiple}: patches of {PATCH} pixels, halved between "
+                f"inputs.image_size={image_size} came; {self.name} wants a multiple of {multiple}: "
+                f"patches of {PATCH} pixels, halved between "
                 f"{len(self.depth)} stages."
             )
         return [image_size // PATCH // 2**i for i in range(len(self.depth))]
 
     def cost(self, arch: S3Arch, image_size: int = 224, num_classes: int = 1000) -> Cost:
-        """Parameters, and multiply-adds of matrix products and attention; a grid that windows don't divide costs what it is filled up to."""
+        """Parameters, and multiply-adds of matrix products and attention; a grid that windows don't
+        divide costs what it is filled up to.
+        """
         grids, dims = self._grids(image_size), arch.embed_dim
         params = (PATCH**2 * 3 + 1) * dims[0] + 2 * dims[0]
         flops = grids[0] ** 2 * PATCH**2 * 3 * dims[0]
-        stages = zip(grids, dims, arch.depth, arch.num_heads, arch.hidden, arch.window_size, strict=True)
+        stages = zip(
+            grids, dims, arch.depth, arch.num_heads, arch.hidden, arch.window_size, strict=True
+        )
         for i, (grid, e, depth, heads, hidden, window) in enumerate(stages):
             if i:
                 params += 4 * dims[i - 1] * (2 + e)
                 flops += grid**2 * 4 * dims[i - 1] * e
             side, width, tokens = min(window, grid), heads * HEAD_DIM, grid**2
             full = -(-grid // side) * side
-            params += depth * (4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e)
+            params += depth * (
+                4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
+            )
             params += depth * (2 * side - 1) ** 2 * heads
-            projected = tokens + (full > grid)  # one zero token is projected for all that fill the grid up
-            flops += depth * (projected * e * 3 * width + tokens * e * (width + 2 * hidden) + 2 * full**2 * side**2 * width)
-        return Cost(params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes)
+            # one zero token is projected for all that fill the grid up
+            projected = tokens + (full > grid)
+            flops += depth * (
+                projected * e * 3 * width
+                + tokens * e * (width + 2 * hidden)
+                + 2 * full**2 * side**2 * width
+            )
+        return Cost(
+            params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes
+        )
 
-    def model(self, arch: S3Arch, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000) -> Swin:
+    def model(
+        self, arch: S3Arch, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000
+    ) -> Swin:
         """The Swin of this architecture."""
         return self._swin(arch, [(window,) for window in arch.window_size], image_size, num_classes)
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> Swin:
-        """The widest, deepest member with all windows; its stages are scanned unless `scan=False`."""
-        return self._swin(self._widest(), self.window_size, image_size, num_classes, **{"scan": True, **options})
+        """The widest, deepest member with all windows; its stages are scanned unless
+        `scan=False`.
+        """
+        return self._swin(
+            self._widest(), self.window_size, image_size, num_classes, **{"scan": True, **options}
+        )
 
     def _swin(self, arch, windows, image_size, num_classes, **options) -> Swin:
         cut = tuple(
-            tuple(min(window, grid) for window in of_stage) for of_stage, grid in zip(windows, self._grids(image_size), strict=True)
+            tuple(min(window, grid) for window in of_stage)
+            for of_stage, grid in zip(windows, self._grids(image_size), strict=True)
         )
-        return Swin(arch.embed_dim, arch.depth, arch.num_heads, arch.hidden, cut, HEAD_DIM, num_classes, PATCH, **options)
+        return Swin(
+            arch.embed_dim,
+            arch.depth,
+            arch.num_heads,
+            arch.hidden,
+            cut,
+            HEAD_DIM,
+            num_classes,
+            PATCH,
+            **options,
+        )
 
     def _widest(self) -> S3Arch:
         return S3Arch(*(tuple(map(max, getattr(self, field))) for field in FIELDS))
 
     def masks(self, arch: S3Arch) -> dict[str, dict[str, np.ndarray]]:
-        """See `Swin.__call__`; the first columns, heads and hidden units, and the first blocks are the live ones."""
+        """See `Swin.__call__`; the first columns, heads and hidden units, and the first blocks are
+        the live ones.
+        """
         widest = self._widest()
         first = lambda count, size: (np.arange(size) < count).astype(np.float32)
         masks = {}
@@ -136,7 +204,9 @@ class S3Space(SearchSpace):
             alive = first(arch.depth[i], widest.depth[i])
             masks[f"stage_{i}"] = {
                 "embed": first(arch.embed_dim[i], widest.embed_dim[i]),
-                "windows": (np.asarray(self.window_size[i]) == arch.window_size[i]).astype(np.float32),
+                "windows": (np.asarray(self.window_size[i]) == arch.window_size[i]).astype(
+                    np.float32
+                ),
                 "alive": alive,
                 "heads": alive[:, None] * first(arch.num_heads[i], widest.num_heads[i]),
                 "hidden": alive[:, None] * first(arch.hidden[i], widest.hidden[i]),
@@ -145,10 +215,15 @@ class S3Space(SearchSpace):
 
     def stem_masks(self, arch: S3Arch) -> dict[str, Any]:
         """Without windows, too: stems that differ in nothing else are computed once."""
-        return {name: {**of_stage, "windows": 0 * of_stage["windows"]} for name, of_stage in super().stem_masks(arch).items()}
+        return {
+            name: {**of_stage, "windows": 0 * of_stage["windows"]}
+            for name, of_stage in super().stem_masks(arch).items()
+        }
 
     def subnet(self, params: dict, arch: S3Arch) -> dict:
-        """Leading columns of every weight, and the positions of the chosen windows; from a scanned supernet or one that isn't."""
+        """Leading columns of every weight, and the positions of the chosen windows; from a scanned
+        supernet or one that isn't.
+        """
         tree, dims = params["params"], arch.embed_dim
         cut = {
             "patch_embed": leading(tree["patch_embed"], dims[0]),
@@ -160,23 +235,47 @@ class S3Space(SearchSpace):
             if i:
                 before, reduction = dims[i - 1], tree[f"merge_{i}"]["reduction"]["kernel"]
                 cut[f"merge_{i}"] = {
-                    "norm": {name: leaf.reshape(4, -1)[:, :before].reshape(-1) for name, leaf in tree[f"merge_{i}"]["norm"].items()},
-                    "reduction": {"kernel": reduction.reshape(4, -1, reduction.shape[-1])[:, :before, : dims[i]].reshape(-1, dims[i])},
+                    "norm": {
+                        name: leaf.reshape(4, -1)[:, :before].reshape(-1)
+                        for name, leaf in tree[f"merge_{i}"]["norm"].items()
+                    },
+                    "reduction": {
+                        "kernel": reduction.reshape(4, -1, reduction.shape[-1])[
+                            :, :before, : dims[i]
+                        ].reshape(-1, dims[i])
+                    },
                 }
-            cut[f"stage_{i}"] = {f"block_{j}": self._cut_block(block_at(tree[f"stage_{i}"], j), arch, i) for j in range(depth)}
+            cut[f"stage_{i}"] = {
+                f"block_{j}": self._cut_block(block_at(tree[f"stage_{i}"], j), arch, i)
+                for j in range(depth)
+            }
         return {"params": cut}
 
     def _cut_block(self, block: Mapping, arch: S3Arch, stage: int) -> dict:
         heads = arch.num_heads[stage]
-        cut = cut_block(block, arch.embed_dim[stage], heads, HEAD_DIM, arch.hidden[stage], (max(self.num_heads[stage]), HEAD_DIM))
+        cut = cut_block(
+            block,
+            arch.embed_dim[stage],
+            heads,
+            HEAD_DIM,
+            arch.hidden[stage],
+            (max(self.num_heads[stage]), HEAD_DIM),
+        )
         prefix = "relative_bias_"
-        tables = {name: cut["attention"].pop(name) for name in list(cut["attention"]) if name.startswith(prefix)}
+        tables = {
+            name: cut["attention"].pop(name)
+            for name in list(cut["attention"])
+            if name.startswith(prefix)
+        }
         largest = max(int(name.removeprefix(prefix)) for name in tables)
-        window = f"{prefix}{min(arch.window_size[stage], largest)}"  # one that the supernet hasn't was cut to the grid
+        # one that the supernet hasn't was cut to the grid
+        window = f"{prefix}{min(arch.window_size[stage], largest)}"
         return {**cut, "attention": {**cut["attention"], window: leading(tables[window], heads)}}
 
     def cheapest(self) -> S3Arch:
-        """The narrowest, shallowest member with the smallest windows: the cheapest at 224 px (where the grid is filled up, larger ones may be)."""
+        """The narrowest, shallowest member with the smallest windows: the cheapest at 224 px (where
+        the grid is filled up, larger ones may be).
+        """
         return S3Arch(*(tuple(map(min, getattr(self, field))) for field in FIELDS))
 
     def size(self) -> int:
@@ -185,7 +284,9 @@ class S3Space(SearchSpace):
 
     def enumerate(self) -> Iterator[S3Arch]:
         """By widths, depths, heads, ratios, windows."""
-        for values in itertools.product(*(itertools.product(*getattr(self, field)) for field in FIELDS)):
+        for values in itertools.product(
+            *(itertools.product(*getattr(self, field)) for field in FIELDS)
+        ):
             yield S3Arch(*values)
 
     def width(self, arch: S3Arch) -> int:

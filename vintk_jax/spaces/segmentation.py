@@ -1,4 +1,6 @@
-"""Spaces of segmenters: a ViT's width, three stages of depth, heads and MLP ratio, and the decoder on it (our choice; see `models.segmenter`)."""
+"""Spaces of segmenters: a ViT's width, three stages of depth, heads and MLP ratio, and the decoder
+on it (our choice; see `models.segmenter`).
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -36,8 +38,8 @@ class SegmenterSpace(SearchSpace):
     """Choices; all stages share theirs.
 
     Attributes:
-        stages: how many.
-        head_dim, patch_size, conv_width, mask_depth, mask_heads, mask_hidden: the same for all members (see `Segmenter`).
+        stages: how many. head_dim, patch_size, conv_width, mask_depth, mask_heads, mask_hidden: the
+        same for all members (see `Segmenter`).
         resolution: height and width in pixels that costs are stated for; num_classes: likewise.
     """
 
@@ -63,16 +65,25 @@ class SegmenterSpace(SearchSpace):
 
     def choices(self) -> dict[str, tuple]:
         """embed_dim, decoder, and depth_i, num_heads_i and mlp_ratio_i of each stage."""
-        of_stages = {f"{name}_{i}": getattr(self, name) for i in range(self.stages) for name in _BY_STAGE}
+        of_stages = {
+            f"{name}_{i}": getattr(self, name) for i in range(self.stages) for name in _BY_STAGE
+        }
         return {"embed_dim": self.embed_dim, "decoder": self.decoders, **of_stages}
 
     def decode(self, chosen: Mapping[str, Any]) -> SegmenterArch:
         """Every decision counts."""
-        depth, heads, ratios = (tuple(chosen[f"{name}_{i}"] for i in range(self.stages)) for name in _BY_STAGE)
-        return SegmenterArch(chosen["embed_dim"], depth, heads, tuple(map(float, ratios)), chosen["decoder"])
+        depth, heads, ratios = (
+            tuple(chosen[f"{name}_{i}"] for i in range(self.stages)) for name in _BY_STAGE
+        )
+        return SegmenterArch(
+            chosen["embed_dim"], depth, heads, tuple(map(float, ratios)), chosen["decoder"]
+        )
 
-    def cost(self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, num_classes: int = 0) -> Cost:
-        """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels) and attention; not of upsampling.
+    def cost(
+        self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, num_classes: int = 0
+    ) -> Cost:
+        """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels)
+        and attention; not of upsampling.
 
         Args:
             image_size: pixels a side, or height and width; 0: `resolution`.
@@ -89,8 +100,12 @@ class SegmenterSpace(SearchSpace):
             return Cost(params + 2 * e + (e + 1) * k, flops + t * e * k)
         if arch.decoder == "mask":
             own, work = self._block(e, self.mask_heads, self.mask_hidden, t + k)
-            params += 2 * e + (e + 1) * e + k * e + self.mask_depth * own + 2 * e + 2 * e * e + 2 * k
-            return Cost(params, flops + t * e * e + self.mask_depth * work + (t + k) * e * e + t * k * e)
+            params += (
+                2 * e + (e + 1) * e + k * e + self.mask_depth * own + 2 * e + 2 * e * e + 2 * k
+            )
+            return Cost(
+                params, flops + t * e * e + self.mask_depth * work + (t + k) * e * e + t * k * e
+            )
         params += self.stages * (2 * e + (e + 1) * w) + 2 * (9 * w * w + w + 2 * w) + (w + 1) * k
         return Cost(params, flops + self.stages * t * e * w + 5 * t * 9 * w * w + 4 * t * w * k)
 
@@ -101,12 +116,25 @@ class SegmenterSpace(SearchSpace):
         return params, tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
 
     def _grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
-        sides = (image_size or self.resolution) if not isinstance(image_size, int) or not image_size else (image_size,) * 2
+        sides = (
+            (image_size or self.resolution)
+            if not isinstance(image_size, int) or not image_size
+            else (image_size,) * 2
+        )
         if min(sides) < self.patch_size:
-            raise UserError(f"inputs.image_size={image_size} came; {self.name} wants {self.patch_size} pixels at least, its patch size.")
+            raise UserError(
+                f"inputs.image_size={image_size} came; {self.name} wants {self.patch_size} pixels "
+                "at least, its patch size."
+            )
         return -(-sides[0] // self.patch_size), -(-sides[1] // self.patch_size)
 
-    def model(self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, in_channels: int = 3, num_classes: int = 0) -> Segmenter:
+    def model(
+        self,
+        arch: SegmenterArch,
+        image_size: int | tuple[int, int] = 0,
+        in_channels: int = 3,
+        num_classes: int = 0,
+    ) -> Segmenter:
         """The segmenter of this architecture; sizes as in `cost`."""
         return Segmenter(
             embed_dim=arch.embed_dim,
@@ -124,8 +152,12 @@ class SegmenterSpace(SearchSpace):
             mask_hidden=self.mask_hidden,
         )
 
-    def supernet(self, image_size: int | tuple[int, int] = 0, num_classes: int = 0, **options: Any) -> Segmenter:
-        """The widest, deepest member with all decoders; its stages are scanned unless `scan=False`."""
+    def supernet(
+        self, image_size: int | tuple[int, int] = 0, num_classes: int = 0, **options: Any
+    ) -> Segmenter:
+        """The widest, deepest member with all decoders; its stages are scanned unless
+        `scan=False`.
+        """
         model = self.model(self._widest(), image_size, num_classes=num_classes)
         return dataclasses.replace(model, decoders=self.decoders, **{"scan": True, **options})
 
@@ -134,10 +166,17 @@ class SegmenterSpace(SearchSpace):
         return SegmenterArch(max(self.embed_dim), *largest, self.decoders[0])
 
     def masks(self, arch: SegmenterArch) -> dict[str, Any]:
-        """See `Segmenter.__call__`; the first columns, heads and hidden units, and the first blocks of each stage are the live ones."""
+        """See `Segmenter.__call__`; the first columns, heads and hidden units, and the first blocks
+        of each stage are the live ones.
+        """
         embed, blocks = leading_ones(arch.embed_dim, max(self.embed_dim)), max(self.depth)
-        masks: dict[str, Any] = {"embed": embed, "decoder": np.float32([kind == arch.decoder for kind in self.decoders])}
-        for i, (depth, heads, hidden) in enumerate(zip(arch.depth, arch.num_heads, arch.hidden, strict=True)):
+        masks: dict[str, Any] = {
+            "embed": embed,
+            "decoder": np.float32([kind == arch.decoder for kind in self.decoders]),
+        }
+        for i, (depth, heads, hidden) in enumerate(
+            zip(arch.depth, arch.num_heads, arch.hidden, strict=True)
+        ):
             alive = leading_ones(depth, blocks)
             masks[f"stage_{i}"] = {
                 "embed": embed,
@@ -156,7 +195,9 @@ class SegmenterSpace(SearchSpace):
             "head": {arch.decoder: self._cut_decoder(tree["head"][arch.decoder], arch)},
         }
         widest = (max(self.num_heads), self.head_dim)
-        for i, (depth, heads, hidden) in enumerate(zip(arch.depth, arch.num_heads, arch.hidden, strict=True)):
+        for i, (depth, heads, hidden) in enumerate(
+            zip(arch.depth, arch.num_heads, arch.hidden, strict=True)
+        ):
             blocks = [block_at(tree[f"stage_{i}"], j) for j in range(depth)]
             narrow = [cut_block(block, e, heads, self.head_dim, hidden, widest) for block in blocks]
             cut[f"stage_{i}"] = {f"block_{j}": block for j, block in enumerate(narrow)}
@@ -171,7 +212,11 @@ class SegmenterSpace(SearchSpace):
                 found[name] = cut_block(part, e, *heads, self.mask_hidden, heads)
             elif name.startswith("project"):
                 found[name] = leading(part, e, e)
-            elif name == "classes" or name in ("norm", "norm_out", *(f"norm_{i}" for i in range(self.stages))):
+            elif name == "classes" or name in (
+                "norm",
+                "norm_out",
+                *(f"norm_{i}" for i in range(self.stages)),
+            ):
                 found[name] = leading(part, e)
             elif name.startswith("lateral") or (name, arch.decoder) == ("classify", "linear"):
                 found[name] = {"kernel": part["kernel"][:e], "bias": part["bias"]}
@@ -182,7 +227,9 @@ class SegmenterSpace(SearchSpace):
     def cheapest(self) -> SegmenterArch:
         """The narrowest, shallowest member, with the decoder of the fewest multiply-adds."""
         least = (tuple([min(getattr(self, name))] * self.stages) for name in _BY_STAGE)
-        return SegmenterArch(min(self.embed_dim), *least, "linear" if "linear" in self.decoders else self.decoders[0])
+        return SegmenterArch(
+            min(self.embed_dim), *least, "linear" if "linear" in self.decoders else self.decoders[0]
+        )
 
 
 SMALL = SegmenterSpace("seg-small")

@@ -1,1 +1,3 @@
-"""Which frequencies a kernel sees: signals of known frequency, and how fast kernels and trained networks learn them."""
+"""Which frequencies a kernel sees: signals of known frequency, and how fast kernels and trained
+networks learn them.
+"""

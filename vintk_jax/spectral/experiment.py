@@ -1,4 +1,6 @@
-"""One experiment: signals of known frequency, seen by the NTK and by ViNTK's Fourier kernel of the same networks, and learnt by training."""
+"""One experiment: signals of known frequency, seen by the NTK and by ViNTK's Fourier kernel of the
+same networks, and learnt by training.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,8 +44,9 @@ def run(
         report: told what is finished.
 
     Returns:
-        By view and frequency: `share_in_top`, `time_to_halve` (kernel regression, see `learning.residuals`), `steps_to_halve` (training;
-        None where it never got there), each with `..._sd`; by view, the curve of residual power while training, (frequencies, steps).
+        By view and frequency: `share_in_top`, `time_to_halve` (kernel regression, see
+        `learning.residuals`), `steps_to_halve` (training; None where it never got there), each with
+        `..._sd`; by view, the curve of residual power while training, (frequencies, steps).
     """
     names = list(signals.targets)
     columns = np.concatenate(list(signals.targets.values()), axis=1)
@@ -53,7 +56,12 @@ def run(
     for view, images in views.items():
         kernel_of = jax.jit(
             lambda params, key, images=images: ntk.kernel(
-                model, params, jnp.asarray(images), cotangent="random", key=key, num_directions=directions
+                model,
+                params,
+                jnp.asarray(images),
+                cotangent="random",
+                key=key,
+                num_directions=directions,
             )
         )
         init = jax.jit(model.init)
@@ -62,21 +70,31 @@ def run(
             drawn = jax.random.fold_in(key, seed)
             params = init(drawn, jnp.asarray(images[:1]))
             kernel = np.asarray(kernel_of(params, jax.random.fold_in(drawn, 1)))
-            errors = learning.train(model, params, images, columns, steps=steps, learning_rate=learning_rate)
+            errors = learning.train(
+                model, params, images, columns, steps=steps, learning_rate=learning_rate
+            )
             curve = np.stack([errors[:, owner == i].mean(axis=1) for i in range(len(names))])
             curves.append(curve)
             for i, (name, targets) in enumerate(signals.targets.items()):
-                share, time = learning.share_in_top(kernel, targets, top), learning.time_to_halve(kernel, targets)
+                share, time = (
+                    learning.share_in_top(kernel, targets, top),
+                    learning.time_to_halve(kernel, targets),
+                )
                 numbers[name].append((share, time, _steps_to_halve(curve[i])))
             report(f"{signals.name}, {view}, draw {seed + 1} of {seeds}")
-        result[view] = {"frequencies": {name: _summary(rows) for name, rows in numbers.items()}, "curve": np.mean(curves, axis=0).tolist()}
+        result[view] = {
+            "frequencies": {name: _summary(rows) for name, rows in numbers.items()},
+            "curve": np.mean(curves, axis=0).tolist(),
+        }
     return result
 
 
 def _summary(rows: list[tuple]) -> dict[str, float | None]:
     """Means and standard deviations over draws; None as soon as one draw has no number."""
     summary: dict[str, float | None] = {}
-    for name, values in zip(("share_in_top", "time_to_halve", "steps_to_halve"), zip(*rows, strict=True), strict=True):
+    for name, values in zip(
+        ("share_in_top", "time_to_halve", "steps_to_halve"), zip(*rows, strict=True), strict=True
+    ):
         known = None not in values and np.isfinite(np.asarray(values, float)).all()
         summary[name] = float(np.mean(values)) if known else None
         summary[f"{name}_sd"] = float(np.std(values)) if known else None

@@ -1,4 +1,6 @@
-"""How well and how fast targets are learnt: by kernel regression, and by a network that is really trained."""
+"""How well and how fast targets are learnt: by kernel regression, and by a network that is really
+trained.
+"""
 
 import flax.linen as nn
 import jax
@@ -24,16 +26,21 @@ def _eigen(kernel: Kernel) -> tuple[Float[np.ndarray, " n"], Kernel]:
 
 
 def share_in_top(kernel: Kernel, targets: Targets, top: int) -> float:
-    """How much of the targets' power lies in the kernel's `top` leading eigenvectors; 1 is all of it, top / n what chance gives."""
+    """How much of the targets' power lies in the kernel's `top` leading eigenvectors; 1 is all of
+    it, top / n what chance gives.
+    """
     _, vectors = _eigen(kernel)
     return float(np.sum((vectors[:, :top].T @ targets) ** 2) / np.sum(targets**2))
 
 
-def residuals(kernel: Kernel, targets: Targets, times: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
-    """What kernel regression by gradient flow has still to learn of the targets' power at each time.
+def residuals(
+    kernel: Kernel, targets: Targets, times: Float[np.ndarray, " times"]
+) -> Float[np.ndarray, " times"]:
+    """What kernel regression by gradient flow has still to learn of the targets' power at each
+    time.
 
-    The residual obeys dr/dt = -K r / mean eigenvalue: time is counted in units in which every kernel's mean eigenvalue is 1, so that
-    kernels differ by their shape and not by their scale.
+    The residual obeys dr/dt = -K r / mean eigenvalue: time is counted in units in which every
+    kernel's mean eigenvalue is 1, so that kernels differ by their shape and not by their scale.
     """
     values, vectors = _eigen(kernel)
     power = np.sum((vectors.T @ targets) ** 2, axis=1) / np.sum(targets**2)
@@ -42,7 +49,9 @@ def residuals(kernel: Kernel, targets: Targets, times: Float[np.ndarray, " times
 
 
 def time_to_halve(kernel: Kernel, targets: Targets) -> float:
-    """When half of the targets' power is learnt, in the units of `residuals`; found to three digits, infinite if beyond 1e9."""
+    """When half of the targets' power is learnt, in the units of `residuals`; found to three
+    digits, infinite if beyond 1e9.
+    """
     times = np.logspace(-6, 9, 15 * 1000 + 1)
     below = residuals(kernel, targets, times) <= 0.5
     return float(times[np.argmax(below)]) if below.any() else float("inf")
@@ -57,10 +66,12 @@ def train(
     steps: int,
     learning_rate: float,
 ) -> Float[np.ndarray, "steps outputs"]:
-    """Train all of a network's parameters on all images at once (Adam, mean squared error); the residual power of each output by step.
+    """Train all of a network's parameters on all images at once (Adam, mean squared error); the
+    residual power of each output by step.
 
     Returns:
-        Mean squared errors before each step; 1 where an output knows nothing, since targets have unit variance.
+        Mean squared errors before each step; 1 where an output knows nothing, since targets have
+        unit variance.
     """
     optimizer = optax.adam(learning_rate)
     inputs, wanted = jnp.asarray(images), jnp.asarray(targets, jnp.float32)

@@ -1,11 +1,13 @@
-"""Inputs and targets whose frequency is known. All of this is our choice of how to make the first paper's claim visible.
+"""Inputs and targets whose frequency is known. All of this is our choice of how to make the first
+paper's claim visible.
 
 Two kinds of frequency, which are often mixed up:
 
-- of the *target*: images lie on a closed path x(s), s in [0, 1), and the k-th target goes round k times, cos 2 pi k s and sin 2 pi k s.
-  This is the frequency that theory speaks of (docs/theory.md): how fast the answer changes as the image does.
-- of the *image*: every image holds the same power in each radial band of its Fourier transform, and the target of a band reads nothing but
-  that band.
+- of the *target*: images lie on a closed path x(s), s in [0, 1), and the k-th target goes round k
+  times, cos 2 pi k s and sin 2 pi k s. This is the frequency that theory speaks of
+  (docs/theory.md): how fast the answer changes as the image does.
+- of the *image*: every image holds the same power in each radial band of its Fourier transform, and
+  the target of a band reads nothing but that band.
 """
 
 import itertools
@@ -24,7 +26,8 @@ class Signals(NamedTuple):
     Attributes:
         name: what is varied.
         images: standardised, (n, size, size, 3).
-        targets: orthonormal within a frequency, mean zero and of norm sqrt(n) each; by frequency's name, (n, targets).
+        targets: orthonormal within a frequency, mean zero and of norm sqrt(n) each; by frequency's
+            name, (n, targets).
     """
 
     name: str
@@ -36,8 +39,11 @@ def _standardised(images: Float[np.ndarray, "n size size 3"]) -> Float[np.ndarra
     return ((images - images.mean()) / images.std()).astype(np.float32)
 
 
-def path(ends: Float[np.ndarray, "2 size size 3"], num_images: int, frequencies: Sequence[int]) -> Signals:
-    """Images cos(2 pi s) a + sin(2 pi s) b at equal steps of s, and a pair of targets for each frequency k, in cycles a round.
+def path(
+    ends: Float[np.ndarray, "2 size size 3"], num_images: int, frequencies: Sequence[int]
+) -> Signals:
+    """Images cos(2 pi s) a + sin(2 pi s) b at equal steps of s, and a pair of targets for each
+    frequency k, in cycles a round.
 
     Args:
         ends: a and b, two images.
@@ -47,27 +53,41 @@ def path(ends: Float[np.ndarray, "2 size size 3"], num_images: int, frequencies:
     """
     if not frequencies or min(frequencies) < 1 or 2 * max(frequencies) >= num_images:
         raise UserError(
-            f"signals.cycles={tuple(frequencies)} came; whole numbers from 1 to {(num_images - 1) // 2} fit {num_images} images."
+            f"signals.cycles={tuple(frequencies)} came; whole numbers from 1 to "
+            f"{(num_images - 1) // 2} fit {num_images} images."
         )
     s = np.arange(num_images) / num_images
     first, second = (_standardised(end[None])[0] for end in ends)
-    images = np.cos(2 * np.pi * s)[:, None, None, None] * first + np.sin(2 * np.pi * s)[:, None, None, None] * second
-    pair = lambda k: np.sqrt(2) * np.stack([np.cos(2 * np.pi * k * s), np.sin(2 * np.pi * k * s)], axis=1)
+    images = (
+        np.cos(2 * np.pi * s)[:, None, None, None] * first
+        + np.sin(2 * np.pi * s)[:, None, None, None] * second
+    )
+    pair = lambda k: (
+        np.sqrt(2) * np.stack([np.cos(2 * np.pi * k * s), np.sin(2 * np.pi * k * s)], axis=1)
+    )
     return Signals("target", _standardised(images), {f"{k} a round": pair(k) for k in frequencies})
 
 
-def radial_bands(size: int, edges: Sequence[int | float]) -> dict[str, Float[np.ndarray, "size size"]]:
+def radial_bands(
+    size: int, edges: Sequence[int | float]
+) -> dict[str, Float[np.ndarray, "size size"]]:
     """Masks over the two-dimensional Fourier transform by band's name; edges in cycles per image.
 
     Raises:
         UserError: for edges that don't rise or a band without a frequency.
     """
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size, 1 / size), np.fft.fftfreq(size, 1 / size)))
-    bands = {f"{low:g}-{high:g} an image": (frequency >= low) & (frequency < high) for low, high in itertools.pairwise(edges)}
+    frequency = np.hypot(
+        *np.meshgrid(np.fft.fftfreq(size, 1 / size), np.fft.fftfreq(size, 1 / size))
+    )
+    bands = {
+        f"{low:g}-{high:g} an image": (frequency >= low) & (frequency < high)
+        for low, high in itertools.pairwise(edges)
+    }
     empty = [name for name, mask in bands.items() if not mask.any()]
     if len(edges) < 2 or empty:
         raise UserError(
-            f"signals.band_edges={tuple(edges)} came; rising numbers up to {size // 2} with a frequency in each band were wanted."
+            f"signals.band_edges={tuple(edges)} came; rising numbers up to {size // 2} with a "
+            "frequency in each band were wanted."
         )
     return {name: mask.astype(float) for name, mask in bands.items()}
 

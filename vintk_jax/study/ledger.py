@@ -1,9 +1,11 @@
 """Who scores which trial: claims, leases, twins, and what is finished.
 
-All processes on one workdir take turns under a lock that dies with its holder. A claim is a trial in Optuna's state RUNNING with the
-attribute `claim`: who holds it and until when. A claim is void, and its trial open to all, when its process on this host is gone or, on
-another host, when its lease has run out. Parameters are a function of the trial's number (`sampler`), so whoever takes a trial over scores
-the same architecture. An architecture that is finished, or is being scored under another number, is never scored again.
+All processes on one workdir take turns under a lock that dies with its holder. A claim is a trial
+in Optuna's state RUNNING with the attribute `claim`: who holds it and until when. A claim is void,
+and its trial open to all, when its process on this host is gone or, on another host, when its lease
+has run out. Parameters are a function of the trial's number (`sampler`), so whoever takes a trial
+over scores the same architecture. An architecture that is finished, or is being scored under
+another number, is never scored again.
 """
 
 import dataclasses
@@ -42,17 +44,31 @@ class Ledger:
     Args:
         lock: of the search; see `locks.lock_of`.
         total: trials in all.
-        generation: trials that must be finished together before later ones begin; None for no such barrier.
+        generation: trials that must be finished together before later ones begin; None for no such
+            barrier.
         lease_s: how long a claim of another host holds.
         remote: whether other hosts may take part, which the lock need not reach.
     """
 
     def __init__(
-        self, study: optuna.Study, space: SearchSpace, lock: Lock, *, total: int, generation: int | None, lease_s: float, remote: bool
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        lock: Lock,
+        *,
+        total: int,
+        generation: int | None,
+        lease_s: float,
+        remote: bool,
     ):
         self.study, self.space, self.total = study, space, total
         self.lock = lock
-        self._generation, self._lease_s, self._remote, self._me = generation or max(total, 1), lease_s, remote, _identity()
+        self._generation, self._lease_s, self._remote, self._me = (
+            generation or max(total, 1),
+            lease_s,
+            remote,
+            _identity(),
+        )
         self._known: dict[int, tuple[Any, dict]] = {}
         self._progressed = False
         self._mine: dict[int, Candidate] = {}
@@ -63,7 +79,9 @@ class Ledger:
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
     def results(self) -> dict[Any, dict]:
-        """What is known of every architecture that was scored or found infeasible, by architecture."""
+        """What is known of every architecture that was scored or found infeasible, by
+        architecture.
+        """
         for trial in self.finished():
             if trial.number not in self._known:
                 result = trial.user_attrs["result"]
@@ -73,8 +91,8 @@ class Ledger:
     def take(self, count: int) -> list[Candidate]:
         """Claim up to `count` trials whose architectures nobody scores or has scored.
 
-        Trials that repeat a finished architecture are closed with its result on the way. An empty list means: all is finished
-        (`done`), or the rest is in other hands and it is time to wait.
+        Trials that repeat a finished architecture are closed with its result on the way. An empty
+        list means: all is finished (`done`), or the rest is in other hands and it is time to wait.
         """
         with self.lock:
             trials = self.study.get_trials(deepcopy=False)
@@ -88,7 +106,9 @@ class Ledger:
             for candidate in sorted(self._mine.values(), key=lambda c: c.number):
                 self._sort(candidate, results, busy, chosen)
             number = len(trials)
-            while len(chosen) < count and number < min(self.total, (finished // self._generation + 1) * self._generation):
+            while len(chosen) < count and number < min(
+                self.total, (finished // self._generation + 1) * self._generation
+            ):
                 candidate = self._open(self.study.ask())
                 if candidate is None:
                     break
@@ -96,11 +116,19 @@ class Ledger:
                 finished += self._sort(candidate, results, busy, chosen)
             return chosen[:count]
 
-    def close(self, candidate: Candidate, result: dict, values: list[float], violations: dict[str, float] | None = None) -> None:
+    def close(
+        self,
+        candidate: Candidate,
+        result: dict,
+        values: list[float],
+        violations: dict[str, float] | None = None,
+    ) -> None:
         """Record a trial's result and finish it."""
         for name, excess in (violations or {}).items():
             candidate.trial.set_constraint(name, excess)
-        candidate.trial.set_user_attr("result", result | {"values": values, "violations": violations or {}})
+        candidate.trial.set_user_attr(
+            "result", result | {"values": values, "violations": violations or {}}
+        )
         self.study.tell(candidate.number, values)
         self._mine.pop(candidate.number, None)
         self._progressed = True
@@ -113,8 +141,12 @@ class Ledger:
         """Whether every trial is finished."""
         return sum(t.number < self.total for t in self.finished()) >= self.total
 
-    def _sort(self, candidate: Candidate, results: dict, busy: set, chosen: list[Candidate]) -> bool:
-        """Close a repeat, choose a new architecture, or leave a twin for later; True when closed."""
+    def _sort(
+        self, candidate: Candidate, results: dict, busy: set, chosen: list[Candidate]
+    ) -> bool:
+        """Close a repeat, choose a new architecture, or leave a twin for later; True when
+        closed.
+        """
         if candidate.arch in results:
             known = results[candidate.arch]
             self.close(candidate, known, known["values"], known["violations"])
@@ -125,7 +157,9 @@ class Ledger:
         return False
 
     def _open(self, trial: optuna.Trial) -> Candidate | None:
-        """Draw a claimed trial's parameters; None, and kept for later, while the generation before it isn't finished."""
+        """Draw a claimed trial's parameters; None, and kept for later, while the generation before
+        it isn't finished.
+        """
         number = trial.number
         born = number // self._generation * self._generation
         if born and sum(t.number < born for t in self.finished()) < born:
@@ -133,7 +167,10 @@ class Ledger:
             self._early[number] = trial
             return None
         self._early.pop(number, None)
-        chosen = {name: trial.suggest_categorical(name, options) for name, options in self.space.choices().items()}
+        chosen = {
+            name: trial.suggest_categorical(name, options)
+            for name, options in self.space.choices().items()
+        }
         arch = self.space.decode(chosen)
         trial.set_user_attr("claim", self._claim() | {"arch": self.space.to_json(arch)})
         self._mine[number] = Candidate(number, trial, arch)
@@ -145,7 +182,11 @@ class Ledger:
     def _is_others(self, trial: FrozenTrial) -> bool:
         """Whether a running trial is validly held by another process."""
         claim = trial.user_attrs.get("claim")
-        if trial.state != TrialState.RUNNING or trial.number in self._mine or trial.number in self._early:
+        if (
+            trial.state != TrialState.RUNNING
+            or trial.number in self._mine
+            or trial.number in self._early
+        ):
             return False
         if claim is None:  # under the lock only another host can be between asking and claiming
             return self._remote and time.time() - trial.datetime_start.timestamp() < _GRACE_S
@@ -154,7 +195,10 @@ class Ledger:
         try:
             process = psutil.Process(claim["pid"])
             # A killed process that its parent hasn't asked after yet is still listed, as a zombie.
-            return process.create_time() == claim["started"] and process.status() != psutil.STATUS_ZOMBIE
+            return (
+                process.create_time() == claim["started"]
+                and process.status() != psutil.STATUS_ZOMBIE
+            )
         except psutil.NoSuchProcess:
             return False
 
@@ -163,9 +207,12 @@ class Ledger:
         for trial in list(self._early.values()):
             self._open(trial)
         for trial in trials:
-            held = trial.number in self._mine or trial.number in self._early or self._is_others(trial)
+            held = (
+                trial.number in self._mine or trial.number in self._early or self._is_others(trial)
+            )
             if trial.state == TrialState.RUNNING and not held:
-                if "result" in trial.user_attrs:  # killed between writing the result and closing the trial
+                # killed between writing the result and closing the trial
+                if "result" in trial.user_attrs:
                     self.study.tell(trial.number, trial.user_attrs["result"]["values"])
                 else:
                     self._open(optuna.Trial(self.study, trial._trial_id))

@@ -19,7 +19,8 @@ class Limits:
     Attributes:
         max_params_m: millions of parameters.
         max_flops_m: millions of multiply-adds.
-        max_latency_ms: milliseconds for one image on this machine; measured, so a search under it is exact only up to the clock.
+        max_latency_ms: milliseconds for one image on this machine; measured, so a search under it
+            is exact only up to the clock.
     """
 
     max_params_m: float = 0.0
@@ -32,7 +33,9 @@ class Limits:
         return bool(self.max_params_m or self.max_flops_m)
 
     def fits(self, space: SearchSpace, arch: Any) -> bool:
-        """Whether an architecture keeps the limits that need no measuring; nothing is counted where there are none."""
+        """Whether an architecture keeps the limits that need no measuring; nothing is counted where
+        there are none.
+        """
         return not (self.of_counts and self.violations(space.cost(arch)))
 
     def check(self, space: SearchSpace) -> None:
@@ -43,7 +46,10 @@ class Limits:
         """
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
-                raise UserError(f"limits.{field.name}={getattr(self, field.name)} came; a positive limit, or 0 for none, was wanted.")
+                raise UserError(
+                    f"limits.{field.name}={getattr(self, field.name)} came; a positive limit, or 0 "
+                    "for none, was wanted."
+                )
         if not self.of_counts:
             return
         cost = space.least()
@@ -54,19 +60,30 @@ class Limits:
             limit = getattr(self, name)
             if limit and least > limit * 1e6:
                 raise UserError(
-                    f"limits.{name}={limit:g} can't be met: the smallest architecture of {space.name} has {least / 1e6:.3f} {unit}. "
+                    f"limits.{name}={limit:g} can't be met: the smallest architecture of "
+                    f"{space.name} has {least / 1e6:.3f} {unit}. "
                     "Raise the limit or choose a smaller space."
                 )
 
     def violations(self, cost: Cost, latency_ms: float | None = None) -> dict[str, float]:
         """How far each limit is exceeded, as a fraction of it; only exceeded ones."""
-        values = {"max_params_m": cost.params / 1e6, "max_flops_m": cost.flops / 1e6, "max_latency_ms": latency_ms or 0.0}
-        excess = {name: value / getattr(self, name) - 1 for name, value in values.items() if getattr(self, name)}
+        values = {
+            "max_params_m": cost.params / 1e6,
+            "max_flops_m": cost.flops / 1e6,
+            "max_latency_ms": latency_ms or 0.0,
+        }
+        excess = {
+            name: value / getattr(self, name) - 1
+            for name, value in values.items()
+            if getattr(self, name)
+        }
         return {name: value for name, value in excess.items() if value > 0}
 
 
 def measure_latency_ms(space: SearchSpace, arch: Any, repeats: int = 15) -> float:
-    """Median milliseconds of one forward pass for one image on the first device, compiled, weights drawn at random."""
+    """Median milliseconds of one forward pass for one image on the first device, compiled, weights
+    drawn at random.
+    """
     model = space.model(arch)
     image = jax.device_put(jnp.zeros((1, *space.input_shape())), jax.local_devices()[0])
     params = jax.jit(model.init)(jax.random.key(0), image)

@@ -1,6 +1,8 @@
-"""What processes of one search take turns under: a file in the workdir, or where they share a database, a lock of that.
+"""What processes of one search take turns under: a file in the workdir, or where they share a
+database, a lock of that.
 
-Both die with their holder: the operating system frees the file's, the server the lock of a connection that is gone.
+Both die with their holder: the operating system frees the file's, the server the lock of a
+connection that is gone.
 """
 
 import zlib
@@ -10,10 +12,14 @@ from typing import Any, Protocol, runtime_checkable
 import sqlalchemy
 from filelock import FileLock
 
-# By the dialect's name: what takes a lock of the whole server and waits for it, and what gives it back.
+# By the dialect's name: what takes a lock of the whole server and waits for it, and what gives it
+# back.
 _STATEMENTS = {
     "postgresql": ("SELECT pg_advisory_lock(:key)", "SELECT pg_advisory_unlock(:key)"),
-    "mysql": ("SELECT GET_LOCK(CONCAT('vintk_jax-', :key), -1)", "SELECT RELEASE_LOCK(CONCAT('vintk_jax-', :key))"),
+    "mysql": (
+        "SELECT GET_LOCK(CONCAT('vintk_jax-', :key), -1)",
+        "SELECT RELEASE_LOCK(CONCAT('vintk_jax-', :key))",
+    ),
 }
 
 
@@ -37,7 +43,9 @@ class DatabaseLock:
     """
 
     def __init__(self, url: str, name: str):
-        self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT")
+        self._engine = sqlalchemy.create_engine(
+            url, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
+        )
         self._take, self._give = map(sqlalchemy.text, _STATEMENTS[self._engine.dialect.name])
         self._key = {"key": zlib.crc32(name.encode())}
         self._connection: sqlalchemy.Connection | None = None
@@ -65,8 +73,8 @@ def locks_by_database(url: str) -> bool:
 def lock_of(workdir: Path, url: str, name: str) -> Lock:
     """The lock of a search.
 
-    Where the storage is another (Redis, say), processes that share a workdir exclude each other; those that don't may, rarely, score an
-    architecture twice.
+    Where the storage is another (Redis, say), processes that share a workdir exclude each other;
+    those that don't may, rarely, score an architecture twice.
 
     Args:
         url: the storage's address; empty for the journal in the workdir.

@@ -26,8 +26,12 @@ def append(workdir: Path, result: dict[str, Any]) -> None:
 
 
 def rewrite(workdir: Path, candidates: list[dict]) -> None:
-    """Write candidates.jsonl anew, atomically: by trial number, without lines that a kill has torn or lost."""
-    write_atomically(workdir / "candidates.jsonl", "".join(json.dumps(c) + "\n" for c in candidates).encode())
+    """Write candidates.jsonl anew, atomically: by trial number, without lines that a kill has torn
+    or lost.
+    """
+    write_atomically(
+        workdir / "candidates.jsonl", "".join(json.dumps(c) + "\n" for c in candidates).encode()
+    )
 
 
 def best(candidates: list[dict]) -> dict:
@@ -45,12 +49,25 @@ def pareto(candidates: list[dict]) -> list[dict]:
 
 
 def write(
-    workdir: Path, candidates: list[dict], *, space: str, seed: int, score: str, limits: dict, digest: str
+    workdir: Path,
+    candidates: list[dict],
+    *,
+    space: str,
+    seed: int,
+    score: str,
+    limits: dict,
+    digest: str,
 ) -> tuple[dict, list[dict]]:
-    """Write best.json and pareto.json; the seed, limits and config digest say what search they come from."""
+    """Write best.json and pareto.json; the seed, limits and config digest say what search they come
+    from.
+    """
     origin = {"seed": seed, "score_name": score, "limits": limits, "config": digest}
-    shown = lambda c: {k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")}
+    shown = lambda c: {
+        k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")
+    }
     winner, front = best(candidates), pareto(candidates)
     write_json(workdir / "best.json", {"space": space, **shown(winner), **origin})
-    write_json(workdir / "pareto.json", {"space": space, "candidates": [shown(c) for c in front], **origin})
+    write_json(
+        workdir / "pareto.json", {"space": space, "candidates": [shown(c) for c in front], **origin}
+    )
     return winner, front

@@ -13,7 +13,14 @@ from vintk_jax.study.ledger import Candidate, Ledger, wait_for_others
 from vintk_jax.study.limits import Limits, measure_latency_ms
 
 
-def _unscored(ledger: Ledger, candidate: Candidate, cost, latency_ms: float | None, limits: Limits, several: bool) -> bool:
+def _unscored(
+    ledger: Ledger,
+    candidate: Candidate,
+    cost,
+    latency_ms: float | None,
+    limits: Limits,
+    several: bool,
+) -> bool:
     """Close a candidate that breaks a limit, without a score; False when it breaks none."""
     violations = limits.violations(cost, latency_ms)
     if violations:
@@ -26,7 +33,9 @@ def _unscored(ledger: Ledger, candidate: Candidate, cost, latency_ms: float | No
             "flops": cost.flops,
             "latency_ms": latency_ms,
         }
-        ledger.close(candidate, result, [float("-inf"), float(cost.flops)][: 2 if several else 1], violations)
+        ledger.close(
+            candidate, result, [float("-inf"), float(cost.flops)][: 2 if several else 1], violations
+        )
     return bool(violations)
 
 
@@ -54,7 +63,9 @@ def run(
     space: SearchSpace = ledger.space
     with ledger.lock:
         results.rewrite(workdir, results.scored(list(ledger.results().values())))
-    best: float | None = max((r["score"] for r in ledger.results().values() if r.get("score") is not None), default=None)
+    best: float | None = max(
+        (r["score"] for r in ledger.results().values() if r.get("score") is not None), default=None
+    )
     report(len(ledger.finished()), best)
     compiled = False
     while not ledger.done():
@@ -86,7 +97,14 @@ def run(
             arch = space.to_json(candidate.arch)
             scores = score(proxy, of_candidate, arch)
             mean = sum(scores) / len(scores)
-            result = {"number": candidate.number, "arch": arch, "score": mean, "scores": scores, "params": cost.params, "flops": cost.flops}
+            result = {
+                "number": candidate.number,
+                "arch": arch,
+                "score": mean,
+                "scores": scores,
+                "params": cost.params,
+                "flops": cost.flops,
+            }
             result |= {"latency_ms": latency_ms, "seconds": round(seconds, 4)}
             with ledger.lock:
                 ledger.close(candidate, result, [mean, float(cost.flops)][: 2 if several else 1])
@@ -95,7 +113,10 @@ def run(
         report(len(ledger.finished()), best)
     candidates = results.scored(list(ledger.results().values()))
     if not candidates:
-        raise UserError("All candidates broke a limit, so none was scored. Raise limits.* or search.num_candidates.")
+        raise UserError(
+            "All candidates broke a limit, so none was scored. Raise limits.* or "
+            "search.num_candidates."
+        )
     with ledger.lock:
         results.rewrite(workdir, candidates)
     return candidates

@@ -1,8 +1,9 @@
 """Which architecture trial k is: a function of (seed, k, the finished generations) alone.
 
-Optuna keeps no random state in its storage, so a resumed or shared study would draw other candidates than an undisturbed one. Here every
-trial draws from a generator of its own, seeded by (seed, k), and draws all its parameters at once. NSGA-II's children come from the parents
-of finished generations only, since a generation ends before the next begins (`ledger`).
+Optuna keeps no random state in its storage, so a resumed or shared study would draw other
+candidates than an undisturbed one. Here every trial draws from a generator of its own, seeded by
+(seed, k), and draws all its parameters at once. NSGA-II's children come from the parents of
+finished generations only, since a generation ends before the next begins (`ledger`).
 """
 
 from collections.abc import Callable, Mapping
@@ -32,20 +33,42 @@ class TrialSampler(BaseSampler):
         population: trials a generation, for nsga2.
     """
 
-    def __init__(self, space: SearchSpace, algorithm: str, seed: int, fits: Callable[[Any], bool], population: int):
-        self._space, self._algorithm, self._seed, self._fits, self._population = space, algorithm, seed, fits, population
+    def __init__(
+        self,
+        space: SearchSpace,
+        algorithm: str,
+        seed: int,
+        fits: Callable[[Any], bool],
+        population: int,
+    ):
+        self._space, self._algorithm, self._seed, self._fits, self._population = (
+            space,
+            algorithm,
+            seed,
+            fits,
+            population,
+        )
         self._decoded: dict[int, Any] = {}
-        self._all = [arch for arch in space.enumerate() if fits(arch)] if algorithm == "exhaustive" else []
+        self._all = (
+            [arch for arch in space.enumerate() if fits(arch)] if algorithm == "exhaustive" else []
+        )
 
     def num_exhaustive(self) -> int:
         """How many architectures an exhaustive search has."""
         return len(self._all)
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         """All decisions of the space."""
-        return {name: CategoricalDistribution(options) for name, options in self._space.choices().items()}
+        return {
+            name: CategoricalDistribution(options)
+            for name, options in self._space.choices().items()
+        }
 
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
         """All parameters of a trial, in one draw."""
         rng = np.random.default_rng([self._seed, trial.number])
         if self._algorithm == "exhaustive":
@@ -63,10 +86,17 @@ class TrialSampler(BaseSampler):
             arch = self._space.sample(rng)
             if self._fits(arch):
                 return arch
-        raise UserError(f"None of {_DRAWS:,} random architectures of {self._space.name} is within the limits. Raise limits.* a little.")
+        raise UserError(
+            f"None of {_DRAWS:,} random architectures of {self._space.name} is within the limits. "
+            "Raise limits.* a little."
+        )
 
-    def _child(self, study, trial, search_space: Mapping[str, BaseDistribution], rng: np.random.Generator) -> dict[str, Any]:
-        """A child of the last generation that keeps the limits and is new, or after some tries one that isn't."""
+    def _child(
+        self, study, trial, search_space: Mapping[str, BaseDistribution], rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """A child of the last generation that keeps the limits and is new, or after some tries one
+        that isn't.
+        """
         born = trial.number // self._population * self._population
         for old in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             if old.number < born and old.number not in self._decoded:
@@ -76,7 +106,10 @@ class TrialSampler(BaseSampler):
         for _ in range(_CHILDREN):
             parent = NSGAIISampler(population_size=self._population, seed=int(rng.integers(2**31)))
             inherited = parent.sample_relative(study, trial, several)
-            chosen = {name: inherited.get(name, d.choices[rng.integers(len(d.choices))]) for name, d in search_space.items()}
+            chosen = {
+                name: inherited.get(name, d.choices[rng.integers(len(d.choices))])
+                for name, d in search_space.items()
+            }
             arch = self._space.decode(chosen)
             if self._fits(arch) and arch not in known:
                 break

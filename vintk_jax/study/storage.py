@@ -1,4 +1,6 @@
-"""Where a search's trials live: Optuna's journal file in the workdir, or any storage that Optuna has a URL for."""
+"""Where a search's trials live: Optuna's journal file in the workdir, or any storage that Optuna
+has a URL for.
+"""
 
 import json
 import os
@@ -18,10 +20,11 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal file without an fsync for each of a trial's thirty entries, which took 8 ms a candidate.
+    """Optuna's journal file without an fsync for each of a trial's thirty entries, which took 8 ms
+    a candidate.
 
-    What is written survives the process that wrote it, kill -9 included; should the machine itself lose power, the last entries may be
-    gone, and the search scores those candidates again.
+    What is written survives the process that wrote it, kill -9 included; should the machine itself
+    lose power, the last entries may be gone, and the search scores those candidates again.
     """
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
@@ -36,7 +39,9 @@ class _Journal(JournalFileBackend):
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a killed process left unfinished; the caller holds the journal's lock."""
+    """Cut off a last line that a killed process left unfinished; the caller holds the journal's
+    lock.
+    """
     if not path.exists():
         return
     with open(path, "rb+") as f:
@@ -59,8 +64,8 @@ def open_study(
 ) -> tuple[optuna.Study, Lock]:
     """Create the study or join it; also its lock (`locks.lock_of`), which guards the journal, too.
 
-    Optuna's own lock of a journal would stall half a minute after a SIGKILL; and whoever holds ours already, for a claim of several writes,
-    doesn't lock for each.
+    Optuna's own lock of a journal would stall half a minute after a SIGKILL; and whoever holds ours
+    already, for a claim of several writes, doesn't lock for each.
 
     Args:
         url: an Optuna storage URL; empty for the journal file in the workdir.
@@ -73,11 +78,20 @@ def open_study(
     try:
         lock = lock_of(workdir, url, name)
         with lock:  # workers that start at once would each create a database's tables
-            storage = optuna.storages.get_storage(url) if url else _journal(workdir / "journal.log", lock)
-            return optuna.create_study(storage=storage, study_name=name, directions=directions, sampler=sampler, load_if_exists=True), lock
+            storage = (
+                optuna.storages.get_storage(url) if url else _journal(workdir / "journal.log", lock)
+            )
+            return optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=directions,
+                sampler=sampler,
+                load_if_exists=True,
+            ), lock
     except Exception as error:  # drivers raise types of their own
         where = url or str(workdir / "journal.log")
         raise UserError(
-            f"The search's storage {where} could not be opened: {type(error).__name__}: {str(error).strip() or 'no reason given'}. "
+            f"The search's storage {where} could not be opened: {type(error).__name__}: "
+            f"{str(error).strip() or 'no reason given'}. "
             "A damaged journal can be moved away, and the search started anew."
         ) from error

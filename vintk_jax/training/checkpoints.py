@@ -1,7 +1,9 @@
-"""Checkpoints by orbax: written beside the training, whole or not at all; the last two and the best are kept.
+"""Checkpoints by orbax: written beside the training, whole or not at all; the last two and the best
+are kept.
 
-Each holds the state (parameters, optimiser, running mean, step: with the seed, step is also the data's position and the random keys') and a
-record of what model it is of, with a checksum over all numbers: orbax notices a missing file, not a changed one.
+Each holds the state (parameters, optimiser, running mean, step: with the seed, step is also the
+data's position and the random keys') and a record of what model it is of, with a checksum over all
+numbers: orbax notices a missing file, not a changed one.
 """
 
 import json
@@ -32,8 +34,14 @@ def checksum(tree: Any) -> int:
 
 
 def _parts(state: State) -> dict[str, Any]:
-    """What is written under names of their own, so that predicting needs to read the parameters only."""
-    return {"params": state.params, "optimizer": state.opt_state, **({} if state.ema is None else {"ema": state.ema})}
+    """What is written under names of their own, so that predicting needs to read the parameters
+    only.
+    """
+    return {
+        "params": state.params,
+        "optimizer": state.opt_state,
+        **({} if state.ema is None else {"ema": state.ema}),
+    }
 
 
 class Checkpoints:
@@ -47,7 +55,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int, model: dict[str, Any], *, read_only: bool = False):
         self._folder, self._model, self._read_only = folder.absolute(), model, read_only
-        # Two managers at work at once would meet at each other's barriers without names of their own.
+        # Two managers at work at once would meet at each other's barriers without names of their
+        # own.
         apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder.name)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -60,39 +69,54 @@ class Checkpoints:
 
     @staticmethod
     def classes_in(folder: Path) -> tuple[str, ...]:
-        """The names of the outputs, as the latest readable record in a folder of checkpoints has them.
+        """The names of the outputs, as the latest readable record in a folder of checkpoints has
+        them.
 
         Raises:
             UserError: when none can be read.
         """
-        steps = sorted((int(child.name) for child in folder.iterdir() if child.name.isdigit()), reverse=True)
+        steps = sorted(
+            (int(child.name) for child in folder.iterdir() if child.name.isdigit()), reverse=True
+        )
         for step in steps:
             try:
-                return tuple(json.loads((folder / str(step) / "meta" / "metadata").read_text())["classes"])
+                return tuple(
+                    json.loads((folder / str(step) / "meta" / "metadata").read_text())["classes"]
+                )
             except (OSError, ValueError, KeyError):
                 continue
         raise UserError(f"None of the {len(steps)} checkpoint(s) in {folder} can be read.")
 
     def save(self, state: State, **record: Any) -> None:
-        """Write a state, under its step, with a record for people; returns while it is being written."""
+        """Write a state, under its step, with a record for people; returns while it is being
+        written.
+        """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
         parts = _parts(state)
-        meta = {"model": self._model, "checksums": {name: checksum(part) for name, part in parts.items()}, **record}
+        meta = {
+            "model": self._model,
+            "checksums": {name: checksum(part) for name, part in parts.items()},
+            **record,
+        }
         items = {name: ocp.args.StandardSave(part) for name, part in parts.items()}
         self._manager.save(step, args=ocp.args.Composite(meta=ocp.args.JsonSave(meta), **items))
 
-    def restore(self, like: State, say: Callable[[str], None]) -> tuple[State, dict[str, Any]] | None:
+    def restore(
+        self, like: State, say: Callable[[str], None]
+    ) -> tuple[State, dict[str, Any]] | None:
         """The latest state that can be read, and its record; None without any.
 
-        A checkpoint that can't be read is moved aside, and the one before it taken: training from there ends the same.
+        A checkpoint that can't be read is moved aside, and the one before it taken: training from
+        there ends the same.
 
         Args:
             like: a state of shapes and shardings.
 
         Raises:
-            UserError: for checkpoints of another model, or when there are some and none can be read.
+            UserError: for checkpoints of another model, or when there are some and none can be
+                read.
         """
         found = self._first_readable(_parts(like), say)
         if found is None:
@@ -112,38 +136,65 @@ class Checkpoints:
         """
         steps = self._manager.all_steps()
         if not steps:
-            raise UserError(f"There are no checkpoints in {self._folder}. `python -m vintk_jax.train` writes them.")
+            raise UserError(
+                f"There are no checkpoints in {self._folder}. `python -m vintk_jax.train` writes "
+                "them."
+            )
         name = "ema" if (self._folder / str(max(steps)) / "ema").exists() else "params"
         found = self._first_readable({name: like}, say)
         return found[1][name], found[2]
 
-    def _first_readable(self, like: dict[str, Any], say: Callable[[str], None]) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+    def _first_readable(
+        self, like: dict[str, Any], say: Callable[[str], None]
+    ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
-                meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+                meta = self._manager.restore(
+                    step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+                ).meta
                 self._check(step, meta)
                 wanted = {name: ocp.args.StandardRestore(part) for name, part in like.items()}
                 read = self._manager.restore(step, args=ocp.args.Composite(**wanted))
                 parts = {name: read[name] for name in like}
-                changed = [name for name, part in parts.items() if meta["checksums"][name] and checksum(part) != meta["checksums"][name]]
+                changed = [
+                    name
+                    for name, part in parts.items()
+                    if meta["checksums"][name] and checksum(part) != meta["checksums"][name]
+                ]
                 if changed:
-                    raise ValueError(f"the numbers of its {' and '.join(changed)} are not those that were written")
+                    raise ValueError(
+                        f"the numbers of its {' and '.join(changed)} are not those that were "
+                        "written"
+                    )
                 return step, parts, meta
             except UserError:
                 raise
             except Exception as error:  # orbax and tensorstore raise many types
                 words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                say(f"The checkpoint {self._folder / str(step)} is corrupt ({words}).{self._set_aside(step)}")
+                say(
+                    f"The checkpoint {self._folder / str(step)} is corrupt "
+                    f"({words}).{self._set_aside(step)}"
+                )
         if steps:
-            raise UserError(f"None of the checkpoints in {self._folder} can be read. Choose another --workdir to start anew.")
+            raise UserError(
+                f"None of the checkpoints in {self._folder} can be read. Choose another --workdir "
+                "to start anew."
+            )
         return None
 
     def _check(self, step: int, meta: dict[str, Any]) -> None:
         was = meta["model"]
-        differ = [f"{k} was {was.get(k)!r}, now {self._model.get(k)!r}" for k in {**was, **self._model} if was.get(k) != self._model.get(k)]
+        differ = [
+            f"{k} was {was.get(k)!r}, now {self._model.get(k)!r}"
+            for k in {**was, **self._model}
+            if was.get(k) != self._model.get(k)
+        ]
         if differ:
-            raise UserError(f"The checkpoint {self._folder / str(step)} is of another model: {'; '.join(differ)}.")
+            raise UserError(
+                f"The checkpoint {self._folder / str(step)} is of another model: "
+                f"{'; '.join(differ)}."
+            )
 
     def _set_aside(self, step: int) -> str:
         if self._read_only:

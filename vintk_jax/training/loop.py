@@ -54,7 +54,11 @@ class Setup:
         """The state's shapes and shardings."""
         bare = jax.eval_shape(self._draw, jax.random.key(0))
         where = sharding.shardings(self.mesh, bare)
-        return jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), bare, where)
+        return jax.tree.map(
+            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            bare,
+            where,
+        )
 
     def initial(self, say: Callable[[str], None]) -> State:
         """The state before the first step: of weights that are drawn, or of other people's.
@@ -62,17 +66,33 @@ class Setup:
         Raises:
             UserError: for weights that don't fit the model.
         """
-        out, key, model = jax.tree.map(lambda leaf: leaf.sharding, self.like), jax.random.key(self.config.seed), self.config.model
+        out, key, model = (
+            jax.tree.map(lambda leaf: leaf.sharding, self.like),
+            jax.random.key(self.config.seed),
+            self.config.model,
+        )
         if not model.get("weights", ""):
             return jax.jit(self._draw, out_shardings=out)(key)
-        params = load_weights(model.weights, self.trained.model, head=model.weights_head, pixels=model.weights_pixels, key=key, say=say)
+        params = load_weights(
+            model.weights,
+            self.trained.model,
+            head=model.weights_head,
+            pixels=model.weights_pixels,
+            key=key,
+            say=say,
+        )
         return jax.jit(self._begin, out_shardings=out)(jax.device_get(params))
 
     def _draw(self, key: jax.Array) -> State:
         return self._begin(self.trained.draw(key))
 
     def _begin(self, params: Any) -> State:
-        return State(jnp.int32(0), params, self.optimizer.init(params), jax.tree.map(jnp.copy, params) if self.recipe.ema else None)
+        return State(
+            jnp.int32(0),
+            params,
+            self.optimizer.init(params),
+            jax.tree.map(jnp.copy, params) if self.recipe.ema else None,
+        )
 
 
 def set_up(config: ml_collections.ConfigDict) -> Setup:
@@ -88,18 +108,34 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     steps = config.optimizer.steps or round(config.optimizer.epochs * per_epoch)
     if steps < 1 and not (config.model.get("weights", "") and config.optimizer.epochs == 0):
         raise UserError(
-            f"optimizer.epochs={config.optimizer.epochs} came; a positive number was wanted (or optimizer.steps; with model.weights also 0, to "
+            f"optimizer.epochs={config.optimizer.epochs} came; a positive number was wanted (or "
+            "optimizer.steps; with model.weights also 0, to "
             "take them as they are)."
         )
     loss = config.loss
-    if not (0 <= loss.distill <= 1 and 0 <= loss.label_smoothing < 1 and 0 <= loss.drop_path < 1 and 0 <= config.optimizer.ema < 1):
-        raise UserError("loss.distill, label_smoothing, drop_path and optimizer.ema want numbers from 0 to 1.")
+    if not (
+        0 <= loss.distill <= 1
+        and 0 <= loss.label_smoothing < 1
+        and 0 <= loss.drop_path < 1
+        and 0 <= config.optimizer.ema < 1
+    ):
+        raise UserError(
+            "loss.distill, label_smoothing, drop_path and optimizer.ema want numbers from 0 to 1."
+        )
     if loss.drop_path and not hasattr(task.trained.model, "num_blocks"):
         raise UserError(
-            f"loss.drop_path={loss.drop_path} came; a {type(task.trained.model).__name__} has no stochastic depth. Set it to 0."
+            f"loss.drop_path={loss.drop_path} came; a {type(task.trained.model).__name__} has no "
+            "stochastic depth. Set it to 0."
         )
-    recipe = Recipe(task.objective, drop_path=loss.drop_path, accumulate=config.optimizer.accumulate, ema=config.optimizer.ema)
-    schedule = make_schedule(config.optimizer.learning_rate, round(config.optimizer.warmup * steps), max(steps, 1))
+    recipe = Recipe(
+        task.objective,
+        drop_path=loss.drop_path,
+        accumulate=config.optimizer.accumulate,
+        ema=config.optimizer.ema,
+    )
+    schedule = make_schedule(
+        config.optimizer.learning_rate, round(config.optimizer.warmup * steps), max(steps, 1)
+    )
     shapes = jax.eval_shape(task.trained.draw, jax.random.key(0))
     optimizer = make_optimizer(
         shapes,
@@ -124,30 +160,57 @@ class Evaluator:
         predicts = [task.predict(task.trained.model, grid) for grid in task.trained.grids]
 
         def count(params, batch):
-            return jnp.stack([task.objective.count(predict(params, batch["image"]), batch) for predict in predicts])
+            return jnp.stack(
+                [
+                    task.objective.count(predict(params, batch["image"]), batch)
+                    for predict in predicts
+                ]
+            )
 
-        # One program for all lengths: two at a time, each with sums over processes, may wait for each other's for ever.
+        # One program for all lengths: two at a time, each with sums over processes, may wait for
+        # each other's for ever.
         self._count = jax.jit(count, in_shardings=(params, of_batch))
 
     def __call__(self, params: Any) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        """By the name of the length: the measure, and its details by class where the objective has any."""
+        """By the name of the length: the measure, and its details by class where the objective has
+        any.
+        """
         config, task, total = self._setup.config, self._setup.task, 0.0
         batches = loader.eval_batches(
-            self._source, task.look, batch_size=config.data.batch_size, host=jax.process_index(), hosts=jax.process_count()
+            self._source,
+            task.look,
+            batch_size=config.data.batch_size,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
         )
         for batch in batches:
-            total = total + np.asarray(self._count(params, sharding.put_batch(self._setup.mesh, batch)), np.float64)
-        found = {name: task.objective.measured(of, self._source.classes) for name, of in zip(task.trained.names, total, strict=True)}
-        return {name: value for name, (value, _) in found.items()}, {name: by for name, (_, by) in found.items() if by}
+            total = total + np.asarray(
+                self._count(params, sharding.put_batch(self._setup.mesh, batch)), np.float64
+            )
+        found = {
+            name: task.objective.measured(of, self._source.classes)
+            for name, of in zip(task.trained.names, total, strict=True)
+        }
+        return {name: value for name, (value, _) in found.items()}, {
+            name: by for name, (_, by) in found.items() if by
+        }
 
 
-def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], None]) -> tuple[dict[str, float], Any]:
-    """Train to the end, from the last checkpoint if there is one; the measure of every length at the end, and the parameters.
+def fit(
+    setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], None]
+) -> tuple[dict[str, float], Any]:
+    """Train to the end, from the last checkpoint if there is one; the measure of every length at
+    the end, and the parameters.
 
     Raises:
         UserError: when the loss is no number, or a checkpoint can't be used; what is saved is kept.
     """
-    config, folder, model, measure = setup.config, workdir / "checkpoints", setup.trained.describe(), setup.task.objective.measure
+    config, folder, model, measure = (
+        setup.config,
+        workdir / "checkpoints",
+        setup.trained.describe(),
+        setup.task.objective.measure,
+    )
     last, best = Checkpoints(folder / LAST, 2, model), Checkpoints(folder / BEST, 1, model)
     progress.phase("restoring")
     found = last.restore(setup.like, say)
@@ -156,10 +219,18 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
     reached, most, begun = record[measure], record["best"], int(state.step)
     progress.update(begun)
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
-    batches = loader.train_batches(setup.task.train, setup.task.augment, batch_size=config.data.batch_size, seed=config.seed, **hosts)
+    batches = loader.train_batches(
+        setup.task.train,
+        setup.task.augment,
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        **hosts,
+    )
     ahead = loader.from_step(batches, begun, config.data.threads)
     where = jax.tree.map(lambda leaf: leaf.sharding, setup.like)
-    step_of = make_train_step(setup.trained.model, setup.trained.grids, setup.optimizer, setup.recipe, config.seed)
+    step_of = make_train_step(
+        setup.trained.model, setup.trained.grids, setup.optimizer, setup.recipe, config.seed
+    )
     step = jax.jit(step_of, donate_argnums=0, out_shardings=(where, None))
     frozen = sharding.replicate(setup.mesh, setup.task.objective.frozen)
     evaluate = Evaluator(setup, setup.task.test)
@@ -172,7 +243,11 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
             nonlocal reached, most
             progress.phase("evaluating")
             reached, by_class = evaluate(state.best_params)
-            metrics.write(done, **{measure: reached}, **{f"by_class_{name}": values for name, values in by_class.items()})
+            metrics.write(
+                done,
+                **{measure: reached},
+                **{f"by_class_{name}": values for name, values in by_class.items()},
+            )
             better = reached[setup.trained.names[0]] > most
             most = max(most, reached[setup.trained.names[0]])
             record = {measure: reached, "best": most, "classes": classes}
@@ -192,10 +267,15 @@ def fit(setup: Setup, workdir: Path, progress: Progress, say: Callable[[str], No
                 values = _checked(jax.device_get(measured), setup, done)
                 elapsed = time.perf_counter() - started
                 values |= {"learning_rate": float(setup.schedule(done - 1))}
-                values |= {"images_per_second": round((done - since) * config.data.batch_size / elapsed, 1)}
+                values |= {
+                    "images_per_second": round((done - since) * config.data.batch_size / elapsed, 1)
+                }
                 values |= {"waiting_for_data": round(waited / elapsed, 4)}
                 metrics.write(done, **values)
-                said = f"{values['images_per_second']:,.0f} images/s, {values['waiting_for_data']:.0%} of the time waiting for data"
+                said = (
+                    f"{values['images_per_second']:,.0f} images/s, "
+                    f"{values['waiting_for_data']:.0%} of the time waiting for data"
+                )
                 progress.update(done, note=said)
                 progress.phase("training")
                 waited, started, since = 0.0, time.perf_counter(), done
@@ -218,11 +298,15 @@ def _checked(measured: dict[str, np.ndarray], setup: Setup, step: int) -> dict[s
     """
     if not (np.isfinite(measured["loss"]) and np.isfinite(measured["gradient_norm"])):
         raise UserError(
-            f"The loss is {float(measured['loss'])} at step {step}, its gradient's norm {float(measured['gradient_norm'])}. Lower "
-            "optimizer.learning_rate or set optimizer.clip_norm, into another --workdir; the last checkpoint is kept."
+            f"The loss is {float(measured['loss'])} at step {step}, its gradient's norm "
+            f"{float(measured['gradient_norm'])}. Lower "
+            "optimizer.learning_rate or set optimizer.clip_norm, into another --workdir; the last "
+            "checkpoint is kept."
         )
     names = setup.trained.names
-    by_length = lambda values: {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
+    by_length = lambda values: {
+        name: round(float(value), 6) for name, value in zip(names, values, strict=True)
+    }
     return {
         "loss": float(measured["loss"]),
         "losses": by_length(measured["losses"]),

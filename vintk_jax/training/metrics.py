@@ -1,4 +1,6 @@
-"""metrics.jsonl and TensorBoard's files, both without a trace of a kill: a resumed run drops what came after its checkpoint."""
+"""metrics.jsonl and TensorBoard's files, both without a trace of a kill: a resumed run drops what
+came after its checkpoint.
+"""
 
 import json
 from pathlib import Path
@@ -32,7 +34,9 @@ class Metrics:
             kept = [line for line in read(path) if line["step"] <= self._step]
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
             self._file = open(path, "a")
-            self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._step + 1)
+            self._board = SummaryWriter(
+                str(self._folder / "tensorboard"), purge_step=self._step + 1
+            )
         return self
 
     def __exit__(self, *_) -> None:

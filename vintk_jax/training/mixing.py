@@ -1,6 +1,7 @@
 """Mixing the images of a batch with each other, on the device: mixup and CutMix, as DeiT uses them.
 
-Each image is mixed with its opposite in the batch (the reversed order); one share for the whole batch, drawn from Beta(alpha, alpha).
+Each image is mixed with its opposite in the batch (the reversed order); one share for the whole
+batch, drawn from Beta(alpha, alpha).
 """
 
 import jax
@@ -12,14 +13,20 @@ Targets = Float[Array, "n classes"]
 
 
 def mixup(images: Images, targets: Targets, key: jax.Array, alpha: float) -> tuple[Images, Targets]:
-    """share x image + (1 - share) x its opposite, and the same of the targets (Zhang et al. 2018, arXiv 1710.09412)."""
+    """share x image + (1 - share) x its opposite, and the same of the targets (Zhang et al. 2018,
+    arXiv 1710.09412).
+    """
     share = jax.random.beta(key, alpha, alpha)
     mix = lambda x: share * x + (1 - share) * x[::-1]
     return mix(images), mix(targets)
 
 
-def cutmix(images: Images, targets: Targets, key: jax.Array, alpha: float) -> tuple[Images, Targets]:
-    """A rectangle of the opposite image in the place of the image's own; targets by area (Yun et al. 2019, arXiv 1905.04899)."""
+def cutmix(
+    images: Images, targets: Targets, key: jax.Array, alpha: float
+) -> tuple[Images, Targets]:
+    """A rectangle of the opposite image in the place of the image's own; targets by area (Yun et
+    al. 2019, arXiv 1905.04899).
+    """
     of_share, of_row, of_column = jax.random.split(key, 3)
     height, width = images.shape[-3:-1]
     side = jnp.sqrt(1 - jax.random.beta(of_share, alpha, alpha))
@@ -31,11 +38,21 @@ def cutmix(images: Images, targets: Targets, key: jax.Array, alpha: float) -> tu
 
     box = inside(of_row, height)[:, None] & inside(of_column, width)
     taken = jnp.mean(box)
-    return jnp.where(box[..., None], images[::-1], images), (1 - taken) * targets + taken * targets[::-1]
+    return jnp.where(box[..., None], images[::-1], images), (1 - taken) * targets + taken * targets[
+        ::-1
+    ]
 
 
-def mix(images: Images, targets: Targets, key: jax.Array, mixup_alpha: int | float, cutmix_alpha: int | float) -> tuple[Images, Targets]:
-    """One of the two, each half of the time, where both alphas are positive; the one that is; or neither."""
+def mix(
+    images: Images,
+    targets: Targets,
+    key: jax.Array,
+    mixup_alpha: int | float,
+    cutmix_alpha: int | float,
+) -> tuple[Images, Targets]:
+    """One of the two, each half of the time, where both alphas are positive; the one that is; or
+    neither.
+    """
     which, draw = jax.random.split(key)
     blend = lambda: mixup(images, targets, draw, float(mixup_alpha))
     cut = lambda: cutmix(images, targets, draw, float(cutmix_alpha))

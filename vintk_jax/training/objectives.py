@@ -1,4 +1,6 @@
-"""What a training learns: the loss, what counts as right, and how a whole test set is measured; for classes of images and for classes of pixels."""
+"""What a training learns: the loss, what counts as right, and how a whole test set is measured; for
+classes of images and for classes of pixels.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,9 @@ from vintk_jax.training import mixing
 
 def normalise(images: UInt8[Array, "n *image 3"]) -> Float[Array, "n *image 3"]:
     """Pixels, of images or of clips, standardised by ImageNet's channel means and deviations."""
-    return (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STD, jnp.float32)
+    return (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(
+        STD, jnp.float32
+    )
 
 
 @runtime_checkable
@@ -27,7 +31,8 @@ class Objective(Protocol):
 
     Attributes:
         measure: the name of what a test set is measured by, as metrics.jsonl has it.
-        asked: what a model is called with, beside images and length, to be trained; {} for its logits.
+        asked: what a model is called with, beside images and length, to be trained; {} for its
+            logits.
         frozen: variables that `prepare` reads and nothing changes (a teacher's); None without.
     """
 
@@ -35,7 +40,9 @@ class Objective(Protocol):
     asked: Mapping[str, Any]
     frozen: Any
 
-    def prepare(self, batch: dict[str, Array], key: jax.Array, frozen: Any = None) -> tuple[Array, Any]:
+    def prepare(
+        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
+    ) -> tuple[Array, Any]:
         """The model's images and the targets of a batch; key: for what is drawn."""
 
     def losses(self, answers: Sequence[Any], targets: Any) -> Float[Array, " lengths"]:
@@ -52,9 +59,12 @@ class Objective(Protocol):
 
 
 def length_losses(
-    logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"], distill: int | float
+    logits: Sequence[Float[Array, "n classes"]],
+    targets: Float[Array, "n classes"],
+    distill: int | float,
 ) -> Float[Array, " lengths"]:
-    """The loss of each length, longest first: cross-entropy, and for the others a share of the divergence from the longest's answer.
+    """The loss of each length, longest first: cross-entropy, and for the others a share of the
+    divergence from the longest's answer.
 
     The longest doesn't learn from the others: its answer is taken as given. The form is our choice.
     """
@@ -62,7 +72,9 @@ def length_losses(
     losses = [jnp.mean(optax.softmax_cross_entropy(logits[0], targets))]
     for student in logits[1:]:
         labelled = optax.softmax_cross_entropy(student, targets)
-        taught = optax.losses.kl_divergence(jax.nn.log_softmax(student), teacher) if distill else 0.0
+        taught = (
+            optax.losses.kl_divergence(jax.nn.log_softmax(student), teacher) if distill else 0.0
+        )
         losses.append(jnp.mean((1 - distill) * labelled + distill * taught))
     return jnp.stack(losses)
 
@@ -75,7 +87,8 @@ class Classification:
         num_classes: outputs.
         label_smoothing: share of a target spread over all classes.
         mixup, cutmix: alphas of their Beta distributions; 0: without.
-        distill: weight of the longest length's answer in the shorter ones' loss; the rest is the label's.
+        distill: weight of the longest length's answer in the shorter ones' loss; the rest is the
+            label's.
     """
 
     num_classes: int
@@ -91,20 +104,33 @@ class Classification:
         self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
     ) -> tuple[Float[Array, "n *image 3"], Float[Array, "n classes"]]:
         """Standardised images and smoothed targets, mixed with each other."""
-        targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], self.num_classes), self.label_smoothing)
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(batch["label"], self.num_classes), self.label_smoothing
+        )
         return mixing.mix(normalise(batch["image"]), targets, key, self.mixup, self.cutmix)
 
-    def losses(self, logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"]) -> Float[Array, " lengths"]:
+    def losses(
+        self, logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"]
+    ) -> Float[Array, " lengths"]:
         """See `length_losses`."""
         return length_losses(logits, targets, self.distill)
 
-    def right(self, logits: Float[Array, "n classes"], targets: Float[Array, "n classes"]) -> Float[Array, ""]:
+    def right(
+        self, logits: Float[Array, "n classes"], targets: Float[Array, "n classes"]
+    ) -> Float[Array, ""]:
         """Share of images whose largest logit is the target's largest class."""
         return jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(targets, -1))
 
-    def count(self, logits: Float[Array, "n classes"], batch: dict[str, Array]) -> Float[Array, " right_and_all"]:
+    def count(
+        self, logits: Float[Array, "n classes"], batch: dict[str, Array]
+    ) -> Float[Array, " right_and_all"]:
         """Images that are right, and images."""
-        return jnp.stack([jnp.sum(batch["weight"] * (jnp.argmax(logits, axis=-1) == batch["label"])), jnp.sum(batch["weight"])])
+        return jnp.stack(
+            [
+                jnp.sum(batch["weight"] * (jnp.argmax(logits, axis=-1) == batch["label"])),
+                jnp.sum(batch["weight"]),
+            ]
+        )
 
     def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
         """Accuracy."""
@@ -133,7 +159,9 @@ class Segmentation:
         return normalise(batch["image"]), batch["label"]
 
     def losses(
-        self, logits: Sequence[Float[Array, "n height width classes"]], targets: UInt8[Array, "n height width"]
+        self,
+        logits: Sequence[Float[Array, "n height width classes"]],
+        targets: UInt8[Array, "n height width"],
     ) -> Float[Array, " lengths"]:
         """Cross-entropy, averaged over the pixels that have a class."""
         has_class = targets != IGNORED
@@ -147,21 +175,35 @@ class Segmentation:
             found.append(jnp.sum(of_pixel * has_class) / jnp.maximum(jnp.sum(has_class), 1))
         return jnp.stack(found)
 
-    def right(self, logits: Float[Array, "n height width classes"], targets: UInt8[Array, "n height width"]) -> Float[Array, ""]:
+    def right(
+        self,
+        logits: Float[Array, "n height width classes"],
+        targets: UInt8[Array, "n height width"],
+    ) -> Float[Array, ""]:
         """Share of pixels with a class whose largest logit is that class."""
         has_class = targets != IGNORED
-        return jnp.sum((jnp.argmax(logits, -1) == targets) & has_class) / jnp.maximum(jnp.sum(has_class), 1)
+        return jnp.sum((jnp.argmax(logits, -1) == targets) & has_class) / jnp.maximum(
+            jnp.sum(has_class), 1
+        )
 
-    def count(self, logits: Float[Array, "n height width classes"], batch: dict[str, Array]) -> Int[Array, "classes classes"]:
+    def count(
+        self, logits: Float[Array, "n height width classes"], batch: dict[str, Array]
+    ) -> Int[Array, "classes classes"]:
         """Pixels by their class (rows) and the class that was said (columns)."""
         label, said = batch["label"].astype(jnp.int32), jnp.argmax(logits, axis=-1)
         counted = (label != IGNORED) & (batch["weight"] > 0)[:, None, None]
         cell = jnp.where(counted, label * self.num_classes + said, self.num_classes**2)
-        return jnp.bincount(cell.reshape(-1), length=self.num_classes**2 + 1)[:-1].reshape(self.num_classes, self.num_classes)
+        return jnp.bincount(cell.reshape(-1), length=self.num_classes**2 + 1)[:-1].reshape(
+            self.num_classes, self.num_classes
+        )
 
     def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
-        """Mean intersection over union, over the classes that occur in the labels or the answers, and the one of each class."""
+        """Mean intersection over union, over the classes that occur in the labels or the answers,
+        and the one of each class.
+        """
         both = np.diag(total)
         either = total.sum(axis=0) + total.sum(axis=1) - both
-        by_class = {name: float(b / e) for name, b, e in zip(classes, both, either, strict=True) if e}
+        by_class = {
+            name: float(b / e) for name, b, e in zip(classes, both, either, strict=True) if e
+        }
         return float(np.mean(list(by_class.values()))), by_class

@@ -1,4 +1,6 @@
-"""AdamW or Muon with a warmed-up cosine, layer-wise decay of the learning rate, and gradient clipping, put together from optax."""
+"""AdamW or Muon with a warmed-up cosine, layer-wise decay of the learning rate, and gradient
+clipping, put together from optax.
+"""
 
 import re
 from typing import Any
@@ -11,7 +13,9 @@ import optax.contrib
 from vintk_jax.errors import UserError, nearest
 
 OPTIMIZERS = ("adamw", "muon")
-_MUON_RMS = 0.2  # of an update, as AdamW's is about, so that both take the same learning rates (Moonlight, arXiv 2502.16982, section 2.2)
+# of an update, as AdamW's is about, so that both take the same learning rates (Moonlight, arXiv
+# 2502.16982, section 2.2)
+_MUON_RMS = 0.2
 
 
 def _path(path: tuple) -> tuple[str, ...]:
@@ -19,51 +23,88 @@ def _path(path: tuple) -> tuple[str, ...]:
 
 
 def is_decayed(path: tuple[str, ...]) -> bool:
-    """Weight decay is for the kernels of linear layers and convolutions; not for biases, norms, tokens, positions (as DeiT)."""
+    """Weight decay is for the kernels of linear layers and convolutions; not for biases, norms,
+    tokens, positions (as DeiT).
+    """
     return path[-1] == "kernel"
 
 
 def layer_scales(params: Any, decay: int | float) -> Any:
-    """What a parameter's learning rate is multiplied by: decay^(layers above it), 1 for the head (BEiT, arXiv 2106.08254, section 3.2).
+    """What a parameter's learning rate is multiplied by: decay^(layers above it), 1 for the head
+    (BEiT, arXiv 2106.08254, section 3.2).
 
-    Embeddings are the lowest layer, then each block is one; a scanned stack gets one number a block, shaped to multiply.
+    Embeddings are the lowest layer, then each block is one; a scanned stack gets one number a
+    block, shaped to multiply.
     """
     paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    natural = lambda prefix: [(name.rstrip("0123456789"), int("0" + re.search(r"\d*$", name)[0])) for name in prefix]
+    natural = lambda prefix: [
+        (name.rstrip("0123456789"), int("0" + re.search(r"\d*$", name)[0])) for name in prefix
+    ]
     inside = lambda path: "head" not in path  # a decoder's blocks belong to the head
-    block_of = lambda path: next((path[: i + 1] for i, name in enumerate(path) if name.startswith("block_") and inside(path)), None)
+    block_of = lambda path: next(
+        (
+            path[: i + 1]
+            for i, name in enumerate(path)
+            if name.startswith("block_") and inside(path)
+        ),
+        None,
+    )
     blocks = sorted({block_of(path) for path in paths} - {None}, key=natural)
-    depths = [leaf.shape[0] for path, leaf in zip(paths, jax.tree.leaves(params), strict=True) if "blocks" in path]
+    depths = [
+        leaf.shape[0]
+        for path, leaf in zip(paths, jax.tree.leaves(params), strict=True)
+        if "blocks" in path
+    ]
     depth = depths[0] if depths else len(blocks)
 
     def scale(path, leaf):
         names = _path(path)
         if "blocks" in names:
-            return (decay ** jnp.arange(depth, 0, -1)).reshape(-1, *[1] * (leaf.ndim - 1)).astype(jnp.float32)
+            return (
+                (decay ** jnp.arange(depth, 0, -1))
+                .reshape(-1, *[1] * (leaf.ndim - 1))
+                .astype(jnp.float32)
+            )
         block = block_of(names)
-        layer = blocks.index(block) + 1 if block else depth + 1 if set(names) & {"head", "aux_head", "norm"} else 0
+        layer = (
+            blocks.index(block) + 1
+            if block
+            else depth + 1
+            if set(names) & {"head", "aux_head", "norm"}
+            else 0
+        )
         return jnp.float32(decay ** (depth + 1 - layer))
 
     return jax.tree_util.tree_map_with_path(scale, params)
 
 
-def make_schedule(learning_rate: int | float, warmup_steps: int, total_steps: int, end: int | float = 0.0) -> optax.Schedule:
+def make_schedule(
+    learning_rate: int | float, warmup_steps: int, total_steps: int, end: int | float = 0.0
+) -> optax.Schedule:
     """From zero up in a line, down by a cosine to `end` times the peak.
 
     Raises:
         UserError: for a warm-up as long as the run.
     """
     if not 0 <= warmup_steps < max(total_steps, 1):
-        raise UserError(f"A warm-up of {warmup_steps} steps came for a run of {total_steps}; fewer were wanted.")
+        raise UserError(
+            f"A warm-up of {warmup_steps} steps came for a run of {total_steps}; fewer were wanted."
+        )
     return optax.warmup_cosine_decay_schedule(
-        0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps, total_steps, end * learning_rate
+        0.0 if warmup_steps else learning_rate,
+        learning_rate,
+        warmup_steps,
+        total_steps,
+        end * learning_rate,
     )
 
 
 def muon_dimensions(params: Any) -> Any:
-    """Which axes of a parameter are a matrix's rows and columns, for those that Muon is for: the kernels of the blocks; None for the others.
+    """Which axes of a parameter are a matrix's rows and columns, for those that Muon is for: the
+    kernels of the blocks; None for the others.
 
-    Embeddings and the head are left to AdamW (https://kellerjordan.github.io/posts/muon). A scanned stack is one matrix a block.
+    Embeddings and the head are left to AdamW (https://kellerjordan.github.io/posts/muon). A scanned
+    stack is one matrix a block.
     """
 
     def dimensions(path, leaf):
@@ -86,7 +127,8 @@ def make_optimizer(
     clip_norm: int | float,
     layer_decay: int | float,
 ) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101), or Muon for the blocks' kernels and AdamW for the rest (arXiv 2502.16982).
+    """AdamW (arXiv 1711.05101), or Muon for the blocks' kernels and AdamW for the rest (arXiv
+    2502.16982).
 
     Args:
         params: names and shapes, for the rules on them.
@@ -98,16 +140,29 @@ def make_optimizer(
         UserError: for another name.
     """
     if name not in OPTIMIZERS:
-        raise UserError(f"optimizer.name={name!r} came; {' or '.join(OPTIMIZERS)} was wanted.{nearest(name, OPTIMIZERS)}")
+        raise UserError(
+            f"optimizer.name={name!r} came; {' or '.join(OPTIMIZERS)} was "
+            f"wanted.{nearest(name, OPTIMIZERS)}"
+        )
     decayed = jax.tree_util.tree_map_with_path(lambda path, _: is_decayed(_path(path)), params)
     steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
     if name == "muon":
-        # A rate of -1: the direction itself, neither scaled nor turned round; decay and rate follow, as for AdamW.
-        steps.append(optax.contrib.muon(-1.0, adam_b2=beta2, consistent_rms=_MUON_RMS, muon_weight_dimension_numbers=muon_dimensions))
+        # A rate of -1: the direction itself, neither scaled nor turned round; decay and rate
+        # follow, as for AdamW.
+        steps.append(
+            optax.contrib.muon(
+                -1.0,
+                adam_b2=beta2,
+                consistent_rms=_MUON_RMS,
+                muon_weight_dimension_numbers=muon_dimensions,
+            )
+        )
     else:
         steps.append(optax.scale_by_adam(b2=beta2))
     steps.append(optax.add_decayed_weights(weight_decay, decayed))
     if layer_decay != 1:
         scales = layer_scales(params, layer_decay)
-        steps.append(optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, scales)))
+        steps.append(
+            optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, scales))
+        )
     return optax.chain(*steps, optax.scale_by_learning_rate(schedule))

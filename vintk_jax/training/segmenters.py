@@ -1,4 +1,6 @@
-"""From a config to the segmenter that is trained: by its sizes, or an architecture that a search found."""
+"""From a config to the segmenter that is trained: by its sizes, or an architecture that a search
+found.
+"""
 
 import ml_collections
 
@@ -6,7 +8,8 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.segmenter import DECODERS, Segmenter
 from vintk_jax.training.models import INITS, Trained, dtype_of, read_best
 
-_STAGES = 3  # that a model given by its sizes is divided into: what the convolutional decoder looks at
+# that a model given by its sizes is divided into: what the convolutional decoder looks at
+_STAGES = 3
 
 
 def build_segmenter(config: ml_collections.ConfigDict, num_classes: int) -> Trained:
@@ -17,7 +20,10 @@ def build_segmenter(config: ml_collections.ConfigDict, num_classes: int) -> Trai
     """
     model, own, size = config.model, config.segmentation, config.data.image_size
     if len(model.lengths) != 1 or size % model.lengths[0]:
-        raise UserError(f"model.lengths={tuple(model.lengths)} came; a segmenter has one, which divides data.image_size={size}.")
+        raise UserError(
+            f"model.lengths={tuple(model.lengths)} came; a segmenter has one, which divides "
+            f"data.image_size={size}."
+        )
     if model.init not in INITS:
         raise UserError(f"model.init={model.init!r} came; {' or '.join(INITS)} was wanted.")
     dtype = dtype_of(model.dtype)
@@ -25,12 +31,19 @@ def build_segmenter(config: ml_collections.ConfigDict, num_classes: int) -> Trai
         space, arch = read_best(model.arch)
         found = space.model(arch, size, num_classes=num_classes)
         if not isinstance(found, Segmenter):
-            raise UserError(f"model.arch={model.arch} is of {space.name}, no segmenter. `search --config configs/seg_space.py` finds one.")
-        return Trained(found.clone(dtype=dtype, scan=False, remat=model.remat), (None,), size, model.init)
+            raise UserError(
+                f"model.arch={model.arch} is of {space.name}, no segmenter. `search --config "
+                "configs/seg_space.py` finds one."
+            )
+        return Trained(
+            found.clone(dtype=dtype, scan=False, remat=model.remat), (None,), size, model.init
+        )
     if model.embed_dim % model.num_heads or own.decoder not in DECODERS or model.depth < _STAGES:
         raise UserError(
-            f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads}, depth={model.depth}, segmentation.decoder={own.decoder!r} came; heads "
-            f"that divide the width, {_STAGES} blocks at least, and one of {', '.join(DECODERS)} were wanted."
+            f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads}, depth={model.depth}, "
+            f"segmentation.decoder={own.decoder!r} came; heads "
+            f"that divide the width, {_STAGES} blocks at least, and one of {', '.join(DECODERS)} "
+            "were wanted."
         )
     depths = tuple((model.depth + i) // _STAGES for i in range(_STAGES))
     hidden = int(model.embed_dim * model.mlp_ratio)

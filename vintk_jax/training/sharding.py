@@ -1,7 +1,8 @@
 """Where parameters and batches lie on a mesh of devices: rules on parameters' names.
 
-The mesh has the axes data (copies of the model), fsdp (parameters cut up, gathered where they are used) and tensor (products cut up); each
-may be 1. Batches are spread over data and fsdp. What doesn't divide is replicated.
+The mesh has the axes data (copies of the model), fsdp (parameters cut up, gathered where they are
+used) and tensor (products cut up); each may be 1. Batches are spread over data and fsdp. What
+doesn't divide is replicated.
 """
 
 import math
@@ -17,7 +18,8 @@ from vintk_jax.errors import UserError
 AXES = ("data", "fsdp", "tensor")
 BATCH = PartitionSpec(("data", "fsdp"))
 
-# The last dimensions of a parameter whose path matches; the first rule that does holds. Scanned stacks have the blocks ahead, never cut.
+# The last dimensions of a parameter whose path matches; the first rule that does holds. Scanned
+# stacks have the blocks ahead, never cut.
 RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(qkv|fc1)/kernel$", ("fsdp", "tensor")),
     (r"(qkv|fc1)/bias$", ("tensor",)),
@@ -39,7 +41,8 @@ def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh:
         data = count // rest
     if min(data, fsdp, tensor) < 1 or data * rest != count:
         raise UserError(
-            f"A mesh of data={data} x fsdp={fsdp} x tensor={tensor} came for {count} device(s); a product of {count} was wanted."
+            f"A mesh of data={data} x fsdp={fsdp} x tensor={tensor} came for {count} device(s); a "
+            f"product of {count} was wanted."
         )
     return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
 
@@ -49,16 +52,26 @@ def spec_of(path: str, shape: tuple[int, ...], sizes: dict[str, int]) -> Partiti
     for pattern, axes in RULES:
         if re.search(pattern, path) and len(axes) <= len(shape):
             wanted = (None,) * (len(shape) - len(axes)) + axes
-            return PartitionSpec(*(a if a and sizes[a] > 1 and length % sizes[a] == 0 else None for a, length in zip(wanted, shape)))
+            return PartitionSpec(
+                *(
+                    a if a and sizes[a] > 1 and length % sizes[a] == 0 else None
+                    for a, length in zip(wanted, shape)
+                )
+            )
     return PartitionSpec()
 
 
 def shardings(mesh: Mesh, tree: Any) -> Any:
-    """A `NamedSharding` for every leaf of a tree of arrays or shapes: optimiser states hold parameters' names in their paths too."""
+    """A `NamedSharding` for every leaf of a tree of arrays or shapes: optimiser states hold
+    parameters' names in their paths too.
+    """
     sizes = dict(mesh.shape)
 
     def of_leaf(path, leaf):
-        names = "/".join(str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path)
+        names = "/".join(
+            str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part))))
+            for part in path
+        )
         return NamedSharding(mesh, spec_of(names, leaf.shape, sizes))
 
     return jax.tree_util.tree_map_with_path(of_leaf, tree)
@@ -66,13 +79,18 @@ def shardings(mesh: Mesh, tree: Any) -> Any:
 
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     """This process's part of a global batch, on its devices."""
-    return {key: jax.make_array_from_process_local_data(NamedSharding(mesh, BATCH), value) for key, value in batch.items()}
+    return {
+        key: jax.make_array_from_process_local_data(NamedSharding(mesh, BATCH), value)
+        for key, value in batch.items()
+    }
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
     """A tree that every process holds, on all devices."""
     everywhere = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(everywhere, np.asarray(leaf)), tree)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(everywhere, np.asarray(leaf)), tree
+    )
 
 
 def check_batch(mesh: Mesh, batch_size: int, pieces: int) -> None:
@@ -84,5 +102,6 @@ def check_batch(mesh: Mesh, batch_size: int, pieces: int) -> None:
     over = math.prod(mesh.shape[axis] for axis in BATCH[0])
     if batch_size < 1 or batch_size % (over * pieces):
         raise UserError(
-            f"A batch of {batch_size} images came; a multiple of {over * pieces} was wanted: {over} shard(s) of data x fsdp, {pieces} piece(s) each."
+            f"A batch of {batch_size} images came; a multiple of {over * pieces} was wanted: "
+            f"{over} shard(s) of data x fsdp, {pieces} piece(s) each."
         )

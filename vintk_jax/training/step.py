@@ -1,6 +1,7 @@
 """The train step and the evaluation step, as pure functions to be jitted.
 
-A ReViT sees every token length in each step: the losses of all are averaged (`training.objectives` says what they are).
+A ReViT sees every token length in each step: the losses of all are averaged (`training.objectives`
+says what they are).
 """
 
 import dataclasses
@@ -47,7 +48,8 @@ class Recipe:
 
     Attributes:
         objective: what is learned: the loss, and what counts as right.
-        drop_path: probability of leaving the last block's residuals out; it grows in a line from 0 at the first.
+        drop_path: probability of leaving the last block's residuals out; it grows in a line from 0
+            at the first.
         accumulate: pieces that a batch is gone through in.
         ema: decay of the running mean of the parameters; 0: none.
     """
@@ -58,8 +60,12 @@ class Recipe:
     ema: float = 0.0
 
 
-def stochastic_depth(key: jax.Array, depth: int, images: int, rate: int | float) -> Float[Array, "depth 2 images"] | None:
-    """What multiplies each residual: 0, or 1 over the probability of keeping it (Huang et al. 2016, arXiv 1603.09382)."""
+def stochastic_depth(
+    key: jax.Array, depth: int, images: int, rate: int | float
+) -> Float[Array, "depth 2 images"] | None:
+    """What multiplies each residual: 0, or 1 over the probability of keeping it (Huang et al. 2016,
+    arXiv 1603.09382).
+    """
     if rate <= 0:
         return None
     keeping = (1 - rate * jnp.arange(depth) / max(depth - 1, 1))[:, None, None]
@@ -67,9 +73,14 @@ def stochastic_depth(key: jax.Array, depth: int, images: int, rate: int | float)
 
 
 def make_train_step(
-    model: nn.Module, grids: Sequence[Length | None], optimizer: optax.GradientTransformation, recipe: Recipe, seed: int
+    model: nn.Module,
+    grids: Sequence[Length | None],
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+    seed: int,
 ) -> Callable[..., tuple[State, dict[str, Array]]]:
-    """A function (state, batch, the objective's frozen variables) -> (state, metrics); what it draws depends on the seed and the state's step alone.
+    """A function (state, batch, the objective's frozen variables) -> (state, metrics); what it
+    draws depends on the seed and the state's step alone.
 
     Args:
         grids: the token lengths, longest first; (None,) for a model that has only its own.
@@ -79,7 +90,10 @@ def make_train_step(
 
     def loss_of(params, images, targets, keep):
         options = {**objective.asked, **({} if keep is None else {"keep": keep})}
-        answers = [model.apply(params, images, *(() if grid is None else (grid,)), **options) for grid in grids]
+        answers = [
+            model.apply(params, images, *(() if grid is None else (grid,)), **options)
+            for grid in grids
+        ]
         answers = jax.tree.map(lambda answer: answer.astype(jnp.float32), answers)
         losses = objective.losses(answers, targets)
         right = jnp.stack([objective.right(one, targets) for one in answers])
@@ -89,7 +103,9 @@ def make_train_step(
         of_mix, of_depth = jax.random.split(key)
         images, targets = objective.prepare(batch, of_mix, frozen)
         keep = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
-        (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, images, targets, keep)
+        (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            params, images, targets, keep
+        )
         return gradients, metrics
 
     def step(state, batch, frozen=None):
@@ -97,15 +113,27 @@ def make_train_step(
         if recipe.accumulate == 1:
             gradients, (losses, right) = piece(state.params, batch, key, frozen)
         else:
-            # Every piece takes images from all devices, so that none has to send its own to another.
-            pieces = jax.tree.map(lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), batch)
+            # Every piece takes images from all devices, so that none has to send its own to
+            # another.
+            pieces = jax.tree.map(
+                lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), batch
+            )
             keys = jax.random.split(key, recipe.accumulate)
             found = _summed(partial(piece, frozen=frozen), state.params, pieces, keys)
             gradients, (losses, right) = jax.tree.map(lambda x: x / recipe.accumulate, found)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = None if state.ema is None else optax.incremental_update(params, state.ema, 1 - _ema_decay(recipe.ema, state.step))
-        metrics = {"loss": jnp.mean(losses), "losses": losses, "train_accuracy": right, "gradient_norm": optax.tree.norm(gradients)}
+        ema = (
+            None
+            if state.ema is None
+            else optax.incremental_update(params, state.ema, 1 - _ema_decay(recipe.ema, state.step))
+        )
+        metrics = {
+            "loss": jnp.mean(losses),
+            "losses": losses,
+            "train_accuracy": right,
+            "gradient_norm": optax.tree.norm(gradients),
+        }
         return State(state.step + 1, params, opt_state, ema), metrics
 
     return step
@@ -124,6 +152,10 @@ def _ema_decay(decay: float, step: Array) -> Array:
     return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
-def make_predict(model: nn.Module, grid: Length | None) -> Callable[[Any, Array], Float[Array, "n *places classes"]]:
+def make_predict(
+    model: nn.Module, grid: Length | None
+) -> Callable[[Any, Array], Float[Array, "n *places classes"]]:
     """A function (params, uint8 images) -> logits at one token length."""
-    return lambda params, images: model.apply(params, normalise(images), *(() if grid is None else (grid,))).astype(jnp.float32)
+    return lambda params, images: model.apply(
+        params, normalise(images), *(() if grid is None else (grid,))
+    ).astype(jnp.float32)

@@ -1,4 +1,5 @@
-"""What a config is a training of: classes of images; with a section `segmentation` of pixels, with a section `clips` of clips.
+"""What a config is a training of: classes of images; with a section `segmentation` of pixels, with
+a section `clips` of clips.
 
 Everything else is the same loop.
 """
@@ -63,14 +64,22 @@ def task_of(config: ml_collections.ConfigDict) -> Task:
         UserError: for whatever in the config doesn't fit.
     """
     kinds = {"segmentation": _segmentation, "clips": _clips}
-    return next((make for section, make in kinds.items() if section in config), _classification)(config)
+    return next((make for section, make in kinds.items() if section in config), _classification)(
+        config
+    )
 
 
-def _opened(config: ml_collections.ConfigDict, open_split: Callable[[str, str], Source]) -> tuple[Source, Source]:
-    train, test = (open_split(config.data.source, split) for split in (config.data.train_split, config.data.test_split))
+def _opened(
+    config: ml_collections.ConfigDict, open_split: Callable[[str, str], Source]
+) -> tuple[Source, Source]:
+    train, test = (
+        open_split(config.data.source, split)
+        for split in (config.data.train_split, config.data.test_split)
+    )
     if train.classes != test.classes:
         raise UserError(
-            f"{config.data.source} has {len(train.classes)} classes in {config.data.train_split}, {len(test.classes)} in {config.data.test_split}; "
+            f"{config.data.source} has {len(train.classes)} classes in {config.data.train_split}, "
+            f"{len(test.classes)} in {config.data.test_split}; "
             "the same were wanted."
         )
     return train, test
@@ -79,7 +88,10 @@ def _opened(config: ml_collections.ConfigDict, open_split: Callable[[str, str], 
 def _augment(config: ml_collections.ConfigDict) -> Augment:
     """What happens to a training image on the host; mixing is the objective's."""
     host_side = {f.name for f in dataclasses.fields(Augment)} - {"size"}
-    return Augment(config.data.image_size, **{name: value for name, value in config.augment.items() if name in host_side})
+    return Augment(
+        config.data.image_size,
+        **{name: value for name, value in config.augment.items() if name in host_side},
+    )
 
 
 def _classification(config: ml_collections.ConfigDict) -> Task:
@@ -101,24 +113,35 @@ def _segmentation(config: ml_collections.ConfigDict) -> Task:
     for name, value in config.augment.items():
         if value and name not in ("flip", "randaugment_magnitude"):
             raise UserError(
-                f"augment.{name}={value} came; a segmenter's pictures know segmentation.scale and augment.flip only. Set it to 0."
+                f"augment.{name}={value} came; a segmenter's pictures know segmentation.scale and "
+                "augment.flip only. Set it to 0."
             )
     if own.evaluation not in EVALUATIONS:
-        raise UserError(f"segmentation.evaluation={own.evaluation!r} came; {' or '.join(EVALUATIONS)} was wanted.")
+        raise UserError(
+            f"segmentation.evaluation={own.evaluation!r} came; {' or '.join(EVALUATIONS)} was "
+            "wanted."
+        )
     size = config.data.image_size
     height, width = own.height or size, own.width or size
     if own.evaluation == "sliding" and min(height, width) < size:
-        raise UserError(f"segmentation.evaluation=sliding wants pictures of {size} pixels at least, the window's; {height} x {width} came.")
+        raise UserError(
+            f"segmentation.evaluation=sliding wants pictures of {size} pixels at least, the "
+            f"window's; {height} x {width} came."
+        )
     labels = Labels(tuple(own.labels), tuple(own.ignore), tuple(own.names))
     train, test = _opened(config, lambda where, split: open_pairs(where, split, labels))
     trained = build_segmenter(config, len(train.classes))
     augment = DenseAugment(size, tuple(own.scale), config.augment.flip)
     objective = Segmentation(len(train.classes), config.loss.label_smoothing)
-    return Task(train, test, trained, objective, augment, WholePair(height, width), predict_of(config))
+    return Task(
+        train, test, trained, objective, augment, WholePair(height, width), predict_of(config)
+    )
 
 
 def predict_of(config: ml_collections.ConfigDict) -> Callable[[nn.Module, Length | None], Callable]:
-    """What a segmenter's predictions are made by: a function of (model, None), see `Task.predict`."""
+    """What a segmenter's predictions are made by: a function of (model, None), see
+    `Task.predict`.
+    """
     if config.segmentation.evaluation == "whole":
         return make_predict
     return lambda model, grid: make_sliding(model, config.data.image_size)
@@ -130,15 +153,26 @@ def _clips(config: ml_collections.ConfigDict) -> Task:
     for source, split in ((train, config.data.train_split), (test, config.data.test_split)):
         if short := sum(length < own.frames for length in source.frames):
             source.notes += (
-                f"{short} clip(s) of {split} are shorter than clips.frames={own.frames}: some of their frames are shown twice.",
+                f"{short} clip(s) of {split} are shorter than clips.frames={own.frames}: some of "
+                "their frames are shown twice.",
             )
     trained = build_timesformer(config, len(train.classes))
-    objective = Classification(len(train.classes), config.loss.label_smoothing, augment.mixup, augment.cutmix, config.loss.distill)
+    objective = Classification(
+        len(train.classes),
+        config.loss.label_smoothing,
+        augment.mixup,
+        augment.cutmix,
+        config.loss.distill,
+    )
     augmented = ClipAugment(_augment(config), own.frames, own.stretch)
 
     def predict(model: nn.Module, grid: Length | None) -> Callable:
-        probabilities = lambda params, clips: jax.nn.softmax(make_predict(model, grid)(params, clips))
-        return lambda params, clips: jnp.log(over_views(lambda one: probabilities(params, one), clips))
+        probabilities = lambda params, clips: jax.nn.softmax(
+            make_predict(model, grid)(params, clips)
+        )
+        return lambda params, clips: jnp.log(
+            over_views(lambda one: probabilities(params, one), clips)
+        )
 
     return Task(train, test, trained, objective, augmented, look_of(config), predict)
 
@@ -147,7 +181,14 @@ def look_of(config: ml_collections.ConfigDict) -> Transform:
     """What happens to an image, or clip, that is only looked at, by a training's config."""
     if "clips" in config:
         own = config.clips
-        return ClipViews(config.data.image_size, own.frames, own.stretch, config.data.crop_ratio, own.views, own.crops)
+        return ClipViews(
+            config.data.image_size,
+            own.frames,
+            own.stretch,
+            config.data.crop_ratio,
+            own.views,
+            own.crops,
+        )
     return Centre(config.data.image_size, config.data.crop_ratio)
 
 
@@ -156,17 +197,23 @@ def kinds_of(config: ml_collections.ConfigDict) -> Kinds:
     return CLIPS if "clips" in config else IMAGES
 
 
-def make_sliding(model: nn.Module, size: int) -> Callable[[Any, Array], Float[Array, "n height width classes"]]:
-    """A function (params, uint8 images) -> logits, averaged over the square windows that show a pixel (as Segmenter, section 4.2).
+def make_sliding(
+    model: nn.Module, size: int
+) -> Callable[[Any, Array], Float[Array, "n height width classes"]]:
+    """A function (params, uint8 images) -> logits, averaged over the square windows that show a
+    pixel (as Segmenter, section 4.2).
 
-    Windows begin every two thirds of their side, our choice; the last of a row and of a column end at the border.
+    Windows begin every two thirds of their side, our choice; the last of a row and of a column end
+    at the border.
     """
 
     def starts(extent: int) -> list[int]:
         count = 1 + -(-3 * (extent - size) // (2 * size))
         return sorted({round(start) for start in np.linspace(0, extent - size, count)})
 
-    def predict(params: Any, images: UInt8[Array, "n height width 3"]) -> Float[Array, "n height width classes"]:
+    def predict(
+        params: Any, images: UInt8[Array, "n height width 3"]
+    ) -> Float[Array, "n height width classes"]:
         images, total, count = normalise(images), 0.0, np.zeros(images.shape[1:3], np.float32)
         for top in starts(images.shape[1]):
             for left in starts(images.shape[2]):

@@ -1,4 +1,6 @@
-"""From a config to the labels of patches: whether a training has any, and which trained model gives them."""
+"""From a config to the labels of patches: whether a training has any, and which trained model gives
+them.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,9 +19,13 @@ from vintk_jax.training.token_labels import Teacher, TokenLabelling
 
 
 def with_token_labels(
-    objective: Classification, config: ml_collections.ConfigDict, trained: Trained, classes: Sequence[str]
+    objective: Classification,
+    config: ml_collections.ConfigDict,
+    trained: Trained,
+    classes: Sequence[str],
 ) -> Classification:
-    """The objective, with labels for patches where the model has an `aux_head` or the loss a teacher.
+    """The objective, with labels for patches where the model has an `aux_head` or the loss a
+    teacher.
 
     Raises:
         UserError: for a model or a teacher that can't classify patches, or other classes.
@@ -27,15 +33,26 @@ def with_token_labels(
     where = config.loss.teacher
     if not (where or getattr(trained.model, "aux_head", False)):
         return objective
-    if not isinstance(trained.model, ViT) or not (trained.model.aux_head or trained.model.pool == "mean"):
+    if not isinstance(trained.model, ViT) or not (
+        trained.model.aux_head or trained.model.pool == "mean"
+    ):
         raise UserError(
-            f"loss.teacher={where} came for a {type(trained.model).__name__} that doesn't classify patches. Set model.aux_head=True or model.pool=mean."
+            f"loss.teacher={where} came for a {type(trained.model).__name__} that doesn't classify "
+            "patches. Set model.aux_head=True or model.pool=mean."
         )
     if config.loss.token_weight < 0:
-        raise UserError(f"loss.token_weight={config.loss.token_weight} came; no negative number was wanted.")
+        raise UserError(
+            f"loss.token_weight={config.loss.token_weight} came; no negative number was wanted."
+        )
     teacher, frozen = _teacher(where, tuple(classes)) if where else (None, None)
     fields = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
-    return TokenLabelling(**fields, grids=trained.grids, weight=config.loss.token_weight, teacher=teacher, frozen=frozen)
+    return TokenLabelling(
+        **fields,
+        grids=trained.grids,
+        weight=config.loss.token_weight,
+        teacher=teacher,
+        frozen=frozen,
+    )
 
 
 def _teacher(where: str, classes: tuple[str, ...]) -> tuple[Teacher, dict]:
@@ -45,7 +62,13 @@ def _teacher(where: str, classes: tuple[str, ...]) -> tuple[Teacher, dict]:
         raise UserError(f"loss.teacher={where} holds no classifier of images; one was wanted.")
     found, variables, known = load_trained(workdir, config, BEST, lambda note: None)
     if known != classes:
-        raise UserError(f"loss.teacher={where} knows {len(known)} classes ({known[0]}, ...); the {len(classes)} of the data were wanted.")
+        raise UserError(
+            f"loss.teacher={where} knows {len(known)} classes ({known[0]}, ...); the "
+            f"{len(classes)} of the data were wanted."
+        )
     if not isinstance(found.model, ViT) or not (found.model.aux_head or found.model.pool == "mean"):
-        raise UserError(f"loss.teacher={where} can't classify patches. Train one with --config.model.pool=mean, or an LV-ViT.")
+        raise UserError(
+            f"loss.teacher={where} can't classify patches. Train one with "
+            "--config.model.pool=mean, or an LV-ViT."
+        )
     return Teacher(found.model, found.grids[0], found.image_size), variables

@@ -1,4 +1,6 @@
-"""From a config to the video model that is trained: a TimeSformer, by its sizes or as a search found it, at one length of space and time or several."""
+"""From a config to the video model that is trained: a TimeSformer, by its sizes or as a search
+found it, at one length of space and time or several.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,16 +26,19 @@ def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Tr
     fit = all(1 <= frames <= own.frames and 1 <= side <= size for frames, side in lengths)
     if not lengths or tokens != sorted(set(tokens), reverse=True) or not fit:
         raise UserError(
-            f"clips.lengths={lengths} came; pairs of frames (up to clips.frames={own.frames}) and tokens a side, the most tokens first and no two "
+            f"clips.lengths={lengths} came; pairs of frames (up to clips.frames={own.frames}) and "
+            "tokens a side, the most tokens first and no two "
             "with as many, were wanted."
         )
     if own.attention not in ATTENTIONS or model.init not in INITS:
         raise UserError(
-            f"model.init={model.init!r}, clips.attention={own.attention!r} came; {' or '.join(INITS)}, and one of {', '.join(ATTENTIONS)} were wanted."
+            f"model.init={model.init!r}, clips.attention={own.attention!r} came; "
+            f"{' or '.join(INITS)}, and one of {', '.join(ATTENTIONS)} were wanted."
         )
     if own.views < 1 or own.crops < 1 or (own.views > 1 and not own.stretch):
         raise UserError(
-            f"clips.views={own.views}, crops={own.crops}, stretch={own.stretch} came; one at least, and several views only of clips.stretch frames "
+            f"clips.views={own.views}, crops={own.crops}, stretch={own.stretch} came; one at "
+            "least, and several views only of clips.stretch frames "
             "each: those of the whole clip would be the same."
         )
     grids = tuple((frames, side, side) for frames, side in lengths)
@@ -50,25 +55,37 @@ def build_timesformer(config: ml_collections.ConfigDict, num_classes: int) -> Tr
     return Trained(found, grids, size, model.init, own.frames, own.views * own.crops)
 
 
-def over_views(run: Callable[[Shaped[Array, "n *shape"]], Any], clips: Shaped[Array, "n *shape"]) -> Any:
-    """What `run` gives for each clip; for clips in several views, the mean over these. Images pass through."""
+def over_views(
+    run: Callable[[Shaped[Array, "n *shape"]], Any], clips: Shaped[Array, "n *shape"]
+) -> Any:
+    """What `run` gives for each clip; for clips in several views, the mean over these. Images pass
+    through.
+    """
     if clips.ndim < 6:
         return run(clips)
     found = run(clips.reshape(-1, *clips.shape[2:]))
-    return jax.tree.map(lambda array: array.reshape(*clips.shape[:2], *array.shape[1:]).mean(axis=1), found)
+    return jax.tree.map(
+        lambda array: array.reshape(*clips.shape[:2], *array.shape[1:]).mean(axis=1), found
+    )
 
 
 def _found(model: ml_collections.ConfigDict, num_classes: int) -> TimeSformer:
     space, arch = read_best(model.arch)
     found = space.model(arch, num_classes=num_classes)
     if not isinstance(found, TimeSformer):
-        raise UserError(f"model.arch={model.arch} is of {space.name}, no video model. `search --config configs/clip_space.py` finds one.")
+        raise UserError(
+            f"model.arch={model.arch} is of {space.name}, no video model. `search --config "
+            "configs/clip_space.py` finds one."
+        )
     return found
 
 
 def _by_sizes(model: ml_collections.ConfigDict, num_classes: int) -> TimeSformer:
     if model.embed_dim % model.num_heads:
-        raise UserError(f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads} came; heads that divide the width were wanted.")
+        raise UserError(
+            f"model.embed_dim={model.embed_dim}, num_heads={model.num_heads} came; heads that "
+            "divide the width were wanted."
+        )
     return TimeSformer(
         embed_dim=model.embed_dim,
         num_heads=(model.num_heads,) * model.depth,

@@ -1,7 +1,9 @@
-"""Token labelling (LV-ViT, Jiang et al. 2021, arXiv 2104.10858): every patch learns a class distribution of its own, which a trained teacher gives.
+"""Token labelling (LV-ViT, Jiang et al. 2021, arXiv 2104.10858): every patch learns a class
+distribution of its own, which a trained teacher gives.
 
-The paper keeps a map of labels for each image and cuts it as the image is cut. Here the teacher looks at what the student looks at, in every step:
-whatever augmentation did is right by itself, and nothing has to be stored. That costs the teacher's forward pass.
+The paper keeps a map of labels for each image and cuts it as the image is cut. Here the teacher
+looks at what the student looks at, in every step: whatever augmentation did is right by itself, and
+nothing has to be stored. That costs the teacher's forward pass.
 """
 
 import dataclasses
@@ -36,7 +38,9 @@ class Teacher:
     grid: Grid
     image_size: int
 
-    def __call__(self, variables: Any, images: Float[Array, "n height width 3"]) -> Float[Array, "n rows columns classes"]:
+    def __call__(
+        self, variables: Any, images: Float[Array, "n height width 3"]
+    ) -> Float[Array, "n rows columns classes"]:
         """The distribution of each patch."""
         side = self.image_size
         if images.shape[1:3] != (side, side):
@@ -52,7 +56,8 @@ class TokenLabelling(Classification):
     Attributes:
         grids: token rows and columns of each length, longest first.
         weight: of the patches' cross-entropy beside the image's (the paper: 0.5).
-        teacher: says what patches show; None: what the image shows (as the published code does where there are no maps).
+        teacher: says what patches show; None: what the image shows (as the published code does
+            where there are no maps).
         frozen: the teacher's variables.
     """
 
@@ -62,7 +67,9 @@ class TokenLabelling(Classification):
     frozen: Any = None
     asked = MappingProxyType({"dense": True})
 
-    def prepare(self, batch: dict[str, Array], key: jax.Array, frozen: Any = None) -> tuple[Float[Array, "n height width 3"], Targets]:
+    def prepare(
+        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
+    ) -> tuple[Float[Array, "n height width 3"], Targets]:
         """Images as `Classification` has them; its targets, and the teacher's."""
         images, targets = super().prepare(batch, key)
         if self.teacher is None:
@@ -70,7 +77,9 @@ class TokenLabelling(Classification):
         return images, (targets, self.teacher(frozen, images))
 
     def losses(self, answers: Sequence[Answer], targets: Targets) -> Float[Array, " lengths"]:
-        """`length_losses` of the class token's answers, and the weighted cross-entropy of the patches', at every length (equation 4)."""
+        """`length_losses` of the class token's answers, and the weighted cross-entropy of the
+        patches', at every length (equation 4).
+        """
         labels, maps = targets
         of_images = length_losses([logits for logits, _ in answers], labels, self.distill)
         of_patches = [
@@ -84,7 +93,9 @@ class TokenLabelling(Classification):
         return super().right(answer[0], targets[0])
 
 
-def resized(maps: Float[Array, "n rows columns classes"], grid: Grid) -> Float[Array, "n patches classes"]:
+def resized(
+    maps: Float[Array, "n rows columns classes"], grid: Grid
+) -> Float[Array, "n patches classes"]:
     """Distributions on another grid, averaged where it is coarser: they still sum to one."""
     n, _, _, classes = maps.shape
     return jax.image.resize(maps, (n, *grid, classes), "linear").reshape(n, -1, classes)

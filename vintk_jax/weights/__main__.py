@@ -1,7 +1,9 @@
-"""A workdir of a model with other people's weights: `python -m vintk_jax.weights --config configs/weights.py --config.weights=deit_small.pth`.
+"""A workdir of a model with other people's weights: `python -m vintk_jax.weights --config
+configs/weights.py --config.weights=deit_small.pth`.
 
-Sizes are read from the file. `infer` and `assign` then take the workdir as if the model had been trained there. To train on from such weights, give
-`vintk_jax.train` --config.model.weights instead. docs/weights.md says which files are known.
+Sizes are read from the file. `infer` and `assign` then take the workdir as if the model had been
+trained there. To train on from such weights, give `vintk_jax.train` --config.model.weights instead.
+docs/weights.md says which files are known.
 """
 
 import sys
@@ -13,7 +15,9 @@ from vintk_jax.set_up import set_up_training
 
 def main(argv: list[str]) -> None:
     """Write the workdir, from a command line."""
-    invocation = configs.parse(argv, command="weights", about=__doc__, default_config="configs/weights.py")
+    invocation = configs.parse(
+        argv, command="weights", about=__doc__, default_config="configs/weights.py"
+    )
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
@@ -33,28 +37,48 @@ def main(argv: list[str]) -> None:
     opened = files.open_weights(config.weights)
     scheme = load.scheme_of(opened)
     if scheme.supernet and not config.arch:
-        raise UserError(f"{opened.path} is a supernet; which architecture of it? --config.arch=best.json, a file with space and arch.")
+        raise UserError(
+            f"{opened.path} is a supernet; which architecture of it? --config.arch=best.json, a "
+            "file with space and arch."
+        )
     sizes = Sizes.of(rules.mapped(opened, scheme, 0))
     training = training_config(config, sizes)
     classes = class_names(config.classes, opened.described, sizes.num_classes)
     trained = (
-        build_timesformer(training, len(classes)) if sizes.attention else build(training.model, len(classes), training.data.image_size)
+        build_timesformer(training, len(classes))
+        if sizes.attention
+        else build(training.model, len(classes), training.data.image_size)
     )
     lengths = ", ".join(trained.names)
     console.print(
-        f"{scheme.title}: a {type(trained.model).__name__} of {trained.model.embed_dim} columns, {trained.model.num_blocks} blocks, "
-        f"{trained.model.num_heads[0]} heads, {sizes.num_classes} classes; {training.data.image_size} px, token lengths {lengths}",
+        f"{scheme.title}: a {type(trained.model).__name__} of {trained.model.embed_dim} columns, "
+        f"{trained.model.num_blocks} blocks, "
+        f"{trained.model.num_heads[0]} heads, {sizes.num_classes} classes; "
+        f"{training.data.image_size} px, token lengths {lengths}",
         soft_wrap=True,
     )
-    params = load.load_weights(opened.path, trained.model, pixels=config.pixels, say=lambda note: console.print(note, style="yellow"))
+    params = load.load_weights(
+        opened.path,
+        trained.model,
+        pixels=config.pixels,
+        say=lambda note: console.print(note, style="yellow"),
+    )
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
     configs.claim_workdir(workdir, "train", training, ())
     keep_arch(training.model, workdir)
     write_checkpoints(workdir, trained, params, classes)
-    source = "" if config.data.source else f" --config.data.source={'clips:PATH' if sizes.attention else 'images:FOLDER'}"
-    console.print(f"Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir {workdir}{source}", soft_wrap=True)
+    source = (
+        ""
+        if config.data.source
+        else f" --config.data.source={'clips:PATH' if sizes.attention else 'images:FOLDER'}"
+    )
+    console.print(
+        "Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir "
+        f"{workdir}{source}",
+        soft_wrap=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""The AutoFormer supernet's names (microsoft/Cream, AutoFormer/model/supernet_transformer.py), and cutting an architecture's weights out of it.
+"""The AutoFormer supernet's names (microsoft/Cream, AutoFormer/model/supernet_transformer.py), and
+cutting an architecture's weights out of it.
 
-Query, key and value of a channel are three rows of a weight one after another there (`qkv_super`: rows i, i + 3, i + 6, ...), so that the first
-rows are the first channels of all three; ours come one behind the other. Its biases aren't taken apart like that: of w channels, the first w are the
-query's, the next w the key's. So a bias means another channel in blocks of fewer heads, and our masked supernet, whose channels keep their biases, has
-theirs only where a block has all its heads; architectures that are cut out always have. Files of single architectures are supernets too.
+Query, key and value of a channel are three rows of a weight one after another there (`qkv_super`:
+rows i, i + 3, i + 6, ...), so that the first rows are the first channels of all three; ours come
+one behind the other. Its biases aren't taken apart like that: of w channels, the first w are the
+query's, the next w the key's. So a bias means another channel in blocks of fewer heads, and our
+masked supernet, whose channels keep their biases, has theirs only where a block has all its heads;
+architectures that are cut out always have. Files of single architectures are supernets too.
 """
 
 from collections.abc import Mapping
@@ -35,7 +38,9 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         ours, theirs = f"block_{i}", f"blocks.{i}"
         found |= {
             **norm(f"{ours}/norm1", f"{theirs}.attn_layer_norm"),
-            f"{ours}/attention/qkv/kernel": Rule((f"{theirs}.attn.qkv.weight",), lambda weight: _apart(weight).T),
+            f"{ours}/attention/qkv/kernel": Rule(
+                (f"{theirs}.attn.qkv.weight",), lambda weight: _apart(weight).T
+            ),
             f"{ours}/attention/qkv/bias": Rule((f"{theirs}.attn.qkv.bias",)),
             **linear(f"{ours}/attention/proj", f"{theirs}.attn.proj"),
             **norm(f"{ours}/norm2", f"{theirs}.ffn_layer_norm"),
@@ -44,11 +49,22 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         }
         for which, letter in {"keys": "k", "values": "v"}.items():
             tables = f"{theirs}.attn.rel_pos_embed_{letter}.embeddings_table_"
-            found |= {f"{ours}/attention/relative_{which}/{axis}": Rule((tables + axis[0],)) for axis in ("vertical", "horizontal")}
+            found |= {
+                f"{ours}/attention/relative_{which}/{axis}": Rule((tables + axis[0],))
+                for axis in ("vertical", "horizontal")
+            }
     return found
 
 
-SCHEME = Scheme("AutoFormer's supernet", "patch_embed_super.proj.weight", r"blocks\.(\d+)\.", _rules, ("head.",), "imagenet", supernet=True)
+SCHEME = Scheme(
+    "AutoFormer's supernet",
+    "patch_embed_super.proj.weight",
+    r"blocks\.(\d+)\.",
+    _rules,
+    ("head.",),
+    "imagenet",
+    supernet=True,
+)
 
 
 def check_settings(settings: Mapping[str, Any], path: Any) -> None:
@@ -57,23 +73,47 @@ def check_settings(settings: Mapping[str, Any], path: Any) -> None:
     Raises:
         UserError: naming what our models don't have otherwise.
     """
-    wanted = {"change_qkv": True, "relative_position": True, "gp": True, "post_norm": False, "no_abs_pos": False}
-    differ = [f"{name}={settings[name]}" for name, value in wanted.items() if name in settings and bool(settings[name]) != value]
+    wanted = {
+        "change_qkv": True,
+        "relative_position": True,
+        "gp": True,
+        "post_norm": False,
+        "no_abs_pos": False,
+    }
+    differ = [
+        f"{name}={settings[name]}"
+        for name, value in wanted.items()
+        if name in settings and bool(settings[name]) != value
+    ]
     if differ:
-        raise UserError(f"{path} was trained with {', '.join(differ)}; the published supernets have {wanted}, and so have our models.")
+        raise UserError(
+            f"{path} was trained with {', '.join(differ)}; the published supernets have {wanted}, "
+            "and so have our models."
+        )
 
 
 def cut(tree: dict[str, Any], model: ViT) -> dict[str, Any]:
-    """Leading columns of every weight, as many as the model has: an architecture, or our supernet, which is narrower than theirs (240 of 256).
+    """Leading columns of every weight, as many as the model has: an architecture, or our supernet,
+    which is narrower than theirs (240 of 256).
 
     Args:
         tree: nested, by our names; what it lacks is left out.
     """
-    found: dict[str, Any] = {name: leading(tree[name], model.embed_dim) for name in ("patch_embed", "class_token", "positions", "norm")}
-    found["head"] = {"kernel": tree["head"]["kernel"][: model.embed_dim], "bias": tree["head"]["bias"]}
+    found: dict[str, Any] = {
+        name: leading(tree[name], model.embed_dim)
+        for name in ("patch_embed", "class_token", "positions", "norm")
+    }
+    found["head"] = {
+        "kernel": tree["head"]["kernel"][: model.embed_dim],
+        "bias": tree["head"]["bias"],
+    }
     for i, (heads, hidden) in enumerate(zip(model.num_heads, model.hidden, strict=True)):
         if (block := tree.get(f"block_{i}")) is not None:
             widest = (block["attention"]["proj"]["kernel"].shape[0] // HEAD_DIM, HEAD_DIM)
-            found[f"block_{i}"] = cut_block(block, model.embed_dim, heads, model.head_dim, hidden, widest)
-            found[f"block_{i}"]["attention"]["qkv"]["bias"] = block["attention"]["qkv"]["bias"][: 3 * heads * model.head_dim]
+            found[f"block_{i}"] = cut_block(
+                block, model.embed_dim, heads, model.head_dim, hidden, widest
+            )
+            found[f"block_{i}"]["attention"]["qkv"]["bias"] = block["attention"]["qkv"]["bias"][
+                : 3 * heads * model.head_dim
+            ]
     return found

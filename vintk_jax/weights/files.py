@@ -23,7 +23,8 @@ class Opened:
     Attributes:
         arrays: by the name that the file has for each.
         settings: of the training, where the file carries them.
-        described: the JSON files beside it that say what the model is, put together: what Hugging Face and timm lay there.
+        described: the JSON files beside it that say what the model is, put together: what Hugging
+            Face and timm lay there.
     """
 
     path: Path
@@ -33,7 +34,8 @@ class Opened:
 
 
 def open_weights(where: str | Path) -> Opened:
-    """Names and arrays of a .safetensors, .pth (.pt, .bin) or .npz file, told apart by contents; nothing in it is executed.
+    """Names and arrays of a .safetensors, .pth (.pt, .bin) or .npz file, told apart by contents;
+    nothing in it is executed.
 
     Args:
         where: the file, or a folder that was downloaded from Hugging Face.
@@ -45,14 +47,20 @@ def open_weights(where: str | Path) -> Opened:
     if path.is_dir():
         found = [path / name for name in _IN_FOLDER if (path / name).is_file()]
         if not found:
-            raise UserError(f"{path} is a folder without {' or '.join(_IN_FOLDER)}; name the file of weights.")
+            raise UserError(
+                f"{path} is a folder without {' or '.join(_IN_FOLDER)}; name the file of weights."
+            )
         path = found[0]
     if not path.is_file():
-        raise UserError(f"There is no file of weights {path}. Download it first; nothing is fetched here.")
+        raise UserError(
+            f"There is no file of weights {path}. Download it first; nothing is fetched here."
+        )
     with open(path, "rb") as file:
         start = file.read(9)
     settings: dict[str, Any] = {}
-    if zipfile.is_zipfile(path) and any(name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()):
+    if zipfile.is_zipfile(path) and any(
+        name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()
+    ):
         arrays = _read_npz(path)
     elif start[8:] == b"{":
         arrays = _read_safetensors(path)
@@ -60,7 +68,12 @@ def open_weights(where: str | Path) -> Opened:
         arrays, settings = _state_of(read_torch(path), path)
     else:
         raise UserError(f"{path} is no .safetensors, .pth or .npz file: it begins with {start!r}.")
-    return Opened(path, {name.removeprefix("module."): _widened(array) for name, array in arrays.items()}, settings, _described(path))
+    return Opened(
+        path,
+        {name.removeprefix("module."): _widened(array) for name, array in arrays.items()},
+        settings,
+        _described(path),
+    )
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -68,7 +81,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # NumPy and zipfile raise many types
-        raise UserError(f"{path} is no whole .npz of plain arrays: {type(error).__name__} {error}.") from error
+        raise UserError(
+            f"{path} is no whole .npz of plain arrays: {type(error).__name__} {error}."
+        ) from error
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -77,24 +92,35 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return {name: np.asarray(array) for name, array in load_file(path).items()}
     except Exception as error:  # safetensors raises types of its own
-        raise UserError(f"{path} is no whole .safetensors file: {type(error).__name__} {error}.") from error
+        raise UserError(
+            f"{path} is no whole .safetensors file: {type(error).__name__} {error}."
+        ) from error
 
 
 def _state_of(whole: Any, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The model's weights within a checkpoint, and the settings beside them."""
     settings: dict[str, Any] = {}
-    while isinstance(whole, dict) and not any(isinstance(value, np.ndarray) for value in whole.values()):
+    while isinstance(whole, dict) and not any(
+        isinstance(value, np.ndarray) for value in whole.values()
+    ):
         given = whole.get("args")
-        settings |= given.values if isinstance(given, Opaque) else given if isinstance(given, dict) else {}
+        settings |= (
+            given.values if isinstance(given, Opaque) else given if isinstance(given, dict) else {}
+        )
         inside = next((whole[name] for name in _INSIDE if name in whole), None)
         if inside is None:
             raise UserError(
-                f"{path} has no weights: it holds {', '.join(map(str, whole)) or 'nothing'}; {' or '.join(_INSIDE)} was wanted."
+                f"{path} has no weights: it holds {', '.join(map(str, whole)) or 'nothing'}; "
+                f"{' or '.join(_INSIDE)} was wanted."
             )
         whole = inside
     if not isinstance(whole, dict):
-        raise UserError(f"{path} holds a {type(whole).__name__}; weights by name were wanted (a state_dict).")
-    return {str(name): value for name, value in whole.items() if isinstance(value, np.ndarray)}, settings
+        raise UserError(
+            f"{path} holds a {type(whole).__name__}; weights by name were wanted (a state_dict)."
+        )
+    return {
+        str(name): value for name, value in whole.items() if isinstance(value, np.ndarray)
+    }, settings
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Making a file's weights the variables of a model: every one matched by path and shape, patch kernel and positions resampled."""
+"""Making a file's weights the variables of a model: every one matched by path and shape, patch
+kernel and positions resampled.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,7 +22,9 @@ def variables_like(model: ViT | TimeSformer) -> dict[str, Any]:
     side = (model.native_grid[0] * model.patch_size, model.native_grid[1] * model.patch_size)
     frames = (model.native_frames,) if isinstance(model, TimeSformer) else ()
     images = jax.ShapeDtypeStruct((1, *frames, *side, 3), jnp.float32)
-    return jax.eval_shape(lambda key, x: model.init(key, x, *model.norm_grids[:1]), jax.random.key(0), images)
+    return jax.eval_shape(
+        lambda key, x: model.init(key, x, *model.norm_grids[:1]), jax.random.key(0), images
+    )
 
 
 def _names(path: tuple) -> list[str]:
@@ -40,7 +44,9 @@ def wanted_shapes(model: ViT | TimeSformer) -> dict[str, tuple[int, ...]]:
         shape = shape[scanned:]
         shape = shape[1:] if _lengths_axis(names, model) else shape
         places = [f"block_{i}" for i in range(leaf.shape[0])] if scanned else [names[0]]
-        found |= {"/".join([place, *names[2 if scanned else 1 :]]): tuple(shape) for place in places}
+        found |= {
+            "/".join([place, *names[2 if scanned else 1 :]]): tuple(shape) for place in places
+        }
     return found
 
 
@@ -49,25 +55,40 @@ def assembled(plain: Mapping[str, np.ndarray], model: ViT | TimeSformer) -> dict
 
     def gather(path, leaf):
         names = _names(path)
-        own = lambda array: np.broadcast_to(array, (len(model.norm_grids), *array.shape)) if _lengths_axis(names, model) else array
+        own = lambda array: (
+            np.broadcast_to(array, (len(model.norm_grids), *array.shape))
+            if _lengths_axis(names, model)
+            else array
+        )
         if names[0] == "blocks":
-            return jnp.asarray(np.stack([own(plain["/".join([f"block_{i}", *names[2:]])]) for i in range(leaf.shape[0])]))
+            return jnp.asarray(
+                np.stack(
+                    [own(plain["/".join([f"block_{i}", *names[2:]])]) for i in range(leaf.shape[0])]
+                )
+            )
         return jnp.asarray(own(plain["/".join(names)]))
 
     return {"params": jax.tree_util.tree_map_with_path(gather, variables_like(model)["params"])}
 
 
 def resampled(plain: Plain, model: ViT | TimeSformer, say: Say) -> Plain:
-    """Patch kernel and positions for the model's patch size and grid, times for its frames; what can't be is left as it is.
+    """Patch kernel and positions for the model's patch size and grid, times for its frames; what
+    can't be is left as it is.
 
-    Patch kernels by PI-resize, positions bilinearly (`models.resample`), times by the nearest (Hugging Face's rule). A table without a row for
-    the class token, as FlexiViT's and DeiT III's, gets one of zeros.
+    Patch kernels by PI-resize, positions bilinearly (`models.resample`), times by the nearest
+    (Hugging Face's rule). A table without a row for the class token, as FlexiViT's and DeiT III's,
+    gets one of zeros.
     """
     found, side, grid = dict(plain), (model.patch_size,) * 2, model.native_grid
     kernel = plain.get("patch_embed/kernel")
     if kernel is not None and kernel.ndim == 4 and kernel.shape[:2] != side:
-        found["patch_embed/kernel"] = np.asarray(resample.resample_kernel(jnp.asarray(kernel), side))
-        say(f"The patch kernel was resampled from {kernel.shape[0]} to {side[0]} pixels a side (PI-resize).")
+        found["patch_embed/kernel"] = np.asarray(
+            resample.resample_kernel(jnp.asarray(kernel), side)
+        )
+        say(
+            f"The patch kernel was resampled from {kernel.shape[0]} to {side[0]} pixels a side "
+            "(PI-resize)."
+        )
     for name in ("positions/table", "positions/places"):
         table = plain.get(name)
         if table is None or table.ndim != 2 or (old := grid_of_table(len(table), grid)) is None:
@@ -76,17 +97,35 @@ def resampled(plain: Plain, model: ViT | TimeSformer, say: Say) -> Plain:
             table = np.concatenate([np.zeros_like(table[:1]), table])
         if old != grid:
             table = np.asarray(resample.resample_positions(jnp.asarray(table), old, grid))
-            say(f"Positions were resampled from {old[0]} x {old[1]} to {grid[0]} x {grid[1]} tokens (bilinearly).")
+            say(
+                f"Positions were resampled from {old[0]} x {old[1]} to {grid[0]} x {grid[1]} "
+                "tokens (bilinearly)."
+            )
         found[name] = table
     times = plain.get("positions/times")
-    if times is not None and isinstance(model, TimeSformer) and len(times) != (frames := model.native_frames):
-        found["positions/times"] = times[((np.arange(frames) + 0.5) * len(times) / frames).astype(int)]
+    if (
+        times is not None
+        and isinstance(model, TimeSformer)
+        and len(times) != (frames := model.native_frames)
+    ):
+        found["positions/times"] = times[
+            ((np.arange(frames) + 0.5) * len(times) / frames).astype(int)
+        ]
         say(f"Times were resampled from {len(times)} to {frames} frames (the nearest).")
     return found
 
 
 def grid_of_table(rows: int, wanted: tuple[int, int] | None = None) -> tuple[int, int] | None:
-    """Token rows and columns of a position table, with or without a row for the class token: the wanted ones or square; None if neither."""
+    """Token rows and columns of a position table, with or without a row for the class token: the
+    wanted ones or square; None if neither.
+    """
     if wanted and rows - wanted[0] * wanted[1] in (0, 1):
         return wanted
-    return next(((side, side) for tokens in (rows, rows - 1) if tokens > 0 and (side := round(tokens**0.5)) ** 2 == tokens), None)
+    return next(
+        (
+            (side, side)
+            for tokens in (rows, rows - 1)
+            if tokens > 0 and (side := round(tokens**0.5)) ** 2 == tokens
+        ),
+        None,
+    )

@@ -1,7 +1,8 @@
-"""Google's names in .npz: the original ViT and AugReg (google-research/vision_transformer), FlexiViT and others (google-research/big_vision).
+"""Google's names in .npz: the original ViT and AugReg (google-research/vision_transformer),
+FlexiViT and others (google-research/big_vision).
 
-The two number the parts of a block otherwise; big_vision keeps positions at the top and, where it scans, all blocks in one array. Our GELU is exact, as
-timm's; theirs is the tanh approximation.
+The two number the parts of a block otherwise; big_vision keeps positions at the top and, where it
+scans, all blocks in one array. Our GELU is exact, as timm's; theirs is the tanh approximation.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,10 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
     scanned = f"{_MIDDLE}/LayerNorm_0/scale" in arrays
     recent = scanned or f"{_MIDDLE}_0/LayerNorm_1/scale" in arrays
     attention, mlp, second = ("0", "0", "1") if recent else ("1", "3", "2")
-    positions = next((n for n in ("pos_embedding", "Transformer/pos_embedding") if n in arrays), "Transformer/posembed_input/pos_embedding")
+    positions = next(
+        (n for n in ("pos_embedding", "Transformer/pos_embedding") if n in arrays),
+        "Transformer/posembed_input/pos_embedding",
+    )
     found = {
         "patch_embed/kernel": Rule((_TOP,)),
         "patch_embed/bias": Rule(("embedding/bias",)),
@@ -33,20 +37,32 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         block = _MIDDLE if scanned else f"{_MIDDLE}_{i}"
         one = (lambda array, i=i: array[i]) if scanned else lambda array: array
         heads = f"{block}/MultiHeadDotProductAttention_{attention}"
-        qkv = lambda leaf, heads=heads: tuple(f"{heads}/{part}/{leaf}" for part in ("query", "key", "value"))
-        joined = lambda *parts, one=one: np.concatenate([one(p).reshape(len(one(p)), -1) for p in parts], axis=1)
+        qkv = lambda leaf, heads=heads: tuple(
+            f"{heads}/{part}/{leaf}" for part in ("query", "key", "value")
+        )
+        joined = lambda *parts, one=one: np.concatenate(
+            [one(p).reshape(len(one(p)), -1) for p in parts], axis=1
+        )
         flat = lambda *parts, one=one: np.concatenate([one(p).reshape(-1) for p in parts])
         found |= {
             f"block_{i}/attention/qkv/kernel": Rule(qkv("kernel"), joined),
             f"block_{i}/attention/qkv/bias": Rule(qkv("bias"), flat),
-            f"block_{i}/attention/proj/kernel": Rule((f"{heads}/out/kernel",), lambda a, one=one: one(a).reshape(-1, a.shape[-1])),
+            f"block_{i}/attention/proj/kernel": Rule(
+                (f"{heads}/out/kernel",), lambda a, one=one: one(a).reshape(-1, a.shape[-1])
+            ),
             f"block_{i}/attention/proj/bias": Rule((f"{heads}/out/bias",), one),
         }
         for ours, theirs in {"norm1": "LayerNorm_0", "norm2": f"LayerNorm_{second}"}.items():
-            found |= {f"block_{i}/{ours}/{leaf}": Rule((f"{block}/{theirs}/{leaf}",), one) for leaf in ("scale", "bias")}
+            found |= {
+                f"block_{i}/{ours}/{leaf}": Rule((f"{block}/{theirs}/{leaf}",), one)
+                for leaf in ("scale", "bias")
+            }
         for ours, theirs in {"fc1": "Dense_0", "fc2": "Dense_1"}.items():
             found |= {
-                f"block_{i}/mlp/{ours}/{leaf}": Rule((f"{block}/MlpBlock_{mlp}/{theirs}/{leaf}",), one) for leaf in ("kernel", "bias")
+                f"block_{i}/mlp/{ours}/{leaf}": Rule(
+                    (f"{block}/MlpBlock_{mlp}/{theirs}/{leaf}",), one
+                )
+                for leaf in ("kernel", "bias")
             }
     return found
 

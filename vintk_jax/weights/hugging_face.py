@@ -1,4 +1,6 @@
-"""Hugging Face's names for ViT and TimeSformer, as its files have them; for ViT also as transformers 5 has them in memory."""
+"""Hugging Face's names for ViT and TimeSformer, as its files have them; for ViT also as
+transformers 5 has them in memory.
+"""
 
 from collections.abc import Mapping
 
@@ -8,13 +10,23 @@ from vintk_jax.weights.rules import Rule, Rules, Scheme, linear, norm, patches
 
 # In files, then in the memory of transformers 5: where a block is, and its parts.
 _FILE = {
-    "block": "encoder.layer.{}", "query": "attention.attention.query", "key": "attention.attention.key", "value": "attention.attention.value",
-    "out": "attention.output.dense", "fc1": "intermediate.dense", "fc2": "output.dense",
-}  # fmt: skip
+    "block": "encoder.layer.{}",
+    "query": "attention.attention.query",
+    "key": "attention.attention.key",
+    "value": "attention.attention.value",
+    "out": "attention.output.dense",
+    "fc1": "intermediate.dense",
+    "fc2": "output.dense",
+}
 _MEMORY = {
-    "block": "layers.{}", "query": "attention.q_proj", "key": "attention.k_proj", "value": "attention.v_proj", "out": "attention.o_proj",
-    "fc1": "mlp.fc1", "fc2": "mlp.fc2",
-}  # fmt: skip
+    "block": "layers.{}",
+    "query": "attention.q_proj",
+    "key": "attention.k_proj",
+    "value": "attention.v_proj",
+    "out": "attention.o_proj",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
+}
 
 
 def _top(encoder: str) -> Rules:
@@ -28,14 +40,22 @@ def _top(encoder: str) -> Rules:
 
 def _vit(encoder: str, arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
     named = _MEMORY if any(name.startswith(f"{encoder}layers.") for name in arrays) else _FILE
-    found = _top(encoder) | {"positions/table": Rule((f"{encoder}embeddings.position_embeddings",), lambda table: table[0])}
+    found = _top(encoder) | {
+        "positions/table": Rule(
+            (f"{encoder}embeddings.position_embeddings",), lambda table: table[0]
+        )
+    }
     for i in range(depth):
         block = encoder + named["block"].format(i)
         parts = [f"{block}.{named[part]}" for part in ("query", "key", "value")]
         found |= {
             **norm(f"block_{i}/norm1", f"{block}.layernorm_before"),
-            f"block_{i}/attention/qkv/kernel": Rule(tuple(f"{p}.weight" for p in parts), lambda *qkv: np.concatenate(qkv).T),
-            f"block_{i}/attention/qkv/bias": Rule(tuple(f"{p}.bias" for p in parts), lambda *qkv: np.concatenate(qkv)),
+            f"block_{i}/attention/qkv/kernel": Rule(
+                tuple(f"{p}.weight" for p in parts), lambda *qkv: np.concatenate(qkv).T
+            ),
+            f"block_{i}/attention/qkv/bias": Rule(
+                tuple(f"{p}.bias" for p in parts), lambda *qkv: np.concatenate(qkv)
+            ),
             **linear(f"block_{i}/attention/proj", f"{block}.{named['out']}"),
             **norm(f"block_{i}/norm2", f"{block}.layernorm_after"),
             **linear(f"block_{i}/mlp/fc1", f"{block}.{named['fc1']}"),
@@ -46,8 +66,13 @@ def _vit(encoder: str, arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
 
 def _timesformer(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
     encoder = "timesformer."
-    found = _top(encoder) | {"positions/places": Rule((f"{encoder}embeddings.position_embeddings",), lambda table: table[0])}
-    if (times := f"{encoder}embeddings.time_embeddings") in arrays:  # attention within frames has none
+    found = _top(encoder) | {
+        "positions/places": Rule(
+            (f"{encoder}embeddings.position_embeddings",), lambda table: table[0]
+        )
+    }
+    # attention within frames has none
+    if (times := f"{encoder}embeddings.time_embeddings") in arrays:
         found["positions/times"] = Rule((times,), lambda table: table[0])
     divided = any(".temporal_attention." in name for name in arrays)
     for i in range(depth):
@@ -69,7 +94,9 @@ def _timesformer(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
 
 
 def _qkv_proj(ours: str, theirs: str) -> Rules:
-    return linear(f"{ours}/qkv", f"{theirs}.attention.qkv") | linear(f"{ours}/proj", f"{theirs}.output.dense")
+    return linear(f"{ours}/qkv", f"{theirs}.attention.qkv") | linear(
+        f"{ours}/proj", f"{theirs}.output.dense"
+    )
 
 
 _MARK = "embeddings.patch_embeddings.projection.weight"

@@ -1,7 +1,8 @@
 """How a model's pixels are standardised, and moving a difference in it into the patch kernel.
 
-Training and inference here standardise by ImageNet's means and deviations. A model made for (u - m') / s' sees, of our x = (u - m) / s, the same as
-x s / s' + (m - m') / s': an affine map of each channel, which the kernel takes in without changing any logit.
+Training and inference here standardise by ImageNet's means and deviations. A model made for (u -
+m') / s' sees, of our x = (u - m) / s, the same as x s / s' + (m - m') / s': an affine map of each
+channel, which the kernel takes in without changing any logit.
 """
 
 from collections.abc import Mapping
@@ -13,17 +14,27 @@ from jaxtyping import Float
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
 
-# The means and deviations of pixels from 0 to 1: DeiT's; Google's and most of Hugging Face's ViTs (pixels from -1 to 1); TimeSformer's.
-KNOWN = {"imagenet": (MEAN, STD), "half": (np.full(3, 0.5), np.full(3, 0.5)), "kinetics": (np.full(3, 0.45), np.full(3, 0.225))}
+# The means and deviations of pixels from 0 to 1: DeiT's; Google's and most of Hugging Face's ViTs
+# (pixels from -1 to 1); TimeSformer's.
+KNOWN = {
+    "imagenet": (MEAN, STD),
+    "half": (np.full(3, 0.5), np.full(3, 0.5)),
+    "kinetics": (np.full(3, 0.45), np.full(3, 0.225)),
+}
 OWN = "own"
 
 
-def pixels_of(wanted: str, described: Mapping[str, Any], usual: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Means and deviations that a model's pixels are standardised by; None to leave its kernel as it is.
+def pixels_of(
+    wanted: str, described: Mapping[str, Any], usual: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Means and deviations that a model's pixels are standardised by; None to leave its kernel as
+    it is.
 
     Args:
-        wanted: a name of `KNOWN`, "own" for None, or empty: as the JSON files beside the weights say, else as is usual.
-        described: what those files say (timm's config.json, Hugging Face's preprocessor_config.json).
+        wanted: a name of `KNOWN`, "own" for None, or empty: as the JSON files beside the weights
+            say, else as is usual.
+        described: what those files say (timm's config.json, Hugging Face's
+            preprocessor_config.json).
         usual: the name that is right for most models of the source.
 
     Raises:
@@ -32,9 +43,15 @@ def pixels_of(wanted: str, described: Mapping[str, Any], usual: str) -> tuple[np
     if wanted == OWN:
         return None
     if wanted and wanted not in KNOWN:
-        raise UserError(f"Pixels {wanted!r} came; {', '.join(KNOWN)}, {OWN}, or nothing (to look beside the file) was wanted.")
+        raise UserError(
+            f"Pixels {wanted!r} came; {', '.join(KNOWN)}, {OWN}, or nothing (to look beside the "
+            "file) was wanted."
+        )
     timms = described.get("pretrained_cfg") or {}
-    given = (timms.get("mean") or described.get("image_mean"), timms.get("std") or described.get("image_std"))
+    given = (
+        timms.get("mean") or described.get("image_mean"),
+        timms.get("std") or described.get("image_std"),
+    )
     if not wanted and all(isinstance(numbers, list) and len(numbers) == 3 for numbers in given):
         return np.asarray(given[0], np.float64), np.asarray(given[1], np.float64)
     return KNOWN[wanted or usual]

@@ -1,7 +1,8 @@
 """A naming scheme: how other people's names and layouts become ours.
 
-Our paths are those of an unrolled model without norms by length, joined by slashes: `block_3/attention/qkv/kernel`. One room for each scheme beside
-this one holds its rules; `mapped` applies them, and keeps what is missing and what nobody asked for.
+Our paths are those of an unrolled model without norms by length, joined by slashes:
+`block_3/attention/qkv/kernel`. One room for each scheme beside this one holds its rules; `mapped`
+applies them, and keeps what is missing and what nobody asked for.
 """
 
 import dataclasses
@@ -39,7 +40,8 @@ class Scheme:
         block: a pattern of its names whose first group is the number of a block.
         rules: (all names, how many blocks) -> the rules.
         head: what names of everything behind the last norm begin with.
-        pixels: one of `pixels.KNOWN`, how its models standardise pixels where nothing says otherwise.
+        pixels: one of `pixels.KNOWN`, how its models standardise pixels where nothing says
+            otherwise.
         prefixes: that may stand ahead of all names.
         supernet: whether narrower and shallower models are cut out of it.
     """
@@ -55,7 +57,9 @@ class Scheme:
 
     def prefix(self, names: Collection[str]) -> str | None:
         """What stands ahead of all names of a file, if it is of this scheme."""
-        return next((prefix for prefix in ("", *self.prefixes) if prefix + self.mark in names), None)
+        return next(
+            (prefix for prefix in ("", *self.prefixes) if prefix + self.mark in names), None
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +105,17 @@ def norm(ours: str, theirs: str) -> Rules:
 
 def patches(theirs: str) -> Rules:
     """The two arrays of a patch embedding that is one of PyTorch's convolutions."""
-    return {"patch_embed/kernel": Rule((f"{theirs}.weight",), convolution), "patch_embed/bias": Rule((f"{theirs}.bias",))}
+    return {
+        "patch_embed/kernel": Rule((f"{theirs}.weight",), convolution),
+        "patch_embed/bias": Rule((f"{theirs}.bias",)),
+    }
 
 
 def count_blocks(names: Collection[str], pattern: str) -> int:
     """One more than the greatest number of a block in names; 0 without any."""
-    return max((int(found[1]) + 1 for name in names if (found := re.match(pattern, name))), default=0)
+    return max(
+        (int(found[1]) + 1 for name in names if (found := re.match(pattern, name))), default=0
+    )
 
 
 def mapped(opened: Opened, scheme: Scheme, depth: int) -> Mapped:
@@ -119,9 +128,23 @@ def mapped(opened: Opened, scheme: Scheme, depth: int) -> Mapped:
     arrays = {name.removeprefix(prefix): array for name, array in opened.arrays.items()}
     there = count_blocks(arrays, scheme.block)
     rules = scheme.rules(arrays, max(there, depth))
-    missing = {path: tuple(n for n in rule.names if n not in arrays) for path, rule in rules.items()}
+    missing = {
+        path: tuple(n for n in rule.names if n not in arrays) for path, rule in rules.items()
+    }
     missing = {path: names for path, names in missing.items() if names}
-    made = {path: rule.make(*(arrays[name] for name in rule.names)) for path, rule in rules.items() if path not in missing}
+    made = {
+        path: rule.make(*(arrays[name] for name in rule.names))
+        for path, rule in rules.items()
+        if path not in missing
+    }
     asked = {name for rule in rules.values() for name in rule.names}
     unused = tuple(name for name in arrays if name not in asked)
-    return Mapped(opened, scheme, made, {path: rule.names for path, rule in rules.items()}, missing, unused, there)
+    return Mapped(
+        opened,
+        scheme,
+        made,
+        {path: rule.names for path, rule in rules.items()},
+        missing,
+        unused,
+        there,
+    )

@@ -1,4 +1,6 @@
-"""The sizes of the model that a file of weights is for, and the config of a training that would have left it."""
+"""The sizes of the model that a file of weights is for, and the config of a training that would
+have left it.
+"""
 
 import dataclasses
 import math
@@ -38,31 +40,58 @@ class Sizes:
 
     @classmethod
     def of(cls, found: Mapped) -> "Sizes":
-        """Raises: UserError: for a file that lacks what sizes are read from, or has rectangular grids or blocks that differ."""
+        """Raises: UserError: for a file that lacks what sizes are read from, or has rectangular
+        grids or blocks that differ.
+        """
         arrays = found.arrays
         positions = arrays.get("positions/table", arrays.get("positions/places"))
-        needed = [arrays.get(name) for name in ("patch_embed/kernel", "head/bias", "block_0/mlp/fc1/bias")]
+        needed = [
+            arrays.get(name) for name in ("patch_embed/kernel", "head/bias", "block_0/mlp/fc1/bias")
+        ]
         if positions is None or any(array is None for array in needed):
             lost = sorted({name for names in found.missing.values() for name in names})
-            raise UserError(f"{found.opened.path} ({found.scheme.title}) has no whole classifier; missing are {', '.join(lost)}.")
+            raise UserError(
+                f"{found.opened.path} ({found.scheme.title}) has no whole classifier; missing are "
+                f"{', '.join(lost)}."
+            )
         kernel, bias, hidden = needed
         grid = grid_of_table(len(positions))
         if grid is None or kernel.shape[0] != kernel.shape[1]:
-            raise UserError(f"{found.opened.path} has {len(positions)} positions and patches of {kernel.shape[:2]}; squares were wanted.")
+            raise UserError(
+                f"{found.opened.path} has {len(positions)} positions and patches of "
+                f"{kernel.shape[:2]}; squares were wanted."
+            )
         widths = {len(array) for path, array in arrays.items() if path.endswith("/mlp/fc1/bias")}
         if len(widths) > 1:
-            raise UserError(f"{found.opened.path} has blocks of several MLP widths, {sorted(widths)}; equal ones were wanted.")
+            raise UserError(
+                f"{found.opened.path} has blocks of several MLP widths, {sorted(widths)}; equal "
+                "ones were wanted."
+            )
         video = {}
         if "positions/places" in arrays:
             times, divided = arrays.get("positions/times"), "block_0/time_out/kernel" in arrays
             attention = "divided" if divided else "joint" if times is not None else "space"
-            frames = len(times) if times is not None else int(found.opened.described.get("num_frames") or 8)
+            frames = (
+                len(times)
+                if times is not None
+                else int(found.opened.described.get("num_frames") or 8)
+            )
             video = {"attention": attention, "frames": frames}
-        return cls(kernel.shape[-1], found.depth, len(hidden), heads_of(found), kernel.shape[0], grid[0], len(bias), **video)
+        return cls(
+            kernel.shape[-1],
+            found.depth,
+            len(hidden),
+            heads_of(found),
+            kernel.shape[0],
+            grid[0],
+            len(bias),
+            **video,
+        )
 
 
 def training_config(config: ml_collections.ConfigDict, sizes: Sizes) -> ml_collections.ConfigDict:
-    """The training of no steps that starts from these weights: what `infer` and `assign` read in a workdir.
+    """The training of no steps that starts from these weights: what `infer` and `assign` read in a
+    workdir.
 
     Args:
         config: of `python -m vintk_jax.weights`.
@@ -71,9 +100,16 @@ def training_config(config: ml_collections.ConfigDict, sizes: Sizes) -> ml_colle
         UserError: for heads that can't be told.
     """
     made = clips() if sizes.attention else training()
-    heads = config.num_heads or sizes.num_heads or (sizes.embed_dim // _HEAD_DIM if sizes.embed_dim % _HEAD_DIM == 0 else 0)
+    heads = (
+        config.num_heads
+        or sizes.num_heads
+        or (sizes.embed_dim // _HEAD_DIM if sizes.embed_dim % _HEAD_DIM == 0 else 0)
+    )
     if not heads and not config.arch:
-        raise UserError(f"How many heads a block of width {sizes.embed_dim} has can't be told from {config.weights}; set num_heads.")
+        raise UserError(
+            f"How many heads a block of width {sizes.embed_dim} has can't be told from "
+            f"{config.weights}; set num_heads."
+        )
     made.model.update(
         arch=config.arch,
         embed_dim=sizes.embed_dim,
@@ -91,7 +127,9 @@ def training_config(config: ml_collections.ConfigDict, sizes: Sizes) -> ml_colle
     made.data.image_size = config.data.image_size or sizes.patch_size * sizes.grid
     made.optimizer.epochs = 0.0
     if sizes.attention:
-        lengths: tuple[ClipGrid, ...] = tuple(map(tuple, config.lengths)) or ((sizes.frames, sizes.grid),)
+        lengths: tuple[ClipGrid, ...] = tuple(map(tuple, config.lengths)) or (
+            (sizes.frames, sizes.grid),
+        )
         made.clips.update(frames=sizes.frames, attention=sizes.attention, lengths=lengths)
     else:
         made.model.lengths = tuple(config.lengths) or (sizes.grid,)

@@ -1,4 +1,6 @@
-"""timm's and DeiT's names (timm/models/vision_transformer.py); DeiT III's scales of residuals are folded into the layers ahead of them."""
+"""timm's and DeiT's names (timm/models/vision_transformer.py); DeiT III's scales of residuals are
+folded into the layers ahead of them.
+"""
 
 from collections.abc import Mapping
 
@@ -14,7 +16,9 @@ def _scaled(ours: str, theirs: str, gamma: str | None) -> Rules:
     if gamma is None:
         return linear(ours, theirs)
     return {
-        f"{ours}/kernel": Rule((f"{theirs}.weight", gamma), lambda weight, scale: transposed(weight) * scale),
+        f"{ours}/kernel": Rule(
+            (f"{theirs}.weight", gamma), lambda weight, scale: transposed(weight) * scale
+        ),
         f"{ours}/bias": Rule((f"{theirs}.bias", gamma), lambda bias, scale: bias * scale),
     }
 
@@ -28,7 +32,10 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         **linear("head", "head"),
     }
     for i in range(depth):
-        first, second = (next((n for s in _SCALES if (n := s.format(i, which)) in arrays), None) for which in (1, 2))
+        first, second = (
+            next((n for s in _SCALES if (n := s.format(i, which)) in arrays), None)
+            for which in (1, 2)
+        )
         found |= {
             **norm(f"block_{i}/norm1", f"blocks.{i}.norm1"),
             **linear(f"block_{i}/attention/qkv", f"blocks.{i}.attn.qkv"),
@@ -40,4 +47,11 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
     return found
 
 
-SCHEME = Scheme("timm/DeiT", "patch_embed.proj.weight", r"blocks\.(\d+)\.", _rules, ("head.", "head_dist."), "imagenet")
+SCHEME = Scheme(
+    "timm/DeiT",
+    "patch_embed.proj.weight",
+    r"blocks\.(\d+)\.",
+    _rules,
+    ("head.", "head_dist."),
+    "imagenet",
+)

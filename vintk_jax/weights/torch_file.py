@@ -1,8 +1,9 @@
 """PyTorch's .pth files as NumPy arrays, without PyTorch and without executing what is in them.
 
-Such a file is a pickle, which may name any function to be called as it is opened. Here a pickle gets the few things that rebuild tensors; settings that
-checkpoints carry along become `Opaque`, which does nothing; anything else is refused by name. Both layouts of `torch.save` are read: the archive
-(torch 1.6 and later) and the stream that was before.
+Such a file is a pickle, which may name any function to be called as it is opened. Here a pickle
+gets the few things that rebuild tensors; settings that checkpoints carry along become `Opaque`,
+which does nothing; anything else is refused by name. Both layouts of `torch.save` are read: the
+archive (torch 1.6 and later) and the stream that was before.
 """
 
 import io
@@ -18,21 +19,47 @@ import numpy as np
 from vintk_jax.errors import UserError
 
 _DTYPES = {
-    "DoubleStorage": np.float64, "FloatStorage": np.float32, "HalfStorage": np.float16, "BFloat16Storage": ml_dtypes.bfloat16,
-    "LongStorage": np.int64, "IntStorage": np.int32, "ShortStorage": np.int16, "CharStorage": np.int8, "ByteStorage": np.uint8,
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
-}  # fmt: skip
+}
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what the older layout begins with
-# Settings and counters beside the weights; none of them is looked into, but for a Namespace's values.
+# Settings and counters beside the weights; none of them is looked into, but for a Namespace's
+# values.
 _SETTINGS = {
-    "argparse.Namespace", "builtins.set", "_codecs.encode", "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "numpy.dtype",
-    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "torch.device", "torch.Size", "torch.float32", "torch.float16",
-    "torch.bfloat16", "torch.float64", "torch.int64", "collections.defaultdict", "builtins.dict", "builtins.list",
-}  # fmt: skip
+    "argparse.Namespace",
+    "builtins.set",
+    "_codecs.encode",
+    "pathlib.Path",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "torch.device",
+    "torch.Size",
+    "torch.float32",
+    "torch.float16",
+    "torch.bfloat16",
+    "torch.float64",
+    "torch.int64",
+    "collections.defaultdict",
+    "builtins.dict",
+    "builtins.list",
+}
 
 
 class Opaque:
-    """Stands for a setting whose class isn't there: takes what a pickle puts into it, and does nothing."""
+    """Stands for a setting whose class isn't there: takes what a pickle puts into it, and does
+    nothing.
+    """
 
     def __new__(cls, *_: Any) -> "Opaque":
         made = super().__new__(cls)
@@ -50,7 +77,9 @@ class Opaque:
 
 
 class _Storage:
-    """Numbers in a row, of one type; in the older layout they come after the tensors that are made of them."""
+    """Numbers in a row, of one type; in the older layout they come after the tensors that are made
+    of them.
+    """
 
     def __init__(self, dtype: type, size: int):
         self.dtype, self.size, self.bytes = np.dtype(dtype), size, b""
@@ -63,12 +92,25 @@ class _Tensor:
     """A view of a storage."""
 
     def __init__(self, storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any):
-        self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
+        self.storage, self.offset, self.shape, self.strides = (
+            storage,
+            offset,
+            tuple(shape),
+            tuple(strides),
+        )
 
     def array(self) -> np.ndarray:
-        extent = self.offset + (sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)) + 1 if all(self.shape) else 0)
+        extent = self.offset + (
+            sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)) + 1
+            if all(self.shape)
+            else 0
+        )
         negative = self.offset < 0 or any(number < 0 for number in (*self.shape, *self.strides))
-        if negative or extent > self.storage.size or len(self.storage.bytes) < self.storage.size * self.storage.dtype.itemsize:
+        if (
+            negative
+            or extent > self.storage.size
+            or len(self.storage.bytes) < self.storage.size * self.storage.dtype.itemsize
+        ):
             raise UserError("a tensor reaches beyond the numbers that are there")
         start = self.storage.array()[self.offset :]
         steps = tuple(step * self.storage.dtype.itemsize for step in self.strides)
@@ -95,13 +137,23 @@ class _Unpickler(pickle.Unpickler):
             return _DTYPES[name]
         if full in _SETTINGS:
             return Opaque
-        raise UserError(f"it asks for {full}, which is no part of a weight; nothing of it was executed")
+        raise UserError(
+            f"it asks for {full}, which is no part of a weight; nothing of it was executed"
+        )
 
     def persistent_load(self, pid: Any) -> _Storage:
-        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or pid[1] not in _DTYPES.values():
+        if (
+            not isinstance(pid, tuple)
+            or len(pid) < 5
+            or pid[0] != "storage"
+            or pid[1] not in _DTYPES.values()
+        ):
             raise UserError("it refers to something that is no storage of numbers")
         if len(pid) > 5 and pid[5] is not None:
-            raise UserError("its storages are views of each other, as in PyTorch before 0.4; save it anew with a later one")
+            raise UserError(
+                "its storages are views of each other, as in PyTorch before 0.4; save it anew with "
+                "a later one"
+            )
         key, size = str(pid[2]), int(pid[4])
         return self._storages.setdefault(key, _Storage(pid[1], size))
 
@@ -116,19 +168,30 @@ def read_torch(path: Path) -> Any:
         with open(path, "rb") as file:
             return _arrays(_read_archive(path) if zipfile.is_zipfile(path) else _read_stream(file))
     except UserError as error:
-        raise UserError(f"{path} can't be opened safely: {error}. Ask its maker for a .safetensors file.") from error
+        raise UserError(
+            f"{path} can't be opened safely: {error}. Ask its maker for a .safetensors file."
+        ) from error
     except Exception as error:  # what pickle and zipfile raise for bytes that are anything
-        raise UserError(f"{path} is no whole PyTorch file: {type(error).__name__} {error}.") from error
+        raise UserError(
+            f"{path} is no whole PyTorch file: {type(error).__name__} {error}."
+        ) from error
 
 
 def _read_archive(path: Path) -> Any:
     storages: dict[str, _Storage] = {}
     with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
+        found = [
+            name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")
+        ]
         if len(found) != 1:
-            raise UserError("the archive has no data.pkl, as TorchScript and other archives haven't")
+            raise UserError(
+                "the archive has no data.pkl, as TorchScript and other archives haven't"
+            )
         folder = found[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
+        if (
+            f"{folder}byteorder" in archive.namelist()
+            and archive.read(f"{folder}byteorder") != b"little"
+        ):
             raise UserError("its numbers are big-endian")
         whole = _Unpickler(io.BytesIO(archive.read(found[0])), storages).load()
         for key, storage in storages.items():
