@@ -4,27 +4,37 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What the user adds to a search: make search ARGS="--config.limits.max_params_m=6"
 ARGS ?=
-# Tests compile on one core at a time: a process for each core, up to four, each with whole files (tests/conftest.py).
+# Tests compile on one core at a time: a process for each core, up to four, each with whole files
+# (tests/conftest.py).
 PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: search test test-full lint docs benchmarks clean
 
+# uv installs in seconds what takes pip minutes. Where it can't (a mirror that only pip knows of), pip
+# does. The files are complete, so nothing is installed that they don't name.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+define install
+@if [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(1); \
+then :; else $(PIP) --no-deps $(1); fi
+endef
+
 $(VENV)/.installed: requirements.txt pyproject.toml
-	@echo "Installing into $(VENV): a minute or two, most of it TensorFlow, which neural-tangents needs."
+	@echo "Installing into $(VENV): less than a minute, but for the downloads."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PIP) uv==0.13.9 || echo "uv can't be installed; pip takes its place."
+	$(call install,--requirement requirements.txt)
+	$(call install,--editable .)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-onnx.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-onnx.txt
+	$(call install,--requirement requirements-test.txt --requirement requirements-onnx.txt)
 	@touch $@
 
-# PyTorch, timm and transformers, which weights are compared with. timm without what it requires: there is no torchvision for CPUs.
+# PyTorch, timm and transformers, which weights are compared with. By pip, which takes the build of
+# torch for CPUs; timm without what it requires: there is no torchvision for CPUs.
 $(VENV)/.installed-peers: $(VENV)/.installed-test requirements-peers.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31
+	$(PIP) --requirement requirements-peers.txt
+	$(PIP) --no-deps timm==1.0.31
 	@touch $@
 
 search: $(VENV)/.installed
@@ -40,13 +50,14 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The reference: every module's docstrings as pages, in site/. timm_model.py is PyTorch's, for the folders that exports leave.
+# The reference: every module's docstrings as pages, in site/. timm_model.py is PyTorch's, for the
+# folders that exports leave.
 docs: $(VENV)/.installed requirements-docs.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	$(call install,--requirement requirements-docs.txt)
 	JAX_PLATFORMS=cpu $(BIN)/pdoc vintk_jax '!vintk_jax.exporting.timm_model' --docformat google --math --output-directory site
 
 benchmarks: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(PIP) torch==2.13.0
 	$(BIN)/python -m benchmarks.ntk_speed
 	$(BIN)/python -m benchmarks.search_speed
 

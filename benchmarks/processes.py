@@ -10,6 +10,7 @@ to the last result, by the study's own times, over the candidates.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def search(processes: int, candidates: int, workdir: Path) -> tuple[float, float
     if processes > 1:
         command = [sys.executable, "launch/local.py", "--processes", str(processes), "--", *command]
     begun = time.perf_counter()
-    subprocess.run(command, cwd=common.ROOT, check=True, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "VINTK_COMPILE_CACHE": "off"}
+    subprocess.run(command, cwd=common.ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     took = time.perf_counter() - begun
     import optuna
     from optuna.storages import JournalStorage

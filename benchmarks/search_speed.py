@@ -66,7 +66,7 @@ def search_command(candidates: int) -> dict[str, Any]:
             str(workdir),
         ]
         command += [f"--config.{name}={value}" for name, value in settings.items()]
-        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "cache")}
+        environment = {**os.environ, "VINTK_COMPILE_CACHE": "off"}
         done, timing = common.timed(
             lambda: subprocess.run(
                 command,

@@ -13,7 +13,6 @@ benchmarks/results/ when it ends: a study that was stopped goes on.
 
 import argparse
 import json
-import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -161,9 +160,6 @@ def main() -> None:
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/weizmann_study"))
     arguments = parser.parse_args()
-    # Every fold runs the same programs: each is compiled once.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((arguments.workdir / "xla").resolve()))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     used = [configs.digest(runpy.run_path(path)["get_config"]()) for path in (CONFIG, TLA)]
     kept = Kept(common.RESULTS / "weizmann_study.json", {"copies": COPIES, "configs": used})
     for person in range(arguments.people):

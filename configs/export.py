@@ -10,6 +10,8 @@ docs/export.md says what the folder holds.
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
+
 
 def get_config() -> ml_collections.ConfigDict:
     """The best checkpoint, into the workdir."""
@@ -27,4 +29,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.budget.max_drop = -1.0
     config.budget.confidence = 0.9  # likewise
     config.budget.max_cost = 1.0  # likewise
+    add_compile_cache(config)
     return config

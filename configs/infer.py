@@ -9,6 +9,8 @@ The workdir is the training's. Writes predictions.jsonl to it: a line an image a
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
+
 
 def get_config() -> ml_collections.ConfigDict:
     """The test images of the training, at every length."""
@@ -25,4 +27,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.threads = 2  # threads that read images; 0: the one that runs the rest
 
     config.lengths = ()  # tokens a side of the lengths to use, of those trained; empty: all
+    add_compile_cache(config)
     return config

@@ -14,6 +14,7 @@ runs/rank (or --workdir; one for each table).
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
 from vintk_jax.defaults.scoring import add_scoring
 
 
@@ -28,4 +29,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.batch_size = 0
 
     add_scoring(config)
+    add_compile_cache(config)
     return config

@@ -10,6 +10,8 @@ The README of the docs, docs/theory.md, says what to expect and why.
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
+
 
 def get_config() -> ml_collections.ConfigDict:
     """A ViT of four blocks at 32 px, on photographs and on noise of known bands."""
@@ -47,4 +49,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.train = ml_collections.ConfigDict()
     config.train.steps = 400  # full-batch steps of Adam
     config.train.learning_rate = 3e-4  # of Adam
+    add_compile_cache(config)
     return config

@@ -12,6 +12,8 @@ docs/weights.md says which files are known. Nothing is trained: seconds.
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
+
 
 def get_config() -> ml_collections.ConfigDict:
     """A file, at its own length and image size."""
@@ -43,4 +45,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.test_split = "test"  # images that accuracy is measured on
     config.data.image_size = 0  # pixels a side; 0: the file's tokens times its patch
     config.data.crop_ratio = 0.875  # share of the shorter side that is looked at
+    add_compile_cache(config)
     return config

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
         return
     config, workdir = invocation.config, invocation.workdir
     configs.read_claimed(workdir, "train")
-    set_up_training()
+    set_up_training(invocation.compile_cache)
 
     from filelock import FileLock, Timeout
     from rich.console import Console

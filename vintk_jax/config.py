@@ -23,6 +23,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.files import write_atomically
 
@@ -35,6 +36,7 @@ class Invocation:
     workdir: Path
     dry_run: bool
     config_file: str  # as it was named, with its :arg
+    compile_cache: CompileCacheSettings = DEFAULT_CACHE
 
 
 def fields(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -106,6 +108,9 @@ def _help(command: str, about: str, path: Path, config: ml_collections.ConfigDic
             "runs/<config's name>[-arg])",
             "  --dry-run       say what the run will cost in time and memory, and stop",
             "",
+            "Compiled programs are kept for the next run, in the user's cache folder. The variable",
+            "VINTK_COMPILE_CACHE or the field compile_cache.folder names another folder, or off.",
+            "",
             f"fields of {path}, with their values:",
             *rows,
         ]
@@ -172,8 +177,24 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument)))
     )
     return Invocation(
-        config, workdir, values["dry_run"].value, f"{path}:{argument}" if argument else str(path)
+        config,
+        workdir,
+        values["dry_run"].value,
+        f"{path}:{argument}" if argument else str(path),
+        take_compile_cache(config),
     )
+
+
+def take_compile_cache(config: ml_collections.ConfigDict) -> CompileCacheSettings:
+    """Take the section compile_cache out of a config: no result depends on it, so it is in no
+    workdir and no digest. A config without it gets the defaults.
+    """
+    if "compile_cache" not in config:
+        return DEFAULT_CACHE
+    section = config.compile_cache.to_dict()
+    with config.unlocked():
+        del config.compile_cache
+    return CompileCacheSettings(**section)
 
 
 def _argument(argv: list[str]) -> list[str]:
@@ -205,8 +226,15 @@ def _explain(argv: list[str], path: Path, error: Exception) -> str:
 
 
 def digest(config: ml_collections.ConfigDict, without: Collection[str] = ()) -> str:
-    """A short fingerprint of a config's fields but some, the same for equal values in any order."""
-    kept = {name: value for name, value in sorted(fields(config)) if name not in without}
+    """A short fingerprint of a config's fields but some, the same for equal values in any order.
+
+    Where compiled programs are kept (compile_cache) never counts.
+    """
+    kept = {
+        name: value
+        for name, value in sorted(fields(config))
+        if name not in without and not name.startswith("compile_cache.")
+    }
     return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()[:12]
 
 

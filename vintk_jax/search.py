@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
-    set_up_jax(config.ntk.dtype)
+    set_up_jax(config.ntk.dtype, invocation.compile_cache)
 
     from rich.console import Console
 

@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 
+from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings, keep_programs
+
 # In jax 0.10 (seen in 0.10.2) the CPU backend's YNN fusions of reductions give wrong gradients
 # without a word: jax.jit(jax.jacrev(f)) of a layer norm on (20, 24) is off by a third. YNN's single
 # products are right, as fast as Eigen's in training, and give a row the same bits wherever in the
@@ -37,7 +39,7 @@ def use_large_pages() -> None:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **_GLIBC})
 
 
-def set_up_training() -> None:
+def set_up_training(compile_cache: CompileCacheSettings = DEFAULT_CACHE) -> None:
     """All cores to one CPU device; processes find each other where JAX_COORDINATOR_ADDRESS or
     VINTK_DISTRIBUTED is set.
 
@@ -46,6 +48,7 @@ def set_up_training() -> None:
     itself.
     """
     avoid_wrong_fusions()
+    keep_programs(compile_cache)
     # orbax warns of what it was asked for: reading only
     logging.getLogger("absl").setLevel(logging.ERROR)
     import jax
@@ -60,7 +63,7 @@ def set_up_training() -> None:
         jax.distributed.initialize()
 
 
-def set_up_jax(dtype: str) -> None:
+def set_up_jax(dtype: str, compile_cache: CompileCacheSettings = DEFAULT_CACHE) -> None:
     """One CPU device a core, so that each core scores a candidate of its own; float64 where it is
     asked for.
 
@@ -68,6 +71,7 @@ def set_up_jax(dtype: str) -> None:
     spinning, a quarter of the time of a `rank` beside three busy neighbours on two cores (by perf).
     """
     avoid_wrong_fusions()
+    keep_programs(compile_cache)
     import jax
     import scipy.linalg  # noqa: F401 (limits are for libraries that are loaded)
     from threadpoolctl import threadpool_limits

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
         return
     config, workdir = invocation.config, invocation.workdir
     _check(config)
-    set_up_jax("float32")
+    set_up_jax("float32", invocation.compile_cache)
 
     import jax
     from rich.console import Console

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from vintk_jax.errors import UserError
+from vintk_jax.extras import missing
 
 # ImageNet's, as everyone uses them
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -107,10 +108,15 @@ def tfds_split(name: str, split: str, asked: str, wanted: tuple[str, ...]) -> tu
     Raises:
         UserError: when it can't be loaded, or lacks a feature.
     """
-    import tensorflow_datasets as tfds  # seconds to import
-
+    try:
+        import tensorflow_datasets as tfds  # seconds to import
+    except ModuleNotFoundError as error:
+        raise missing(asked, error, "tfds") from error
     try:
         loaded = tfds.data_source(name, split=split)
+    except ModuleNotFoundError as error:
+        # Sets that are prepared are read without TensorFlow; preparing one takes it.
+        raise missing(f"{asked}, which tfds has to prepare first,", error, "tfds") from error
     except Exception as error:
         # tfds raises many types for an unknown set, a missing download, a failed checksum
         words = (str(error).strip().splitlines() or [""])[0]

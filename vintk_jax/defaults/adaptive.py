@@ -2,6 +2,8 @@
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
+
 
 def adaptive() -> ml_collections.ConfigDict:
     """The fields of `vintk_jax.assign` and of adaptive `vintk_jax.infer`, set for the embedded
@@ -66,4 +68,5 @@ def adaptive() -> ml_collections.ConfigDict:
     config.compare.rounds = 5
     # budgets (points) that methods with a setting are compared at, besides budget.max_drop
     config.compare.drops = (0.5, 1.0, 2.0)
+    add_compile_cache(config)
     return config

@@ -2,6 +2,7 @@
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
 from vintk_jax.defaults.scoring import add_scoring
 
 
@@ -40,4 +41,5 @@ def search(space: str) -> ml_collections.ConfigDict:
     config.score = ml_collections.ConfigDict()
     # vintk, a baseline (see vintk_jax/proxies), or your own: package.module:function
     config.score.name = "vintk"
+    add_compile_cache(config)
     return config

@@ -2,6 +2,8 @@
 
 import ml_collections
 
+from vintk_jax.defaults.compile_cache import add_compile_cache
+
 
 def training() -> ml_collections.ConfigDict:
     """The fields of `vintk_jax.train`, set for the embedded digits (our choices, by trying)."""
@@ -102,4 +104,5 @@ def training() -> ml_collections.ConfigDict:
     config.checkpoints = ml_collections.ConfigDict()
     # epochs between evaluations, each with a checkpoint: what a kill loses at most
     config.checkpoints.every_epochs = 1.0
+    add_compile_cache(config)
     return config

@@ -14,6 +14,8 @@ from functools import lru_cache
 
 from jaxtyping import Array, Float
 
+from vintk_jax.extras import missing
+
 _CORE_NAMES = ("ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")
 _MISSING = object()
 
@@ -32,6 +34,9 @@ def _patched(target, name, value):
 def neural_tangents() -> types.ModuleType:
     """The neural_tangents package, imported under names that it expects; JAX is left as it was
     found.
+
+    Raises:
+        UserError: when it isn't installed, with the line that installs it.
     """
     import jax.core
     import jax.extend.core
@@ -60,6 +65,8 @@ def neural_tangents() -> types.ModuleType:
         sys.modules.update(modules)
         try:
             import neural_tangents as nt
+        except ModuleNotFoundError as error:
+            raise missing("ntk.implementation=neural_tangents", error, "reference") from error
         finally:
             for name, module in before.items():
                 if module is None:

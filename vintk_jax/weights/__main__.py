@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
-    set_up_training()
+    set_up_training(invocation.compile_cache)
 
     from rich.console import Console
 

@@ -7,6 +7,7 @@ import math
 
 import ml_collections
 
+from vintk_jax.config import take_compile_cache
 from vintk_jax.defaults.clips import clips
 from vintk_jax.defaults.training import training
 from vintk_jax.errors import UserError
@@ -100,6 +101,7 @@ def training_config(config: ml_collections.ConfigDict, sizes: Sizes) -> ml_colle
         UserError: for heads that can't be told.
     """
     made = clips() if sizes.attention else training()
+    take_compile_cache(made)
     heads = (
         config.num_heads
         or sizes.num_heads
