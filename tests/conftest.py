@@ -8,6 +8,11 @@ import random
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiled programs are shared by all tests, workers and commands that tests start, and kept for the
+# next run; a fresh clone has none.
+os.environ.setdefault(
+    "VINTK_COMPILE_CACHE", str(Path(__file__).resolve().parents[1] / ".test_programs")
+)
 # Tests compile far longer than they run: without optimisations and the newer code generator for
 # fusions, a third as long; each module in one piece instead of one for each of many threads (other
 # workers have the other cores), a tenth less.
@@ -28,11 +33,13 @@ from xdist.scheduler import LoadFileScheduling
 jax.config.update("jax_num_cpu_devices", 2)  # before any backend starts
 _HOOK = install_import_hook("vintk_jax", "beartype.beartype")  # before vintk_jax is imported
 
-from vintk_jax.ntk import definition  # noqa: E402 (after the hook)
+from vintk_jax.compile_cache import DEFAULT_CACHE, keep_programs  # noqa: E402 (after the hook)
+from vintk_jax.ntk import definition  # noqa: E402
 from vintk_jax.set_up import avoid_wrong_fusions  # noqa: E402
 from vintk_jax.spaces import promises  # noqa: E402
 
 avoid_wrong_fusions()
+keep_programs(DEFAULT_CACHE)
 
 # Traces are many small objects that live: with Python's own 700, a tenth of the time goes to
 # looking at them.

@@ -123,5 +123,7 @@ def test_a_set_that_tensorflow_has_to_prepare(tmp_path, monkeypatch):
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
     monkeypatch.setattr(tfds, "data_source", prepare)
-    with pytest.raises(extras.MissingPackage, match=r"prepare first.*'tensorflow>=2\.21'"):
+    with pytest.raises(
+        extras.MissingPackage, match=r"needs the package tensorflow, .*'tensorflow>=2\.21'"
+    ):
         tfds_split("cifar10", "train", "data.source=tfds:cifar10", ("image",))

@@ -1,5 +1,7 @@
 """Labelled clips from wherever they come, and what happens to their frames."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -284,8 +286,30 @@ def digits_grey():
     return GREY[0]
 
 
-def test_tfds():
-    """ucf101 by its name, through tfds.testing.mock_data."""
+def test_tfds(monkeypatch):
+    """A set of videos with labels, as tfds gives it; that of ucf101 takes TensorFlow even to
+    open.
+    """
+    tfds = pytest.importorskip("tensorflow_datasets")
+    videos = np.random.default_rng(0).integers(0, 256, (2, 6, 20, 16, 3), np.uint8)
+
+    class Set(list):
+        """A list, with what tfds says of it."""
+
+    given = Set({"video": video, "label": i} for i, video in enumerate(videos))
+    features = {"video": None, "label": tfds.features.ClassLabel(names=["jump", "run"])}
+    given.dataset_info = SimpleNamespace(features=features)
+    monkeypatch.setattr(tfds, "data_source", lambda name, split: given)
+    source = open_clips("tfds:some_actions", "train")
+    assert source.classes == ("jump", "run")
+    assert [source[i]["label"] for i in range(2)] == [0, 1]
+    element = ClipViews(16, 4)(source[1], RNG)
+    assert element["image"].shape == (4, 16, 16, 3)
+
+
+def test_ucf101():
+    """By its name, through tfds.testing.mock_data."""
+    pytest.importorskip("tensorflow", reason="ucf101 needs TensorFlow: pip install '.[tfds]'")
     tfds = pytest.importorskip("tensorflow_datasets")
     with tfds.testing.mock_data(num_examples=2):
         source = open_clips("tfds:ucf101", "train")

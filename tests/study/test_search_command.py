@@ -1,28 +1,25 @@
-"""The search command as its users run it: in processes of its own, killed, shared, misused."""
+"""The search command as its users run it: killed, shared, misused. Where a process is killed or
+shares its work it is one of its own; everywhere else the command runs in this one.
+"""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from tiny_space import S3, SPACE
 
+from vintk_jax.config import run
 from vintk_jax.errors import UserError
 from vintk_jax.search import main
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": str(ROOT / "tests"),
-    # forty searches of one program: compile it once
-    "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="vintk-test-xla-"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-}
+# As many devices as this process has: their number decides the last bits of a score.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "JAX_NUM_CPU_DEVICES": "2"}
 SMALL = [
     "--config.space=tiny_space:SPACE",
     "--config.inputs.num_images=4",
@@ -39,8 +36,14 @@ def command(workdir, *overrides):
     return [sys.executable, "-m", "vintk_jax.search", *config, *SMALL, *overrides]
 
 
-def search(workdir, *overrides, check=True):
-    done = subprocess.run(
+def search(workdir, *overrides):
+    """A search in this process."""
+    main(command(workdir, *overrides)[2:])
+
+
+def search_process(workdir, *overrides):
+    """A search in a process of its own, to its end."""
+    return subprocess.run(
         command(workdir, *overrides),
         cwd=ROOT,
         env=ENVIRONMENT,
@@ -48,9 +51,27 @@ def search(workdir, *overrides, check=True):
         text=True,
         timeout=300,
     )
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
+
+
+def start(workdir, *overrides):
+    """A search in a process of its own, running."""
+    return subprocess.Popen(
+        command(workdir, *overrides),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_candidates(process, workdir, count):
+    """Until `count` candidates are written, or the process has ended."""
+    path = workdir / "candidates.jsonl"
+    deadline = time.time() + 120
+    while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= count):
+        assert time.time() < deadline
+        time.sleep(0.005)
 
 
 def candidates(workdir):
@@ -73,7 +94,9 @@ def outcome(workdir):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("undisturbed")
-    return workdir, search(workdir)
+    done = search_process(workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir, done
 
 
 def test_files_and_last_line(undisturbed):
@@ -103,24 +126,14 @@ def test_same_seed_same_result_other_seed_other_draws(undisturbed, tmp_path):
 @pytest.mark.parametrize(
     "after", [11, *(pytest.param(after, marks=pytest.mark.slow) for after in (1, 27))]
 )
-def test_killed_and_resumed_equals_never_killed(undisturbed, tmp_path, after):
+def test_killed_and_resumed_equals_never_killed(undisturbed, tmp_path, capsys, after):
     """SIGKILL once `after` candidates are written; the same command goes on."""
-    process = subprocess.Popen(
-        command(tmp_path),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    path = tmp_path / "candidates.jsonl"
-    deadline = time.time() + 120
-    while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= after):
-        assert time.time() < deadline
-        time.sleep(0.005)
+    process = start(tmp_path)
+    wait_for_candidates(process, tmp_path, after)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = search(tmp_path)
-    assert "scoring: 0/40" not in done.stderr  # it went on, not anew
+    process.communicate()
+    search(tmp_path)
+    assert "scoring: 0/40" not in capsys.readouterr().out  # it went on, not anew
     assert outcome(tmp_path) == outcome(undisturbed[0])
 
 
@@ -137,17 +150,7 @@ def test_torn_files_of_a_kill_are_mended(undisturbed, tmp_path):
 
 
 def test_two_processes_share_one_search(undisturbed, tmp_path):
-    pair = [
-        subprocess.Popen(
-            command(tmp_path),
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    pair = [start(tmp_path) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], outputs
     assert outcome(tmp_path) == outcome(undisturbed[0])  # also: no architecture twice
@@ -157,22 +160,12 @@ def test_two_processes_share_one_search(undisturbed, tmp_path):
 
 
 def test_one_of_two_processes_killed(undisturbed, tmp_path):
-    pair = [
-        subprocess.Popen(
-            command(tmp_path),
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(2)
-    ]
-    path = tmp_path / "candidates.jsonl"
-    while pair[0].poll() is None and not (path.exists() and path.read_text().count("\n") >= 6):
-        time.sleep(0.005)
+    pair = [start(tmp_path) for _ in range(2)]
+    wait_for_candidates(pair[0], tmp_path, 6)
     pair[0].kill()
-    pair[0].wait()
-    assert pair[1].wait(timeout=300) == 0
+    pair[0].communicate()
+    assert "Traceback" not in pair[1].communicate(timeout=300)[1]
+    assert pair[1].returncode == 0
     assert outcome(tmp_path) == outcome(undisturbed[0])
 
 
@@ -180,9 +173,8 @@ def test_more_candidates_may_be_asked_for_later(undisturbed, tmp_path):
     search(tmp_path, "--config.search.num_candidates=13")
     search(tmp_path, "--config.search.batch_size=4")
     assert outcome(tmp_path) == outcome(undisturbed[0])
-    done = search(tmp_path, "--config.search.num_candidates=5", check=False)
-    assert done.returncode == 2
-    assert "can be raised, not lowered" in done.stderr
+    with pytest.raises(UserError, match="can be raised, not lowered"):
+        search(tmp_path, "--config.search.num_candidates=5")
 
 
 def test_exhaustive_scores_every_architecture_once(tmp_path):
@@ -229,9 +221,8 @@ def test_a_latency_limit_is_measured(tmp_path):
         tmp_path, "--config.limits.max_latency_ms=1000", "--config.search.algorithm=random", *two
     )
     assert all(0 < c["latency_ms"] < 1000 for c in candidates(tmp_path))
-    done = search(tmp_path / "none", "--config.limits.max_latency_ms=1e-4", *two, check=False)
-    assert done.returncode == 2
-    assert "All candidates broke a limit" in done.stderr
+    with pytest.raises(UserError, match="All candidates broke a limit"):
+        search(tmp_path / "none", "--config.limits.max_latency_ms=1e-4", *two)
 
 
 @pytest.mark.slow
@@ -267,9 +258,7 @@ def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    path = tmp_path / "candidates.jsonl"
-    while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= 2):
-        time.sleep(0.005)
+    wait_for_candidates(process, tmp_path, 2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -277,10 +266,11 @@ def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
     assert "Traceback" not in err
 
 
-def test_dry_run_writes_nothing(tmp_path):
-    done = search(tmp_path / "dry", "--dry-run")
-    assert "GiB" in done.stdout
-    assert "minutes" in done.stdout
+def test_dry_run_writes_nothing(tmp_path, capsys):
+    search(tmp_path / "dry", "--dry-run")
+    said = capsys.readouterr().out
+    assert "GiB" in said
+    assert "minutes" in said
     assert not (tmp_path / "dry").exists()
 
 
@@ -316,28 +306,34 @@ def test_a_users_mistake_is_one_message(tmp_path, overrides, says):
     2.
     """
     with pytest.raises(UserError) as error:
-        main(command(tmp_path, *overrides)[2:])
+        search(tmp_path, *overrides)
     assert says in str(error.value)
     assert not (tmp_path / "best.json").exists()
 
 
-@pytest.mark.parametrize(
-    "override", ["--config.search.num_candidate=3", "--config.score.name=tiny_space:explodes"]
-)
-def test_a_users_mistake_ends_with_exit_code_2_and_no_traceback(tmp_path, override):
-    done = search(tmp_path, override, check=False)
+def test_a_users_mistake_ends_with_exit_code_2_and_no_traceback(tmp_path):
+    """On the command line; and where it comes out only as the search runs."""
+    done = search_process(tmp_path, "--config.search.num_candidate=3")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
 
 
+def test_a_mistake_that_a_search_runs_into_ends_with_exit_code_2(tmp_path, capsys):
+    """What `config.run` makes of it."""
+    with pytest.raises(SystemExit) as ended:
+        run(main, command(tmp_path, "--config.score.name=tiny_space:explodes")[2:])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+
+
 def test_a_workdir_of_another_config_is_left_alone(undisturbed):
     workdir, _ = undisturbed
     before = {p.name: p.read_bytes() for p in workdir.iterdir()}
-    done = search(workdir, "--config.seed=5", "--config.fourier.sigma=2", check=False)
-    assert done.returncode == 2
-    assert "seed was 0, now 5" in done.stderr
-    assert "fourier.sigma" in done.stderr
+    with pytest.raises(UserError, match=r"fourier\.sigma.*seed was 0, now 5"):
+        search(workdir, "--config.seed=5", "--config.fourier.sigma=2")
     assert {p.name: p.read_bytes() for p in workdir.iterdir()} == before
 
 
@@ -374,16 +370,8 @@ def test_a_killed_process_that_nobody_asked_after(undisturbed, tmp_path):
     """It stays a zombie for as long as its parent lives; what it held is taken over all the
     same.
     """
-    killed = subprocess.Popen(
-        command(tmp_path),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    path = tmp_path / "candidates.jsonl"
-    while killed.poll() is None and not (path.exists() and path.read_text().count("\n") >= 6):
-        time.sleep(0.005)
+    killed = start(tmp_path)
+    wait_for_candidates(killed, tmp_path, 6)
     os.kill(killed.pid, signal.SIGKILL)
     search(tmp_path)
     assert outcome(tmp_path) == outcome(undisturbed[0])

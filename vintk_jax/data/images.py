@@ -115,8 +115,8 @@ def tfds_split(name: str, split: str, asked: str, wanted: tuple[str, ...]) -> tu
     try:
         loaded = tfds.data_source(name, split=split)
     except ModuleNotFoundError as error:
-        # Sets that are prepared are read without TensorFlow; preparing one takes it.
-        raise missing(f"{asked}, which tfds has to prepare first,", error, "tfds") from error
+        # Most sets that are prepared are read without TensorFlow; preparing one takes it.
+        raise missing(asked, error, "tfds") from error
     except Exception as error:
         # tfds raises many types for an unknown set, a missing download, a failed checksum
         words = (str(error).strip().splitlines() or [""])[0]
