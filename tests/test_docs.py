@@ -14,7 +14,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from training.commands import SMALL, command, finish, start
+from training.commands import SMALL, command
+from training.commands import run as run_command
 
 from vintk_jax import config as configs
 from vintk_jax.data import inputs, sources
@@ -118,15 +119,15 @@ def test_programs_of_the_pages_run(tmp_path):
     export.
     """
     workdir = tmp_path / "runs" / "revit_digits"
-    finish(start(command("train", "revit_digits", workdir, *SMALL, "--config.optimizer.epochs=2")))
+    run_command(command("train", "revit_digits", workdir, *SMALL, "--config.optimizer.epochs=2"))
     small = ["--config.data.batch_size=16", "--config.tla.epochs=2", "--config.tla.batch_size=16"]
     small += [
         "--config.labels.split=assign[:48]",
         "--config.labels.calibrate_split=calibrate[:32]",
         "--config.budget.max_drop=100",
     ]
-    finish(start(command("assign", "tla_digits", workdir, *small)))
-    finish(start(command("export", "export", workdir)))
+    run_command(command("assign", "tla_digits", workdir, *small))
+    run_command(command("export", "export", workdir))
     numbers = lambda lines: [int(line.split()[0]) for line in lines]
     images = "import numpy as np\nimages = np.zeros((20, 32, 32, 3), np.uint8)\n"
     # a model of two epochs keeps no budget

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from training.commands import command, finish, start, train
+from training.commands import command, run, small_training, start
 
 from vintk_jax import assign as assign_command
 from vintk_jax import infer as infer_command
@@ -30,21 +30,21 @@ BUDGET = [
 
 
 def assign(workdir, *options):
-    """Start `assign`."""
-    return start(command("assign", "tla_digits", workdir, *LABELS, *BUDGET, *options))
+    """Arguments of `assign`."""
+    return command("assign", "tla_digits", workdir, *LABELS, *BUDGET, *options)
 
 
 def infer(workdir, *options):
-    """Start an adaptive `infer`."""
-    return start(command("infer", "tla_digits", workdir, *LABELS, *BUDGET, *options))
+    """Arguments of an adaptive `infer`."""
+    return command("infer", "tla_digits", workdir, *LABELS, *BUDGET, *options)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A workdir with a training of two lengths."""
     workdir = tmp_path_factory.mktemp("adaptive") / "trained"
-    finish(
-        train(
+    run(
+        small_training(
             workdir,
             "--config.data.train_split=train[:2000]",
             "--config.optimizer.epochs=5",
@@ -59,7 +59,7 @@ def assigned(trained, tmp_path_factory):
     """A copy of it with an assigner, and what `assign` printed."""
     workdir = tmp_path_factory.mktemp("adaptive") / "assigned"
     shutil.copytree(trained, workdir)
-    return workdir, finish(assign(workdir))
+    return workdir, run(assign(workdir))
 
 
 def record(workdir):
@@ -91,13 +91,13 @@ def test_a_killed_assign_ends_as_the_one_never_killed(trained, assigned, tmp_pat
     """
     workdir = tmp_path / "killed"
     shutil.copytree(trained, workdir)
-    process = assign(workdir)
+    process = start(assign(workdir))
     while process.poll() is None and not list((workdir / "assign").glob("answers/*/*.npz")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (workdir / "assign" / "assigner.json").exists()
-    finish(assign(workdir))
+    run(assign(workdir))
     assert record(workdir) == record(assigned[0])
 
 
@@ -106,7 +106,7 @@ def test_adaptive_inference(assigned, tmp_path):
     accuracies are those of the predictions.
     """
     workdir = shutil.copytree(assigned[0], tmp_path / "workdir")
-    output = finish(infer(workdir))
+    output = run(infer(workdir))
     lines = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
     assert [line["image"] for line in lines] == list(range(32))
     result = json.loads((workdir / "adaptive.json").read_text())
@@ -143,9 +143,9 @@ def test_a_killed_infer_goes_on(assigned, tmp_path):
     workdir = tmp_path / "killed"
     shutil.copytree(assigned[0], workdir)
     options = ["--config.data.split=test[:400]", "--config.compare.rounds=0"]
-    finish(infer(workdir, *options))
+    run(infer(workdir, *options))
     whole = (workdir / "predictions.jsonl").read_bytes()
-    process = infer(workdir, *options)
+    process = start(infer(workdir, *options))
     while process.poll() is None and not list(workdir.glob(".predictions*.partial")):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -154,7 +154,7 @@ def test_a_killed_infer_goes_on(assigned, tmp_path):
     if partial is None:  # it was done before the signal came
         pytest.fail("infer ended before it could be killed")
     partial.write_bytes(whole[: len(whole) // 2])
-    output = finish(infer(workdir, *options))
+    output = run(infer(workdir, *options))
     assert (workdir / "predictions.jsonl").read_bytes() == whole
     assert "400" in output
 
@@ -168,7 +168,7 @@ def test_broken_images_keep_their_places(assigned, tmp_path):
     (photos / "1b.jpg").write_bytes(b"none")
     workdir = tmp_path / "workdir"
     shutil.copytree(assigned[0], workdir)
-    output = finish(infer(workdir, f"--config.data.source=images:{photos}"))
+    output = run(infer(workdir, f"--config.data.source=images:{photos}"))
     lines = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
     assert ["error" in line for line in lines] == [False, False, True, False]
     assert "1b.jpg can't be read" in lines[2]["error"]
@@ -184,7 +184,7 @@ def test_labels_of_training_images_by_cross_fitting(trained, tmp_path):
     """
     workdir = tmp_path / "crossed"
     shutil.copytree(trained, workdir)
-    output = finish(assign(workdir, "--config.labels.folds=3"))
+    output = run(assign(workdir, "--config.labels.folds=3"))
     assert "Fold 3 of 3" in output
     assert next(iter(record(workdir)["labels"])) == "2,000 images, not trained on"
     splits = [
@@ -208,29 +208,19 @@ def test_the_whole_flow(tmp_path):
         "--config.inputs.image_size=16",
         "--config.ntk.num_classes=5",
     ]
-    finish(
-        start(
-            command(
-                "search",
-                "vit_space",
-                found,
-                *small,
-                "--config.search.population=4",
-                "--config.search.num_candidates=6",
-            )
-        )
-    )
+    few = ["--config.search.population=4", "--config.search.num_candidates=6"]
+    run(command("search", "vit_space", found, *small, *few))
     best = json.loads((found / "best.json").read_text())
-    finish(
-        train(
+    run(
+        small_training(
             workdir,
             f"--config.model.arch={found / 'best.json'}",
             "--config.data.train_split=train[:500]",
         )
     )
     assert json.loads((workdir / "arch.json").read_text()) == best
-    finish(assign(workdir))
-    finish(infer(workdir))
+    run(assign(workdir))
+    run(infer(workdir))
     entries = {
         entry["name"]: entry
         for entry in json.loads((workdir / "adaptive.json").read_text())["methods"]

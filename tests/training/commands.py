@@ -1,17 +1,17 @@
-"""The train command on a few digits, as a process of its own."""
+"""The commands on a few digits: in this process, or as processes of their own, which can be
+killed.
+"""
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = {  # tests start the same programs again and again: each is compiled once
-    "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="vintk-test-xla-"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-}
 SMALL = [
     "--config.data.train_split=train[:64]",
     "--config.data.test_split=test[:32]",
@@ -38,13 +38,25 @@ def command(name, config, workdir, *options):
     ]
 
 
+def run(arguments):
+    """The same command in this process; what it printed."""
+    _, _, module, *words = arguments
+    main = importlib.import_module(module).main
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.chdir(ROOT):
+        main([module, *words])
+    return printed.getvalue()
+
+
 def start(arguments, **environment):
-    """The process, on one CPU device unless the environment says otherwise."""
+    """The process, on as many CPU devices as this one has unless the environment says otherwise:
+    a run may be begun in one and ended in the other, bit for bit.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     environment = {
         **inherited,
-        **CACHE,
         "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "2",
         "PYTHONPATH": str(ROOT / "tests"),
         **environment,
     }
@@ -72,9 +84,14 @@ def finish(process, seconds=300):
     return output
 
 
+def small_training(workdir, *options):
+    """Arguments of a training of seconds."""
+    return command("train", "revit_digits", workdir, *SMALL, *options)
+
+
 def train(workdir, *options, **environment):
-    """Start a training."""
-    return start(command("train", "revit_digits", workdir, *SMALL, *options), **environment)
+    """Start a training of seconds, as a process."""
+    return start(small_training(workdir, *options), **environment)
 
 
 def metrics(workdir):

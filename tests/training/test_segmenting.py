@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import jaccard_score
-from training.commands import command, finish, start
+from training.commands import command, run
 
 from vintk_jax import train as train_command
 from vintk_jax.data.pairs import IGNORED
@@ -131,7 +131,7 @@ def test_training_on_a_folder(camvid, tmp_path):
         "--config.optimizer.epochs=30",
         "--config.checkpoints.every_epochs=15",
     ]
-    output = finish(start(command("train", "segment_digits", workdir, *options)))
+    output = run(command("train", "segment_digits", workdir, *options))
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     measured = [line for line in lines if "mean_iou" in line]
     assert [line["step"] for line in measured] == [30, 60]
@@ -144,18 +144,14 @@ def test_training_on_a_folder(camvid, tmp_path):
     picture = np.asarray(Image.open(workdir / "predictions.png"))
     assert picture.shape[1] > 800
     assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > 50
-    assert "mean intersection" in finish(
-        start(command("train", "segment_digits", workdir, *options))
-    )
+    assert "mean intersection" in run(command("train", "segment_digits", workdir, *options))
 
     pictures = tmp_path / "pictures"
     (pictures / "below").mkdir(parents=True)
     Image.open(camvid / "test" / "0.jpg").resize((40, 32)).save(pictures / "below" / "a.png")
     Image.open(camvid / "test" / "1.jpg").crop((0, 0, 15, 12)).save(pictures / "b.png")
     (pictures / "c.png").write_bytes(b"no picture")
-    told = finish(
-        start(command("infer", "infer", workdir, f"--config.data.source=images:{pictures}"))
-    )
+    told = run(command("infer", "infer", workdir, f"--config.data.source=images:{pictures}"))
     assert "2 maps" in told
     assert "c.png can't be read" in told
     large, small = (

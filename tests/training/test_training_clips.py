@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training.commands import command, finish, metrics, start
+from training.commands import command, metrics, run
 
 from vintk_jax import config as configs
 from vintk_jax import spaces
@@ -43,12 +43,12 @@ def test_training_at_every_length(tmp_path):
             "--config.augment.mixup=0.2",
         ],
     )
-    output = finish(start(command("train", "revit_clips", workdir, *options)))
+    output = run(command("train", "revit_clips", workdir, *options))
     accuracies = [line["accuracy"] for line in metrics(workdir) if "accuracy" in line]
     assert len(accuracies) == 4
     assert all(set(accuracy) == {"16", "8", "2"} for accuracy in accuracies)
     assert "TimeSformer" in output
-    again = finish(start(command("train", "revit_clips", workdir, *options)))
+    again = run(command("train", "revit_clips", workdir, *options))
     assert f"{accuracies[-1]['16']:.2%}" in again
 
 
@@ -254,16 +254,14 @@ def test_lengths_assigned_to_clips(tmp_path):
         "--config.search.num_candidates=6",
     ]
     assert "4 digits clips of 8 frames of 32 px" in " ".join(
-        finish(start(command("search", "clip_space", found, *few)), 600).split()
+        run(command("search", "clip_space", found, *few)).split()
     )
     best = json.loads((found / "best.json").read_text())
     arch = f"--config.model.arch={found / 'best.json'}"
     views = ["--config.clips.stretch=6", "--config.clips.views=2"]
-    finish(
-        start(
-            command(
-                "train", "revit_clips", workdir, *SMALL, *views, arch, "--config.optimizer.epochs=4"
-            )
+    run(
+        command(
+            "train", "revit_clips", workdir, *SMALL, *views, arch, "--config.optimizer.epochs=4"
         )
     )
     assert json.loads((workdir / "arch.json").read_text()) == best
@@ -282,9 +280,9 @@ def test_lengths_assigned_to_clips(tmp_path):
         "--config.budget.max_cost=10",
     ]
     small += ["--config.data.split=test[:24]", "--config.compare.rounds=1"]
-    assigned = finish(start(command("assign", "tla_clips", workdir, *small)))
+    assigned = run(command("assign", "tla_clips", workdir, *small))
     assert "lengths 2, 8, 16" in " ".join(assigned.split())
-    told = finish(start(command("infer", "tla_clips", workdir, *small)))
+    told = run(command("infer", "tla_clips", workdir, *small))
     lines = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
     assert [line["image"] for line in lines] == list(range(24))
     assert {line["tokens"] for line in lines} <= {"2", "8", "16"}

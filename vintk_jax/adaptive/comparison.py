@@ -33,7 +33,7 @@ class Method:
     name: str
     budget: float | None
     plan: Plan
-    flops: tuple[float, ...]
+    flops: tuple[int | float, ...]
 
 
 def methods(

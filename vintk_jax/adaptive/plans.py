@@ -35,7 +35,8 @@ class Assigner:
     Attributes:
         module: see `assigners`.
         params: its variables at each look: before any pass, for one that sees thumbnails; after the
-            shortest pass and perhaps after longer ones, for one that shares the passes.
+            shortest pass and perhaps after longer ones, for one that shares the passes. None until
+            it is trained.
         target: what its outputs stand for, one of `assigners.TARGETS`.
         thumbnail: pixels a side of what it sees, unless it reads features.
         keep: weight of what was known in what a longer pass says.
@@ -45,7 +46,7 @@ class Assigner:
     """
 
     module: nn.Module
-    params: tuple[Any, ...]
+    params: tuple[Any, ...] | None
     target: str
     thumbnail: int
     keep: float

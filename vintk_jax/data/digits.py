@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from vintk_jax.data import shipped
+
 SIDE = 32  # pixels of an image
 # Images of each split. No handwritten digit is in two: a model trains on the first, learns when it
 # needs how many tokens from the second, sets its thresholds by the third, and is measured on the
@@ -52,19 +54,17 @@ class Scene:
 @lru_cache
 def material() -> tuple[list[Image.Image], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Photographs, digits in [0, 1], their labels, and which digits belong to which split."""
-    from sklearn.datasets import load_digits, load_sample_images
-
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
+    digits = shipped.digits()
+    order = np.random.default_rng(0).permutation(len(digits.labels))
     parts: dict[str, list[np.ndarray]] = {split: [] for split in _SHARES}
     for label in range(NUM_CLASSES):  # every class in the same shares
-        mine = order[digits.target[order] == label]
+        mine = order[digits.labels[order] == label]
         ends = np.round(np.cumsum([*_SHARES.values()]) * len(mine)).astype(int)
         for split, part in zip(_SHARES, np.split(mine, ends[:-1]), strict=True):
             parts[split].append(part)
     members = {split: np.concatenate(part) for split, part in parts.items()}
-    photographs = [Image.fromarray(photograph) for photograph in load_sample_images().images]
-    return photographs, digits.images / 16, digits.target, members
+    photographs = [Image.fromarray(photograph) for photograph in shipped.photographs()]
+    return photographs, digits.images / 16, digits.labels, members
 
 
 def background(rng: np.random.Generator, side: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from vintk_jax.data import images
+from vintk_jax.data import images, shipped
 from vintk_jax.errors import UserError
 
 Images = Float[np.ndarray, "n *image 3"]
@@ -50,9 +50,7 @@ def _photos(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     """Random square crops, from 64 pixels to the whole height, of the two photographs that
     scikit-learn ships.
     """
-    from sklearn.datasets import load_sample_images
-
-    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
+    photos = [Image.fromarray(photo) for photo in shipped.photographs()]
     crops = []
     for i in range(count):
         photo = photos[i % len(photos)]

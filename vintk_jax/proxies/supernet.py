@@ -104,8 +104,8 @@ class Supernet:
         self.image_size = next(iter(images.values())).shape[-2] if images else 0
         keys = jax.random.split(jax.random.key(seed), settings.num_seeds)
         self.keys = jax.device_put(keys, everywhere)
-        self.params = jax.device_put(self._init(keys), everywhere)
-        outputs = self._outputs()
+        params, outputs = self._init(keys)
+        self.params = jax.device_put(params, everywhere)
         draw = jax.vmap(
             lambda k: ntk.directions(settings.cotangent, outputs, k, settings.num_directions)
         )
@@ -117,32 +117,29 @@ class Supernet:
         """The module."""
         return self.space.supernet(self.image_size, self.settings.num_classes, **options)
 
-    def _outputs(self) -> tuple[int, ...]:
-        """Shape of the output for one image: (classes,), or (height, width, classes)."""
-        if not self.images:
-            return (self.settings.num_classes,)
-        view = next(iter(self.images))
-        images = jax.ShapeDtypeStruct(self.images[view].shape, self.images[view].dtype)
-        return jax.eval_shape(
-            lambda key, x: self.model().init_with_output(key, x)[0], jax.random.key(0), images
-        ).shape[1:]
+    def _init(self, keys) -> tuple[dict[str, dict], tuple[int, ...]]:
+        """Weights by view, stacked over seeds; and the shape of the output for one image:
+        (classes,), or (height, width, classes).
 
-    def _init(self, keys) -> dict[str, dict]:
-        """Weights by view, stacked over seeds. Views share all but what their channels reshape: the
-        first layer.
+        Views share all weights but those of the first layer, which their channels reshape.
         """
         if not self.images:
-            return {}
+            return {}, (self.settings.num_classes,)
         model = self.model()
         first, *others = self.images
-        draw = lambda view: (
-            lambda key: model.init(key, jnp.zeros(self.images[view].shape, self.images[view].dtype))
-        )
-        params = {first: jax.jit(jax.vmap(draw(first)))(keys)}
+        shapes = []
+
+        def draw(view, key):
+            images = jnp.zeros(self.images[view].shape, self.images[view].dtype)
+            outputs, params = model.init_with_output(key, images)
+            shapes.append(outputs.shape[1:])  # as it is traced; the outputs are not computed
+            return params
+
+        params = {first: jax.jit(jax.vmap(partial(draw, first)))(keys)}
         leaves, tree = jax.tree.flatten(params[first])
 
         def reshaped(view, key):
-            pairs = zip(jax.tree.leaves(draw(view)(key)), leaves, strict=True)
+            pairs = zip(jax.tree.leaves(draw(view, key)), leaves, strict=True)
             return {
                 i: leaf for i, (leaf, shared) in enumerate(pairs) if leaf.shape != shared.shape[1:]
             }
@@ -152,4 +149,4 @@ class Supernet:
             params[view] = jax.tree.unflatten(
                 tree, [own.get(i, leaf) for i, leaf in enumerate(leaves)]
             )
-        return params
+        return params, shapes[0]
