@@ -52,18 +52,19 @@ def test_relative_keys_and_values_are_the_textbook_ones(grid, extra, max_distanc
     """
     tokens = extra + grid[0] * grid[1]
     keys, values = RelativeKeys(max_distance, DIM), RelativeValues(max_distance, DIM)
-    q = jax.random.normal(jax.random.key(0), (2, 3, tokens, DIM))
-    a = jax.random.uniform(jax.random.key(1), (2, 3, tokens, tokens))
-    where = attention.places(grid, extra)
+    rng = np.random.default_rng(0)
+    q = rng.standard_normal((2, 3, tokens, DIM)).astype(np.float32)
+    a = rng.uniform(size=(2, 3, tokens, tokens)).astype(np.float32)
+    where = np.asarray(attention.places(grid, extra))
     for module, x, formula in ((keys, q, "nhid,ijd->nhij"), (values, a, "nhij,ijd->nhid")):
-        to_places = (lambda x: x) if module is keys else (lambda x: x @ where)
-        variables = variables_for(module, to_places(x), grid, size=1.0)
-        tables = variables["params"]
+        placed = jnp.asarray(x if module is keys else x @ where)
+        variables = variables_for(module, placed, grid, size=1.0)
+        tables = jax.tree.map(np.asarray, variables["params"])
         assert {k: v.shape for k, v in tables.items()} == dict.fromkeys(
             ("vertical", "horizontal"), (2 * max_distance + 2, DIM)
         )
         wanted = np.einsum(formula, x, textbook(tables, grid, extra, max_distance))
-        got = jax.jit(module.apply, static_argnums=2)(variables, to_places(x), grid)
+        got = np.asarray(jax.jit(module.apply, static_argnums=2)(variables, placed, grid))
         got = got @ where.T if module is keys else got
         np.testing.assert_allclose(got, wanted, atol=1e-5)
 
@@ -73,8 +74,10 @@ def test_skews_select_by_distance_and_are_transposes(g):
     """y[i, s] = x[i, s - i + g - 1] by loops; <skew x, y> = <x, transpose y> for all x and y."""
     x = np.random.default_rng(0).standard_normal((2, g, 2 * g - 1)).astype(np.float32)
     y = np.random.default_rng(1).standard_normal((2, g, g)).astype(np.float32)
-    pairs = attention.by_distance_to_pairs(jnp.asarray(x))
-    back = attention._pairs_to_by_distance(jnp.asarray(y))
+    run = jax.jit(
+        lambda x, y: (attention.by_distance_to_pairs(x), attention._pairs_to_by_distance(y))
+    )
+    pairs, back = map(np.asarray, run(x, y))
     assert back.shape == x.shape
     for i in range(g):
         for s in range(g):
@@ -88,9 +91,10 @@ def test_attention_is_softmax_attention(max_distance, variables_for):
     dead heads add nothing.
     """
     module, grid, heads = Attention(num_heads=3, head_dim=DIM, max_distance=max_distance), (2, 3), 3
-    x = jax.random.normal(jax.random.key(0), (2, 7, 10))
+    x = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((2, 7, 10))))
     variables = variables_for(module, x, grid)
-    p = variables["params"]
+    p = jax.tree.map(np.asarray, variables["params"])
+    run = jax.jit(lambda v, x, mask: module.apply(v, x, grid, None, mask))
     assert p["qkv"]["kernel"].shape == (10, 3 * heads * DIM)
     assert p["proj"]["kernel"].shape == (heads * DIM, 10)
     assert ("relative_keys" in p) == ("relative_values" in p) == (max_distance > 0)
@@ -116,7 +120,4 @@ def test_attention_is_softmax_attention(max_distance, variables_for):
             )
             outs.append(out if head_mask is None else out * head_mask[h])
         wanted = np.concatenate(outs, -1) @ p["proj"]["kernel"] + p["proj"]["bias"]
-        got = module.apply(
-            variables, x, grid, None, None if head_mask is None else jnp.asarray(head_mask)
-        )
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+        np.testing.assert_allclose(run(variables, x, head_mask), wanted, atol=1e-5)

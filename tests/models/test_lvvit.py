@@ -22,7 +22,7 @@ SIZES = {
     "native_grid": (4, 4),
 }
 LVVIT = {**SIZES, "stem_width": 4, "residual_scale": 0.5, "aux_head": True}
-IMAGES = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
+IMAGES = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((4, 32, 32, 3))))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_published_parameters(embed, depth, heads, published):
         stem_width=64,
         residual_scale=0.5,
         aux_head=True,
+        scan=True,
     )
     shapes = jax.eval_shape(
         model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
@@ -53,9 +54,9 @@ def test_stem_by_definition(variables_for):
     """Strided convolution, norm over channels, ReLU, in NumPy, one place at a time; half the sides,
     rounded up.
     """
-    images = IMAGES[:2, :9, :7]
+    images = jnp.asarray(np.asarray(IMAGES)[:2, :9, :7])
     module = ConvStem(4)
-    variables = variables_for(module, images)
+    variables = jax.tree.map(np.asarray, variables_for(module, images))
     x = np.asarray(images, np.float64)
     for i, (side, stride) in enumerate(((7, 2), (3, 1), (3, 1))):
         kernel = np.asarray(variables["params"][f"conv_{i}"]["kernel"], np.float64)
@@ -73,7 +74,7 @@ def test_stem_by_definition(variables_for):
         ] + norm["bias"]
         x = np.maximum(y, 0)
     assert x.shape == (2, 5, 4, 4)
-    np.testing.assert_allclose(module.apply(variables, images), x, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(module.apply)(variables, images), x, atol=1e-4)
 
 
 @pytest.mark.parametrize("scan", [False, True])
@@ -84,16 +85,25 @@ def test_scaled_residuals_are_scaled_last_layers(scan, variables_for):
     model, plain = ViT(**SIZES, residual_scale=0.5, scan=scan), ViT(**SIZES, scan=scan)
     variables = variables_for(model, IMAGES)
     halved = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf / 2 if path[-2].key in ("proj", "fc2") else leaf, variables
+        lambda path, leaf: np.asarray(leaf) / 2 if path[-2].key in ("proj", "fc2") else leaf,
+        variables,
     )
-    keep = jax.random.uniform(jax.random.key(2), (2, 2, 4))
-    for options in ({}, {"keep": keep}):
-        np.testing.assert_allclose(
-            model.apply(variables, IMAGES, **options),
-            plain.apply(halved, IMAGES, **options),
-            atol=1e-5,
+    keep = np.random.default_rng(2).uniform(size=(2, 2, 4)).astype(np.float32)
+
+    @jax.jit
+    def run(variables, halved, keep):
+        return (
+            model.apply(variables, IMAGES),
+            plain.apply(halved, IMAGES),
+            model.apply(variables, IMAGES, keep=keep),
+            plain.apply(halved, IMAGES, keep=keep),
+            plain.apply(variables, IMAGES),
         )
-    assert np.abs(model.apply(variables, IMAGES) - plain.apply(variables, IMAGES)).max() > 1e-2
+
+    got, wanted, got_kept, wanted_kept, unscaled = map(np.asarray, run(variables, halved, keep))
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    np.testing.assert_allclose(got_kept, wanted_kept, atol=1e-5)
+    assert np.abs(got - unscaled).max() > 1e-2
 
 
 def test_patches_count_half(variables_for):
@@ -102,13 +112,19 @@ def test_patches_count_half(variables_for):
     """
     model = ViT(**LVVIT)
     variables = variables_for(model, IMAGES)
-    logits, of_patches = model.apply(variables, IMAGES, dense=True)
-    assert of_patches.shape == (4, 16, 3)
-    np.testing.assert_allclose(
-        model.apply(variables, IMAGES), logits + np.asarray(of_patches).max(axis=1) / 2, atol=1e-6
-    )
     same = {"params": {**variables["params"], "head": variables["params"]["aux_head"]}}
-    mean, of_patches_too = ViT(**{**LVVIT, "pool": "mean"}).apply(same, IMAGES, dense=True)
+
+    @jax.jit
+    def run(variables, same):
+        return (
+            model.apply(variables, IMAGES),
+            *model.apply(variables, IMAGES, dense=True),
+            *ViT(**{**LVVIT, "pool": "mean"}).apply(same, IMAGES, dense=True),
+        )
+
+    both, logits, of_patches, mean, of_patches_too = map(np.asarray, run(variables, same))
+    assert of_patches.shape == (4, 16, 3)
+    np.testing.assert_allclose(both, logits + of_patches.max(axis=1) / 2, atol=1e-6)
     np.testing.assert_allclose(of_patches_too, of_patches, atol=1e-6)
     np.testing.assert_allclose(mean, of_patches.mean(axis=1), atol=1e-5)
 
@@ -117,7 +133,8 @@ def test_without_a_patch_classifier_the_head_classifies_them(variables_for):
     """A model that averages its patches: the logits are the average of the patches'."""
     model = ViT(**SIZES, pool="mean")
     variables = variables_for(model, IMAGES)
-    logits, of_patches = model.apply(variables, IMAGES, (2, 2), dense=True)
+    run = jax.jit(lambda variables: model.apply(variables, IMAGES, (2, 2), dense=True))
+    logits, of_patches = run(variables)
     assert of_patches.shape == (4, 4, 3)
     np.testing.assert_allclose(logits, np.asarray(of_patches).mean(axis=1), atol=1e-5)
 
@@ -125,11 +142,17 @@ def test_without_a_patch_classifier_the_head_classifies_them(variables_for):
 def test_folded_models_give_the_same_logits(variables_for):
     """At every length, also one that doesn't divide the stem's features; lengths differ."""
     model = ViT(**LVVIT, norm_grids=GRIDS)
-    variables, logits = variables_for(model, IMAGES, (8, 8)), []
-    for grid in GRIDS:
-        plain, folded = fold(model, variables, grid, 32)
-        logits.append(model.apply(variables, IMAGES, grid))
-        np.testing.assert_allclose(
-            plain.apply(folded, fitted(IMAGES, grid, stem=True)), logits[-1], atol=1e-5
-        )
-    assert np.abs(logits[0] - logits[1]).max() > 1e-2
+
+    @jax.jit
+    def run(variables, images):
+        pairs = []
+        for grid in GRIDS:
+            plain, folded = fold(model, variables, grid, 32)
+            logits = plain.apply(folded, fitted(images, grid, stem=True))
+            pairs.append((logits, model.apply(variables, images, grid)))
+        return pairs
+
+    pairs = run(variables_for(model, IMAGES, (8, 8)), IMAGES)
+    for got, wanted in pairs:
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert np.abs(np.asarray(pairs[0][1]) - pairs[1][1]).max() > 1e-2

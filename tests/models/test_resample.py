@@ -72,18 +72,27 @@ def test_patch_embed_equals_product_with_native_patches(grid, variables_for):
     pixels; at the native one, a conv.
     """
     module = PatchEmbed(patch_size=8, embed_dim=5)
-    images = jax.random.normal(jax.random.key(0), (3, 32, 32, 2))
+    images = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((3, 32, 32, 2))))
     variables = variables_for(module, images, grid)
-    got = module.apply(variables, images, grid)
-    kernel, bias = variables["params"]["kernel"], variables["params"]["bias"]
+
+    @jax.jit
+    def run(variables, images):
+        conv = jax.lax.conv_general_dilated(
+            images,
+            variables["params"]["kernel"],
+            (8, 8),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        patches = patch_embed.native_patches(images, grid, 8)
+        return module.apply(variables, images, grid), patches, conv
+
+    got, patches, conv = map(np.asarray, run(variables, images))
+    kernel, bias = (np.asarray(variables["params"][name]) for name in ("kernel", "bias"))
     assert kernel.shape == (8, 8, 2, 5)
     assert got.shape == (3, grid[0] * grid[1], 5)
-    patches = patch_embed.native_patches(images, grid, 8)
     np.testing.assert_allclose(got, patches @ kernel.reshape(-1, 5) + bias, atol=2e-4)
     if grid == (4, 4):
-        conv = jax.lax.conv_general_dilated(
-            images, kernel, (8, 8), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
         np.testing.assert_allclose(got, conv.reshape(3, -1, 5) + bias, atol=1e-4)
 
 
@@ -93,23 +102,28 @@ def test_upsized_image_embeds_alike_in_the_layer(variables_for):
     """
     module = PatchEmbed(patch_size=8, embed_dim=5)
     # n, rows, columns, then pixels
-    patches = jax.random.normal(jax.random.key(0), (2, 3, 2, 8, 8, 3))
+    patches = np.float32(np.random.default_rng(0).standard_normal((2, 3, 2, 8, 8, 3)))
 
     def images(patches):
         return patches.transpose(0, 1, 3, 2, 4, 5).reshape(
             2, 3 * patches.shape[3], 2 * patches.shape[4], 3
         )
 
-    variables = variables_for(module, images(patches), (3, 2))
-    upsized = jax.image.resize(patches, (2, 3, 2, 12, 16, 3), "linear", antialias=False)
-    native, resized = (module.apply(variables, images(p), (3, 2)) for p in (patches, upsized))
-    np.testing.assert_allclose(native, resized, atol=2e-4)
+    variables = variables_for(module, jnp.asarray(images(patches)), (3, 2))
+
+    @jax.jit
+    def run(patches):
+        upsized = jax.image.resize(patches, (2, 3, 2, 12, 16, 3), "linear", antialias=False)
+        return [module.apply(variables, images(p), (3, 2)) for p in (patches, upsized)]
+
+    np.testing.assert_allclose(*run(patches), atol=2e-4)
 
 
 def test_patches_are_cut_in_raster_order():
     """Patch i covers row i // columns and column i % columns of the grid."""
     images = np.arange(2 * 6 * 8 * 3, dtype=np.float32).reshape(2, 6, 8, 3)
-    patches = patch_embed.cut_patches(jnp.asarray(images), (3, 2))
+    patches = jax.jit(patch_embed.cut_patches, static_argnums=1)(images, (3, 2))
+    patches = np.asarray(patches)
     for i in range(6):
         r, c = divmod(i, 2)
         np.testing.assert_array_equal(
@@ -122,23 +136,37 @@ def test_positions_keep_extra_rows_and_resize_the_grid(extra):
     """Rows ahead of the grid stay; the grid is what jax.image.resize gives; the same grid changes
     nothing.
     """
-    table = jax.random.normal(jax.random.key(0), (extra + 12, 5))
-    np.testing.assert_array_equal(resample.resample_positions(table, (3, 4), (3, 4)), table)
-    got = resample.resample_positions(table, (3, 4), (5, 2))
+    table = np.float32(np.random.default_rng(0).standard_normal((extra + 12, 5)))
+
+    @jax.jit
+    def run(table):
+        on_grid = table[extra:].reshape(3, 4, 5)
+        return (
+            resample.resample_positions(table, (3, 4), (3, 4)),
+            resample.resample_positions(table, (3, 4), (5, 2)),
+            jax.image.resize(on_grid, (5, 2, 5), "linear", antialias=False),
+        )
+
+    same, got, wanted = map(np.asarray, run(table))
+    np.testing.assert_array_equal(same, table)
     assert got.shape == (extra + 10, 5)
     np.testing.assert_array_equal(got[:extra], table[:extra])
-    wanted = jax.image.resize(table[extra:].reshape(3, 4, 5), (5, 2, 5), "linear", antialias=False)
     np.testing.assert_allclose(got[extra:], wanted.reshape(10, 5), atol=1e-6)
 
 
 def test_position_embed_adds_the_resampled_table(variables_for):
     """The layer adds the same rows to every sample."""
     module = PositionEmbed(native_grid=(2, 2))
-    x = jax.random.normal(jax.random.key(0), (3, 10, 4))
+    x = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((3, 10, 4))))
     variables = variables_for(module, x, (3, 3))
     assert variables["params"]["table"].shape == (5, 4)
-    added = module.apply(variables, x, (3, 3)) - x
-    wanted = resample.resample_positions(jnp.asarray(variables["params"]["table"]), (2, 2), (3, 3))
+
+    @jax.jit
+    def run(variables, x):
+        rows = resample.resample_positions(variables["params"]["table"], (2, 2), (3, 3))
+        return module.apply(variables, x, (3, 3)) - x, rows
+
+    added, wanted = run(variables, x)
     np.testing.assert_allclose(added, np.broadcast_to(wanted, x.shape), atol=1e-6)
 
 

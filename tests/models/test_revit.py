@@ -20,7 +20,7 @@ KIND = {
     "patch_size": 8,
     "native_grid": (4, 4),
 }
-IMAGES = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
+IMAGES = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((4, 32, 32, 3))))
 
 
 def test_a_resized_patch_under_a_resampled_kernel_embeds_alike(variables_for):
@@ -29,16 +29,15 @@ def test_a_resized_patch_under_a_resampled_kernel_embeds_alike(variables_for):
     """
     module = PatchEmbed(8, 5)
     variables = variables_for(module, IMAGES, (4, 4))
-    wanted = module.apply(variables, IMAGES, (4, 4))
+    run = jax.jit(lambda images: module.apply(variables, images, (4, 4)))
+    wanted = run(IMAGES)
     for side in (9, 12, 16):
         larger = resample.interpolation_matrix(8, side)
         patches = np.asarray(IMAGES).reshape(4, 4, 8, 4, 8, 3)
         resized = np.einsum("ar,bs,ngrhsc->ngahbc", larger, larger, patches).reshape(
             4, 4 * side, 4 * side, 3
         )
-        np.testing.assert_allclose(
-            module.apply(variables, jnp.asarray(resized, jnp.float32), (4, 4)), wanted, atol=2e-5
-        )
+        np.testing.assert_allclose(run(resized.astype(np.float32)), wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize("scan", [False, True])
@@ -47,15 +46,21 @@ def test_folded_models_give_the_same_logits(scan, variables_for):
     positions and norms.
     """
     model = ViT(**KIND, norm_grids=GRIDS, scan=scan)
-    variables = variables_for(model, IMAGES)
-    logits = []
-    for grid in GRIDS:
-        plain, folded = fold(model, variables, grid, 32)
-        assert plain.norm_grids == ()
-        got = plain.apply(folded, fit_to_grid(IMAGES, grid))
-        logits.append(model.apply(variables, IMAGES, grid))
-        np.testing.assert_allclose(got, logits[-1], atol=1e-5)
-    assert np.abs(logits[0] - logits[1]).max() > 1e-2
+
+    @jax.jit
+    def run(variables, images):
+        pairs = []
+        for grid in GRIDS:
+            plain, folded = fold(model, variables, grid, 32)
+            assert plain.norm_grids == ()
+            logits = plain.apply(folded, fit_to_grid(images, grid))
+            pairs.append((logits, model.apply(variables, images, grid)))
+        return pairs
+
+    pairs = run(variables_for(model, IMAGES), IMAGES)
+    for got, wanted in pairs:
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert np.abs(np.asarray(pairs[0][1]) - pairs[1][1]).max() > 1e-2
 
 
 def test_each_length_has_norms_of_its_own(variables_for):
@@ -67,13 +72,17 @@ def test_each_length_has_norms_of_its_own(variables_for):
 
     def with_scale(which):
         def changed(path, leaf):
-            return leaf.at[which].mul(2) if path[-1].key == "scale" else leaf
+            leaf = np.array(leaf)
+            if path[-1].key == "scale":
+                leaf[which] *= 2
+            return leaf
 
         return jax.tree_util.tree_map_with_path(changed, variables)
 
-    before = model.apply(variables, IMAGES, (3, 3))
-    np.testing.assert_array_equal(model.apply(with_scale(0), IMAGES, (3, 3)), before)
-    assert np.abs(model.apply(with_scale(1), IMAGES, (3, 3)) - before).max() > 1e-2
+    run = jax.jit(lambda variables: model.apply(variables, IMAGES, (3, 3)))
+    before = np.asarray(run(variables))
+    np.testing.assert_array_equal(run(with_scale(0)), before)
+    assert np.abs(run(with_scale(1)) - before).max() > 1e-2
     shapes = jax.eval_shape(ViT(**KIND).init, jax.random.key(0), IMAGES)
     assert shapes["params"]["norm"]["scale"].shape == (12,)
 
@@ -85,22 +94,35 @@ def test_stochastic_depth_multiplies_residuals(scan, variables_for):
     """
     model, empty = ViT(**KIND, scan=scan), ViT(**{**KIND, "num_heads": (), "hidden": ()})
     variables = variables_for(model, IMAGES)
-    before = model.apply(variables, IMAGES)
-    np.testing.assert_allclose(
-        model.apply(variables, IMAGES, keep=jnp.ones((2, 2, 4))), before, atol=1e-6
-    )
-    without = model.apply(variables, IMAGES, keep=jnp.ones((2, 2, 4)).at[:, :, 1].set(0))
     stem = {"params": {k: v for k, v in variables["params"].items() if not k.startswith("block")}}
-    np.testing.assert_allclose(without[1], empty.apply(stem, IMAGES)[1], atol=1e-6)
+    keep = np.ones((2, 2, 4), np.float32)
+    dropped = keep.copy()
+    dropped[:, :, 1] = 0
+
+    @jax.jit
+    def run(variables, stem, keep):
+        return (
+            model.apply(variables, IMAGES),
+            model.apply(variables, IMAGES, keep=keep),
+            empty.apply(stem, IMAGES),
+        )
+
+    before, kept, of_stem = map(np.asarray, run(variables, stem, keep))
+    without = np.asarray(run(variables, stem, dropped)[1])
+    np.testing.assert_allclose(kept, before, atol=1e-6)
+    np.testing.assert_allclose(without[1], of_stem[1], atol=1e-6)
     np.testing.assert_allclose(np.delete(without, 1, 0), np.delete(before, 1, 0), atol=1e-6)
 
 
 def test_images_are_resized_to_sides_that_the_grid_divides():
     """224 px at ten tokens become 220; sides that divide stay; a linear ramp stays one."""
-    assert fit_to_grid(jnp.zeros((1, 224, 224, 3)), (10, 10)).shape == (1, 220, 220, 3)
-    images = jnp.arange(32.0)[None, :, None, None] * jnp.ones((1, 32, 32, 1))
+    run = jax.jit(fit_to_grid, static_argnums=1)
+    large = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    assert jax.eval_shape(lambda x: fit_to_grid(x, (10, 10)), large).shape == (1, 220, 220, 3)
+    images = np.arange(32.0)[None, :, None, None] * np.ones((1, 32, 32, 1))
+    images = jnp.asarray(np.float32(images))
     assert fit_to_grid(images, (8, 4)) is images
-    ramp = np.asarray(fit_to_grid(images, (6, 8)))[0, :, 0, 0]
+    ramp = np.asarray(run(images, (6, 8)))[0, :, 0, 0]
     assert ramp.shape == (30,)
     np.testing.assert_allclose(np.diff(ramp)[1:-1], 32 / 30, rtol=1e-5)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import softmax
+from scipy.stats import norm as gauss
 
 from vintk_jax.models.swin import PatchMerging, Swin, WindowBlock
 from vintk_jax.models.windows import WindowAttention, by_pair
@@ -24,6 +25,11 @@ CASES = [
     ((3, 3), 3, True),
     ((3, 7), 3, True),
 ]
+
+
+def normal(*shape):
+    """A random array."""
+    return jnp.asarray(np.float32(np.random.default_rng(0).standard_normal(shape)))
 
 
 def attend(params, x, grid, window, shifted, head_mask=(1, 1)):
@@ -73,47 +79,41 @@ def test_attention_is_the_definition(grid, window, shifted, variables_for, relat
     """Shifts and filling up included; the shift known as the program is traced, or only as it
     runs.
     """
-    x = jax.random.normal(jax.random.key(0), (2, grid[0] * grid[1], EMBED))
+    x = normal(2, grid[0] * grid[1], EMBED)
     module = WindowAttention(HEADS, DIM, (window,))
     variables = variables_for(module, x, grid, size=1.0)
-    wanted = [attend(variables, image, grid, window, shifted) for image in x]
+    wanted = [attend(variables, image, grid, window, shifted) for image in np.asarray(x)]
     run = jax.jit(lambda v, x, flag: [module.apply(v, x, grid, shifted=s) for s in (shifted, flag)])
     for got in run(variables, x, jnp.asarray(shifted)):
         assert relative_error(got, wanted) < 1e-5
 
 
-@pytest.mark.parametrize("chosen", [2, 3])
-def test_a_mask_chooses_the_window(chosen, variables_for, relative_error):
+def test_a_mask_chooses_the_window(variables_for, relative_error):
     """Each of two windows, and a dead head; two options that are one window share it, and without a
     mask the last counts.
     """
-    grid, x = (4, 5), jax.random.normal(jax.random.key(0), (2, 20, EMBED))
+    grid, x = (4, 5), normal(2, 20, EMBED)
     module = WindowAttention(HEADS, DIM, (3, 2, 2))
     variables = variables_for(module, x, grid, size=1.0)
     assert {name for name in variables["params"] if "bias" in name} == {
         "relative_bias_2",
         "relative_bias_3",
     }
-    wanted = [attend(variables, image, grid, chosen, True, head_mask=(0, 1)) for image in x]
-    run = jax.jit(
-        lambda v, x, of_window, heads: module.apply(v, x, grid, None, heads, of_window, True)
-    )
-    masks = {2: [[0, 1, 0], [0, 0, 1]], 3: [[1, 0, 0]]}
-    for mask in masks[chosen]:
-        assert (
-            relative_error(
-                run(variables, x, jnp.asarray(mask, jnp.float32), jnp.asarray([0.0, 1.0])), wanted
-            )
-            < 1e-5
-        )
-    if chosen == 2:
-        assert (
-            relative_error(
-                module.apply(variables, x, grid),
-                [attend(variables, image, grid, 2, False) for image in x],
-            )
-            < 1e-5
-        )
+    images = np.asarray(x)
+
+    @jax.jit
+    def run(v, x, of_window, heads):
+        masked = module.apply(v, x, grid, None, heads, of_window, True)
+        return masked, module.apply(v, x, grid)
+
+    for chosen, mask in ((2, [0, 1, 0]), (2, [0, 0, 1]), (3, [1, 0, 0])):
+        wanted = [
+            attend(variables, image, grid, chosen, True, head_mask=(0, 1)) for image in images
+        ]
+        got, unmasked = run(variables, x, np.float32(mask), np.float32([0, 1]))
+        assert relative_error(got, wanted) < 1e-5
+    wanted = [attend(variables, image, grid, 2, False) for image in images]
+    assert relative_error(unmasked, wanted) < 1e-5
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])
@@ -130,19 +130,27 @@ def test_biases_by_pair(window):
         for q in places
     ]
     wanted = np.moveaxis(tables[:, index], -1, 1)
-    np.testing.assert_array_equal(by_pair(jnp.asarray(tables), window), wanted)
-    np.testing.assert_array_equal(by_pair(jnp.asarray(tables[0]), window), wanted[0])
+    of_both, of_one = jax.jit(lambda t: (by_pair(t, window), by_pair(t[0], window)))(tables)
+    np.testing.assert_array_equal(of_both, wanted)
+    np.testing.assert_array_equal(of_one, wanted[0])
+
+
+def layer_norm(own, x):
+    """Over the last axis, with epsilon 1e-5, in float64."""
+    scale, bias = (np.asarray(own[name], np.float64) for name in ("scale", "bias"))
+    variance = x.var(-1, keepdims=True)
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(variance + 1e-5) * scale + bias
 
 
 def test_merging_is_swins(variables_for, relative_error):
-    """Four tokens in Swin's order (both even; odd row; odd column; both odd), Linen's norm of
-    epsilon 1e-5, a product.
+    """Four tokens in Swin's order (both even; odd row; odd column; both odd), a norm of epsilon
+    1e-5, a product.
     """
-    x = jax.random.normal(jax.random.key(0), (2, 24, 3))
+    x = normal(2, 24, 3)
     module = PatchMerging(5)
     variables = variables_for(module, x, (4, 6), size=1.0)
-    on_grid = x.reshape(2, 4, 6, 3)
-    four = jnp.concatenate(
+    on_grid = np.asarray(x, np.float64).reshape(2, 4, 6, 3)
+    four = np.concatenate(
         [
             on_grid[:, 0::2, 0::2],
             on_grid[:, 1::2, 0::2],
@@ -151,11 +159,13 @@ def test_merging_is_swins(variables_for, relative_error):
         ],
         axis=-1,
     )
-    normed = nn.LayerNorm(epsilon=1e-5).apply({"params": variables["params"]["norm"]}, four)
-    wanted = (normed @ variables["params"]["reduction"]["kernel"]).reshape(2, 6, 5)
-    assert relative_error(module.apply(variables, x, (4, 6)), wanted) < 1e-6
+    normed = layer_norm(variables["params"]["norm"], four)
+    kernel = np.asarray(variables["params"]["reduction"]["kernel"])
+    wanted = (normed @ kernel).reshape(2, 6, 5)
+    run = jax.jit(module.apply, static_argnums=2)
+    assert relative_error(run(variables, x, (4, 6)), wanted) < 1e-6
     with pytest.raises(ValueError, match="3 x 6"):
-        module.init(jax.random.key(0), x[:, :18], (3, 6))
+        run(variables, np.asarray(x)[:, :18], (3, 6))
 
 
 SMALL = {
@@ -173,7 +183,7 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
     """Patches, a norm, blocks of which every second is shifted, merging, a norm, the mean, the
     head; the same scanned and recomputed.
     """
-    images = jax.random.normal(jax.random.key(0), (2, 32, 24, 3))
+    images = normal(2, 32, 24, 3)
     model = Swin(**SMALL)
     variables = variables_for(model, images)
     p = variables["params"]
@@ -213,21 +223,23 @@ def test_a_block_is_two_residuals(variables_for, relative_error):
     """x + attention(norm(x)), then x + mlp(norm(x)), with the attention of the definition; a dead
     block passes its input on.
     """
-    grid, x = (4, 6), jax.random.normal(jax.random.key(0), (1, 24, EMBED))
+    grid, x = (4, 6), normal(1, 24, EMBED)
     module = WindowBlock(HEADS, DIM, 5, (2,))
     variables = variables_for(module, x, grid, size=0.5)
-    p = variables["params"]
-    norm = lambda name, x: nn.LayerNorm(epsilon=1e-5).apply({"params": p[name]}, x)
-    after = x + attend({"params": p["attention"]}, norm("norm1", x)[0], grid, 2, True)
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    normed = layer_norm(p["norm1"], np.asarray(x, np.float64))
+    after = x + attend({"params": p["attention"]}, normed[0], grid, 2, True)
     fc1, fc2 = p["mlp"]["fc1"], p["mlp"]["fc2"]
-    wanted = (
-        after
-        + nn.gelu(norm("norm2", after) @ fc1["kernel"] + fc1["bias"], approximate=False)
-        @ fc2["kernel"]
-        + fc2["bias"]
-    )
-    masks = {"alive": jnp.asarray(1.0), "heads": jnp.ones(HEADS), "hidden": jnp.ones(5)}
-    run = jax.jit(lambda v, x, masks: module.apply(v, x, grid, None, masks, jnp.ones(1), True))
-    assert relative_error(module.apply(variables, x, grid, shifted=True), wanted) < 1e-5
-    assert relative_error(run(variables, x, masks), wanted) < 1e-5
-    np.testing.assert_array_equal(run(variables, x, {**masks, "alive": jnp.asarray(0.0)}), x)
+    hidden = layer_norm(p["norm2"], after) @ fc1["kernel"] + fc1["bias"]
+    wanted = after + (hidden * gauss.cdf(hidden)) @ fc2["kernel"] + fc2["bias"]
+    masks = {"alive": np.float32(1), "heads": np.ones(HEADS), "hidden": np.ones(5)}
+
+    @jax.jit
+    def run(v, x, masks):
+        masked = module.apply(v, x, grid, None, masks, jnp.ones(1), True)
+        return masked, module.apply(v, x, grid, shifted=True)
+
+    masked, unmasked = run(variables, x, masks)
+    assert relative_error(unmasked, wanted) < 1e-5
+    assert relative_error(masked, wanted) < 1e-5
+    np.testing.assert_array_equal(run(variables, x, {**masks, "alive": np.float32(0)})[0], x)

@@ -14,7 +14,7 @@ from vintk_jax.models.grouped_attention import GroupedAttention
 from vintk_jax.models.revit import fitted, fold
 from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer, frames_shown
 
-CLIPS = jax.random.normal(jax.random.key(0), (3, 4, 8, 8, 3))
+CLIPS = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((3, 4, 8, 8, 3))))
 
 
 def timesformer(**fields):
@@ -79,7 +79,8 @@ def test_groups_by_loops(groups, variables_for, relative_error):
                     answers.append(weights @ qkv[n, group, 2, h])
                 out[n, i, h] = np.mean(answers, axis=0)
     wanted = out.reshape(2, count, -1) @ p["proj"]["kernel"] + p["proj"]["bias"]
-    assert relative_error(layer.apply(variables, jnp.asarray(x), frames), wanted) < 1e-5
+    run = jax.jit(layer.apply, static_argnums=2)
+    assert relative_error(run(variables, x, frames), wanted) < 1e-5
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -87,14 +88,17 @@ def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, rela
     """The structured kernel by the definition, under masks, at a length that is shorter in space
     and time.
     """
-    model, grid = timesformer(attention=attention), (2, 2, 2)
-    masks = {
-        "embed": jnp.array([1.0] * 5 + [0.0]),
-        "alive": jnp.ones(2),
-        "heads": jnp.array([[1.0, 1.0], [1.0, 0.0]]),
-        "hidden": jnp.ones((2, 8)).at[0, 6:].set(0),
+    depth, grid = 2 if attention == "divided" else 1, (2, 2, 2)
+    model = timesformer(attention=attention, num_heads=(2,) * depth, hidden=(8,) * depth)
+    of_blocks = {
+        "alive": [1, 1],
+        "heads": [[1, 0], [1, 1]],
+        "hidden": [[1] * 6 + [0] * 2, [1] * 8],
     }
-    variables, v = variables_for(model, CLIPS), jax.random.normal(jax.random.key(1), (3, 1))
+    masks = {name: jnp.asarray(np.float32(mask[:depth])) for name, mask in of_blocks.items()}
+    masks["embed"] = jnp.asarray(np.float32([1] * 5 + [0]))
+    variables = variables_for(model, CLIPS)
+    v = jnp.asarray(np.float32(np.random.default_rng(1).standard_normal((3, 1))))
     apply = lambda p, x: model.apply(p, x, grid, masks=masks)
     got = jax.jit(lambda p: ntk.kernel(apply, p, CLIPS, cotangent=v))(variables)
     assert relative_error(got, jacobian_kernel(apply, variables, CLIPS, v)) < 1e-5
@@ -110,15 +114,15 @@ def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, rela
         for sizes in ({}, dict(embed_dim=4, num_heads=(1,), hidden=(5,)))
     )
     variables = variables_for(wide, CLIPS)
-    first = lambda count, size: (jnp.arange(size) < count).astype(jnp.float32)
+    first = lambda count, size: (np.arange(size) < count).astype(np.float32)
     masks = {
         "embed": first(4, 6),
         "alive": first(1, 2),
-        "heads": jnp.outer(first(1, 2), first(1, 2)),
-        "hidden": jnp.outer(first(1, 2), first(5, 8)),
+        "heads": np.outer(first(1, 2), first(1, 2)),
+        "hidden": np.outer(first(1, 2), first(5, 8)),
     }
     tree, wanted = (
-        variables["params"],
+        jax.tree.map(np.asarray, variables["params"]),
         jax.eval_shape(narrow.init, jax.random.key(0), CLIPS)["params"],
     )
 
@@ -133,10 +137,19 @@ def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, rela
         return leaf[tuple(slice(size) for size in shape.shape)]
 
     small = {"params": jax.tree_util.tree_map_with_path(cut, wanted)}
-    wanted = narrow.apply(small, CLIPS)
-    assert relative_error(wide.apply(variables, CLIPS, masks=masks), wanted) < 1e-5
     scanned = wide.clone(scan=True, remat=True)
-    assert relative_error(scanned.apply(stack_blocks(variables), CLIPS, masks=masks), wanted) < 1e-5
+
+    @jax.jit
+    def run(small, variables, masks):
+        return (
+            narrow.apply(small, CLIPS),
+            wide.apply(variables, CLIPS, masks=masks),
+            scanned.apply(stack_blocks(variables), CLIPS, masks=masks),
+        )
+
+    wanted, unrolled, stacked = run(small, variables, masks)
+    assert relative_error(unrolled, wanted) < 1e-5
+    assert relative_error(stacked, wanted) < 1e-5
 
 
 def test_frames_of_a_length():
@@ -158,22 +171,20 @@ def test_a_length_sees_only_its_frames_and_keeps_their_times(
     times.
     """
     model = timesformer(attention=attention)
-    variables = variables_for(model, CLIPS)
-    logits = model.apply(variables, CLIPS, (2, 2, 2))
-    assert (
-        relative_error(
-            model.apply(variables, CLIPS.at[:, jnp.array([0, 2])].set(9.0), (2, 2, 2)), logits
-        )
-        < 1e-6
-    )
-    swapped = relative_error(
-        model.apply(variables, CLIPS[:, jnp.array([0, 3, 2, 1])], (2, 2, 2)), logits
-    )
+    variables, clips = variables_for(model, CLIPS), np.asarray(CLIPS)
+
+    @jax.jit
+    def run(clips):
+        return model.apply(variables, clips, (2, 2, 2)), model.apply(variables, clips)
+
+    logits, of_all = run(clips)
+    hidden = clips.copy()
+    hidden[:, [0, 2]] = 9.0
+    assert relative_error(run(hidden)[0], logits) < 1e-6
+    swapped = relative_error(run(clips[:, [0, 3, 2, 1]])[0], logits)
     assert swapped > 1e-3 or attention == "space"
-    backwards = model.apply(variables, CLIPS[:, ::-1])
-    assert (relative_error(backwards, model.apply(variables, CLIPS)) < 1e-5) == (
-        attention == "space"
-    )
+    backwards = run(clips[:, ::-1])[1]
+    assert (relative_error(backwards, of_all) < 1e-5) == (attention == "space")
 
 
 def test_norms_by_length(variables_for):
@@ -181,19 +192,22 @@ def test_norms_by_length(variables_for):
     model = timesformer(norm_grids=((4, 2, 2), (2, 1, 1)))
     variables = variables_for(model, CLIPS, (4, 2, 2))
     with pytest.raises(ValueError, match=r"\(2, 2, 2\).*norms for"):
-        model.apply(variables, CLIPS, (2, 2, 2))
-    changed = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf.at[1].add(1.0) if "norm" in str(path) else leaf, variables
-    )
-    np.testing.assert_array_equal(
-        model.apply(variables, CLIPS, (4, 2, 2)), model.apply(changed, CLIPS, (4, 2, 2))
-    )
-    assert (
-        np.abs(
-            model.apply(variables, CLIPS, (2, 1, 1)) - model.apply(changed, CLIPS, (2, 1, 1))
-        ).max()
-        > 1e-3
-    )
+        jax.eval_shape(lambda v: model.apply(v, CLIPS, (2, 2, 2)), variables)
+
+    def change(path, leaf):
+        leaf = np.array(leaf)
+        if "norm" in str(path):
+            leaf[1] += 1.0
+        return leaf
+
+    @jax.jit
+    def run(variables):
+        return [model.apply(variables, CLIPS, length) for length in model.norm_grids]
+
+    before = run(variables)
+    after = run(jax.tree_util.tree_map_with_path(change, variables))
+    np.testing.assert_array_equal(before[0], after[0])
+    assert np.abs(np.asarray(before[1]) - after[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -202,13 +216,16 @@ def test_folded_once_is_the_same(attention, variables_for, relative_error):
     one.
     """
     lengths = ((4, 2, 2), (2, 2, 2), (2, 1, 1), (3, 3, 3))
-    model = timesformer(attention=attention, norm_grids=lengths)
-    variables = variables_for(model, CLIPS, lengths[0])
-    for length in lengths:
-        ordinary, own = fold(model, variables, length, 8, 4)
-        assert (
-            relative_error(
-                ordinary.apply(own, fitted(CLIPS, length)), model.apply(variables, CLIPS, length)
-            )
-            < 1e-5
-        )
+    model = timesformer(attention=attention, num_heads=(2,), hidden=(8,), norm_grids=lengths)
+
+    @jax.jit
+    def run(variables, clips):
+        pairs = []
+        for length in lengths:
+            ordinary, own = fold(model, variables, length, 8, 4)
+            logits = ordinary.apply(own, fitted(clips, length))
+            pairs.append((logits, model.apply(variables, clips, length)))
+        return pairs
+
+    for got, wanted in run(variables_for(model, CLIPS, lengths[0]), CLIPS):
+        assert relative_error(got, wanted) < 1e-5

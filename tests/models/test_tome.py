@@ -32,7 +32,8 @@ def test_merging_is_what_the_paper_says(tokens):
     x, metric = rng.standard_normal((3, tokens, 5)), rng.standard_normal((3, tokens, 4))
     size = rng.integers(1, 4, (3, tokens)).astype(float)
     count = (tokens - 1) // 2 - 1
-    got, sizes = merge(*(jnp.asarray(a, jnp.float32) for a in (x, size, metric)), count)
+    run = jax.jit(merge, static_argnums=3)
+    got, sizes = map(np.asarray, run(*(np.float32(a) for a in (x, size, metric)), count))
     for image in range(3):
         wanted, wanted_sizes = merged_by_hand(x[image], size[image], metric[image], count)
         np.testing.assert_allclose(got[image], wanted, rtol=1e-5)
@@ -41,7 +42,7 @@ def test_merging_is_what_the_paper_says(tokens):
 
 
 @pytest.mark.parametrize("pool", ["token", "mean"])
-def test_without_merging_it_is_the_vit(pool):
+def test_without_merging_it_is_the_vit(pool, variables_for):
     """The same parameters, the same logits; with merging others, as many."""
     vit = ViT(
         embed_dim=12,
@@ -53,19 +54,20 @@ def test_without_merging_it_is_the_vit(pool):
         native_grid=(4, 4),
         pool=pool,
     )
-    images = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
-    variables = jax.tree.map(
-        lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
-        vit.init(jax.random.key(1), images),
-    )
-    plain = vit.apply(variables, images)
-    np.testing.assert_allclose(TomeViT(vit, 0).apply(variables, images), plain, atol=1e-5)
-    merged = TomeViT(vit, 5).apply(variables, images)
+    images = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((2, 16, 16, 3))))
+    variables = variables_for(vit, images, size=0.1)
+
+    @jax.jit
+    def run(variables, images):
+        return [model.apply(variables, images) for model in (vit, TomeViT(vit, 0), TomeViT(vit, 5))]
+
+    plain, unmerged, merged = map(np.asarray, run(variables, images))
+    np.testing.assert_allclose(unmerged, plain, atol=1e-5)
     assert merged.shape == plain.shape
     assert np.abs(merged - plain).max() > 1e-3
 
 
-def test_equal_tokens_may_be_merged_at_no_loss():
+def test_equal_tokens_may_be_merged_at_no_loss(variables_for):
     """A grey image and no positions: all patches are alike, so that proportional attention gives
     the same answer for any number merged.
     """
@@ -78,12 +80,17 @@ def test_equal_tokens_may_be_merged_at_no_loss():
         patch_size=4,
         native_grid=(4, 4),
     )
-    images = jnp.full((1, 16, 16, 3), 0.3)
-    variables = vit.init(jax.random.key(1), images)
-    variables["params"]["positions"]["table"] *= 0
-    np.testing.assert_allclose(
-        TomeViT(vit, 6).apply(variables, images), vit.apply(variables, images), atol=1e-5
-    )
+    images = jnp.asarray(np.full((1, 16, 16, 3), 0.3, np.float32))
+    variables = variables_for(vit, images, size=0.1)
+    table = variables["params"]["positions"]["table"]
+    variables["params"]["positions"]["table"] = np.zeros_like(table)
+
+    @jax.jit
+    def run(variables, images):
+        return TomeViT(vit, 6).apply(variables, images), vit.apply(variables, images)
+
+    merged, plain = run(variables, images)
+    np.testing.assert_allclose(merged, plain, atol=1e-5)
 
 
 def test_relative_positions_are_refused():
@@ -99,4 +106,4 @@ def test_relative_positions_are_refused():
         max_distance=3,
     )
     with pytest.raises(ValueError, match="relative positions"):
-        TomeViT(vit, 1).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+        jax.eval_shape(TomeViT(vit, 1).init, jax.random.key(0), np.zeros((1, 16, 16, 3)))

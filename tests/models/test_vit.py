@@ -18,7 +18,7 @@ TINY = {
     "patch_size": 8,
     "native_grid": (4, 4),
 }
-IMAGES = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
+IMAGES = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((4, 32, 32, 3))))
 
 
 def run(model, variables, images, *grid):
@@ -81,9 +81,8 @@ def test_parameter_names_and_shapes(stack_blocks):
 
 def test_scanned_blocks_start_different():
     """Each scanned block draws weights of its own."""
-    kernel = jax.jit(ViT(**TINY, scan=True).init)(jax.random.key(1), IMAGES)["params"]["blocks"][
-        "block"
-    ]["mlp"]["fc1"]["kernel"]
+    variables = jax.jit(ViT(**TINY, scan=True).init)(jax.random.key(1), IMAGES)
+    kernel = np.asarray(variables["params"]["blocks"]["block"]["mlp"]["fc1"]["kernel"])
     assert not np.allclose(kernel[0], kernel[1])
 
 
@@ -101,11 +100,11 @@ def test_scan_and_remat_compute_the_same(unrolled, stack_blocks):
             return (logits * weights).sum(), logits
 
         (_, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables)
-        return logits, gradients
+        return np.asarray(logits), gradients
 
     logits, gradients = loss_and_gradients(unrolled)
     assert np.std(logits) > 1e-3
-    stacked = (stack_blocks(unrolled), stack_blocks(gradients))
+    stacked = jax.jit(lambda *trees: [stack_blocks(tree) for tree in trees])(unrolled, gradients)
     for options in ({"remat": True}, {"scan": True}, {"scan": True, "remat": True}):
         variables, wanted = stacked if "scan" in options else (unrolled, gradients)
         got = loss_and_gradients(variables, **options)
@@ -131,14 +130,20 @@ def test_other_grids_and_rectangular_images(unrolled):
     into whole patches run.
     """
     model = ViT(**TINY, max_distance=2)
-    native = run(model, unrolled, IMAGES)
-    np.testing.assert_array_equal(run(model, unrolled, IMAGES, 4), native)
-    coarse = run(model, unrolled, IMAGES, 2)
-    np.testing.assert_array_equal(run(model, unrolled, IMAGES, (2, 2)), coarse)
+
+    @jax.jit
+    def run_all(variables, images):
+        of_grids = [model.apply(variables, images, grid) for grid in (None, 4, 2, (2, 2))]
+        of_wide = [model.apply(variables, images[:, :16], grid) for grid in (None, (2, 4))]
+        return of_grids, of_wide
+
+    of_grids, (wide, wide_named) = run_all(unrolled, IMAGES)
+    native, native_named, coarse, coarse_named = map(np.asarray, of_grids)
+    np.testing.assert_array_equal(native_named, native)
+    np.testing.assert_array_equal(coarse_named, coarse)
     assert coarse.shape == native.shape
     assert not np.allclose(coarse, native, atol=1e-3)
-    wide = run(model, unrolled, IMAGES[:, :16])
-    np.testing.assert_array_equal(run(model, unrolled, IMAGES[:, :16], (2, 4)), wide)
+    np.testing.assert_array_equal(wide_named, wide)
     assert wide.shape == native.shape
     assert np.isfinite(wide).all()
 
@@ -155,8 +160,9 @@ def test_images_that_do_not_divide_are_refused(unrolled, size, grid, words):
     """The message names the image's sides, and the patch size that doesn't divide them or the grid
     that is finer than the pixels.
     """
+    model = ViT(**TINY, max_distance=2)
     with pytest.raises(ValueError) as caught:
-        ViT(**TINY, max_distance=2).apply(unrolled, jnp.zeros((1, *size, 3)), grid)
+        jax.eval_shape(lambda v, x: model.apply(v, x, grid), unrolled, np.zeros((1, *size, 3)))
     assert all(word in str(caught.value) for word in words)
 
 
@@ -170,14 +176,14 @@ def test_scan_refuses_blocks_that_differ(differing):
 @pytest.mark.parametrize("scan", [False, True])
 def test_bfloat16_stays_near_float32(unrolled, stack_blocks, scan):
     """Computation in bfloat16: bfloat16 logits within its rounding, float32 parameters."""
-    variables = stack_blocks(unrolled) if scan else unrolled
+    variables = jax.jit(stack_blocks)(unrolled) if scan else unrolled
     half = ViT(**TINY, max_distance=2, scan=scan, dtype=jnp.dtype(jnp.bfloat16))
     assert all(
         leaf.dtype == jnp.float32
         for leaf in jax.tree.leaves(jax.eval_shape(half.init, jax.random.key(0), IMAGES))
     )
     got = run(half, variables, IMAGES)
-    wanted = run(ViT(**TINY, max_distance=2, scan=scan), variables, IMAGES)
+    wanted = np.asarray(run(ViT(**TINY, max_distance=2, scan=scan), variables, IMAGES))
     assert got.dtype == jnp.bfloat16
     error = np.abs(np.asarray(got, np.float32) - wanted).max()
     assert 0 < error < 0.05 * np.abs(wanted).max()
