@@ -1,6 +1,7 @@
 """An exported model answers as the library does, where there is no library."""
 
 import dataclasses
+import functools
 import json
 import shutil
 import subprocess
@@ -21,18 +22,28 @@ from vintk_jax.inference.engine import Engine
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
+from vintk_jax.spaces import promises
 from vintk_jax.training.models import Trained
 
 CLASSES = ("a", "b", "c")
 GRIDS = ((4, 4), (3, 3), (2, 2))
-SIZES = {"embed_dim": 12, "num_heads": (2, 2), "hidden": (20, 20), "head_dim": 6, "num_classes": 3}
-VIT = ViT(**SIZES, patch_size=8, native_grid=(4, 4), norm_grids=GRIDS)
-LVVIT = VIT.clone(stem_width=4, residual_scale=0.5, aux_head=True)
+SIZES = {"embed_dim": 12, "head_dim": 6, "num_classes": 3}
+TWO_BLOCKS = {"num_heads": (2, 2), "hidden": (20, 20), **SIZES}
+VIT = ViT(num_heads=(2,), hidden=(20,), patch_size=8, native_grid=(4, 4), norm_grids=GRIDS, **SIZES)
+LVVIT = ViT(
+    patch_size=8,
+    native_grid=(4, 4),
+    norm_grids=GRIDS,
+    stem_width=4,
+    residual_scale=0.5,
+    aux_head=True,
+    **TWO_BLOCKS,
+)
 CLIP_GRIDS = ((4, 2, 2), (2, 2, 2))
 TIMESFORMER = TimeSformer(
-    **SIZES, patch_size=16, native_grid=(2, 2), native_frames=4, norm_grids=CLIP_GRIDS
+    patch_size=16, native_grid=(2, 2), native_frames=4, norm_grids=CLIP_GRIDS, **TWO_BLOCKS
 )
-RNG = np.random.default_rng(0)
+MODELS = {"vit": (VIT, GRIDS), "lvvit": (LVVIT, GRIDS), "clips": (TIMESFORMER, CLIP_GRIDS)}
 # Run in a process that finds neither our code nor what it stands on.
 ALONE = """
 import sys
@@ -52,26 +63,32 @@ np.savez(sys.argv[2], probabilities=probabilities, lengths=lengths, **at_lengths
 
 
 def predictor_of(model, grids, frames=0):
-    """A model with random weights, some of which tell images apart."""
+    """A model with random weights, which tell images apart."""
     trained = Trained(model, grids, 32, "fan_in", frames)
-    params = jax.jit(trained.draw)(jax.random.key(1))
-    params = jax.tree.map(
-        lambda leaf: leaf + 0.2 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params
-    )
-    return Predictor(trained, params, CLASSES)
+    shown = jnp.zeros((1, *trained.shape))
+    return Predictor(trained, promises.draw(model, shown, grids[0], seed=1), CLASSES)
 
 
 def images_of(predictor, count):
     """Of many brightnesses and contrasts."""
+    rng = np.random.default_rng(0)
     contrast = np.linspace(0, 1, count).reshape(-1, *[1] * len(predictor.shape))
     return (
         (
-            RNG.integers(0, 256, (count, *predictor.shape)) * contrast
-            + 255 * RNG.permutation(1 - contrast) / 2
+            rng.integers(0, 256, (count, *predictor.shape)) * contrast
+            + 255 * rng.permutation(1 - contrast) / 2
         )
         .clip(0, 255)
         .astype(np.uint8)
     )
+
+
+@functools.cache
+def subject(name):
+    """A predictor, images, and what it says of them at each length."""
+    predictor = predictor_of(*MODELS[name], frames=4 if name == "clips" else 0)
+    images = images_of(predictor, 9)
+    return predictor, images, {one: np.asarray(predictor(images, one)) for one in predictor.names}
 
 
 def assigner_of(kind, predictor, images, start=0):
@@ -80,25 +97,19 @@ def assigner_of(kind, predictor, images, start=0):
     """
     names, costs = predictor.names, tuple(np.linspace(0.3, 1, len(predictor.names)))
     module = assigners.make(kind, len(names), 8, 16)
-    one = predictor.length(names[0])
-    features = features_of(*one(one.variables, jnp.zeros((1, *predictor.shape), jnp.uint8))).shape[
-        1
-    ]
-    looks = len(names) - 1 if kind == "shared" else 1
-    draw = lambda i: jax.tree.map(
-        lambda p: 1.5 * p, module.init(jax.random.key(i), assigners.example(module, features, 16))
-    )
-    assigner = Assigner(module, tuple(map(draw, range(looks))), "each", 16, 0.3, costs, start=start)
     one = predictor.length(tuple(reversed(names))[start])
-    seen = (
-        features_of(*one(one.variables, jnp.asarray(images)))
-        if kind == "shared"
-        else thumbnails(jnp.asarray(images), 16)
-    )
-    chances, there = (
-        np.asarray(assigner.chances(assigner.params[start if kind == "shared" else 0], seen)),
-        np.asarray(costs),
-    )
+
+    @jax.jit
+    def read(variables, images):
+        return features_of(*one(variables, images)) if kind == "shared" else thumbnails(images, 16)
+
+    seen = read(one.variables, images)
+    example = assigners.example(module, seen.shape[1], 16)
+    looks = len(names) - 1 if kind == "shared" else 1
+    params = tuple(promises.draw(module, example, size=0.45, seed=i) for i in range(looks))
+    assigner = Assigner(module, params, "each", 16, 0.3, costs, start=start)
+    first = params[start if kind == "shared" else 0]
+    chances, there = np.asarray(jax.jit(assigner.chances)(first, seen)), np.asarray(costs)
     paid = np.where(np.arange(len(costs)) == start, 0, there) if kind == "shared" else there
     gains = (chances - chances[:, [start]])[:, start + 1 :] / (paid - paid[start])[start + 1 :]
     middle = len(images) // 2
@@ -108,43 +119,59 @@ def assigner_of(kind, predictor, images, start=0):
     )
 
 
+@functools.cache
+def assigned(name, kind, start):
+    """An assigner of the subject, and the engine's lengths and probabilities."""
+    predictor, images, _ = subject(name)
+    assigner = assigner_of(kind, predictor, images, start)
+    plan = Plans(predictor).assigned(assigner)
+    block = Engine(plan, predictor.shape, (9,)).all(images)
+    lengths = [plan.steps[i].name for i in block.steps]
+    assert len(set(lengths)) > 1
+    return assigner, lengths, block.probabilities
+
+
 @pytest.mark.parametrize(
-    ("model", "grids", "kind", "start"),
+    ("name", "kind", "start"),
     [
-        pytest.param(VIT, GRIDS, "shared", 0, id="vit"),
-        pytest.param(VIT, GRIDS, "cnn", 0, id="thumbnails"),
-        pytest.param(LVVIT, GRIDS, "shared", 1, id="lvvit", marks=pytest.mark.slow),
-        pytest.param(TIMESFORMER, CLIP_GRIDS, "shared", 0, id="clips", marks=pytest.mark.slow),
+        pytest.param("vit", "shared", 0, id="vit"),
+        pytest.param("vit", "cnn", 0, id="thumbnails"),
+        pytest.param("lvvit", "shared", 1, id="lvvit", marks=pytest.mark.slow),
+        pytest.param("clips", "shared", 0, id="clips", marks=pytest.mark.slow),
     ],
 )
-def test_answers_are_the_librarys(model, grids, kind, start, tmp_path, relative_error):
+def test_answers_are_the_librarys(name, kind, start, tmp_path, relative_error):
     """Lengths and probabilities of the engine, and of each length by itself; any number of images;
     images reach several lengths.
     """
-    predictor = predictor_of(model, grids, frames=4 if model is TIMESFORMER else 0)
-    images = images_of(predictor, 9)
-    assigner = assigner_of(kind, predictor, images, start)
+    predictor, images, wanted = subject(name)
+    assigner, of_engine, answers = assigned(name, kind, start)
     folder.write(
         tmp_path / "out", predictor, assigner, programs.programs_of(predictor, assigner), {}
     )
-    block = Engine(Plans(predictor).assigned(assigner), predictor.shape, (9,)).all(images)
-    names = [step.name for step in Plans(predictor).assigned(assigner).steps]
     exported = Model(tmp_path / "out")
     probabilities, lengths = exported(images)
-    assert lengths == [names[i] for i in block.steps]
+    assert lengths == of_engine
     assert len(set(lengths)) > 1
-    assert relative_error(probabilities, block.probabilities) < 1e-5
-    for name in predictor.names:
-        assert relative_error(exported.at(name, images[:5]), predictor(images[:5], name)) < 1e-5
+    assert relative_error(probabilities, answers) < 1e-5
+    for one in predictor.names:
+        assert relative_error(exported.at(one, images[:5]), wanted[one][:5]) < 1e-5
     assert exported.classes == list(CLASSES)
 
 
-def test_a_process_without_our_code(tmp_path, relative_error):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The folder of a model without an assigner."""
+    predictor, _, _ = subject("vit")
+    out = tmp_path_factory.mktemp("plain") / "out"
+    folder.write(out, predictor, None, programs.programs_of(predictor, None), {"budget": None})
+    return out
+
+
+def test_a_process_without_our_code(plain, tmp_path, relative_error):
     """The folder by itself: jax and numpy are all that load.py imports."""
-    predictor = predictor_of(VIT, GRIDS)
-    folder.write(tmp_path / "out", predictor, None, programs.programs_of(predictor, None), {})
-    moved = shutil.copytree(tmp_path / "out", tmp_path / "elsewhere")
-    images = RNG.integers(0, 256, (5, *predictor.shape), np.uint8)
+    _, images, wanted = subject("vit")
+    moved = shutil.copytree(plain, tmp_path / "elsewhere")
     np.save(tmp_path / "images.npy", images)
     arguments = [
         sys.executable,
@@ -156,66 +183,57 @@ def test_a_process_without_our_code(tmp_path, relative_error):
     subprocess.run(arguments, cwd=moved, check=True, timeout=300)
     with np.load(tmp_path / "found.npz") as arrays:
         found = dict(arrays)
-    for name in predictor.names:
-        assert relative_error(found[name], predictor(images, name)) < 1e-5
+    for name, probabilities in wanted.items():
+        assert relative_error(found[name], probabilities) < 1e-5
     assert set(found["lengths"]) == {"16"}
     np.testing.assert_array_equal(found["probabilities"], found["16"])
 
 
 @pytest.mark.parametrize(
-    ("model", "grids", "kind"),
+    ("name", "kind"),
     [
-        pytest.param(VIT, GRIDS, "cnn", id="thumbnails"),
-        pytest.param(LVVIT, GRIDS, "shared", id="lvvit", marks=pytest.mark.slow),
-        pytest.param(TIMESFORMER, CLIP_GRIDS, "shared", id="clips", marks=pytest.mark.slow),
+        pytest.param("vit", "cnn", id="thumbnails"),
+        pytest.param("lvvit", "shared", id="lvvit", marks=pytest.mark.slow),
+        pytest.param("clips", "shared", id="clips", marks=pytest.mark.slow),
     ],
 )
-def test_onnx_answers_are_the_librarys(model, grids, kind, tmp_path, relative_error):
+def test_onnx_answers_are_the_librarys(name, kind, tmp_path, relative_error):
     """By onnxruntime: lengths, and probabilities to 1e-4."""
     pytest.importorskip("jax2onnx", reason="requirements-onnx.txt isn't installed")
-    predictor = predictor_of(model, grids, frames=4 if model is TIMESFORMER else 0)
-    images = images_of(predictor, 9)
-    assigner = assigner_of(kind, predictor, images)
-    folder.write(
-        tmp_path / "out",
-        predictor,
-        assigner,
-        programs.programs_of(predictor, assigner),
-        {},
-        ("onnx",),
-    )
-    block = Engine(Plans(predictor).assigned(assigner), predictor.shape, (9,)).all(images)
-    names = [step.name for step in Plans(predictor).assigned(assigner).steps]
+    predictor, images, _ = subject(name)
+    assigner, of_engine, answers = assigned(name, kind, 0)
+    found = programs.programs_of(predictor, assigner)
+    folder.write(tmp_path / "out", predictor, assigner, found, {}, ("onnx",))
     probabilities, lengths = Model(tmp_path / "out", "onnx")(images)
-    assert lengths == [names[i] for i in block.steps]
-    assert relative_error(probabilities, block.probabilities) < 1e-4
+    assert lengths == of_engine
+    assert relative_error(probabilities, answers) < 1e-4
 
 
-def test_what_the_folder_holds(tmp_path):
+def test_what_the_folder_holds(plain, tmp_path):
     """Programs name their platforms and a free batch; what lengths share is stored once; a second
     export replaces the first.
     """
-    predictor = predictor_of(VIT, GRIDS)
-    found = programs.programs_of(predictor, None)
-    for _ in range(2):
-        folder.write(tmp_path / "out", predictor, None, found, {"budget": None})
-    exported = jax.export.deserialize(bytearray((tmp_path / "out" / "16.stablehlo").read_bytes()))
+    out = shutil.copytree(plain, tmp_path / "out")
+    exported = jax.export.deserialize(bytearray((out / "16.stablehlo").read_bytes()))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert str(exported.in_avals[-1].shape) == "(batch, 32, 32, 3)"
-    plan = json.loads((tmp_path / "out" / "model.json").read_text())
-    with np.load(tmp_path / "out" / "weights.npz") as arrays:
+    plan = json.loads((out / "model.json").read_text())
+    with np.load(out / "weights.npz") as arrays:
         stored = set(arrays.files)
     used = [name for program in plan["programs"].values() for name in program["weights"]]
     assert set(used) == stored
     assert len(stored) < 0.7 * len(used)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    assert [path.name for path in plain.parent.iterdir()] == ["out"]
+    folder.write(out, subject("vit")[0], None, {}, {"budget": 1})
+    assert json.loads((out / "model.json").read_text())["budget"] == 1
+    assert not list(out.glob("*.stablehlo"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     """It isn't emptied."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").touch()
-    predictor = predictor_of(VIT, GRIDS)
     with pytest.raises(UserError, match="holds something else"):
-        folder.write(tmp_path / "out", predictor, None, programs.programs_of(predictor, None), {})
-    assert (tmp_path / "out" / "thesis.tex").exists()
+        folder.write(tmp_path / "out", subject("vit")[0], None, {}, {})
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "thesis.tex"]

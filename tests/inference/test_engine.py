@@ -16,7 +16,7 @@ from inference.test_batches import cut
 from ml_collections import ConfigDict
 
 from vintk_jax.adaptive.answers import Answers, features_of
-from vintk_jax.adaptive.assigners import make
+from vintk_jax.adaptive.assigners import example, make
 from vintk_jax.adaptive.calibration import chances_of, ways_assigned
 from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.defaults.training import training
@@ -82,7 +82,7 @@ def test_every_image_has_its_own_answer_in_its_place(count, sizes, wait, broken)
             )
 
 
-@given(count=st.integers(1, 300), size=st.integers(1, 40))
+@given(count=st.integers(1, 150), size=st.integers(1, 20))
 def test_images_in_memory(count, size):
     """The same answers, and the batches of a step are those that its images are best cut into, all
     there at once.
@@ -181,25 +181,44 @@ def test_sizes_that_make_no_sense(sizes, wait):
 
 
 @pytest.fixture(scope="module")
-def predictor():
+def predictor(variables_for):
     """A small ReViT with three lengths and random weights."""
     config = ConfigDict(training().model.to_dict())
-    config.embed_dim, config.depth, config.num_heads = 16, 2, 2
+    config.embed_dim, config.depth, config.num_heads = 16, 1, 2
     trained = build(config, 10, 16)
-    params = jax.tree.map(
-        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
-        trained.draw(jax.random.key(0)),
-    )
+    params = variables_for(trained.model, jnp.zeros((1, *trained.shape)), trained.grids[0])
     return Predictor(trained, params, tuple("0123456789"))
 
 
-def test_order_and_waiting_change_no_bit(predictor):
+@pytest.fixture(scope="module")
+def plans(predictor):
+    """Its plans, whose programs of a whole length are compiled once."""
+    return Plans(predictor)
+
+
+@pytest.fixture(scope="module")
+def known(predictor, plans):
+    """Images, and what each length says of them by itself, cheapest first: probabilities
+    (n, lengths, classes), features of all but the last (n, lengths - 1, features).
+    """
+    images = np.random.default_rng(1).integers(0, 256, (300, 16, 16, 3), np.uint8)
+    lengths = [predictor.length(name) for name in plans.names]
+
+    @jax.jit
+    def run(variables, images):
+        found = [one(own, images) for one, own in zip(lengths, variables, strict=True)]
+        probabilities = jnp.stack([answer for answer, _ in found], axis=1)
+        return probabilities, jnp.stack([features_of(*one) for one in found[:-1]], axis=1)
+
+    return images, *(np.asarray(x) for x in run([one.variables for one in lengths], images))
+
+
+def test_order_and_waiting_change_no_bit(plans, known):
     """At one padded shape, a cascade's answers are bitwise those of any other order and waiting
     bound; at others, equal to 1e-5.
     """
-    plans, rng = Plans(predictor), np.random.default_rng(0)
-    images = rng.integers(0, 256, (40, 16, 16, 3), np.uint8)
-    alone = np.stack([np.asarray(predictor(images, name)) for name in plans.names])
+    rng = np.random.default_rng(0)
+    images, alone = known[0][:40], known[1][:40].swapaxes(0, 1)
     sure = np.sort(alone[0].max(axis=1))
     threshold = float((sure[19] + sure[20]) / 2)
     plan = plans.cascade(threshold)
@@ -212,7 +231,7 @@ def test_order_and_waiting_change_no_bit(predictor):
             np.stack([a.probabilities for a in answers]), wanted.probabilities[order]
         )
         assert [a.length for a in answers] == [plans.names[step] for step in wanted.steps[order]]
-    other = Engine(plan, (16, 16, 3), (1, 3, 16)).all(images)
+    other = Engine(plan, (16, 16, 3), (3, 16)).all(images)
     # Confidences decide; those within 1e-4 of the threshold may go either way.
     clear = np.abs(alone[0].max(axis=1) - threshold) > 1e-4
     clear &= np.abs(alone[1].max(axis=1) - threshold) > 1e-4
@@ -222,38 +241,26 @@ def test_order_and_waiting_change_no_bit(predictor):
 
 
 @pytest.mark.parametrize("start", [0, 1, 2])
-def test_an_assigned_plan_is_what_calibration_walked(predictor, start):
+def test_an_assigned_plan_is_what_calibration_walked(plans, known, variables_for, start):
     """From each first length, over more images than the ring's first turn: lengths and
     probabilities of `ways_assigned`.
     """
-    plans, rng = Plans(predictor), np.random.default_rng(1)
-    images = rng.integers(0, 256, (700, 16, 16, 3), np.uint8)
-    found = [
-        [
-            np.asarray(array)
-            for array in (lambda one: one(one.variables, jnp.asarray(images)))(
-                predictor.length(plans.names[i])
-            )
-        ]
-        for i in range(3)
-    ]
-    features = np.stack(
-        [np.asarray(features_of(*map(jnp.asarray, one))) for one in found[:-1]], axis=1
-    )
+    images, probabilities, features = known
     answers = Answers(
         plans.names,
-        np.zeros(700, int),
-        np.stack([p for p, _ in found], axis=1),
-        np.zeros((700, 8, 8, 3), np.uint8),
+        np.zeros(300, int),
+        probabilities,
+        np.zeros((300, 8, 8, 3), np.uint8),
         features,
     )
     module = make("shared", 3, 8, 8)
-    params = tuple(
-        module.init(jax.random.key(look), jnp.asarray(features[:1, look])) for look in range(2)
-    )
+    shown = example(module, features.shape[-1], 8)
+    params = tuple(variables_for(module, shown, seed=look) for look in range(2))
     assigner = Assigner(module, params, "smallest", 8, 0.3, plans.costs, price=0.15, start=start)
     wanted = ways_assigned(answers, chances_of(assigner, answers), assigner, 0.15, start)
-    block = Engine(plans.assigned(assigner), (16, 16, 3), (8,)).all(images)
+    engine = Engine(plans.assigned(assigner), (16, 16, 3), (4,))
+    assert engine.ahead < 300
+    block = engine.all(images)
     # a choice between equals may go either way
     assert (block.steps == wanted.lengths).mean() > 0.99
     same = block.steps == wanted.lengths
@@ -270,7 +277,7 @@ def test_memory_is_flat_over_ten_thousand_images(predictor):
 
     def stream():
         for _ in range(10_000):
-            side = int(rng.integers(16, 200))
+            side = int(rng.integers(16, 64))
             element = {
                 "image": np.broadcast_to(np.uint8(rng.integers(256)), (side, side + 7, 3)).copy(),
                 "label": 0,

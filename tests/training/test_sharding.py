@@ -11,7 +11,12 @@ from vintk_jax.errors import UserError
 from vintk_jax.training import sharding
 
 SIZES = {"data": 2, "fsdp": 2, "tensor": 2}
-STEPS = ["--config.optimizer.steps=3"]
+STEPS = [
+    "--config.optimizer.steps=3",
+    "--config.data.test_split=test[:16]",
+    "--config.data.batch_size=16",
+    "--config.model.depth=1",
+]
 
 
 @pytest.mark.parametrize(

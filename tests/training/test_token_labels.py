@@ -1,5 +1,7 @@
 """Token labelling: the loss by its definition, what a teacher is asked, and what it can't be."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +16,8 @@ from vintk_jax.training.token_labels import Teacher, TokenLabelling, resized
 
 RNG = np.random.default_rng(0)
 BATCH = {
-    "image": jnp.asarray(RNG.integers(0, 256, (3, 8, 8, 3), np.uint8)),
-    "label": jnp.asarray([2, 0, 1]),
+    "image": RNG.integers(0, 256, (3, 8, 8, 3), np.uint8),
+    "label": np.array([2, 0, 1], np.int32),
 }
 GRIDS = ((2, 2), (1, 1))
 LVVIT = [
@@ -42,30 +44,35 @@ def test_losses_by_definition():
     answers = [
         (RNG.standard_normal((2, 3)), RNG.standard_normal((2, patches, 3))) for patches in (4, 1)
     ]
-    as_jax = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (answers, (labels, maps)))
-    of_images = length_losses([logits for logits, _ in as_jax[0]], as_jax[1][0], 0.5)
+    as_float = jax.tree.map(lambda x: x.astype(np.float32), (answers, (labels, maps)))
+
+    @jax.jit
+    def run(answers, targets):
+        of_images = length_losses([logits for logits, _ in answers], targets[0], 0.5)
+        return objective.losses(answers, targets), of_images, objective.right(answers[0], targets)
+
+    got, of_images, right = run(*as_float)
     longest = -(maps.reshape(2, 4, 3) * log_softmax(answers[0][1])).sum(-1).mean()
     shortest = -(maps.mean(axis=(1, 2))[:, None] * log_softmax(answers[1][1])).sum(-1).mean()
-    np.testing.assert_allclose(
-        objective.losses(*as_jax), of_images + 0.7 * np.array([longest, shortest]), rtol=1e-5
-    )
-    assert (
-        float(objective.right(as_jax[0][0], as_jax[1]))
-        == (answers[0][0].argmax(-1) == [0, 2]).mean()
-    )
+    np.testing.assert_allclose(got, of_images + 0.7 * np.array([longest, shortest]), rtol=1e-5)
+    assert float(right) == (answers[0][0].argmax(-1) == [0, 2]).mean()
 
 
 def test_labels_on_other_grids_stay_distributions():
     """Halving averages four neighbours; any grid's labels sum to one."""
-    maps = jnp.asarray(RNG.dirichlet(np.ones(5), (2, 8, 8)), jnp.float32)
+    maps = RNG.dirichlet(np.ones(5), (2, 8, 8)).astype(np.float32)
+    grids = ((4, 4), (8, 8), (6, 6), (3, 5), (1, 1))
+
+    @jax.jit
+    def run(maps):
+        return {grid: resized(maps, grid) for grid in grids}
+
+    got = {grid: np.asarray(found) for grid, found in run(maps).items()}
     halved = maps.reshape(2, 4, 2, 4, 2, 5).mean(axis=(2, 4)).reshape(2, 16, 5)
-    got = np.asarray(resized(maps, (4, 4)))
-    assert (
-        abs(got - halved).max() < abs(np.asarray(maps).reshape(2, 64, 5)[:, :16] - halved).max() / 3
-    )
-    for grid in ((8, 8), (6, 6), (3, 5), (1, 1)):
-        np.testing.assert_allclose(resized(maps, grid).sum(-1), 1, atol=1e-5)
-    np.testing.assert_allclose(resized(maps, (1, 1))[:, 0], maps.mean(axis=(1, 2)), atol=0.02)
+    assert abs(got[4, 4] - halved).max() < abs(maps.reshape(2, 64, 5)[:, :16] - halved).max() / 3
+    for found in got.values():
+        np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(got[1, 1][:, 0], maps.mean(axis=(1, 2)), atol=0.02)
 
 
 def test_the_teacher_looks_at_what_the_student_sees(variables_for):
@@ -74,24 +81,28 @@ def test_the_teacher_looks_at_what_the_student_sees(variables_for):
     """
     model = ViT(8, (2,), (12,), 4, 3, patch_size=4, native_grid=(4, 4), pool="mean")
     variables = variables_for(model, jnp.zeros((1, 16, 16, 3)))
-    objective = TokenLabelling(
-        3, label_smoothing=0.1, grids=GRIDS, teacher=Teacher(model, (4, 4), 16), frozen=variables
-    )
-    images, (labels, maps) = objective.prepare(BATCH, jax.random.key(0), variables)
-    np.testing.assert_allclose(images, normalise(BATCH["image"]))
-    np.testing.assert_allclose(
-        labels, Classification(3, label_smoothing=0.1).prepare(BATCH, jax.random.key(0))[1]
-    )
-    _, of_patches = model.apply(
-        variables, jax.image.resize(images, (3, 16, 16, 3), "linear"), dense=True
-    )
-    np.testing.assert_allclose(maps.reshape(3, 16, 3), np.exp(log_softmax(of_patches)), atol=1e-5)
     alone = TokenLabelling(3, label_smoothing=0.1, grids=GRIDS)
-    np.testing.assert_allclose(
-        resized(alone.prepare(BATCH, jax.random.key(0))[1][1], (2, 2)),
-        np.repeat(labels[:, None], 4, 1),
-        atol=1e-6,
-    )
+    taught = dataclasses.replace(alone, teacher=Teacher(model, (4, 4), 16), frozen=variables)
+
+    @jax.jit
+    def prepare(batch, variables):
+        key = jax.random.key(0)
+        _, (_, maps) = alone.prepare(batch, key)
+        return taught.prepare(batch, key, variables), resized(maps, (2, 2))
+
+    @jax.jit
+    def wanted(batch, variables):
+        images = normalise(batch["image"])
+        larger = jax.image.resize(images, (3, 16, 16, 3), "linear")
+        labels = Classification(3, label_smoothing=0.1).prepare(batch, jax.random.key(0))[1]
+        return images, labels, model.apply(variables, larger, dense=True)[1]
+
+    (images, (labels, maps)), of_label = prepare(BATCH, variables)
+    seen, smoothed, of_patches = wanted(BATCH, variables)
+    np.testing.assert_allclose(images, seen)
+    np.testing.assert_allclose(labels, smoothed)
+    np.testing.assert_allclose(maps.reshape(3, 16, 3), np.exp(log_softmax(of_patches)), atol=1e-5)
+    np.testing.assert_allclose(of_label, np.repeat(labels[:, None], 4, 1), atol=1e-6)
 
 
 @pytest.mark.slow
