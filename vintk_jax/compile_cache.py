@@ -23,9 +23,9 @@ from vintk_jax.errors import UserError
 VARIABLE = "VINTK_COMPILE_CACHE"
 OFF = "off"
 
-# A program that compiles faster than this is not worth a file. Our choice, by the second start of
-# search, train and infer: 0.05 s was no faster, 0.5 s was slower by a second.
-_MIN_SECONDS = 0.1
+# A program that compiles in less is not worth a file. Our choice: reading and loading one takes some
+# hundredths of a second.
+_MIN_SECONDS = 0.05
 _SUFFIX = ".program"
 _PARTIAL = ".partial"
 _DIGEST_BYTES = 32

@@ -9,7 +9,6 @@ import zlib
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import sqlalchemy
 from filelock import FileLock
 
 # By the dialect's name: what takes a lock of the whole server and waits for it, and what gives it
@@ -43,12 +42,14 @@ class DatabaseLock:
     """
 
     def __init__(self, url: str, name: str):
+        import sqlalchemy  # a third of a second, for who shares a search by a database
+
         self._engine = sqlalchemy.create_engine(
             url, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
         )
         self._take, self._give = map(sqlalchemy.text, _STATEMENTS[self._engine.dialect.name])
         self._key = {"key": zlib.crc32(name.encode())}
-        self._connection: sqlalchemy.Connection | None = None
+        self._connection: Any = None
         self._depth = 0
 
     def __enter__(self) -> "DatabaseLock":

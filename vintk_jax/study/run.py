@@ -70,7 +70,8 @@ def run(
     compiled = False
     while not ledger.done():
         batch = []
-        for candidate in ledger.take(scorer.batch_size):
+        most = scorer.batch_size if compiled else scorer.first_batch_size
+        for candidate in ledger.take(most):
             cost = space.cost(candidate.arch)
             measured = limits.max_latency_ms and not limits.violations(cost)
             if measured:
