@@ -1,5 +1,7 @@
 """Random Fourier features of images."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,16 +10,32 @@ import pytest
 from vintk_jax.ntk import fourier
 from vintk_jax.ntk.fourier import fourier_images
 
-IMAGES = jax.random.normal(jax.random.key(0), (2, 32, 48, 3))
+IMAGES = np.random.default_rng(0).standard_normal((2, 32, 48, 3)).astype(np.float32)
 KEY = jax.random.key(7)
 NUM = {"pixel": 8, "patch": 512, "coords": 10}
+
+
+@functools.cache
+def compiled(mode, num_features, sigma):
+    """A function (images, key) -> features, compiled."""
+    return jax.jit(
+        lambda images, key: fourier_images(
+            images, key, mode=mode, num_features=num_features, sigma=sigma
+        )
+    )
+
+
+def mapped(mode, images, key=KEY, sigma=0.3):
+    """Features of some images."""
+    return np.asarray(compiled(mode, NUM[mode], sigma)(images, key))
 
 
 def test_features_are_cosines_and_sines():
     """[cos 2 pi B v, sin 2 pi B v], entry by entry."""
     rng = np.random.default_rng(0)
     v, b = rng.standard_normal((4, 3)), rng.standard_normal((5, 3))
-    got = fourier.features(jnp.asarray(v, jnp.float32), jnp.asarray(b, jnp.float32))
+    got = jax.jit(fourier.features)(v.astype(np.float32), b.astype(np.float32))
+    got = np.asarray(got)
     assert got.shape == (4, 10)
     for i in range(4):
         for j in range(5):
@@ -33,10 +51,8 @@ def test_inner_products_approximate_the_gaussian_kernel(sigma):
     errors.
     """
     m = 20000
-    colours = jax.random.normal(jax.random.key(1), (1, 2, 3, 3))
-    phi = np.asarray(
-        fourier_images(colours, KEY, mode="pixel", num_features=2 * m, sigma=sigma), np.float64
-    ).reshape(6, 2 * m)
+    colours = np.random.default_rng(1).standard_normal((1, 2, 3, 3)).astype(np.float32)
+    phi = np.asarray(compiled("pixel", 2 * m, sigma)(colours, KEY), np.float64).reshape(6, 2 * m)
     v = np.asarray(colours, np.float64).reshape(6, 3)
     wanted = np.exp(-2 * np.pi**2 * sigma**2 * ((v[:, None] - v[None]) ** 2).sum(-1))
     assert wanted.min() < 0.9
@@ -48,9 +64,8 @@ def test_shapes_types_and_channels(mode, channels):
     """Images of the same sides and type; the channels that `channels` tells."""
     assert fourier.channels(mode, NUM[mode]) == channels
     for dtype in (jnp.float32, jnp.bfloat16):
-        got = fourier_images(
-            IMAGES.astype(dtype), KEY, mode=mode, num_features=NUM[mode], sigma=0.1
-        )
+        images = jax.ShapeDtypeStruct(IMAGES.shape, dtype)
+        got = jax.eval_shape(compiled(mode, NUM[mode], 0.1), images, KEY)
         assert got.shape == (2, 32, 48, channels)
         assert got.dtype == dtype
 
@@ -60,33 +75,28 @@ def test_the_key_alone_decides(mode):
     """The same key gives the same map, another key another, and a sample's features don't depend on
     its batch.
     """
-    mapped = lambda images, key: np.asarray(
-        fourier_images(images, key, mode=mode, num_features=NUM[mode], sigma=0.3)
-    )
-    first = mapped(IMAGES, KEY)
-    np.testing.assert_array_equal(mapped(IMAGES, KEY), first)
-    assert not np.allclose(mapped(IMAGES, jax.random.key(8)), first, atol=0.1)
+    first = mapped(mode, IMAGES)
+    np.testing.assert_array_equal(mapped(mode, IMAGES), first)
+    assert not np.allclose(mapped(mode, IMAGES, jax.random.key(8)), first, atol=0.1)
     # float32 phases of 768 terms
-    np.testing.assert_allclose(mapped(IMAGES[1:], KEY)[0], first[1], atol=1e-3)
+    np.testing.assert_allclose(mapped(mode, IMAGES[1:])[0], first[1], atol=1e-3)
 
 
 def test_pixel_mode_maps_each_pixel_by_itself():
     """A pixel's features depend on its colour alone."""
-    mapped = fourier_images(IMAGES, KEY, mode="pixel", num_features=8, sigma=0.3)
-    moved = fourier_images(IMAGES[:, ::-1], KEY, mode="pixel", num_features=8, sigma=0.3)
-    np.testing.assert_allclose(mapped[:, ::-1], moved, atol=1e-5)
-    np.testing.assert_allclose((mapped**2).sum(-1), 4, atol=1e-4)
+    found = mapped("pixel", IMAGES)
+    moved = mapped("pixel", IMAGES[:, ::-1])
+    np.testing.assert_allclose(found[:, ::-1], moved, atol=1e-5)
+    np.testing.assert_allclose((found**2).sum(-1), 4, atol=1e-4)
 
 
 def test_patch_mode_maps_whole_patches():
     """A change of one pixel changes all of its patch's features and none of another's; a patch
     holds its 2m features.
     """
-    changed = IMAGES.at[0, 20, 5, 1].add(1.0)  # the patch of rows 16-31, columns 0-15
-    a, b = (
-        fourier_images(images, KEY, mode="patch", num_features=512, sigma=0.3)
-        for images in (IMAGES, changed)
-    )
+    changed = IMAGES.copy()
+    changed[0, 20, 5, 1] += 1.0  # the patch of rows 16-31, columns 0-15
+    a, b = (mapped("patch", images) for images in (IMAGES, changed))
     touched = np.abs(a - b) > 1e-6
     assert touched[0, 16:, :16].mean() > 0.95
     touched[0, 16:, :16] = False
@@ -98,12 +108,12 @@ def test_coords_mode_appends_positions():
     """The image comes first, unchanged; the rest is the same for every image and differs from place
     to place.
     """
-    mapped = fourier_images(IMAGES, KEY, mode="coords", num_features=10, sigma=2.0)
-    np.testing.assert_array_equal(mapped[..., :3], IMAGES)
-    np.testing.assert_array_equal(mapped[0, ..., 3:], mapped[1, ..., 3:])
-    np.testing.assert_allclose(mapped[0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)  # position (0, 0)
-    assert np.std(mapped[0, :, 0, 3:], axis=0).min() > 0.01
-    assert np.std(mapped[0, 0, :, 3:], axis=0).min() > 0.01
+    found = mapped("coords", IMAGES, sigma=2.0)
+    np.testing.assert_array_equal(found[..., :3], IMAGES)
+    np.testing.assert_array_equal(found[0, ..., 3:], found[1, ..., 3:])
+    np.testing.assert_allclose(found[0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)  # position (0, 0)
+    assert np.std(found[0, :, 0, 3:], axis=0).min() > 0.01
+    assert np.std(found[0, 0, :, 3:], axis=0).min() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -115,35 +125,32 @@ def test_impossible_choices_are_refused(mode, num_features, words):
     came or was wanted.
     """
     with pytest.raises(ValueError, match=words):
-        fourier_images(IMAGES, KEY, mode=mode, num_features=num_features, sigma=1.0)
+        fourier_images(jnp.asarray(IMAGES), KEY, mode=mode, num_features=num_features, sigma=1.0)
 
 
 def test_patch_mode_refuses_other_sides():
     """Sides that 16 doesn't divide are named."""
     with pytest.raises(ValueError, match="30 x 48"):
-        fourier_images(IMAGES[:, :30], KEY, mode="patch", num_features=256, sigma=1.0)
+        fourier_images(jnp.asarray(IMAGES[:, :30]), KEY, mode="patch", num_features=256, sigma=1.0)
 
 
 @pytest.mark.parametrize("mode", ["pixel", "patch"])
 def test_clips_are_mapped_frame_by_frame(mode):
     """Colours and patches of a clip are those of its frames."""
-    mapped = lambda images: fourier_images(
-        images, KEY, mode=mode, num_features=NUM[mode], sigma=0.3
-    )
-    np.testing.assert_allclose(mapped(IMAGES[None])[0], mapped(IMAGES), atol=1e-3)
+    np.testing.assert_allclose(mapped(mode, IMAGES[None])[0], mapped(mode, IMAGES), atol=1e-3)
 
 
 def test_positions_in_a_clip_have_a_time():
     """The features differ from frame to frame, and are cosines and sines of frequencies times
     (time, row, column).
     """
-    clips = jnp.stack([IMAGES, IMAGES[::-1]])  # two frames each
-    mapped = np.asarray(fourier_images(clips, KEY, mode="coords", num_features=10, sigma=2.0))
-    np.testing.assert_array_equal(mapped[..., :3], clips)
-    np.testing.assert_array_equal(mapped[0, ..., 3:], mapped[1, ..., 3:])
-    np.testing.assert_allclose(mapped[0, 0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)
+    clips = np.stack([IMAGES, IMAGES[::-1]])  # two frames each
+    found = mapped("coords", clips, sigma=2.0)
+    np.testing.assert_array_equal(found[..., :3], clips)
+    np.testing.assert_array_equal(found[0, ..., 3:], found[1, ..., 3:])
+    np.testing.assert_allclose(found[0, 0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)
     frequencies = 2.0 * np.asarray(jax.random.normal(KEY, (5, 3)), np.float64)
     phase = 2 * np.pi * frequencies @ np.array([1.0, 10 / 31, 20 / 47])
     np.testing.assert_allclose(
-        mapped[0, 1, 10, 20, 3:], np.concatenate([np.cos(phase), np.sin(phase)]), atol=1e-3
+        found[0, 1, 10, 20, 3:], np.concatenate([np.cos(phase), np.sin(phase)]), atol=1e-3
     )

@@ -127,8 +127,21 @@ LAYERS = {
 }
 
 
+def normal(*shape, seed=0):
+    return jnp.asarray(np.float32(np.random.default_rng(seed).standard_normal(shape)))
+
+
+DIRECTION = normal(3, 1, seed=1)
+
+
 def structured_kernel(model, variables, x, **options):
     return jax.jit(lambda v, x: ntk.kernel(model, v, x, **options))(variables, x)
+
+
+def unchecked_kernel(model, variables, x, directions):
+    """The sum of shares of a model that `ntk.kernel` would refuse."""
+    run = jax.jit(lambda v, x, d: structured.kernel(model.apply, v, x, d, F32))
+    return run(variables, x, directions)
 
 
 def in_float64(model, variables, x, **options):
@@ -150,18 +163,20 @@ def test_rule_equals_the_definition(name, variables_for, jacobian_kernel, relati
     """
     layer, shape, *args = LAYERS[name]
     model = Around(layer, tuple(args), integers=isinstance(layer, nn.Embed))
-    x = jax.random.normal(jax.random.key(0), shape)
-    variables, v = variables_for(model, x), jax.random.normal(jax.random.key(1), (3, 1))
+    x = normal(*shape)
+    variables, v = variables_for(model, x), DIRECTION
     wanted = jacobian_kernel(model.apply, variables, x, v)
     assert relative_error(in_float64(model, variables, x, cotangent=v), wanted) < 1e-10
-    assert relative_error(structured_kernel(model, variables, x, cotangent=v), wanted) < 1e-5
-    assert (
-        relative_error(
-            structured_kernel(model, variables, x, cotangent=v, implementation="neural_tangents"),
-            wanted,
-        )
-        < 1e-5
-    )
+
+    @jax.jit
+    def both(variables, x):
+        return [
+            ntk.kernel(model, variables, x, cotangent=v, implementation=implementation)
+            for implementation in ("structured", "neural_tangents")
+        ]
+
+    for found in both(variables, x):
+        assert relative_error(found, wanted) < 1e-5
 
 
 def test_every_rule_has_a_case():
@@ -181,7 +196,7 @@ TINY = {
     "native_grid": (4, 4),
     "max_distance": 2,
 }
-IMAGES = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
+IMAGES = normal(4, 32, 32, 3)
 MASKS = {
     "embed": jnp.asarray(np.arange(12) < 9, jnp.float32),
     "alive": jnp.asarray([1.0, 0.0]),
@@ -210,40 +225,40 @@ def vit_jacobians(vit_variables, jacobian):
     }
 
 
-def three_kernels(model, masks, **options):
+def kernels_along(cotangents, model, masks):
     def run(v, x):
         return [
-            ntk.kernel(model, v, x, cotangent=c, key=KEY, num_directions=2, masks=masks, **options)
-            for c in ntk.COTANGENTS
+            ntk.kernel(model, v, x, cotangent=c, key=KEY, num_directions=2, masks=masks)
+            for c in cotangents
         ]
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("form", "masked"),
-    [
-        ("unrolled", False),
-        ("unrolled", True),
-        ("scanned", False),
-        ("scanned", True),
-        ("remat", True),
-    ],
+    ("form", "masked", "cotangent"),
+    [("unrolled", False, "full"), ("scanned", True, "random"), ("remat", True, "sum")],
 )
 def test_whole_vit(
-    form, masked, vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error
+    form,
+    masked,
+    cotangent,
+    vit_variables,
+    vit_jacobians,
+    stack_blocks,
+    jacobian_kernel,
+    relative_error,
 ):
-    """All layers together, for every cotangent: unrolled, scanned, and scanned with recomputation
-    give one kernel.
+    """All layers together: unrolled, scanned, and scanned with recomputation are the definition,
+    each for another cotangent, of which none knows the model.
     """
     model = ViT(**TINY, scan=form != "unrolled", remat=form == "remat")
     variables = vit_variables if form == "unrolled" else stack_blocks(vit_variables)
-    got = jax.jit(three_kernels(model, MASKS if masked else None))(variables, IMAGES)
-    for cotangent, k in zip(ntk.COTANGENTS, got, strict=True):
-        wanted = jacobian_kernel(
-            vit_jacobians[masked], None, None, ntk.directions(cotangent, (3,), KEY, 2)
-        )
-        assert relative_error(k, wanted) < 1e-5, cotangent
+    run = jax.jit(kernels_along((cotangent,), model, MASKS if masked else None))
+    wanted = jacobian_kernel(
+        vit_jacobians[masked], None, None, ntk.directions(cotangent, (3,), KEY, 2)
+    )
+    assert relative_error(*run(variables, IMAGES), wanted) < 1e-5
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
@@ -252,7 +267,7 @@ def test_whole_vit_in_float64(
 ):
     """The scanned ViT differs from the definition by rounding alone."""
     model = ViT(**TINY, scan=True)
-    v = jax.random.normal(jax.random.key(1), (3, 1))
+    v = DIRECTION
     got = in_float64(
         model, stack_blocks(vit_variables), IMAGES, cotangent=v, masks=MASKS if masked else None
     )
@@ -274,7 +289,7 @@ def test_neural_tangents_on_the_whole_vit(
 @pytest.mark.filterwarnings("ignore:size requires ndarray:DeprecationWarning")
 def test_neural_tangents_by_vector_products(variables_for, jacobian_kernel, relative_error):
     """Its other implementation, which needs no Jacobian."""
-    model, x = Around(nn.Dense(4)), jax.random.normal(jax.random.key(0), (4, 3, 5))
+    model, x = Around(nn.Dense(4)), normal(4, 3, 5)
     variables = variables_for(model, x)
     got = structured_kernel(
         model, variables, x, cotangent="full", implementation="neural_tangents_ntvp"
@@ -289,13 +304,18 @@ def test_candidates_under_vmap_and_map(
     each by the definition.
     """
     model, stacked = ViT(**TINY, scan=True), stack_blocks(vit_variables)
-    both = jax.tree.map(lambda mask: jnp.stack([mask, jnp.ones_like(mask)]), MASKS)
-    one = lambda masks: ntk.kernel(model, stacked, IMAGES, masks=masks)
+    both = jax.tree.map(lambda mask: np.stack([mask, np.ones_like(mask)]), MASKS)
+
+    @jax.jit
+    def in_both_ways(variables, x, both):
+        one = lambda masks: ntk.kernel(model, variables, x, masks=masks)
+        return jax.vmap(one)(both), jax.lax.map(one, both)
+
     wanted = [
         jacobian_kernel(vit_jacobians[masked], None, None, np.ones((3, 1)))
         for masked in (True, False)
     ]
-    for got in (jax.jit(jax.vmap(one))(both), jax.jit(lambda both: jax.lax.map(one, both))(both)):
+    for got in in_both_ways(stacked, IMAGES, both):
         assert relative_error(got[0], wanted[0]) < 1e-5
         assert relative_error(got[1], wanted[1]) < 1e-5  # masks of ones: the ordinary ViT
 
@@ -303,15 +323,19 @@ def test_candidates_under_vmap_and_map(
 def test_chunks_give_the_same_kernel(variables_for, relative_error):
     """Two, three and one chunk; a chunk that doesn't divide the batch is refused."""
     model = Around(nn.Dense(4))
-    x = jax.random.normal(jax.random.key(0), (6, 3, 5))
+    x = normal(6, 3, 5)
     variables = variables_for(model, x)
-    whole = structured_kernel(model, variables, x)
-    for chunk in (3, 2, 1, 6):
-        got = structured_kernel(model, variables, x, chunk=chunk)
+
+    @jax.jit
+    def run(variables, x):
+        return [ntk.kernel(model, variables, x, chunk=chunk) for chunk in (None, 3, 2, 1, 6)]
+
+    whole, *in_chunks = map(np.asarray, run(variables, x))
+    for got in in_chunks:
         assert relative_error(got, whole) < 1e-5
         np.testing.assert_allclose(got, got.T, rtol=1e-5)
     with pytest.raises(ValueError, match="divisor of 6"):
-        ntk.kernel(model, variables, x, chunk=4)
+        structured_kernel(model, variables, x, chunk=4)
 
 
 class Remat(nn.Module):
@@ -339,7 +363,7 @@ class NormOverTwoAxes(nn.Module):
 )
 def test_linen_compositions(model, variables_for, jacobian_kernel, relative_error):
     """nn.remat around a layer, and Linen's own attention, made of layers with rules."""
-    x = jax.random.normal(jax.random.key(0), (4, 3, 4))
+    x = normal(4, 3, 4)
     variables = variables_for(model, x)
     assert (
         relative_error(
@@ -355,9 +379,9 @@ def test_outputs_of_more_than_one_axis(variables_for, jacobian_kernel, relative_
     classes.
     """
     model = nn.Conv(2, (3, 3))
-    x = jax.random.normal(jax.random.key(0), (3, 3, 4, 2))
+    x = normal(3, 3, 4, 2)
     variables = variables_for(model, x)
-    got = jax.jit(three_kernels(model, None))(variables, x)
+    got = jax.jit(kernels_along(ntk.COTANGENTS, model, None))(variables, x)
     for cotangent, k in zip(ntk.COTANGENTS, got, strict=True):
         wanted = jacobian_kernel(
             model.apply, variables, x, ntk.directions(cotangent, (3, 4, 2), KEY, 2)
@@ -460,7 +484,7 @@ REFUSED = {
 def test_refusals_name_the_module(name, variables_for):
     """Refused with the module and the reason, before anything is computed, and under jit too."""
     model, module, reason = REFUSED[name]
-    x = jax.random.normal(jax.random.key(0), (4, 3))
+    x = normal(4, 3)
     variables = variables_for(model, x)
     for run in (ntk.kernel, lambda *args: jax.jit(lambda v, x: ntk.kernel(model, v, x))(*args[1:])):
         with pytest.raises(UnsupportedModel) as caught:
@@ -476,10 +500,10 @@ def test_parameters_read_outside_their_rule_are_refused(
     """Tying that never calls a method of the tied module: the sum of shares is wrong, so the model
     is refused by name.
     """
-    model, x = Tied(by), jax.random.normal(jax.random.key(0), (4, 3))
-    variables = variables_for(model, x)
-    naive = structured.kernel(model.apply, variables, x, jnp.ones((5, 1)), F32)
-    assert relative_error(naive, jacobian_kernel(model.apply, variables, x, np.ones((5, 1)))) > 0.01
+    model, x = Tied(by), normal(4, 3)
+    variables, ones = variables_for(model, x), np.ones((5, 1), np.float32)
+    naive = unchecked_kernel(model, variables, x, ones)
+    assert relative_error(naive, jacobian_kernel(model.apply, variables, x, ones)) > 0.01
     with pytest.raises(UnsupportedModel, match="table"):
         ntk.kernel(model, variables, x)
 
@@ -490,14 +514,12 @@ def test_without_the_check_the_sum_is_wrong(name, variables_for, jacobian_kernel
     neural-tangents has them.
     """
     model = REFUSED[name][0]
-    x = jax.random.normal(jax.random.key(0), (4, 3))
-    variables, v = variables_for(model, x), jnp.ones((3, 1))
+    x = normal(4, 3)
+    variables, v = variables_for(model, x), np.ones((3, 1), np.float32)
     wanted = jacobian_kernel(model.apply, variables, x, v)
-    assert relative_error(structured.kernel(model.apply, variables, x, v, F32), wanted) > 0.01
-    assert (
-        relative_error(ntk.kernel(model, variables, x, implementation="neural_tangents"), wanted)
-        < 1e-5
-    )
+    assert relative_error(unchecked_kernel(model, variables, x, v), wanted) > 0.01
+    exact = structured_kernel(model, variables, x, implementation="neural_tangents")
+    assert relative_error(exact, wanted) < 1e-5
 
 
 class Twice(nn.Module):
@@ -518,7 +540,7 @@ def test_a_registered_layer_may_use_its_parameters_twice(
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
     model, x = (
         Around(nn.Sequential([nn.Dense(4), Twice(), nn.Dense(2)])),
-        jax.random.normal(jax.random.key(0), (4, 3, 3)),
+        normal(4, 3, 3),
     )
     variables = variables_for(model, x)
     with pytest.raises(UnsupportedModel, match="layers_1"):
@@ -553,7 +575,7 @@ def test_a_mask_given_by_name(variables_for, jacobian_kernel, relative_error):
     does.
     """
     model = Around(nn.Sequential([MaskedNorm(named=True), lambda x: x + 1, nn.Dense(3)]))
-    x = jax.random.normal(jax.random.key(0), (4, 5))
+    x = normal(4, 5)
     variables = variables_for(model, x)
     assert (
         relative_error(
@@ -569,7 +591,7 @@ def test_a_masked_convolution(variables_for, jacobian_kernel, relative_error):
     model = Around(
         nn.Conv(3, (2, 2), mask=np.asarray(np.arange(24).reshape(2, 2, 2, 3) % 2, np.float32))
     )
-    x = jax.random.normal(jax.random.key(0), (4, 3, 3, 2))
+    x = normal(4, 3, 3, 2)
     variables = variables_for(model, x)
     assert (
         relative_error(
@@ -591,12 +613,12 @@ class SamplesNotFirst(nn.Module):
 @pytest.mark.parametrize("tokens", [4, 5])
 def test_samples_on_another_axis_are_refused(tokens, variables_for):
     """A layer whose first axis isn't the samples is named."""
-    x = jax.random.normal(jax.random.key(0), (4, tokens, 2))
+    x = normal(4, tokens, 2)
     with pytest.raises(UnsupportedModel, match="swapped"):
         ntk.kernel(SamplesNotFirst(), variables_for(SamplesNotFirst(), x), x)
 
 
-def test_an_input_by_keyword_is_refused_with_what_to_do():
+def test_an_input_by_keyword_is_refused_with_what_to_do(variables_for):
     class ByKeyword(nn.Module):
         @nn.compact
         def __call__(self, x):
@@ -604,4 +626,4 @@ def test_an_input_by_keyword_is_refused_with_what_to_do():
 
     x = jnp.ones((2, 3))
     with pytest.raises(UnsupportedModel, match=r"last.*keyword.*by position"):
-        ntk.kernel(ByKeyword(), ByKeyword().init(jax.random.key(0), x), x)
+        structured_kernel(ByKeyword(), variables_for(ByKeyword(), x), x)

@@ -18,37 +18,42 @@ CELLS = CellSpace("mini-cells", (4, 6), 2)
 ARCH = CellArch(OPERATIONS[2:4] * 3)
 
 
-def measured(name, model, variables, images):
+def measure(name, model, images):
+    """A function of the variables."""
     function = next(m for m in proxies.get(name).measurements if m.of == "network").function
-    return jax.jit(lambda v: function(Network(model, v, images, None, 5, jax.random.key(1))))(
-        variables
-    )
+    key = jax.random.key(1)
+    return lambda variables: function(Network(model, variables, images, None, 5, key))
 
 
 def test_az_nas_wants_transformer_blocks(variables_for):
     """A network of cells has none: told so, with what to do."""
     model, images = CELLS.model(ARCH, 8, num_classes=5), jnp.ones((2, 8, 8, 3))
     with pytest.raises(UserError, match=r"CellNet has none.*--config.proxies"):
-        measured("az_nas", model, variables_for(model, images), images)
+        jax.eval_shape(measure("az_nas", model, images), variables_for(model, images))
 
 
 def test_naswot_of_cells(variables_for):
     """Each ReLU ahead of a convolution counts, agreeing units pair by pair; from the layers'
     inputs, recorded as the network runs.
     """
-    model, images = (
-        CELLS.model(ARCH, 8, num_classes=5),
-        jax.random.normal(jax.random.key(0), (4, 8, 8, 3)),
-    )
-    variables, codes = variables_for(model, images), []
+    model = CELLS.model(ARCH, 8, num_classes=5)
+    images = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((4, 8, 8, 3))))
 
-    def record(call, args, kwargs, context):
-        if isinstance(context.module, ReluConvNorm):
-            codes.append(np.asarray(args[0] > 0).reshape(len(images), -1))
-        return call(*args, **kwargs)
+    @jax.jit
+    def run(variables):
+        inputs = []
 
-    with nn.intercept_methods(record):
-        model.apply(variables, images)
+        def record(call, args, kwargs, context):
+            if isinstance(context.module, ReluConvNorm):
+                inputs.append(args[0])
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(record):
+            model.apply(variables, images)
+        return inputs, measure("naswot", model, images)(variables)
+
+    inputs, found = run(variables_for(model, images))
+    codes = [np.asarray(x > 0).reshape(len(images), -1) for x in map(np.asarray, inputs)]
     assert len(codes) == 2 * 2 * 6 + 2
     wanted = sum((code[:, None] == code[None]).sum(-1) for code in codes)
-    np.testing.assert_array_equal(measured("naswot", model, variables, images), wanted)
+    np.testing.assert_array_equal(found, wanted)

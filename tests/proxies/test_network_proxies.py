@@ -2,12 +2,15 @@
 each proxy against its definition.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_space import S3, SPACE
+from flax.traverse_util import flatten_dict
+from tiny_space import S3
 
 from vintk_jax import proxies
 from vintk_jax.data import inputs
@@ -17,38 +20,44 @@ from vintk_jax.proxies import weights
 from vintk_jax.proxies.base import Network
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet
-from vintk_jax.spaces.autoformer import AutoFormer
+from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.deit_video import DeitVideoSpace
 from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
 from vintk_jax.spaces.pit import PitArch, PitSpace
 from vintk_jax.spaces.s3 import S3Arch
 
 IMAGES = inputs.load("photos", 4, 32, 0).images
+MINI = AutoFormerSpace("mini", (16, 24), (2, 3), (1, 2), (1.0, 2.0))
 PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))
 CELLS = CellSpace("mini-cells", (4, 6), 1)
 CLIPS = DeitVideoSpace(
-    "mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32
+    "mini-clips", (8, 12), (2, 3), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32
 )
 NAMES = ("grad_norm", "snip", "grasp", "synflow", "zico", "dss", "fisher", "naswot", "az_nas")
 MEASUREMENTS = list(
     dict.fromkeys(m for name in NAMES for m in proxies.get(name).measurements if m.of == "network")
 )
+# One member of each switches off columns, heads, hidden units and a block, and has blocks to
+# compare; that of the cells has every operation.
 ARCHS = {
-    SPACE: [
-        SPACE.from_json(arch)
-        for arch in (
-            {"embed_dim": 16, "depth": 1, "num_heads": [2], "mlp_ratio": [1]},
-            {"embed_dim": 24, "depth": 2, "num_heads": [1, 2], "mlp_ratio": [2, 1]},
-        )
-    ],
-    PIT: [PitArch(4, 2, (1, 1, 1), (1, 1, 2)), PitArch(6, 1, (1, 2, 1), (1, 2, 2))],
-    S3: [
-        S3.cheapest(),
-        S3Arch((8, 12, 16, 16), (2, 1, 2, 1), (2, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (3, 2, 2, 2)),
-    ],
-    CLIPS: [AutoFormer(8, 1, (2,), (1.0,)), AutoFormer(12, 2, (1, 2), (1.5, 1.0))],
-    CELLS: [CellArch(OPERATIONS[2:4] * 3), CellArch((*OPERATIONS, "skip_connect"))],
+    MINI: AutoFormer(16, 2, (1, 2), (2.0, 1.0)),
+    PIT: PitArch(4, 1, (1, 1, 1), (1, 1, 2)),
+    S3: S3Arch((8, 12, 16, 12), (1, 1, 2, 1), (1, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (3, 2, 2, 2)),
+    CLIPS: AutoFormer(8, 2, (1, 2), (1.5, 1.0)),
+    CELLS: CellArch((*OPERATIONS, "skip_connect")),
 }
+
+
+@functools.cache
+def together(model, names):
+    """A compiled function (variables, images, key) -> the measurements of those names."""
+
+    @jax.jit
+    def run(params, images, key):
+        net = Network(model, params, images, None, 5, key)
+        return {m.name: m.function(net) for m in MEASUREMENTS if m.name in names}
+
+    return run
 
 
 def test_every_proxy_of_a_network_is_tested_here():
@@ -63,12 +72,12 @@ def test_every_proxy_of_a_network_is_tested_here():
 
 @pytest.mark.parametrize(
     "space",
-    [SPACE, *(pytest.param(space, marks=pytest.mark.slow) for space in (PIT, S3, CELLS, CLIPS))],
+    [MINI, *(pytest.param(space, marks=pytest.mark.slow) for space in (PIT, S3, CELLS, CLIPS))],
     ids=lambda space: space.name,
 )
 def test_masked_supernet_gives_what_the_small_model_does(space):
-    """Every proxy, for two architectures that switch off columns, heads, hidden units and blocks,
-    from one compiled function.
+    """Every proxy, for an architecture that switches off columns, heads, hidden units and a
+    block.
     """
     images = (
         np.stack([IMAGES * (1 - 0.2 * i) for i in range(space.frames)], axis=1)
@@ -79,37 +88,35 @@ def test_masked_supernet_gives_what_the_small_model_does(space):
     measurements = [m for m in MEASUREMENTS if space is not CELLS or m.name != "az_nas"]
     scorer = Scorer(supernet, measurements, batch_size=2)
     key = jax.random.split(jax.random.key(3), 1)[0]
-    params = jax.tree.map(lambda leaf: leaf[0], supernet.params["plain"])
-    for arch, of_seeds in zip(ARCHS[space], scorer.measure(ARCHS[space]), strict=True):
-        own = space.model(arch, 32, num_classes=5)
-        on = lambda p, own=own: {
-            m.name: m.function(Network(own, p, jnp.asarray(images), None, 5, key))
-            for m in measurements
-        }
-        wanted = jax.jit(on)(space.subnet(params, arch))
-        assert set(of_seeds[0]) == set(wanted) == {m.name for m in measurements}
-        for name in set(wanted) - {"az_nas"}:
-            rtol = np.full(np.shape(wanted[name]), 2e-3)
-            if name == "loss_gradients" and space is CLIPS:
-                # ZiCo divides by deviations as small as rounding: on clips 2.2e-3 apart in float32,
-                # in float64 (one member tried) the same.
-                rtol[3] = 1e-2
-            difference = np.abs(of_seeds[0][name] - wanted[name])
-            assert np.all(difference <= rtol * np.abs(wanted[name])), (
-                name,
-                of_seeds[0][name],
-                wanted[name],
-            )
-        # Trainability's cotangent is drawn for the widest block: only the other two are the small
-        # model's own.
-        if "az_nas" in wanted:
-            np.testing.assert_allclose(
-                of_seeds[0]["az_nas"][:2], wanted["az_nas"][:2], rtol=1e-3, atol=1e-4
-            )
+    # on one device, as the other tests have theirs, who share a program
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], supernet.params["plain"])
+    arch = ARCHS[space]
+    [of_seeds] = scorer.measure([arch])
+    own = together(space.model(arch, 32, num_classes=5), frozenset(m.name for m in measurements))
+    wanted = own(jax.tree.map(np.asarray, space.subnet(params, arch)), images, key)
+    assert set(of_seeds[0]) == set(wanted) == {m.name for m in measurements}
+    for name in set(wanted) - {"az_nas"}:
+        rtol = np.full(np.shape(wanted[name]), 2e-3)
+        if name == "loss_gradients" and space is CLIPS:
+            # ZiCo divides by deviations as small as rounding: on clips 2.2e-3 apart in float32,
+            # in float64 (one member tried) the same.
+            rtol[3] = 1e-2
+        difference = np.abs(of_seeds[0][name] - wanted[name])
+        assert np.all(difference <= rtol * np.abs(wanted[name])), (
+            name,
+            of_seeds[0][name],
+            wanted[name],
+        )
+    # Trainability's cotangent is drawn for the widest block: only the other two are the small
+    # model's own.
+    if "az_nas" in wanted:
+        np.testing.assert_allclose(
+            of_seeds[0]["az_nas"][:2], wanted["az_nas"][:2], rtol=1e-3, atol=1e-4
+        )
 
 
-ARCH = ARCHS[SPACE][1]
-MODEL = SPACE.model(ARCH, 32, num_classes=5)
+ARCH = ARCHS[MINI]
+MODEL = MINI.model(ARCH, 32, num_classes=5)
 KEY = jax.random.key(1)
 
 
@@ -124,6 +131,37 @@ def net(variables_for):
         5,
         KEY,
     )
+
+
+@pytest.fixture(scope="module")
+def found(net):
+    """Every measurement of the model, in float64 and by name, by the one compiled function."""
+    run = together(MODEL, frozenset(m.name for m in MEASUREMENTS))
+    return {
+        name: np.asarray(value, np.float64)
+        for name, value in run(net.params, net.images, KEY).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def inside(net):
+    """Outputs of the position embedding, of each block and of each block's first linear layer, as
+    Linen captures them, by path.
+    """
+
+    def wanted(module, method):
+        return method == "__call__" and (
+            module.name in ("positions", "fc1") or isinstance(module, Block)
+        )
+
+    @jax.jit
+    def run(params, images):
+        return MODEL.apply(params, images, capture_intermediates=wanted)[1]["intermediates"]
+
+    return {
+        "/".join(path[:-1]): output[0]
+        for path, output in flatten_dict(run(net.params, net.images)).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -147,202 +185,183 @@ def layers(net):
 
 @pytest.fixture(scope="module")
 def gradient(net):
-    """A compiled function (params, images, labels) -> gradients of the mean cross-entropy, written
-    out anew.
+    """A function (params, shares) -> gradients of the cross-entropies' sum, each times its image's
+    share, written out anew, in float64.
     """
 
-    def loss(params, images, labels):
+    def loss(params, images, labels, shares):
         logits = MODEL.apply(params, images)
         wanted = jnp.sum(logits * jax.nn.one_hot(labels, 5), axis=-1)
-        return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - wanted)
+        return jnp.sum(shares * (jax.nn.logsumexp(logits, axis=-1) - wanted))
 
-    return jax.jit(jax.grad(loss))
+    compiled, labels = jax.jit(jax.grad(loss)), np.asarray(net.labels())
+
+    def run(params, shares):
+        params, images, shares = jax.tree.map(
+            lambda leaf: np.asarray(leaf, np.float64), (params, net.images, np.asarray(shares))
+        )
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, compiled(params, images, labels, shares))
+
+    return run
 
 
-def run(name, net):
-    measurement = next(m for m in proxies.get(name).measurements if m.of == "network")
-    function = lambda params: measurement.function(
-        Network(net.model, params, net.images, None, net.num_classes, net.key)
-    )
-    return np.asarray(jax.jit(function)(net.params), np.float64)
+MEAN = (0.25,) * 4
 
 
-def score(name, net):
+def score(name, measured):
     """Of a proxy that has one measurement."""
-    proxy = proxies.get(name)
-    return proxy.score({proxy.measurements[0].name: run(name, net)})
+    return proxies.get(name).score(measured)
 
 
-def test_gradient_norm_and_snip(net, layers, gradient):
+def test_gradient_norm_and_snip(net, found, layers, gradient):
     """From the gradients, layer by layer."""
-    g = layers(gradient(net.params, net.images, net.labels()))
+    g = layers(gradient(net.params, MEAN))
     w = layers(net.params)
     np.testing.assert_allclose(
-        score("grad_norm", net), sum(np.linalg.norm(v) for v in g.values()), rtol=1e-4
+        score("grad_norm", found), sum(np.linalg.norm(v) for v in g.values()), rtol=1e-4
     )
     np.testing.assert_allclose(
-        score("snip", net), sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-4
+        score("snip", found), sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-4
     )
 
 
-def test_grasp(net, layers, gradient):
+def test_grasp(net, found, layers, gradient):
     """The Hessian times the gradient by central differences of gradients in float64."""
-    with jax.enable_x64(True):
-        params, images = jax.tree.map(
-            lambda leaf: np.asarray(leaf, np.float64), (net.params, net.images)
-        )
-        labels = np.asarray(net.labels())
-        g = gradient(params, images, labels)
-        along = jax.tree_util.tree_map_with_path(
-            lambda path, v: v if path[-1].key == "kernel" else jnp.zeros_like(v), g
-        )
-        step = 1e-5
-        moved = lambda sign: gradient(
-            jax.tree.map(lambda p, d: p + sign * step * d, params, along), images, labels
-        )
-        hessian = jax.tree.map(lambda a, b: (a - b) / (2 * step), moved(1), moved(-1))
-        wanted = -sum((layers(params)[path] * h).sum() for path, h in layers(hessian).items())
-    np.testing.assert_allclose(run("grasp", net), wanted, rtol=1e-3)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), net.params)
+    along = jax.tree_util.tree_map_with_path(
+        lambda path, v: v if path[-1].key == "kernel" else np.zeros_like(v),
+        gradient(params, MEAN),
+    )
+    step = 1e-5
+    moved = lambda sign: gradient(
+        jax.tree.map(lambda p, d: p + sign * step * d, params, along), MEAN
+    )
+    hessian = jax.tree.map(lambda a, b: (a - b) / (2 * step), moved(1), moved(-1))
+    wanted = -sum((layers(params)[path] * h).sum() for path, h in layers(hessian).items())
+    np.testing.assert_allclose(found["grasp"], wanted, rtol=1e-3)
 
 
-def test_zico(net, layers, gradient):
+def test_zico(net, found, layers, gradient):
     """NumPy's mean and standard deviation over the two halves, layer by layer."""
-    labels = np.asarray(net.labels())
     halves = [
-        layers(gradient(net.params, net.images[s], labels[s])) for s in (slice(0, 2), slice(2, 4))
+        layers(gradient(net.params, shares)) for shares in ((0.5, 0.5, 0, 0), (0, 0, 0.5, 0.5))
     ]
     wanted = 0.0
     for path in halves[0]:
         both = np.stack([half[path] for half in halves]).astype(np.float32)
         deviation, mean = both.std(0), np.abs(both).mean(0)
         wanted += np.log((mean[deviation > 0] / deviation[deviation > 0]).sum())
-    np.testing.assert_allclose(score("zico", net), wanted, rtol=1e-2)
+    np.testing.assert_allclose(score("zico", found), wanted, rtol=1e-2)
 
 
-def test_only_zico_wants_an_even_number(net, layers, gradient):
-    """The others of the same pass take any."""
-    odd = Network(MODEL, net.params, net.images[:3], None, 5, KEY)
-    g = layers(gradient(net.params, odd.images, odd.labels()))
-    np.testing.assert_allclose(
-        score("grad_norm", odd), sum(np.linalg.norm(v) for v in g.values()), rtol=1e-4
-    )
-    with pytest.raises(ValueError, match="num_images to an even number"):
-        score("zico", odd)
-
-
-def test_synflow_and_dss(net, layers):
+def test_synflow_and_dss(net, found, layers):
     """Gradients of the summed logits with absolute weights at an image of ones; nuclear norms from
     NumPy's singular values.
     """
-    positive = jax.tree.map(jnp.abs, net.params)
-    g = layers(
-        jax.jit(jax.grad(lambda p: MODEL.apply(p, jnp.ones((1, 32, 32, 3))).sum()))(positive)
-    )
+    positive = jax.tree.map(lambda leaf: np.abs(np.asarray(leaf)), net.params)
+    ones = np.ones((1, 32, 32, 3), np.float32)
+    g = layers(jax.jit(jax.grad(lambda p, x: MODEL.apply(p, x).sum()))(positive, ones))
     w = layers(positive)
     np.testing.assert_allclose(
-        run("synflow", net), sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
+        found["synflow"], sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
     )
     nuclear = lambda m: np.linalg.svd(m, compute_uv=False).sum()
     wanted = sum(
         nuclear(w[p]) * nuclear(g[p]) if "/attention/" in p else np.abs(w[p] * g[p]).sum()
         for p in g
     )
-    np.testing.assert_allclose(run("dss", net), wanted, rtol=1e-3)
+    np.testing.assert_allclose(found["dss"], wanted, rtol=1e-3)
+
+
+class TwoLayers(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(5, use_bias=False, name="b")(
+            jnp.tanh(nn.Dense(5, use_bias=False, name="a")(x)).mean(1)
+        )
 
 
 @pytest.mark.parametrize("count", [4, 3], ids=["two halves", "one part"])
-def test_fisher(count):
-    """Activations and their gradients of two layers, written out by hand."""
+def test_two_layers_by_hand(count):
+    """Fisher's activations and gradients of two layers, and the norm of the weights' gradients,
+    written out; all but ZiCo take an odd number of images.
+    """
     rng = np.random.default_rng(0)
     x, a, b = (
-        jnp.asarray(rng.standard_normal(shape), jnp.float32)
-        for shape in ((count, 6, 3), (3, 5), (5, 5))
+        rng.standard_normal(shape).astype(np.float32) for shape in ((count, 6, 3), (3, 5), (5, 5))
     )
-
-    class TwoLayers(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return nn.Dense(5, use_bias=False, name="b")(
-                jnp.tanh(nn.Dense(5, use_bias=False, name="a")(x)).mean(1)
-            )
-
-    small = Network(
-        TwoLayers(), {"params": {"a": {"kernel": a}, "b": {"kernel": b}}}, x, None, 5, KEY
-    )
-    labels = np.asarray(small.labels())
-    ya = np.asarray(x @ a, np.float64)
-    yb = np.tanh(ya).mean(1) @ np.asarray(b, np.float64)
+    params = {"params": {"a": {"kernel": a}, "b": {"kernel": b}}}
+    labels = np.asarray(Network(TwoLayers(), params, jnp.asarray(x), None, 5, KEY).labels())
+    measured = jax.device_get(together(TwoLayers(), frozenset({"loss_gradients"}))(params, x, KEY))
+    x, a, b = (np.asarray(v, np.float64) for v in (x, a, b))
+    ya = x @ a
+    yb = np.tanh(ya).mean(1) @ b
     p = np.exp(yb - yb.max(1, keepdims=True))
     db = (p / p.sum(1, keepdims=True) - np.eye(5)[labels]) / count
-    da = (db @ np.asarray(b, np.float64).T)[:, None] / 6 * (1 - np.tanh(ya) ** 2)
+    da = (db @ b.T)[:, None] / 6 * (1 - np.tanh(ya) ** 2)
     wanted = sum(
         0.5 * ((y * d).reshape(count, -1, 5).sum(1) ** 2).mean(0).sum()
         for y, d in ((ya, da), (yb, db))
     )
-    np.testing.assert_allclose(score("fisher", small), wanted, rtol=1e-4)
-
-
-def test_naswot(net):
-    """Pairs of images compared unit by unit, from the layers' outputs as Linen captures them."""
-    is_first = lambda module, _: module.name == "fc1"
-    _, captured = MODEL.apply(net.params, net.images, capture_intermediates=is_first)
-    codes = np.concatenate(
-        [np.asarray(leaf).reshape(4, -1) > 0 for leaf in jax.tree.leaves(captured)], axis=1
+    np.testing.assert_allclose(score("fisher", measured), wanted, rtol=1e-4)
+    of_weights = (np.einsum("nti,nto->io", x, da), np.tanh(ya).mean(1).T @ db)
+    np.testing.assert_allclose(
+        score("grad_norm", measured), sum(map(np.linalg.norm, of_weights)), rtol=1e-4
     )
+    if count % 2:
+        with pytest.raises(ValueError, match="num_images to an even number"):
+            score("zico", measured)
+    else:
+        assert np.isfinite(score("zico", measured))
+
+
+def test_naswot(found, inside):
+    """Pairs of images compared unit by unit, from the layers' outputs as Linen captures them."""
+    outputs = [output for path, output in inside.items() if path.endswith("fc1")]
+    assert len(outputs) == 2
+    codes = np.concatenate([np.asarray(output).reshape(4, -1) > 0 for output in outputs], axis=1)
     agree = np.array([[np.sum(one == other) for other in codes] for one in codes], float)
-    found = run("naswot", net)
-    np.testing.assert_array_equal(found, agree)
-    measured = {"naswot": found}
-    assert proxies.get("naswot").score(measured) == pytest.approx(np.log(np.linalg.det(agree)))
+    np.testing.assert_array_equal(found["naswot"], agree)
+    assert score("naswot", found) == pytest.approx(np.log(np.linalg.det(agree)))
 
 
-def test_az_nas(net):
+def test_az_nas(net, found, inside):
     """Blocks' outputs as Linen captures them, singular values from NumPy, the block's Jacobian in
     full.
     """
-    _, captured = MODEL.apply(
-        net.params, net.images, capture_intermediates=lambda module, _: isinstance(module, Block)
-    )
-    outputs = [
-        np.asarray(captured["intermediates"][f"block_{i}"]["__call__"][0], np.float64)
-        for i in range(2)
-    ]
+    outputs = [np.asarray(inside[f"block_{i}"], np.float64) for i in range(2)]
     entropies = []
     for y in outputs:
         flat = y.reshape(-1, y.shape[-1])
         values = np.linalg.svd(flat - flat.mean(0), compute_uv=False) ** 2
         share = values / values.sum()
         entropies.append(-np.sum(share * np.log(share + 1e-8)))
-    found = run("az_nas", net)
     np.testing.assert_allclose(
-        found[:2], [sum(entropies), entropies[1] - entropies[0]], rtol=1e-3, atol=1e-4
+        found["az_nas"][:2], [sum(entropies), entropies[1] - entropies[0]], rtol=1e-3, atol=1e-4
     )
+
+    @jax.jit
+    def jacobians(params, inputs):
+        blocks = [Block(ARCH.num_heads[i], 64, ARCH.hidden[i], 14) for i in range(2)]
+        return [
+            jax.jacrev(lambda x, own=own, block=block: block.apply({"params": own}, x, (2, 2)))(x)
+            for own, block, x in zip(params, blocks, inputs, strict=True)
+        ]
+
+    sign = np.asarray(jax.random.rademacher(KEY, outputs[0].shape, jnp.float32), np.float64)
     trainabilities = []
-    for i, x in enumerate((_first_input(net), jnp.asarray(outputs[0], jnp.float32))):
-        block = Block(ARCH.num_heads[i], 64, ARCH.hidden[i], 14)
-        jacobian = jax.jit(
-            jax.jacrev(
-                lambda x, i=i, block=block: block.apply(
-                    {"params": net.params["params"][f"block_{i}"]}, x, (2, 2)
-                )
-            )
-        )(x)
-        sign = np.asarray(jax.random.rademacher(KEY, x.shape, jnp.float32), np.float64)
+    for jacobian in jacobians(
+        [net.params["params"][f"block_{i}"] for i in range(2)],
+        [inside["positions"], inside["block_0"]],
+    ):
         back = np.einsum("abcdef,abc->def", np.asarray(jacobian, np.float64), sign)
         matrix = np.mean(
             [back[n, t][:, None] * sign[n, t] for n in range(4) for t in range(5)], axis=0
         )
         s = np.linalg.norm(matrix, 2)
         trainabilities.append(2 - s - 1 / (s + 1e-6))
-    np.testing.assert_allclose(found[2], np.mean(trainabilities), rtol=1e-3)
-
-
-def _first_input(net):
-    """What goes into the first block: the position embedding's output."""
-    _, captured = MODEL.apply(
-        net.params, net.images, capture_intermediates=lambda module, _: module.name == "positions"
-    )
-    return jax.tree.leaves(captured)[0]
+    np.testing.assert_allclose(found["az_nas"][2], np.mean(trainabilities), rtol=1e-3)
 
 
 def test_az_nas_joins_by_rank():
@@ -354,7 +373,7 @@ def test_az_nas_joins_by_rank():
     np.testing.assert_allclose(joined, np.log([1 / 3, 2 / 3, 1]) + np.log([2 / 3, 1 / 3, 1]))
 
 
-def test_matrices_are_by_layer(net):
+def test_matrices_are_by_layer():
     """A scanned stack gives what its layers give one by one."""
     stacked = {
         "params": {
@@ -365,6 +384,7 @@ def test_matrices_are_by_layer(net):
     assert {path: m.shape for path, m in weights.matrices(stacked).items()} == {
         "params/blocks/block/fc/kernel": (2, 3, 4)
     }
-    norms = weights.total(lambda w: jnp.sqrt(jnp.sum(w * w, axis=(1, 2))), stacked)
+    of_layers = lambda w: jnp.sqrt(jnp.sum(w * w, axis=(1, 2)))
+    norms = jax.jit(lambda tree: weights.total(of_layers, tree))(stacked)
     parts = np.arange(24.0).reshape(2, 12)
     np.testing.assert_allclose(norms, np.linalg.norm(parts, axis=1).sum(), rtol=1e-6)

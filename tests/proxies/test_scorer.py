@@ -1,9 +1,8 @@
 """The batched, masked, sharded scorer against kernels of each architecture's own model."""
 
-from functools import partial
+import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_space import SPACE
@@ -17,47 +16,115 @@ from vintk_jax.proxies.scorer import Scorer, score
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, views
 
 IMAGES = inputs.load("photos", 4, 32, 0).images
-FOURIER = dict(mode="pixel", num_features=4, sigma=1.0)
+KEYS = jax.random.split(jax.random.key(3), 2)  # of the weights' two draws
+DRAWS = range(2)
 
 
-def make(**overrides):
-    settings = KernelSettings(**{"num_classes": 5, "num_seeds": 2, "cotangent": "sum", **overrides})
-    supernet = Supernet(
-        SPACE, views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER), settings, seed=3
-    )
-    return Scorer(
-        supernet, [Measurement(view, "kernel") for view in ("plain", "fourier")], batch_size=2
+@pytest.fixture(scope="module")
+def images():
+    """The inputs by view."""
+    return views(
+        IMAGES,
+        ("plain", "fourier"),
+        jax.random.key(7),
+        mode="pixel",
+        num_features=4,
+        sigma=1.0,
     )
 
 
 @pytest.fixture(scope="module")
-def scorer():
-    return make()
+def supernet(images):
+    return Supernet(SPACE, images, KernelSettings(num_classes=5, num_seeds=2), seed=3)
 
 
-def test_kernels_are_those_of_each_architectures_own_model(scorer):
-    archs = [SPACE.sample(np.random.default_rng(i)) for i in range(3)]
-    found = scorer.measure(archs[: scorer.batch_size]) + scorer.measure(archs[scorer.batch_size :])
-    images = views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER)
-    init = jax.jit(SPACE.supernet(32, 5).init)
-    for arch, of_arch in zip(archs, found, strict=True):
-        own = jax.jit(partial(ntk.kernel, SPACE.model(arch, 32, num_classes=5)))
-        for seed, key in enumerate(jax.random.split(jax.random.key(3), 2)):
-            for view, batch in images.items():
-                batch = jnp.asarray(batch)
-                wanted = own(SPACE.subnet(init(key, batch), arch), batch)
+@pytest.fixture(scope="module")
+def scorer(supernet):
+    """Of both views' kernels and of their stems'."""
+    return Scorer(supernet, proxies.get("vintk").measurements, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def drawn(images):
+    """By draw of the weights, the supernet's variables for each view, and the random direction."""
+
+    @jax.jit
+    def draw(key, images):
+        variables = {view: SPACE.supernet(32, 5).init(key, x) for view, x in images.items()}
+        return variables, ntk.directions("random", (5,), jax.random.fold_in(key, 1))
+
+    return [jax.device_get(draw(key, images)) for key in KEYS]
+
+
+def kernels_of(model):
+    """A compiled function (variables by view, images by view, direction) -> kernels by view."""
+
+    @jax.jit
+    def run(variables, images, direction):
+        return {
+            view: ntk.kernel(model, variables[view], x, cotangent=direction)
+            for view, x in images.items()
+        }
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def archs():
+    """Two members that differ in all they can, and their number of blocks."""
+    chosen = {**SPACE.encode(SPACE.cheapest()), "num_heads_0": 2, "mlp_ratio_1": 2.0}
+    return [
+        SPACE.decode({**chosen, "embed_dim": width, "depth": depth})
+        for width, depth in ((24, 1), (16, 2))
+    ]
+
+
+@pytest.fixture(scope="module")
+def measured(scorer, archs):
+    """By architecture, draw and name; the second architecture in a call of its own, which is not
+    full, too.
+    """
+    return scorer.measure(archs) + scorer.measure(archs[1:])
+
+
+def test_kernels_are_those_of_each_architectures_own_model(measured, archs, images, drawn):
+    """Both views' of one, the plain one of the other."""
+    for arch, of_arch, names in zip(archs, measured, (("plain",), tuple(images)), strict=False):
+        own, inputs = (
+            kernels_of(SPACE.model(arch, 32, num_classes=5)),
+            {view: images[view] for view in names},
+        )
+        for of_seed, (variables, direction) in zip(of_arch, drawn, strict=True):
+            cut = {
+                view: jax.tree.map(np.asarray, SPACE.subnet(variables[view], arch))
+                for view in inputs
+            }
+            for view, wanted in own(cut, inputs, direction).items():
                 np.testing.assert_allclose(
-                    of_arch[seed][view], wanted, rtol=1e-4, atol=1e-5 * float(jnp.abs(wanted).max())
+                    of_seed[view], wanted, rtol=1e-4, atol=1e-5 * float(np.abs(wanted).max())
                 )
 
 
+def test_a_call_that_is_not_full(measured):
+    """Gives what a full one does."""
+    for seed in DRAWS:
+        for name, kernel in measured[2][seed].items():
+            np.testing.assert_array_equal(kernel, measured[1][seed][name], err_msg=name)
+
+
 @pytest.mark.parametrize("variant", [(True, None), (True, 2)])
-def test_variants_that_save_memory_give_the_same_kernels(scorer, monkeypatch, variant):
-    arch = SPACE.sample(np.random.default_rng(0))
-    plain = scorer.measure([arch])[0][0]
-    monkeypatch.setattr(scorer, "_compiled", scorer._build(*variant))
-    for view, kernel in scorer.measure([arch])[0][0].items():
-        np.testing.assert_allclose(kernel, plain[view], rtol=1e-4, atol=1e-5 * np.abs(kernel).max())
+def test_variants_that_save_memory_give_the_same_kernels(
+    supernet, measured, archs, monkeypatch, variant
+):
+    """Of one view; each view has its kernel for itself."""
+    saving = Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2)
+    monkeypatch.setattr(saving, "_compiled", saving._build(*variant))
+    for found, wanted in zip(saving.measure(archs), measured, strict=False):
+        for seed in DRAWS:
+            kernel = found[seed]["plain"]
+            np.testing.assert_allclose(
+                kernel, wanted[seed]["plain"], rtol=1e-4, atol=1e-5 * np.abs(kernel).max()
+            )
 
 
 def test_a_kernel_that_is_not_finite_names_the_architecture():
@@ -95,35 +162,23 @@ def test_vintk_is_the_effect_of_the_blocks_on_both_kernels():
     assert proxies.get("vintk_fourier").score(kernels) == pytest.approx(fourier)
 
 
-def test_stems_are_kernels_without_blocks():
-    """The kernel of the supernet with every block dead; computed once for architectures of one
-    width, and of use to the score.
+def test_stems_are_kernels_without_blocks(scorer, measured, archs, images, drawn):
+    """The kernel of the model of no blocks; computed once for architectures of one width, and of
+    use to the score.
     """
-    proxy = proxies.get("vintk")
-    supernet = Supernet(
-        SPACE,
-        views(IMAGES, ("plain", "fourier"), jax.random.key(7), **FOURIER),
-        KernelSettings(num_classes=5),
-        seed=3,
-    )
-    scorer = Scorer(supernet, proxy.measurements, batch_size=2)
-    archs = [
-        SPACE.decode({**SPACE.encode(SPACE.cheapest()), "embed_dim": width, "depth": depth})
-        for width, depth in ((16, 2), (24, 1))
-    ]
-    found = [seeds[0] for seeds in scorer.measure(archs)]
-    again = scorer.measure(archs[:1])[0][0]
-    assert set(found[0]) == {"plain", "fourier", "plain stem", "fourier stem"}
-    np.testing.assert_array_equal(again["plain stem"], found[0]["plain stem"])
-    model, params = supernet.model(), jax.tree.map(lambda leaf: leaf[0], supernet.params["plain"])
-    masks = {k: jnp.asarray(v) * (k == "embed") for k, v in SPACE.masks(archs[1]).items()}
-    wanted = jax.jit(
-        lambda m: ntk.kernel(
-            model, params, jnp.asarray(IMAGES), cotangent=supernet.directions[0], masks=m
-        )
-    )(masks)
-    np.testing.assert_allclose(found[1]["plain stem"], wanted, rtol=1e-4)
-    assert score(proxy, found, {})[0] > 0
+    bare = dataclasses.replace(SPACE.model(archs[0], 32, num_classes=5), num_heads=(), hidden=())
+    run = kernels_of(bare)
+    for of_seed, (variables, direction) in zip(measured[0], drawn, strict=True):
+        assert set(of_seed) == {"plain", "fourier", "plain stem", "fourier stem"}
+        cut = {}
+        for view in images:
+            params = SPACE.subnet(variables[view], archs[0])["params"]
+            kept = {name: part for name, part in params.items() if "block" not in name}
+            cut[view] = {"params": jax.tree.map(np.asarray, kept)}
+        for view, wanted in run(cut, images, direction).items():
+            np.testing.assert_allclose(of_seed[f"{view} stem"], wanted, rtol=1e-4)
+    assert len(scorer._stems) == 2
+    assert score(proxies.get("vintk"), measured[0], {})[0] > 0
 
 
 def test_signs_of_the_baselines():
@@ -137,7 +192,15 @@ def test_signs_of_the_baselines():
     )
 
 
+@pytest.mark.parametrize(("cotangent", "wanted"), [("sum", np.ones((5, 1))), ("full", np.eye(5))])
+def test_directions_that_are_not_drawn(cotangent, wanted):
+    """The same for each draw of the weights."""
+    settings = KernelSettings(num_classes=5, num_seeds=2, cotangent=cotangent)
+    directions = Supernet(SPACE, {}, settings, seed=3).directions
+    np.testing.assert_array_equal(directions, np.stack([wanted, wanted]))
+
+
 def test_unknown_settings_are_told():
     for wrong in ({"cotangent": "mean"}, {"implementation": "fast"}, {"dtype": "bfloat16"}):
         with pytest.raises(UserError, match=next(iter(wrong.values()))):
-            make(**wrong)
+            Supernet(SPACE, {}, KernelSettings(**wrong), seed=3)

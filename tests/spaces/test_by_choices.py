@@ -156,10 +156,8 @@ def test_size_of_a_large_space_is_that_of_its_combinations():
 def test_weights_are_cut_by_name(variables_for):
     """Leading entries; a layer of another name, or a wider one, is told."""
     images = jnp.zeros((1, 8, 8, 3))
-    variables, arch = (
-        variables_for(SPACE.supernet(8, 3), images),
-        SPACE.decode({"width": 4, "depth": 1, "act_0": "relu", "act_1": "relu"}),
-    )
+    variables = jax.device_get(variables_for(SPACE.supernet(8, 3), images))
+    arch = SPACE.decode({"width": 4, "depth": 1, "act_0": "relu", "act_1": "relu"})
     cut, tree = SPACE.subnet(variables, arch)["params"], variables["params"]
     assert jax.tree.map(jnp.shape, {"params": cut}) == jax.tree.map(
         jnp.shape, variables_for(SPACE.model(arch, 8, num_classes=3), images)

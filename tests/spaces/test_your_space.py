@@ -164,12 +164,11 @@ def test_the_supernet_in_float32(small):
     options = [
         ("convolution", "attention", 2, 4),
         ("pooling", "pooling", 2, 2),
-        ("attention", "pooling", 4, 2),
     ]
     names = ("mixer_0", "mixer_1", "mlp_ratio_0", "mlp_ratio_1")
     archs = [
         small.decode({"embed_dim": w, "depth": d, **dict(zip(names, o))})
-        for w, d, o in zip((16, 24, 16), (2, 1, 2), options)
+        for w, d, o in zip((16, 24), (2, 1), options)
     ]
     promises.masks(small, archs)
     promises.supernet(small, archs, 32)

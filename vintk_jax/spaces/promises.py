@@ -43,7 +43,8 @@ def draw(module: Any, *args: Any, size: int | float = 0.3, seed: int = 0) -> Any
 
     def value(path, leaf):
         noise = size * rng.standard_normal(leaf.shape)
-        return jnp.asarray(noise + 1 if path[-1].key == "scale" else noise, jnp.float32)
+        # In NumPy: a cast by JAX would be a compiled program for each shape.
+        return jnp.asarray(np.float32(noise + 1 if path[-1].key == "scale" else noise))
 
     return jax.tree_util.tree_map_with_path(value, shapes)
 
@@ -239,6 +240,8 @@ def supernet(
 
     In float64, so that a difference is no rounding. `options` go to the supernet.
     """
+    if not archs:
+        return
     wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     with jax.enable_x64(True):
@@ -289,6 +292,8 @@ def kernel(
     **options: Any,
 ) -> None:
     """The structured kernel of the masked supernet is the Jacobian's."""
+    if not archs:
+        return
     wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     outputs = jax.eval_shape(wide.apply, variables, images).shape[1:]
@@ -316,7 +321,8 @@ def kernel(
 
 
 def _inputs(space: SearchSpace, side: int) -> jax.Array:
-    return jax.random.normal(jax.random.key(0), (_IMAGES, *space.input_shape(side)))
+    shape = (_IMAGES, *space.input_shape(side))
+    return jnp.asarray(np.float32(np.random.default_rng(2).standard_normal(shape)))
 
 
 def _float64(tree: Any) -> Any:
