@@ -172,6 +172,32 @@ def test_kernel_is_the_jacobians(norm, variables_for, jacobian_kernel, relative_
     assert relative_error(run(variables, IMAGES, v), wanted) < 1e-5
 
 
+def test_subnet_is_the_models_own_tree(variables):
+    """The leaves of the member's own model, with the supernet's weights in them: those of a cell
+    from its place in the stack; nothing but stem and reductions for a member without weights.
+    """
+    stacked = variables["params"]["stage_1"]["blocks"]["cell"]
+    for ops in (MIXED, ("none", "skip_connect", "avg_pool_3x3") * 2):
+        arch = CellArch(ops)
+        cut = MINI.subnet(variables, arch)
+        own = jax.eval_shape(MINI.model(arch, 8, num_classes=3).init, jax.random.key(0), IMAGES)
+        shapes = jax.tree.map(lambda leaf: leaf.shape, cut)
+        assert shapes == jax.tree.map(lambda leaf: leaf.shape, own)
+        for i, op in enumerate(ops):
+            if not op.startswith("nor_conv"):
+                continue
+            for place in range(2):
+                got = cut["params"]["stage_1"][f"cell_{place}"][f"edge_{i}"][op]
+                wanted = stacked[f"edge_{i}"][op]
+                jax.tree.map(
+                    lambda mine, all_places, place=place: np.testing.assert_array_equal(
+                        mine, all_places[place]
+                    ),
+                    got,
+                    wanted,
+                )
+
+
 @pytest.mark.slow
 def test_kernels_under_vmap_and_map(variables, relative_error):
     """Two candidates at once, one after the other, and recomputing their nodes."""
