@@ -23,8 +23,8 @@ from vintk_jax.errors import UserError
 VARIABLE = "VINTK_COMPILE_CACHE"
 OFF = "off"
 
-# A program that compiles in less is not worth a file. Our choice: reading and loading one takes some
-# hundredths of a second.
+# A program that compiles in less is not worth a file. Our choice: reading and loading one takes
+# some hundredths of a second.
 _MIN_SECONDS = 0.05
 _SUFFIX = ".program"
 _PARTIAL = ".partial"
@@ -68,7 +68,7 @@ def chosen_folder(settings: CompileCacheSettings) -> Path | None:
     if named == OFF:
         return None
     if named != "auto":
-        return Path(named).expanduser().absolute()
+        return Path(os.path.expanduser(named)).absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("vintk_jax", appauthor=False)) / "programs"
