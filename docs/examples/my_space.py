@@ -1,6 +1,4 @@
-"""Which blocks of a vision transformer need attention? Each mixes tokens by attention, a depth-wise
-convolution, or pooling.
-"""
+"""Which blocks need attention? Each mixes tokens by it, a depth-wise convolution, or pooling."""
 
 import flax.linen as nn
 import numpy as np
@@ -21,25 +19,20 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, grid, embed, alive, weights, hidden):
         h = LayerNorm(name="norm1")(x, embed)
-        x = x + alive * sum(
-            w * self.mix(kind, h, grid, embed) for kind, w in zip(self.mixers, weights, strict=True)
-        )
-        return x + alive * Mlp(self.hidden, name="mlp")(
-            LayerNorm(name="norm2")(x, embed), embed, hidden
-        )
+        for kind, weight in zip(self.mixers, weights, strict=True):
+            x = x + alive * weight * self.mix(kind, h, grid, embed)
+        h = LayerNorm(name="norm2")(x, embed)
+        return x + alive * Mlp(self.hidden, name="mlp")(h, embed, hidden)
 
     def mix(self, kind, h, grid, embed):
-        x, width = h.reshape(-1, *grid, h.shape[-1]), h.shape[-1]
         if kind == "attention":
             return Attention(num_heads=4, head_dim=32, name=kind)(h, grid, embed)
+        x = h.reshape(-1, *grid, h.shape[-1])
         if kind == "convolution":
-            return masked(
-                nn.Conv(width, (3, 3), feature_group_count=width, name=kind)(x).reshape(h.shape),
-                embed,
-            )
-        return (nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False) - x).reshape(
-            h.shape
-        )
+            x = nn.Conv(h.shape[-1], (3, 3), feature_group_count=h.shape[-1], name=kind)(x)
+        else:
+            x = nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False) - x
+        return masked(x.reshape(h.shape), embed)
 
 
 class MixedViT(nn.Module):
@@ -55,11 +48,8 @@ class MixedViT(nn.Module):
         x = masked(PositionEmbed(grid, num_extra=0, name="positions")(x, grid), embed)
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         for i, (mixers, hidden) in enumerate(self.blocks):
-            own = (
-                [masks[name][i] for name in MixedSpace.block_masks]
-                if masks
-                else [1.0, [1.0] * len(mixers), None]
-            )
+            whole = [1.0, [1.0] * len(mixers), None]
+            own = [masks[name][i] for name in MixedSpace.block_masks] if masks else whole
             x = block(mixers, hidden, name=f"block_{i}")(x, grid, embed, *own)
         x = LayerNorm(name="norm")(x, embed).mean(axis=1)
         return nn.Dense(self.num_classes, kernel_init=linear_init, name="head")(x)
@@ -69,36 +59,26 @@ class MixedSpace(SearchSpace):
     block_masks = ("alive", "mixer", "hidden")
 
     def choices(self):
-        return {
-            "embed_dim": WIDTHS,
-            "depth": DEPTHS,
-            **of_blocks(max(DEPTHS), mixer=MIXERS, mlp_ratio=RATIOS),
-        }
+        blocks = of_blocks(max(DEPTHS), mixer=MIXERS, mlp_ratio=RATIOS)
+        return {"embed_dim": WIDTHS, "depth": DEPTHS, **blocks}
 
     def model(self, arch, image_size=224, in_channels=3, num_classes=1000):
-        blocks = [
-            ((mixer,), arch.embed_dim * ratio)
-            for mixer, ratio in zip(arch.mixer, arch.mlp_ratio, strict=True)
-        ]
+        hidden = [arch.embed_dim * ratio for ratio in arch.mlp_ratio]
+        blocks = zip([(mixer,) for mixer in arch.mixer], hidden, strict=True)
         return MixedViT(arch.embed_dim, tuple(blocks), num_classes)
 
     def supernet(self, image_size=224, num_classes=1000, **options):
-        return MixedViT(
-            max(WIDTHS),
-            ((MIXERS, max(WIDTHS) * max(RATIOS)),) * max(DEPTHS),
-            num_classes,
-            **options,
-        )
+        blocks = ((MIXERS, max(WIDTHS) * max(RATIOS)),) * max(DEPTHS)
+        return MixedViT(max(WIDTHS), blocks, num_classes, **options)
 
     def masks(self, arch):
         rest = max(DEPTHS) - arch.depth
+        mixers = [*arch.mixer, *[None] * rest]
         hidden = [arch.embed_dim * ratio for ratio in arch.mlp_ratio] + [0] * rest
         return {
             "embed": leading_ones(arch.embed_dim, max(WIDTHS)),
             "alive": leading_ones(arch.depth, max(DEPTHS)),
-            "mixer": np.float32(
-                [[kind == mixer for kind in MIXERS] for mixer in (*arch.mixer, *[None] * rest)]
-            ),
+            "mixer": np.float32([[kind == mixer for kind in MIXERS] for mixer in mixers]),
             "hidden": leading_ones(hidden, max(WIDTHS) * max(RATIOS)),
         }
 

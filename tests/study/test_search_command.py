@@ -375,4 +375,5 @@ def test_a_killed_process_that_nobody_asked_after(undisturbed, tmp_path):
     os.kill(killed.pid, signal.SIGKILL)
     search(tmp_path)
     assert outcome(tmp_path) == outcome(undisturbed[0])
-    assert killed.wait() == -signal.SIGKILL
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
