@@ -563,7 +563,7 @@ def test_a_check_traces_a_layer_once(monkeypatch, variables_for):
     model, x = Around(nn.Sequential([Counted(), nn.Dense(2), Counted()])), jnp.ones((4, 3, 3))
     variables = variables_for(model, x)
     traced.clear()
-    assert structured.check(model.apply, variables, x) == (3,)
+    assert structured.check(model.apply, variables, x).outputs == (3,)
     assert [shape[1:] for shape in traced] == [(3, 3), (3, 2)]
 
 

@@ -142,7 +142,9 @@ def test_a_rule_that_is_wrong(small, monkeypatch):
     """Half a share of every linear layer."""
     from vintk_jax.ntk import rules
 
-    half = lambda module, call, args, kwargs, tap: rules.dense(module, call, args, kwargs, tap / 2)
+    def half(module, call, args, kwargs, tap):
+        return rules.dense(module, call, args, kwargs, tap.taking(tap.values / 2))
+
     monkeypatch.setitem(rules._RULES, my_space.nn.Dense, half)
     space = my_space.MixedSpace("wrong")
     with pytest.raises(promises.BrokenPromise, match="structured kernel is"):

@@ -20,6 +20,12 @@ from vintk_jax.models.patch_embed import Grid
 KEPT = ("qkv", "attention", "context", "middle", "preactivation")
 
 
+# A scan over blocks gives each its own parameters, and its own entries of this collection, in which
+# `ntk.structured` keeps what it measures of each layer; for others it is empty.
+TAPS = "taps"
+STACKED = {"params": 0, TAPS: 0}
+
+
 class Block(nn.Module):
     """Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
 
@@ -133,7 +139,7 @@ def stack(
     step = nn.remat(_ScanStep, prevent_cse=False, policy=policy)
     scanned = nn.scan(
         step,
-        variable_axes={"params": 0},
+        variable_axes=STACKED,
         split_rngs={"params": True},
         in_axes=(
             nn.broadcast,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vintk_jax.models.blocks import STACKED
 from vintk_jax.models.channel_norm import ChannelNorm, Norm
 from vintk_jax.models.convolution import by_product
 from vintk_jax.models.layers import conv_init
@@ -180,7 +181,7 @@ class Stage(nn.Module):
             return x
         scanned = nn.scan(
             nn.remat(_ScanStep, prevent_cse=False) if self.remat else _ScanStep,
-            variable_axes={"params": 0},
+            variable_axes=STACKED,
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=self.count,

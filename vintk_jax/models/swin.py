@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import KEPT
+from vintk_jax.models.blocks import KEPT, STACKED
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, grid_of
 from vintk_jax.models.windows import Switch, WindowAttention
@@ -123,7 +123,7 @@ class WindowStage(nn.Module):
         policy = None if self.remat else jax.checkpoint_policies.save_only_these_names(*KEPT)
         scanned = nn.scan(
             nn.remat(_ScanStep, prevent_cse=False, policy=policy),
-            variable_axes={"params": 0},
+            variable_axes=STACKED,
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast if of_blocks is None else 0, nn.broadcast, 0),
             length=self.depth,

@@ -11,7 +11,7 @@ Every choice of `cotangent` is a set of directions, and the kernel is the mean o
   `trace_axes=(-1,)`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax
@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import structured
+from vintk_jax.ntk.measures import KERNEL, Measure
 
 COTANGENTS = ("sum", "random", "full")
 IMPLEMENTATIONS = ("structured", "neural_tangents", "neural_tangents_ntvp")
@@ -128,18 +129,71 @@ def kernel(
 
     # TF32 on a GPU and bfloat16 passes on a TPU would cost a float32 kernel its small eigenvalues.
     with jax.default_matmul_precision("highest"):
-        shape_of = structured.check if implementation == "structured" else _output_shape
-        shape = shape_of(apply, params, inputs)
-        vectors = (
-            directions(cotangent, shape, key, num_directions)
-            if isinstance(cotangent, str)
-            else cotangent
-        ).astype(dtype)
+        if implementation == "structured":
+            shape = structured.check(apply, params, inputs).outputs
+        else:
+            shape = _output_shape(apply, params, inputs)
+        vectors = _vectors(cotangent, shape, key, num_directions, dtype)
         return (
             on(inputs)
             if chunk is None or chunk >= inputs.shape[0]
             else _in_chunks(on, inputs, chunk)
         )
+
+
+def _vectors(cotangent, shape, key, num_directions, dtype) -> Float[Array, "*outputs count"]:
+    if isinstance(cotangent, str):
+        cotangent = directions(cotangent, shape, key, num_directions)
+    return cotangent.astype(dtype)
+
+
+def by_layer(
+    model: nn.Module | Callable,
+    params: dict,
+    inputs: Float[Array, "n ..."],
+    *,
+    measure: Measure = KERNEL,
+    cotangent: str | Float[Array, "*outputs count"] = "sum",
+    key: jax.Array | None = None,
+    num_directions: int = 1,
+    masks: dict | None = None,
+    dtype: DTypeLike = jnp.float32,
+) -> dict[str, Float[Array, "..."]]:
+    """The kernel of each layer, or another measure of it, in the one backward pass of `kernel`.
+
+    Args:
+        measure: `measures.KERNEL`: the layer's share of the kernel, (n, n), of which the sum over
+            layers is `kernel`; or a statistic of its inputs and cotangents (`measures.Factors`).
+
+    The other arguments are those of `kernel`, of which this is the structured path.
+
+    Returns:
+        By the path of the layer, as in "block_0/attention/qkv"; where blocks are scanned, stacked
+        over them, as in "blocks/block/attention/qkv" (depth, n, n). Layers without parameters have
+        no share. What masks have switched off has zeros.
+
+    Raises:
+        UserError: for an unknown cotangent.
+        structured.UnsupportedModel: for a model that the structured path would get wrong.
+    """
+    apply = _apply_function(model, masks)
+    params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
+    with jax.default_matmul_precision("highest"):
+        found = structured.check(apply, params, inputs)
+        vectors = _vectors(cotangent, found.outputs, key, num_directions, dtype)
+        return structured.by_layer(apply, params, inputs, vectors, found.layers, measure, dtype)
+
+
+def by_type(
+    layers: Mapping[str, Float[Array, "..."]],
+) -> dict[str, list[Float[Array, "..."]]]:
+    """What `by_layer` found, by the layer's own name: "qkv", "proj", "fc1", "fc2", "patch_embed",
+    "head", each with all layers so called, in the model's order.
+    """
+    found: dict[str, list] = {}
+    for path, values in layers.items():
+        found.setdefault(path.rpartition("/")[2], []).append(values)
+    return found
 
 
 def _in_chunks(on: Callable, inputs: Float[Array, "n ..."], chunk: int) -> Float[Array, "n n"]:

@@ -1,11 +1,12 @@
 """How each type of layer adds its share to the kernel: one rule per Linen module that owns
 parameters.
 
-A rule runs the layer and hands its share to the *tap*, an n x n argument on which no output depends
-in value: a `custom_vjp` identity passes the cotangent through and gives a Gram matrix to the tap as
-the tap's cotangent. The gradient with respect to the tap is then the sum of all shares, the kernel,
-and no parameter gradient is ever formed. The method is this project's own; that a layer's share is
-an inner product of its inputs and cotangents is classic (Goodfellow 2015, arXiv 1510.01799, for
+A rule runs the layer and hands its share to the *tap*, an argument on which no output depends in
+value: a `custom_vjp` identity passes the cotangent through and gives the layer's measure, usually
+the n x n Gram matrix of its gradients, to the tap as the tap's cotangent. The gradient with respect
+to the tap is then the sum of all shares, the kernel, and no parameter gradient is ever formed; with
+a tap for each layer the shares stay apart. The method is this project's own; that a layer's share
+is an inner product of its inputs and cotangents is classic (Goodfellow 2015, arXiv 1510.01799, for
 norms; Novak et al. 2022, arXiv 2206.08720).
 
 A new layer type takes `register(MyLayer, per_sample)`: exact for every layer that treats samples
@@ -32,9 +33,8 @@ from vintk_jax.models import (
     timesformer,
     windows,
 )
-from vintk_jax.ntk.contract import depthwise_gram, gram, linear_gram
+from vintk_jax.ntk.measures import Tap
 
-Tap = Float[Array, "n n"]
 Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]
 
 
@@ -46,7 +46,7 @@ def tap_linear(
     bias: bool,
     rows: Callable[[Array], Array] = lambda x: x,
 ) -> Float[Array, "n *out b"]:
-    """y = rows(x) W (+ bias), unchanged; in the backward pass the layer's share goes to the tap.
+    """y = rows(x) W (+ bias), unchanged; in the backward pass the layer's measure goes to the tap.
 
     Args:
         rows: what W multiplies, formed in the backward pass only: patches under a kernel take many
@@ -56,14 +56,14 @@ def tap_linear(
 
 
 def _tap_linear_bwd(bias, rows, residuals, d):
-    x, like = residuals
+    x, tap = residuals
     x = rows(x)
-    x = x.reshape(x.shape[0], -1, x.shape[-1]).astype(like.dtype)
-    wide = d.reshape(d.shape[0], -1, d.shape[-1]).astype(like.dtype)
-    return d, None, linear_gram(x, wide, bias=bias)
+    x = x.reshape(x.shape[0], -1, x.shape[-1]).astype(tap.dtype)
+    wide = d.reshape(d.shape[0], -1, d.shape[-1]).astype(tap.dtype)
+    return d, None, tap.taking(tap.measure.linear(x, wide, bias=bias))
 
 
-tap_linear.defvjp(lambda y, x, tap, bias, rows: (y, (x, tap[:0])), _tap_linear_bwd)
+tap_linear.defvjp(lambda y, x, tap, bias, rows: (y, (x, tap)), _tap_linear_bwd)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -73,32 +73,35 @@ def tap_depthwise(
     tap: Tap,
     options: tuple[tuple[str, Any], ...],
 ) -> Float[Array, "n *out b"]:
-    """The depth-wise convolution y of a padded x, unchanged; in the backward pass its share goes to
-    the tap (see `depthwise_gram`).
+    """The depth-wise convolution y of a padded x, unchanged; in the backward pass its measure goes
+    to the tap (see `contract.depthwise_gram`).
     """
     return y
 
 
 def _tap_depthwise_bwd(options, residuals, d):
-    x, like = residuals
-    return d, None, depthwise_gram(x.astype(like.dtype), d.astype(like.dtype), **dict(options))
+    x, tap = residuals
+    share = tap.measure.depthwise(x.astype(tap.dtype), d.astype(tap.dtype), dict(options))
+    return d, None, tap.taking(share)
 
 
-tap_depthwise.defvjp(lambda y, x, tap, options: (y, (x, tap[:0])), _tap_depthwise_bwd)
+tap_depthwise.defvjp(lambda y, x, tap, options: (y, (x, tap)), _tap_depthwise_bwd)
 
 
 @jax.custom_vjp
 def tap_copies(parameters: PyTree[Float[Array, "..."]], tap: Tap) -> PyTree[Float[Array, "n ..."]]:
     """One copy of each parameter per sample; the copies' cotangents are the per-sample gradients,
-    whose Gram goes to the tap.
+    whose measure goes to the tap.
     """
-    return jax.tree.map(lambda p: jnp.broadcast_to(p, (tap.shape[0], *p.shape)), parameters)
+    return jax.tree.map(lambda p: jnp.broadcast_to(p, (tap.samples, *p.shape)), parameters)
 
 
-tap_copies.defvjp(
-    lambda parameters, tap: (tap_copies(parameters, tap), tap[:0]),
-    lambda like, copies: (None, gram([g.astype(like.dtype) for g in jax.tree.leaves(copies)])),
-)
+def _tap_copies_bwd(tap, copies):
+    gradients = [g.astype(tap.dtype) for g in jax.tree.leaves(copies)]
+    return None, tap.taking(tap.measure.gradients(gradients))
+
+
+tap_copies.defvjp(lambda parameters, tap: (tap_copies(parameters, tap), tap), _tap_copies_bwd)
 
 
 def per_sample(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):

@@ -7,12 +7,15 @@ parameters that are read more than once outside their rule (a Dense called twice
 over depth), whose cross terms a sum of shares would silently miss.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import unflatten_dict
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import jaxprs_in_params
 from jax.interpreters import partial_eval as pe
@@ -20,8 +23,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.errors import UserError
+from vintk_jax.models.blocks import TAPS
 from vintk_jax.ntk import rules
+from vintk_jax.ntk.measures import KERNEL, Measure, Tap
 
+_TAP = "tap"  # the variable's name within the collection
 _MARK = "vintk_jax.ntk:"
 _PROBE = 1009  # samples in a trace of the check: a size that no other axis has
 
@@ -138,18 +144,30 @@ def _read_outside(
     return [use for name, use in zip(names, used, strict=False) if name == "params"]
 
 
-def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple[int, ...]:
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """What a trace of a model says about it.
+
+    Attributes:
+        outputs: shape of one sample's output.
+        layers: for each layer with parameters, by its path, the axes that a scan has stacked its
+            parameters along: () for a layer of its own, (depth,) for one of each scanned block.
+    """
+
+    outputs: tuple[int, ...]
+    layers: dict[str, tuple[int, ...]]
+
+
+def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> Structure:
     """Refuse a model that the structured kernel would get wrong. Traces the model once, and once
     without its layers; computes nothing.
-
-    Returns:
-        The shape of one sample's output.
 
     Raises:
         UnsupportedModel: naming the module that has parameters and no rule, or whose parameters are
             used more often than its rule joins.
     """
-    inside: dict[str, dict[str, int]] = {}
+    inside: dict[str, dict[str, tuple[int, ...]]] = {}
+    layers: dict[str, tuple[int, ...]] = {}
     given: dict[str, Any] = {}
     # Traced on an unlikely number of samples, so that a layer whose first axis is another one can
     # be told by its size.
@@ -166,7 +184,7 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple
                 "or set "
                 "ntk.implementation=neural_tangents."
             )
-        inside[path] = {name: leaf.size for name, leaf in _own_parameters(module).items()}
+        inside[path] = {name: leaf.shape for name, leaf in _own_parameters(module).items()}
         named = jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), call(*args, **kwargs))
         given[_call(module, args, kwargs)] = _shapes(named)
         return named
@@ -200,7 +218,8 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple
                 "wrap the uses in one module and register a "
                 "rule for it."
             )
-        copies = leaf.size // inside[path][name]
+        copies = leaf.size // math.prod(inside[path][name])
+        layers[path] = leaf.shape[: leaf.ndim - len(inside[path][name])]
         if uses[path] > copies:
             raise UnsupportedModel(
                 f"The parameters of {owner} are used {uses[path]} times in one pass, but exist "
@@ -210,24 +229,42 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple
                 "(vintk_jax.ntk.rules.per_sample joins them), or set "
                 "ntk.implementation=neural_tangents."
             )
-    return outputs.shape[1:]
+    return Structure(outputs.shape[1:], layers)
+
+
+def _tapped(
+    apply: Callable, params: dict, inputs: Float[Array, "n ..."], find: Callable
+) -> Float[Array, "n *outputs"]:
+    """The outputs, each layer with a rule handing its measure to `find(module)`, a tap."""
+
+    def act(rule, module, call, args, kwargs):
+        return rule(module, call, args, kwargs, find(module))
+
+    with nn.intercept_methods(_interceptor(act)):
+        return apply(params, inputs)
+
+
+def _along(
+    backward: Callable, directions: Float[Array, "*outputs count"], y: Float[Array, "n *outputs"]
+) -> Any:
+    """What comes back from each direction, averaged over directions."""
+
+    def along(direction):
+        return backward(jnp.broadcast_to(direction, y.shape).astype(y.dtype))[0]
+
+    if directions.shape[-1] == 1:
+        return along(directions[..., 0])
+    each = jax.lax.map(along, jnp.moveaxis(directions, -1, 0))
+    return jax.tree.map(lambda values: values.mean(0), each)
 
 
 def linearise(
-    apply: Callable, params: dict, inputs: Float[Array, "n ..."], tap: Float[Array, "n n"]
+    apply: Callable, params: dict, inputs: Float[Array, "n ..."], tap: Tap
 ) -> tuple[Float[Array, "n *outputs"], Callable]:
-    """The outputs, and the function from output cotangents to (the kernel under these
-    cotangents,).
+    """The outputs, and the function from output cotangents to (the tap with the sum over layers
+    under these cotangents,).
     """
-
-    def outputs(tap):
-        def act(rule, module, call, args, kwargs):
-            return rule(module, call, args, kwargs, tap)
-
-        with nn.intercept_methods(_interceptor(act)):
-            return apply(params, inputs)
-
-    return jax.vjp(outputs, tap)
+    return jax.vjp(lambda tap: _tapped(apply, params, inputs, lambda module: tap), tap)
 
 
 def kernel(
@@ -238,12 +275,48 @@ def kernel(
     dtype: DTypeLike,
 ) -> Float[Array, "n n"]:
     """The NTK averaged over directions; see `vintk_jax.ntk.kernel`."""
+    y, backward = linearise(apply, params, inputs, Tap.zeros(KERNEL, inputs.shape[0], dtype))
+    return _along(backward, directions, y).values
+
+
+def by_layer(
+    apply: Callable,
+    params: dict,
+    inputs: Float[Array, "n ..."],
+    directions: Float[Array, "*outputs count"],
+    layers: Mapping[str, tuple[int, ...]],
+    measure: Measure,
+    dtype: DTypeLike,
+) -> dict[str, Float[Array, "..."]]:
+    """A measure of each layer, averaged over directions; see `vintk_jax.ntk.by_layer`.
+
+    The layers' taps are variables beside the parameters, so that a scan over blocks hands each
+    block its own.
+
+    Args:
+        layers: as `Structure` has them.
+    """
     n = inputs.shape[0]
-    y, backward = linearise(apply, params, inputs, jnp.zeros((n, n), dtype))
+    taps = {
+        (*path.split("/"), _TAP) if path else (_TAP,): jnp.zeros(
+            (*stacked, *measure.shape(n)), dtype
+        )
+        for path, stacked in layers.items()
+    }
 
-    def along(direction):
-        return backward(jnp.broadcast_to(direction, y.shape).astype(y.dtype))[0]
+    def find(module: nn.Module) -> Tap:
+        values = module.get_variable(TAPS, _TAP)
+        if values is None:
+            raise UnsupportedModel(
+                f"{'/'.join(module.path)} was given no tap: it stands in a scan (or another lifted "
+                f"transform) that doesn't pass on the collection {TAPS!r}. Add {{{TAPS!r}: 0}} to "
+                "its variable_axes."
+            )
+        return Tap(values, measure, n)
 
-    if directions.shape[-1] == 1:
-        return along(directions[..., 0])
-    return jax.lax.map(along, jnp.moveaxis(directions, -1, 0)).mean(0)
+    def outputs(taps):
+        return _tapped(apply, {**params, TAPS: unflatten_dict(taps)}, inputs, find)
+
+    y, backward = jax.vjp(outputs, taps)
+    found = _along(backward, directions, y)
+    return {"/".join(path[:-1]): values for path, values in found.items()}

@@ -5,6 +5,7 @@ proxy is one function and one line.
 from vintk_jax.proxies.activations import ACTIVATION_PROXIES
 from vintk_jax.proxies.base import Measurement, Network, Proxy
 from vintk_jax.proxies.costs import COST_PROXIES
+from vintk_jax.proxies.counts import COUNT_PROXIES
 from vintk_jax.proxies.gradients import GRADIENT_PROXIES
 from vintk_jax.proxies.kernels import KERNEL_PROXIES
 from vintk_jax.registry import Registry
@@ -13,7 +14,13 @@ _PROXIES = Registry(
     "score",
     {
         proxy.name: proxy
-        for proxy in (*KERNEL_PROXIES, *COST_PROXIES, *GRADIENT_PROXIES, *ACTIVATION_PROXIES)
+        for proxy in (
+            *COUNT_PROXIES,
+            *COST_PROXIES,
+            *KERNEL_PROXIES,
+            *GRADIENT_PROXIES,
+            *ACTIVATION_PROXIES,
+        )
     },
 )
 

@@ -4,6 +4,7 @@ from vintk_jax.registry import Registry
 from vintk_jax.spaces.autoformer import BASE, SMALL, TINY
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 from vintk_jax.spaces.by_choices import leading_ones, of_blocks
+from vintk_jax.spaces.cifar_vit import CIFAR_VIT
 from vintk_jax.spaces.deit_video import MINI as DEIT_VIDEO_MINI
 from vintk_jax.spaces.deit_video import SMALL as DEIT_VIDEO
 from vintk_jax.spaces.lvvit import LVVIT
@@ -20,6 +21,7 @@ _ALL = (
     PIT,
     S3,
     LVVIT,
+    CIFAR_VIT,
     SEG_SMALL,
     SEG_MINI,
     DEIT_VIDEO,

@@ -12,6 +12,7 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
@@ -108,6 +109,13 @@ class AutoFormerSpace(SearchSpace):
                 + 2 * tokens * (4 * grid - 1) * width
             )
         return Cost(params, flops)
+
+    def blocks(self, arch: AutoFormer) -> tuple[BlockShape, ...]:
+        """See `SearchSpace.blocks`."""
+        return tuple(
+            BlockShape(arch.embed_dim, hidden, (Heads(heads, self.head_dim),))
+            for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True)
+        )
 
     def model(
         self, arch: AutoFormer, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000

@@ -20,6 +20,7 @@ import numpy as np
 
 from vintk_jax.errors import UserError
 from vintk_jax.spaces import by_choices
+from vintk_jax.spaces.block_shapes import BlockShape, traced_blocks
 from vintk_jax.spaces.by_choices import Cost, InvalidArchitecture
 
 __all__ = ["Cost", "InvalidArchitecture", "SearchSpace"]
@@ -125,6 +126,15 @@ class SearchSpace(abc.ABC):
         some hundredths of a second.
         """
         return by_choices.traced_cost(self, arch, image_size, num_classes)
+
+    def blocks(self, arch: Any) -> tuple[BlockShape, ...]:
+        """The shapes of the blocks, in the order in which they run; by default read from a trace of
+        `model`, once for each architecture.
+
+        Raises:
+            UserError: for models without MLPs of `vintk_jax.models`.
+        """
+        return traced_blocks(self, arch)
 
     def stem_masks(self, arch: Any) -> dict[str, Any]:
         """The masks of this architecture with all its blocks off: `block_masks` are zero wherever

@@ -142,7 +142,7 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
     unchecked = object.__new__(type(example))
     for name, value in fields.items():
         object.__setattr__(unchecked, name, _tuples(value))
-    chosen = encode(space, unchecked)
+    chosen = space.encode(unchecked)
     for name, options in space.choices().items():
         if chosen[name] not in options:
             numbered = None if hasattr(example, name) else _numbered(name)

@@ -13,6 +13,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.base import Cost
+from vintk_jax.spaces.block_shapes import BlockShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,12 @@ class DeitVideoSpace(AutoFormerSpace):
             over_space = (tokens + 1) * 4 * e * width + 2 * t * (places + 1) ** 2 * width
             flops += over_time + over_space + (tokens + 1) * 2 * e * hidden
         return Cost(params, flops)
+
+    def blocks(self, arch: AutoFormer) -> tuple[BlockShape, ...]:
+        """See `SearchSpace.blocks`; a block has an attention over time and one over space."""
+        return tuple(
+            block._replace(attentions=block.attentions * 2) for block in super().blocks(arch)
+        )
 
     def model(
         self, arch: AutoFormer, image_size: int = 0, in_channels: int = 3, num_classes: int = 0

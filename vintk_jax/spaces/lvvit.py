@@ -15,6 +15,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.conv_stem import LAYERS, STRIDE
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones, of_blocks
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
@@ -72,6 +73,13 @@ class LvVitSpace(SearchSpace):
             )
             flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
         return Cost(params, flops)
+
+    def blocks(self, arch: Any) -> tuple[BlockShape, ...]:
+        """See `SearchSpace.blocks`."""
+        return tuple(
+            BlockShape(arch.embed_dim, hidden, (Heads(heads, HEAD_DIM),))
+            for heads, hidden in zip(arch.num_heads, self._hidden(arch), strict=True)
+        )
 
     def model(
         self, arch: Any, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000

@@ -17,6 +17,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.cells import EDGES, OPERATIONS, SIDES, CellNet
 from vintk_jax.models.channel_norm import Norm
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.block_shapes import BlockShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,16 @@ class CellSpace(SearchSpace):
                 flops += self.count * side**2 * area * c * c
             before = c
         return Cost(params, flops)
+
+    def blocks(self, arch: CellArch) -> tuple[BlockShape, ...]:
+        """Each cell as a block of its channels, without attention: all architectures have the same
+        ones, so that counts of blocks say nothing here.
+        """
+        return tuple(
+            BlockShape(channels, channels, ())
+            for channels in self.channels
+            for _ in range(self.count)
+        )
 
     def model(
         self, arch: CellArch, image_size: int = 224, in_channels: int = 3, num_classes: int = 1000

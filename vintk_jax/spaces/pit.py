@@ -12,6 +12,7 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.pit import PiT, halved
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
@@ -149,6 +150,15 @@ class PitSpace(SearchSpace):
             flops += depth * (tokens * (4 * e * e + 2 * e * hidden) + 2 * tokens**2 * e)
         return Cost(
             params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes
+        )
+
+    def blocks(self, arch: PitArch) -> tuple[BlockShape, ...]:
+        """See `SearchSpace.blocks`."""
+        stages = zip(arch.embed_dims, arch.hidden, arch.num_heads, arch.depth, strict=True)
+        return tuple(
+            BlockShape(e, hidden, (Heads(heads, arch.base_dim),))
+            for e, hidden, heads, depth in stages
+            for _ in range(depth)
         )
 
     def model(
