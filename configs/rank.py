@@ -22,6 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Every proxy on every architecture of a table."""
     config = ml_collections.ConfigDict()
     config.seed = 0  # draws the sample, weights, Fourier features, inputs and the bootstrap
+    config.seeds = 1  # so many seeds from `seed` on; correlations are means over them
     config.table = ""  # JSON file of architectures and their accuracies
     config.proxies = "all"  # names with commas between them, or all; import paths to your own too
     config.num_architectures = 0  # a sample of so many rows of the table; 0 takes all

@@ -272,6 +272,13 @@ def read_claimed(workdir: Path, command: str) -> ml_collections.ConfigDict:
     return config
 
 
+def with_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.ConfigDict:
+    """A copy of a config with another seed."""
+    copy = config.copy_and_resolve_references()
+    copy.seed = seed
+    return copy
+
+
 def claim_workdir(
     workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: Collection[str]
 ) -> None:

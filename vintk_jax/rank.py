@@ -12,7 +12,7 @@ from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_jax
 
-MAY_CHANGE = ("num_architectures", "batch_size", "ntk.memory_gb")
+MAY_CHANGE = ("num_architectures", "seeds", "batch_size", "ntk.memory_gb")
 
 
 def _chosen(names: str) -> list:
@@ -55,16 +55,22 @@ def main(argv: list[str]) -> None:
     console = Console()
     chosen = _chosen(config.proxies)
     table = tables.load(config.table, config.num_architectures, config.seed)
+    if config.seeds < 1:
+        raise UserError(f"Expected seeds of 1 at least, got {config.seeds}.")
     images = load_images(config, table.space, lambda note: console.print(note, style="yellow"))
     measurements = list({m.name: m for proxy in chosen for m in proxy.measurements}.values())
     console.print(
         f"{len(chosen)} proxies on {len(table.archs):,} architectures of {table.name} "
         f"({table.space.name}), "
-        f"{described(config, table.space)}, seed {config.seed}, into {workdir}"
+        f"{described(config, table.space)}, seed {config.seed}"
+        f"{f' and {config.seeds - 1} after it' if config.seeds > 1 else ''}, into {workdir}"
     )
 
-    def make_scorers():
-        supernet = make_supernet(config, table.space, measurements, images)
+    def make_scorers(seed: int):
+        """For one seed, which draws inputs, features, weights and directions."""
+        own = configs.with_seed(config, config.seed + seed)
+        batch = images if seed == 0 else load_images(own, table.space, lambda note: None)
+        supernet = make_supernet(own, table.space, measurements, batch)
         groups = {
             m.group: [other for other in measurements if other.group == m.group]
             for m in measurements
@@ -83,9 +89,10 @@ def main(argv: list[str]) -> None:
     configs.claim_workdir(workdir, "rank", config, MAY_CHANGE)
     try:
         with FileLock(workdir / ".rank.lock", timeout=0):
-            done = len(scores.finished(workdir / "scores.jsonl", table).keys() & set(table.rows))
+            wanted = {(row, seed) for seed in range(config.seeds) for row in table.rows}
+            done = len(scores.finished(workdir / "scores.jsonl", table).keys() & wanted)
             with Progress(
-                len(table.archs), done=done, unit="architectures", console=console
+                len(wanted), done=done, unit="architectures", console=console
             ) as progress:
                 records = scores.score_all(
                     workdir / "scores.jsonl",
@@ -94,6 +101,7 @@ def main(argv: list[str]) -> None:
                     make_scorers,
                     progress.update,
                     progress.phase,
+                    config.seeds,
                 )
             values = values_of(chosen, records)
             result = compare_all(table, chosen, records, values, config.seed)

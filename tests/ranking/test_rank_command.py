@@ -95,7 +95,7 @@ def test_the_page_shows_every_proxy_and_accuracy(ranked):
     page = (ranked[0] / "rank.html").read_text()
     for name in ranked[1]["proxies"]:
         assert page.count(f"<td>{name}</td>") == 2
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4  # a scatter and the gains under budgets, for two accuracies
     # by tau: params ranks itself perfectly
     assert page.index("<td>params</td>") < page.index("<td>vintk</td>")
     assert not re.findall(r'(?:src|href)="(?!#)[^"]*', page)  # nothing is fetched

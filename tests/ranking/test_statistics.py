@@ -71,19 +71,39 @@ def test_interval_covers_a_known_tau_as_often_as_it_says():
     truth, covered = 2 / np.pi * np.arcsin(0.6), 0
     for seed in range(40):
         x, noise = np.random.default_rng(seed).standard_normal((2, 60))
-        low, high = statistics.bootstrap_tau(x, 0.6 * x + 0.8 * noise, seed)
+        low, high = statistics.bootstrap(
+            statistics.kendall_tau, x[None], 0.6 * x + 0.8 * noise, seed=seed
+        )
         covered += low <= truth <= high
     assert covered >= 34
 
 
+def compared(score, accuracy):
+    """With costs that are the numbers of the architectures."""
+    cost = np.arange(float(len(accuracy)))
+    scores = np.atleast_2d(score)
+    return statistics.compare(scores, accuracy, "aabb", CONTROLS, cost, {"flops": cost})
+
+
 def test_compare_leaves_out_what_was_not_measured():
     score, accuracy = np.array([3.0, 1.0, 2.0, 9.0]), np.array([30.0, 10.0, 20.0, np.nan])
-    found = statistics.compare(score, accuracy, "aabb", CONTROLS)
+    found = compared(score, accuracy)
     assert found["num_architectures"] == 3
     assert found["kendall_tau"] == found["spearman_rho"] == pytest.approx(1)
     assert found["first_choice"] == {"accuracy": 30.0, "rank": 1}
-    assert statistics.compare(np.ones(4), np.arange(4.0), "aabb", CONTROLS)["kendall_tau"] is None
-    assert statistics.compare(score, np.full(4, np.nan), "aabb", CONTROLS)["kendall_tau"] is None
+    assert compared(np.ones(4), np.arange(4.0))["kendall_tau"] is None
+    assert compared(score, np.full(4, np.nan))["kendall_tau"] is None
+
+
+def test_correlations_are_means_over_seeds():
+    """One seed is right, the other wrong: tau 1 and -1, the mean 0; rows and seeds are drawn for
+    the interval.
+    """
+    accuracy = np.arange(4.0)
+    found = compared(np.stack([accuracy, -accuracy]), accuracy)
+    assert found["tau_by_seed"] == pytest.approx([1, -1])
+    assert found["kendall_tau"] == found["spearman_rho"] == pytest.approx(0)
+    assert found["ci95"] == pytest.approx([-1, 1])
 
 
 def test_partial_tau_holds_the_controls_fixed():

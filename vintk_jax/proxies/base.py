@@ -20,8 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-Measured = Mapping[str, np.ndarray]
+from vintk_jax.ntk.measures import Measure
+
+# By name: an array; of a measure by layer, arrays by the layer's path.
+Measured = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]
 STEM = " stem"
+PLAIN = "plain"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +85,27 @@ class Measurement:
         name: under which the proxy finds the result. Of a kernel: the view of the inputs ("plain",
             "fourier"), and with " stem" behind it the kernel on that view of what is left when all
             blocks are taken out (embedding, norm, classifier).
-        of: a tangent kernel (n, n); the untrained `Network`, by a function that JAX compiles; the
-            architecture alone.
-        function: for a network, Network -> array; for an architecture, (space, architecture) ->
-            number; None for a kernel.
+        of: a tangent kernel (n, n); a measure of each layer, from the kernel's backward pass; the
+            untrained `Network`, by a function that JAX compiles; the architecture alone.
+        function: for layers, an `ntk.measures.Measure`; for a network, Network -> array; for an
+            architecture, (space, architecture) -> number; None for a kernel.
+        on: the view of the inputs that layers are measured on.
     """
 
     name: str
-    of: Literal["kernel", "network", "architecture"]
-    function: Callable[..., Any] | None = None
+    of: Literal["kernel", "layers", "network", "architecture"]
+    function: Any = None
+    on: str = PLAIN
 
     @property
     def stem(self) -> bool:
         """Whether it is the kernel of the network without its blocks."""
         return self.of == "kernel" and self.name.endswith(STEM)
+
+    @property
+    def view(self) -> str:
+        """The view of the inputs that it is taken on; a network is measured on the plain images."""
+        return {"kernel": self.name.removesuffix(STEM), "layers": self.on}.get(self.of, PLAIN)
 
     @property
     def group(self) -> str:
@@ -127,6 +138,21 @@ class Proxy:
         `Measurement.name`).
         """
         return cls(name, tuple(Measurement(view, "kernel") for view in views), score)
+
+    @classmethod
+    def of_layers(
+        cls, name: str, measure: Measure, score: Callable[[Measured], float], *views: str
+    ) -> "Proxy":
+        """A function of a measure of each layer: from {view: {path of the layer: array}}, as
+        `ntk.by_layer` gives them.
+        """
+        names = {view: f"{name} by layer, {view}" for view in views}
+        measurements = (Measurement(names[view], "layers", measure, view) for view in views)
+
+        def of_views(measured: Measured) -> float:
+            return score({view: measured[names[view]] for view in views})
+
+        return cls(name, tuple(measurements), of_views)
 
     @classmethod
     def of_network(

@@ -11,8 +11,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from vintk_jax import ntk
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import memory
-from vintk_jax.proxies.base import STEM, Measured, Measurement, Network, Proxy
-from vintk_jax.proxies.supernet import PLAIN, Supernet
+from vintk_jax.proxies.base import PLAIN, STEM, Measured, Measurement, Network, Proxy
+from vintk_jax.proxies.supernet import Supernet
 
 
 class Scorer:
@@ -58,6 +58,12 @@ class Scorer:
         """
         if self._compiled is not None or not self._compiling:
             return
+        layers = any(m.of == "layers" for m in self._compiling.values())
+        if layers and self._settings.implementation != "structured":
+            raise UserError(
+                f"ntk.implementation={self._settings.implementation} came, but a score that is "
+                "made of kernels by layer wants ntk.implementation=structured."
+            )
         n = next(iter(self._supernet.images.values())).shape[0]
         kernels = (
             any(m.of == "kernel" for m in self._compiling.values())
@@ -86,10 +92,19 @@ class Scorer:
                             model, params[PLAIN], images[PLAIN], masks, settings.num_classes, key
                         )
                     )
+            of_view = (params[measurement.view], images[measurement.view])
+            if measurement.of == "layers":
+                return ntk.by_layer(
+                    model,
+                    *of_view,
+                    measure=measurement.function,
+                    cotangent=directions,
+                    masks=masks,
+                    dtype=jnp.dtype(settings.dtype),
+                )
             return ntk.kernel(
                 model,
-                params[measurement.group],
-                images[measurement.group],
+                *of_view,
                 cotangent=directions,
                 masks=masks,
                 implementation=settings.implementation,
@@ -136,14 +151,15 @@ class Scorer:
             jax.tree.map(lambda leaf: leaf.astype(self._settings.dtype), stacked), self._spread
         )
 
-    def _run(self, masks: Sequence[dict]) -> list[dict[str, np.ndarray]]:
+    def _run(self, masks: Sequence[dict]) -> list[dict[str, Any]]:
         """What is compiled, for up to `batch_size` masks; by mask, arrays with a leading axis of
         seeds.
         """
         self.compile()
         out = jax.device_get(self._compiled(*self._arguments(masks)))
         return [
-            {name: array[slot] for name, array in out.items()} for slot in self._slots(len(masks))
+            jax.tree.map(lambda array, slot=slot: array[slot], out)
+            for slot in self._slots(len(masks))
         ]
 
     def _without_blocks(self, archs: Sequence[Any]) -> list[dict[str, np.ndarray]]:
@@ -163,9 +179,9 @@ class Scorer:
             {f"{name}{STEM}": kernels for name, kernels in self._stems[key].items()} for key in keys
         ]
 
-    def measure(self, archs: Sequence[Any]) -> list[list[dict[str, np.ndarray]]]:
+    def measure(self, archs: Sequence[Any]) -> list[list[Measured]]:
         """Measurements of up to `batch_size` architectures: by architecture, seed, name."""
-        found: list[dict[str, np.ndarray]] = [{} for _ in archs]
+        found: list[dict[str, Any]] = [{} for _ in archs]
         if self._compiling:
             found = self._run([self._space.masks(arch) for arch in archs])
         if any(name.endswith(STEM) for name in self._names):
@@ -177,13 +193,19 @@ class Scorer:
             {m.name: np.asarray(m.function(self._space, arch)) for m in self._counted}
             for arch in archs
         ]
+
+        def of_seed(own: dict[str, Any], seed: int) -> dict[str, Any]:
+            named = {name: own[name] for name in self._names}
+            return jax.tree.map(lambda array: np.asarray(array[seed]), named)
+
         return [
-            [
-                {**{name: np.asarray(own[name][seed]) for name in self._names}, **numbers}
-                for seed in range(self._settings.num_seeds)
-            ]
+            [{**of_seed(own, seed), **numbers} for seed in range(self._settings.num_seeds)]
             for own, numbers in zip(found, counted, strict=True)
         ]
+
+
+def _finite(measured: Any) -> bool:
+    return all(np.isfinite(array).all() for array in jax.tree.leaves(measured))
 
 
 def score(proxy: Proxy, measured: Sequence[Measured], arch_json: dict) -> list[Any]:
@@ -195,7 +217,7 @@ def score(proxy: Proxy, measured: Sequence[Measured], arch_json: dict) -> list[A
     """
     values = []
     for seed, found in enumerate(measured):
-        needed = [m for m in proxy.measurements if not np.isfinite(found[m.name]).all()]
+        needed = [m for m in proxy.measurements if not _finite(found[m.name])]
         if needed:
             what = " and ".join(f"{m.name} kernel" if m.of == "kernel" else m.name for m in needed)
             raise UserError(

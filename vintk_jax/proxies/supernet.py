@@ -16,10 +16,8 @@ from jaxtyping import Float
 from vintk_jax import ntk
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import fourier
-from vintk_jax.proxies.base import Measurement
+from vintk_jax.proxies.base import PLAIN, Measurement
 from vintk_jax.spaces import SearchSpace
-
-PLAIN = "plain"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +50,7 @@ def needed_views(measurements: Iterable[Measurement]) -> list[str]:
     """The views of the inputs that measurements are taken on; a network is measured on the plain
     images.
     """
-    needed = {
-        m.group if m.of == "kernel" else PLAIN for m in measurements if m.of != "architecture"
-    }
+    needed = {m.view for m in measurements if m.of != "architecture"}
     return sorted(needed, key=lambda view: (view != PLAIN, view))
 
 

@@ -3,13 +3,17 @@ and what its first choice is worth.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-RESAMPLES = 1000
+from vintk_jax.ranking.budgets import budget_gain
+
+RESAMPLES = 1000  # with several seeds as many fewer
+LEAST_RESAMPLES = 200
 
 Values = Float[np.ndarray, " architectures"]
 
@@ -28,16 +32,38 @@ def spearman_rho(score: Values, accuracy: Values) -> float:
     return float(stats.spearmanr(score, accuracy).statistic)
 
 
-def bootstrap_tau(score: Values, accuracy: Values, seed: int = 0) -> tuple[float, float]:
-    """95% percentile interval of Kendall's tau over resampled architectures; NaN where either is
-    constant.
+def bootstrap(
+    statistic: Callable[..., float],
+    scores: Float[np.ndarray, "seeds architectures"],
+    *columns: Float[np.ndarray, "architectures ..."],
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95% percentile interval of a statistic's mean over seeds, over resampled architectures and
+    seeds; NaN where it has no value.
+
+    Args:
+        statistic: (score, *columns) -> number.
+        scores: a row for each seed.
+        columns: accuracies, and whatever else belongs to the architectures.
     """
-    if np.ptp(score) == 0 or np.ptp(accuracy) == 0:
-        return math.nan, math.nan
     rng = np.random.default_rng(seed)
-    draws = rng.integers(len(score), size=(RESAMPLES, len(score)))
-    low, high = np.nanpercentile([kendall_tau(score[i], accuracy[i]) for i in draws], [2.5, 97.5])
+    found = []
+    for _ in range(max(LEAST_RESAMPLES, RESAMPLES // len(scores))):
+        rows = rng.integers(scores.shape[1], size=scores.shape[1])
+        seeds = rng.integers(len(scores), size=len(scores)) if len(scores) > 1 else [0]
+        drawn = [statistic(scores[s][rows], *(column[rows] for column in columns)) for s in seeds]
+        found.append(mean_known(drawn))
+    known = [value for value in found if not math.isnan(value)]
+    if not known:
+        return math.nan, math.nan
+    low, high = np.percentile(known, [2.5, 97.5])
     return float(low), float(high)
+
+
+def mean_known(values: Sequence[float]) -> float:
+    """The mean of those that are numbers; NaN where none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def tau_within(score: Values, accuracy: Values, groups: Sequence[Hashable]) -> float:
@@ -82,41 +108,65 @@ def partial_tau(
 
 
 def compare(
-    score: Values,
+    scores: Float[np.ndarray, "seeds architectures"],
     accuracy: Values,
     groups: Sequence[Hashable],
     controls: Float[np.ndarray, "architectures controls"],
+    held_fixed: Values,
+    costs: Mapping[str, Values],
     seed: int = 0,
 ) -> dict[str, object]:
-    """All of these for one score and one accuracy, over the architectures that have both.
+    """All of these for one proxy and one accuracy, over the architectures that have both. Each is
+    the mean over seeds.
+
+    Args:
+        scores: a row for each seed.
+        groups: of architectures, for `tau_equal_width`.
+        controls: what `tau_partial` holds fixed.
+        held_fixed: what `partial_tau` holds fixed: the best count.
+        costs: for `budget_gain`.
 
     Returns:
-        `kendall_tau`, its `ci95`, `spearman_rho`, `tau_equal_width`, `tau_top_fifth`, `tau_partial`
-        (controls held fixed), `num_architectures`, and of the first choice its `accuracy` and
-        `rank` (1 is the most accurate). Numbers that don't exist are None.
+        `kendall_tau`, `tau_by_seed`, its `ci95` over rows and seeds, `spearman_rho`,
+        `tau_equal_width`, `tau_top_fifth`, `tau_partial`, `partial_tau` and its `partial_ci95`,
+        `budget_gain` (see `budgets`), `num_architectures`, and of the first seed's first choice its
+        `accuracy` and `rank` (1 is the most accurate). Numbers that don't exist are None.
     """
-    known = np.isfinite(score) & np.isfinite(accuracy)
-    s, a, g = (
-        score[known],
-        accuracy[known],
-        [group for group, k in zip(groups, known, strict=True) if k],
-    )
-    if len(s) < 3:
+    known = np.isfinite(scores).all(axis=0) & np.isfinite(accuracy)
+    s, a = scores[:, known], accuracy[known]
+    g = [group for group, k in zip(groups, known, strict=True) if k]
+    if len(a) < 3:
         return {
             "kendall_tau": None,
+            "tau_by_seed": [None] * len(scores),
             "ci95": [None, None],
             "spearman_rho": None,
-            "num_architectures": len(s),
+            "num_architectures": len(a),
         }
-    first = int(np.argmax(s))
-    number = lambda value: None if math.isnan(value) else value
+    first = int(np.argmax(s[0]))
+    fixed = held_fixed[known][:, None]
+
+    def over_seeds(statistic: Callable[..., float], *columns: Any) -> float | None:
+        return _number(mean_known([statistic(one, a, *columns) for one in s]))
+
+    by_seed = [kendall_tau(one, a) for one in s]
     return {
-        "kendall_tau": number(kendall_tau(s, a)),
-        "ci95": [number(value) for value in bootstrap_tau(s, a, seed)],
-        "spearman_rho": number(spearman_rho(s, a)),
-        "tau_equal_width": number(tau_within(s, a, g)),
-        "tau_top_fifth": number(tau_of_top(s, a)),
-        "tau_partial": number(partial_tau(s, a, controls[known])),
+        "kendall_tau": _number(mean_known(by_seed)),
+        "tau_by_seed": [_number(tau) for tau in by_seed],
+        "ci95": [_number(value) for value in bootstrap(kendall_tau, s, a, seed=seed)],
+        "spearman_rho": over_seeds(spearman_rho),
+        "tau_equal_width": over_seeds(tau_within, g),
+        "tau_top_fifth": over_seeds(tau_of_top),
+        "tau_partial": over_seeds(partial_tau, controls[known]),
+        "partial_tau": over_seeds(partial_tau, fixed),
+        "partial_ci95": [
+            _number(value) for value in bootstrap(partial_tau, s, a, fixed, seed=seed)
+        ],
+        "budget_gain": budget_gain(s, a, {name: cost[known] for name, cost in costs.items()}, seed),
         "first_choice": {"accuracy": float(a[first]), "rank": int(np.sum(a > a[first])) + 1},
-        "num_architectures": len(s),
+        "num_architectures": len(a),
     }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -6,7 +6,18 @@ from typing import Any
 import rich.box
 from rich.table import Table
 
-HEADINGS = ("tau", "95%", "rho", "same width", "top fifth", "first choice", "its rank", "s/arch")
+HEADINGS = (
+    "tau",
+    "95%",
+    "rho",
+    "given count",
+    "gain, flops",
+    "gain, params",
+    "top fifth",
+    "first choice",
+    "its rank",
+    "s/arch",
+)
 
 
 def accuracy_names(result: Mapping[str, Any]) -> list[str]:
@@ -55,12 +66,18 @@ def _row(name: str, proxy: Mapping[str, Any], compared: Mapping[str, Any]) -> tu
         _number(compared["kendall_tau"]),
         " ".join(map(_number, compared["ci95"])),
         _number(compared["spearman_rho"]),
-        _number(compared.get("tau_equal_width")),
+        _number(compared.get("partial_tau")),
+        *(_number(gain_of(compared, cost)) for cost in ("flops", "params")),
         _number(compared.get("tau_top_fifth")),
         f"{first['accuracy']:.1f}" if first else "-",
         str(first["rank"]) if first else "-",
         f"{proxy['seconds_per_architecture']:.2g}",
     )
+
+
+def gain_of(compared: Mapping[str, Any], cost: str) -> float | None:
+    """The share of the possible gain under budgets of a cost; None where there is none."""
+    return compared.get("budget_gain", {}).get(cost, {}).get("gain")
 
 
 def _number(value: float | None) -> str:

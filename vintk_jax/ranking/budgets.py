@@ -1,0 +1,102 @@
+"""Does a score pay under a budget? Among architectures that cost about the same, how much of what a
+choice could gain does its choice gain?
+
+Our choice of a measure: a rank correlation counts pairs that nobody would choose between, a small
+model against a large one.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+NEAREST = 10  # architectures that are chosen among: those just below the budget
+FEWEST = 5  # a budget with fewer below it is left out
+RESAMPLES = 200
+
+Values = Float[np.ndarray, " architectures"]
+
+
+class Choice(NamedTuple):
+    """What a score chooses under one budget.
+
+    Attributes:
+        budget: the most that an architecture may cost.
+        among: how many architectures were chosen among.
+        chosen: accuracy of the one with the highest score; of equal scores the mean.
+        mean, best: accuracies of all of them.
+    """
+
+    budget: float
+    among: int
+    chosen: float
+    mean: float
+    best: float
+
+
+def choices(score: Values, accuracy: Values, cost: Values) -> tuple[list[Choice], int]:
+    """The choices at budgets that are the deciles of the costs, and how many budgets were left
+    out.
+    """
+    found = []
+    budgets = np.quantile(cost, np.arange(1, 11) / 10)
+    for budget in budgets:
+        below = np.flatnonzero(cost <= budget)
+        nearest = below[np.argsort(-cost[below], kind="stable")[:NEAREST]]
+        if len(nearest) < FEWEST:
+            continue
+        highest = nearest[score[nearest] == score[nearest].max()]
+        of_all = accuracy[nearest]
+        chosen = float(accuracy[highest].mean())
+        found.append(
+            Choice(float(budget), len(nearest), chosen, float(of_all.mean()), float(of_all.max()))
+        )
+    return found, len(budgets) - len(found)
+
+
+def gain(found: list[Choice]) -> float:
+    """What was gained over the mean, as a share of what could be: 0 for choices at random, 1 for
+    the best ones; sums over budgets, so that budgets with more to gain count more. NaN where there
+    is nothing to gain.
+    """
+    possible = sum(choice.best - choice.mean for choice in found)
+    return sum(choice.chosen - choice.mean for choice in found) / possible if possible else math.nan
+
+
+def budget_gain(
+    scores: Float[np.ndarray, "seeds architectures"],
+    accuracy: Values,
+    costs: Mapping[str, Values],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """By name of the cost, {"gain", "ci95", "left_out", "budgets": a `Choice` each, of the first
+    seed}: the mean over seeds, with a percentile interval over resampled architectures (each at
+    most once) and seeds. None where it doesn't exist.
+    """
+    result = {}
+    for name, cost in costs.items():
+        rng = np.random.default_rng(seed)
+        mean = _mean_gain(scores, accuracy, cost)
+        drawn = []
+        for _ in range(RESAMPLES):
+            rows = np.unique(rng.integers(len(accuracy), size=len(accuracy)))
+            seeds = rng.integers(len(scores), size=len(scores))
+            drawn.append(_mean_gain(scores[seeds][:, rows], accuracy[rows], cost[rows]))
+        known = [value for value in drawn if not math.isnan(value)]
+        interval = np.percentile(known, [2.5, 97.5]).tolist() if known else [None, None]
+        shown, left_out = choices(scores[0], accuracy, cost)
+        result[name] = {
+            "gain": None if math.isnan(mean) else mean,
+            "ci95": interval,
+            "left_out": left_out,
+            "budgets": [choice._asdict() for choice in shown],
+        }
+    return result
+
+
+def _mean_gain(scores, accuracy: Values, cost: Values) -> float:
+    found = [gain(choices(score, accuracy, cost)[0]) for score in scores]
+    known = [value for value in found if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
