@@ -1,6 +1,6 @@
 """Rank the vision transformers (or CNN cells) of a space without training any.
 
-    # AutoFormer-Tiny; also :small, :base, :pit, :s3, :lvvit, :nasbench201
+    # AutoFormer-Tiny; also :small, :base, :pit, :s3, :lvvit, :cifar, :nasbench201
     python -m vintk_jax.search --config configs/vit_space.py
     python -m vintk_jax.search --config configs/vit_space.py:small --config.limits.max_params_m=25
 
@@ -13,14 +13,18 @@ import ml_collections
 
 from vintk_jax.defaults.search import search
 
+OTHERS = {"pit": "pit", "s3": "s3", "lvvit": "lvvit", "cifar": "cifar-vit"}
+CELLS = "nasbench201"
+
 
 def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
     """The search of one space: AutoFormer's "tiny", "small" or "base"; "pit"; "s3" (around
-    AutoFormerV2-T); "lvvit"; or CNN cells, "nasbench201".
+    AutoFormerV2-T); "lvvit"; "cifar" (small ViTs of many kinds); or CNN cells, "nasbench201".
     """
-    config = search(
-        size if size in ("pit", "s3", "lvvit", "nasbench201") else f"autoformer-{size or 'tiny'}"
-    )
-    if size == "nasbench201":
-        config.inputs.image_size = 32  # what its networks were trained on
+    space = {**OTHERS, CELLS: CELLS}.get(size, f"autoformer-{size or 'tiny'}")
+    config = search(space)
+    if size in ("cifar", CELLS):
+        config.inputs.image_size = 32  # what their networks are trained on
+    if size == "cifar":
+        config.ntk.num_classes = 10
     return config

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vintk_jax.data import clip_inputs, inputs
+from vintk_jax.errors import UserError
 from vintk_jax.proxies.base import Measurement
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
 from vintk_jax.spaces import SearchSpace
@@ -18,6 +19,10 @@ def load_images(
 ) -> Float[np.ndarray, "n *image 3"]:
     """The batch that `config.inputs` names, images or clips as the space wants; what there is to
     say about it (broken files) goes to `say`.
+
+    Raises:
+        UserError: for inputs that can't be read, or that no kernel can tell apart: all alike, or
+            each of one colour.
     """
     own = config.inputs
     if space.frames:
@@ -28,7 +33,25 @@ def load_images(
         batch = inputs.load(own.source, own.num_images, own.image_size, config.seed)
     for note in batch.notes:
         say(f"inputs: {note}")
+    _check_variety(batch.images, own.source)
     return batch.images
+
+
+def _check_variety(images: Float[np.ndarray, "n *image 3"], source: str) -> None:
+    """Refuse a batch that has nothing to measure."""
+    flat = images.reshape(-1, np.prod(images.shape[1:-1], dtype=int), 3)
+    if not np.isfinite(flat).all():
+        raise UserError(f"inputs.source={source} holds NaN or infinity. Expected finite pixels.")
+    if (flat == flat[:1]).all():
+        what = "all alike"
+    elif (flat == flat[:, :1]).all():
+        what = "each of a single colour"
+    else:
+        return
+    raise UserError(
+        f"Expected inputs that differ, got {len(images)} from inputs.source={source} that are "
+        f"{what}: a kernel can't tell them apart, so a score would say nothing. Name other images."
+    )
 
 
 def described(config: ml_collections.ConfigDict, space: SearchSpace) -> str:

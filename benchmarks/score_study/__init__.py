@@ -1,0 +1,1 @@
+"""How the default score was chosen: docs/score_protocol.md."""
