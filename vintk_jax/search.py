@@ -190,15 +190,22 @@ def _generators(count: int):
 def _report(
     workdir, config, ledger, scorer, measurements, candidates, winner, front, seconds: float
 ) -> None:
-    """report.html, with the spectra of the winner's kernels."""
+    """report.html, with the spectra of the winner's kernels, and its plain kernel by layer."""
     import jax
 
     from vintk_jax.ntk import reductions
+    from vintk_jax.proxies.scorer import kernel_by_layer
     from vintk_jax.report.html import write_search_report
 
     space = ledger.space
     measured = scorer.measure([space.from_json(winner["arch"])])[0][0]
     kernels = {m.name: measured[m.name] for m in measurements if m.of == "kernel" and not m.stem}
+    structured = config.ntk.implementation == "structured"
+    layers = (
+        kernel_by_layer(scorer.supernet, space.from_json(winner["arch"]))
+        if "plain" in kernels and structured
+        else {}
+    )
     unscored = sum(r.get("score") is None for r in ledger.results().values())
     write_search_report(
         workdir / "report.html",
@@ -207,6 +214,7 @@ def _report(
         candidates=candidates,
         pareto=[c["number"] for c in front],
         spectra={view: reductions.spectrum(kernel).tolist() for view, kernel in kernels.items()},
+        layers=layers,
         config=config.to_dict(),
         seed=config.seed,
         summary={

@@ -30,7 +30,9 @@ class Scorer:
     def __init__(
         self, supernet: Supernet, measurements: Sequence[Measurement], *, batch_size: int = 0
     ):
-        self._supernet, self._space, self._settings = supernet, supernet.space, supernet.settings
+        self.supernet = supernet
+        self._space = supernet.space
+        self._settings = supernet.settings
         self._counted = [m for m in measurements if m.of == "architecture"]
         self._compiling = {m.group: m for m in measurements if m.of != "architecture"}
         self._names = [m.name for m in measurements if m.of != "architecture"]
@@ -46,7 +48,7 @@ class Scorer:
         self.peak_bytes = 0
 
     def _arguments(self, masks: Sequence[dict]) -> tuple:
-        net = self._supernet
+        net = self.supernet
         return net.params, net.images, net.directions, net.keys, self._stack(masks)
 
     def compile(self) -> None:
@@ -64,7 +66,7 @@ class Scorer:
                 f"ntk.implementation={self._settings.implementation} came, but a score that is "
                 "made of kernels by layer wants ntk.implementation=structured."
             )
-        n = next(iter(self._supernet.images.values())).shape[0]
+        n = next(iter(self.supernet.images.values())).shape[0]
         kernels = (
             any(m.of == "kernel" for m in self._compiling.values())
             and self._settings.implementation == "structured"
@@ -82,7 +84,7 @@ class Scorer:
 
     def _build(self, remat: bool, chunk: int | None):
         settings = self._settings
-        model = self._supernet.model(remat=remat)
+        model = self.supernet.model(remat=remat)
 
         def measure(measurement, params, images, directions, key, masks):
             if measurement.of == "network":
@@ -130,13 +132,13 @@ class Scorer:
         specs = (everywhere, everywhere, everywhere, everywhere, spread)
         return jax.jit(
             jax.shard_map(
-                many, mesh=self._supernet.mesh, in_specs=specs, out_specs=spread, check_vma=False
+                many, mesh=self.supernet.mesh, in_specs=specs, out_specs=spread, check_vma=False
             )
         )
 
     def _slots(self, count: int) -> list[int]:
         """Where each of `count` architectures goes in a call, so that all devices get as many."""
-        devices = len(self._supernet.devices)
+        devices = len(self.supernet.devices)
         return [i % devices * (self.batch_size // devices) + i // devices for i in range(count)]
 
     def _stack(self, masks: Sequence[dict]):
@@ -202,6 +204,27 @@ class Scorer:
             [{**of_seed(own, seed), **numbers} for seed in range(self._settings.num_seeds)]
             for own, numbers in zip(found, counted, strict=True)
         ]
+
+
+def kernel_by_layer(supernet: Supernet, arch: Any) -> dict[str, np.ndarray]:
+    """The plain kernel of one architecture by layer (see `ntk.by_layer`), under the first draw of
+    the weights.
+    """
+    masks = jax.tree.map(jnp.asarray, supernet.space.masks(arch))
+    params = jax.tree.map(lambda leaf: leaf[0], supernet.params[PLAIN])
+
+    @jax.jit
+    def run(params, images, direction, masks):
+        return ntk.by_layer(
+            supernet.model(),
+            params,
+            images,
+            cotangent=direction,
+            masks=masks,
+            dtype=jnp.dtype(supernet.settings.dtype),
+        )
+
+    return jax.device_get(run(params, supernet.images[PLAIN], supernet.directions[0], masks))
 
 
 def _finite(measured: Any) -> bool:

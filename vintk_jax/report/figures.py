@@ -302,6 +302,11 @@ def _ramp(count: int) -> list:
     return [to_hex(ramp(i / max(1, count - 1))) for i in range(count)]
 
 
+def layer_colours(count: int) -> list:
+    """So many colours from the ramp."""
+    return _ramp(count)
+
+
 def _colours_by(words: Sequence[str]) -> dict[str, str]:
     distinct = sorted(set(words))
     return dict(zip(distinct, _ramp(len(distinct)), strict=True))

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from vintk_jax.report.describe import (
     best_first,
     human_count,
@@ -21,6 +24,7 @@ from vintk_jax.report.figures import (
     to_svg,
     tooltip,
 )
+from vintk_jax.report.layers import draw_layers
 from vintk_jax.report.page import as_yaml, write_page
 
 BEST = 10  # rows of the table
@@ -40,6 +44,7 @@ def write_search_report(
     config: dict,
     seed: int,
     summary: dict[str, str],
+    layers: Mapping[str, Float[np.ndarray, "... n n"]] = {},
 ) -> None:
     """Write the report of a search, in place of an older one if there is one.
 
@@ -55,6 +60,7 @@ def write_search_report(
         config: The whole configuration.
         seed: The search's seed.
         summary: Further facts, shown as they are.
+        layers: The best architecture's kernel by layer; empty for a score that has no kernels.
 
     Raises:
         ValueError: there are no candidates.
@@ -85,7 +91,7 @@ def write_search_report(
         config=as_yaml(config),
         figures={
             name: markupsafe.Markup(svg)
-            for name, svg in _figures(candidates, pareto, spectra, best["arch"]).items()
+            for name, svg in _figures(candidates, pareto, spectra, best["arch"], layers).items()
         },
     )
 
@@ -95,10 +101,12 @@ def _figures(
     pareto: Sequence[int],
     spectra: Mapping[str, Sequence[int | float]],
     arch: Mapping[str, Any],
+    layers: Mapping[str, Float[np.ndarray, "... n n"]],
 ) -> dict[str, str]:
     from matplotlib.figure import Figure
 
-    svgs, rows = {"spectra": "", "architecture": ""}, len(lists(arch))
+    svgs = {"spectra": "", "architecture": "", "layers": ""}
+    rows = len(lists(arch))
     tooltips = {
         f"pareto-{c['number']}": tooltip(c) for c in candidates if c["number"] in set(pareto)
     }
@@ -118,6 +126,12 @@ def _figures(
                 figure,
                 "spectra",
                 f"Eigenvalues of the best architecture's kernels: {', '.join(spectra)}",
+            )
+        if layers:
+            figure = Figure((FIGURE_WIDTH, 3.4), layout="constrained")
+            draw_layers(figure.subplots(), layers)
+            svgs["layers"] = to_svg(
+                figure, "layers", "The best architecture's kernel by block and kind of layer"
             )
         if rows:
             figure = Figure((FIGURE_WIDTH, 0.3 + 1.2 * rows), layout="constrained")
