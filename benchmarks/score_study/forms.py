@@ -26,12 +26,16 @@ class Measured:
     """What was collected of one architecture in one view.
 
     Attributes:
+        pooled: whether the classifier reads a mean over tokens.
+        size: the sum over blocks of the square root of the width.
         kernels: (layers, n, n), the live layers' shares.
         a, a_centred, g, g_centred: (linear layers, rows), spectra of both factors.
         shapes: (linear layers, 2), live columns of X and D.
     """
 
-    def __init__(self, found: dict[str, np.ndarray], place: int):
+    def __init__(self, found: dict[str, np.ndarray], place: int, pooled: bool, size: float):
+        self.pooled = pooled
+        self.size = size
         kernels, spectra = [], []
         for name, values in found.items():
             what, _, _ = name.partition(":")
@@ -55,6 +59,7 @@ def gaussian(measured: Measured, seed: int) -> Measured:
     """The same with spectra of Gaussian matrices of these shapes."""
     rng = np.random.default_rng(seed)
     made = object.__new__(Measured)
+    made.pooled, made.size = measured.pooled, measured.size
     made.kernels = measured.kernels
     made.shapes = measured.shapes
 
@@ -119,6 +124,10 @@ def forms() -> dict[str, Callable[[Measured], float]]:
     found["K log PR"] = lambda m: reductions.log_participation_ratio(whole(m))
     found["K effective rank"] = lambda m: reductions.effective_rank(whole(m))
     found["K distinct share"] = lambda m: reductions.distinct_share(whole(m))
+    effect = lambda m: abs(m.pooled - reductions.distinct_share(whole(m)))
+    found["K blocks' effect"] = effect
+    found["layers' mean effect"] = lambda m: float(np.abs(m.pooled - shares(m.kernels)).mean())
+    found["layers' sum of effects"] = lambda m: float(np.abs(m.pooled - shares(m.kernels)).sum())
     found["K log trace"] = lambda m: float(np.log(reductions.trace(whole(m))))
     found["K -log cond"] = lambda m: -float(np.log(reductions.condition_number(whole(m))))
     found["layers' log PR of K"] = lambda m: sum(
@@ -129,6 +138,11 @@ def forms() -> dict[str, Callable[[Measured], float]]:
     )
     found["layers' sum of distinct shares"] = lambda m: float(shares(m.kernels).sum())
     found["layers' mean distinct share"] = lambda m: float(shares(m.kernels).mean())
+    for name, form in list(found.items()):
+        if not name.startswith("mean"):
+            found[f"log size + log({name})"] = lambda m, f=form: float(
+                np.log(m.size) + np.log(max(f(m), 1e-12))
+            )
     return found
 
 
@@ -173,7 +187,12 @@ def main() -> None:
     for path in sorted(arguments.measured.glob("*.npz")):
         view, _, seed = path.stem.rpartition("-")
         found = dict(np.load(path))
-        measured = [Measured(found, place) for place in np.flatnonzero(keep)]
+        places = np.flatnonzero(keep)
+        sizes = [counts.width_ratio(0.5, 0.0)(table.space, table.archs[i]) for i in places]
+        measured = [
+            Measured(found, i, getattr(table.archs[i], "pool", "mean") == "mean", size)
+            for i, size in zip(places, sizes, strict=True)
+        ]
         control = [gaussian(m, int(seed)) for m in measured] if view == "plain" else None
         for name, form in forms().items():
             values = np.array([form(m) for m in measured])

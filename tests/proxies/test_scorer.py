@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_space import SPACE
@@ -11,6 +12,7 @@ from vintk_jax import ntk, proxies
 from vintk_jax.data import inputs
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import reductions
+from vintk_jax.ntk.measures import KERNEL, Factors
 from vintk_jax.proxies.base import Measurement
 from vintk_jax.proxies.scorer import Scorer, score
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, views
@@ -204,3 +206,54 @@ def test_unknown_settings_are_told():
     for wrong in ({"cotangent": "mean"}, {"implementation": "fast"}, {"dtype": "bfloat16"}):
         with pytest.raises(UserError, match=next(iter(wrong.values()))):
             Supernet(SPACE, {}, KernelSettings(**wrong), seed=3)
+
+
+def mean_squares(x, d):
+    """Of both factors."""
+    return jnp.stack([jnp.mean(x**2), jnp.mean(d**2)])
+
+
+def test_measures_by_layer(supernet, images, archs, drawn):
+    """Of a masked supernet in a batch: the shares of each architecture's own model, and a statistic
+    of the factors; with the kernel of the same view beside them, which the shares add up to.
+    """
+    measurements = [
+        Measurement("plain", "kernel"),
+        Measurement("shares", "layers", KERNEL),
+        Measurement("squares", "layers", Factors(mean_squares, 2), "fourier"),
+    ]
+    scorer = Scorer(supernet, measurements, batch_size=2)
+    for of_arch, arch in zip(scorer.measure(archs), archs, strict=True):
+        for of_seed in of_arch:
+            shares = of_seed["shares"].values()
+            added = sum(share.reshape(-1, 4, 4).sum(0) for share in shares)
+            np.testing.assert_allclose(
+                added, of_seed["plain"], atol=1e-5 * np.abs(of_seed["plain"]).max()
+            )
+            squares = of_seed["squares"]["blocks/block/attention/qkv"]
+            assert np.all(squares[: arch.depth] > 0)
+            assert not np.any(squares[arch.depth :])
+
+
+def test_a_proxy_of_layers(supernet, archs):
+    """Its score is called with the layers of each view."""
+    proxy = proxies.Proxy.of_layers(
+        "total",
+        KERNEL,
+        lambda views: float(
+            sum(np.trace(s, axis1=-2, axis2=-1).sum() for s in views["plain"].values())
+        ),
+        "plain",
+    )
+    measured = Scorer(supernet, proxy.measurements, batch_size=2).measure(archs[:1])[0]
+    kernels = Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2).measure(archs[:1])[0]
+    wanted = [np.trace(found["plain"]) for found in kernels]
+    assert score(proxy, measured, {}) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_layers_want_the_structured_kernel(images):
+    """Other implementations have no layers."""
+    settings = KernelSettings(num_classes=5, implementation="neural_tangents")
+    other = Supernet(SPACE, {"plain": images["plain"]}, settings, seed=3)
+    with pytest.raises(UserError, match=r"wants ntk\.implementation=structured"):
+        Scorer(other, [Measurement("shares", "layers", KERNEL)]).compile()
