@@ -135,6 +135,25 @@ def test_blocks_are_those_of_the_model(space):
 
 
 @each_space
+def test_what_the_classifier_reads(space):
+    """Without its blocks, a model that pools tells images apart; a class token has seen none of
+    them. Of the smallest member, by the plain kernel's own definition: gradients of the classifier
+    are what it reads.
+    """
+    if space.name in ("deit-video", "seg-small", "s3", "autoformer-small", "autoformer-base"):
+        pytest.skip("as a smaller space of its class")
+    arch = space.cheapest()
+    size = 32 if space.name in ("cifar-vit", "nasbench201") else 64
+    wide = space.supernet(size, 3)
+    shape = (2, *space.input_shape(size))
+    images = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+    variables = jax.jit(wide.init)(jax.random.key(0), images)
+    masks = jax.tree.map(jnp.asarray, space.stem_masks(arch))
+    logits = jax.jit(lambda v, x, m: wide.apply(v, x, masks=m))(variables, images, masks)
+    assert space.pools(arch) == bool(np.any(np.abs(logits[0] - logits[1]) > 1e-6))
+
+
+@each_space
 @given(seed=seeds)
 def test_round_trips(space, seed):
     """JSON text and decisions give the architecture back; decisions are those of `choices`."""

@@ -136,6 +136,12 @@ class SearchSpace(abc.ABC):
         """
         return traced_blocks(self, arch)
 
+    def pools(self, arch: Any) -> bool:
+        """Whether the classifier reads a mean over tokens or pixels; False where it reads a class
+        token, which has seen no image before the first block. By default it reads a mean.
+        """
+        return True
+
     def stem_masks(self, arch: Any) -> dict[str, Any]:
         """The masks of this architecture with all its blocks off: `block_masks` are zero wherever
         there is an `alive` beside them.

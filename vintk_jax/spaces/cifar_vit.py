@@ -168,6 +168,10 @@ class CifarVitSpace(SearchSpace):
             )
         return image_size // (largest if arch is None else arch.patch_size)
 
+    def pools(self, arch: CifarVitArch) -> bool:
+        """As the architecture has it."""
+        return arch.pool == "mean"
+
     def blocks(self, arch: CifarVitArch) -> tuple[BlockShape, ...]:
         """See `SearchSpace.blocks`."""
         heads = (Heads(arch.num_heads, arch.head_dim),)

@@ -70,6 +70,10 @@ class DeitVideoSpace(AutoFormerSpace):
             flops += over_time + over_space + (tokens + 1) * 2 * e * hidden
         return Cost(params, flops)
 
+    def pools(self, arch: AutoFormer) -> bool:
+        """A class token is read."""
+        return False
+
     def blocks(self, arch: AutoFormer) -> tuple[BlockShape, ...]:
         """See `SearchSpace.blocks`; a block has an attention over time and one over space."""
         return tuple(

@@ -152,6 +152,10 @@ class PitSpace(SearchSpace):
             params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes
         )
 
+    def pools(self, arch: PitArch) -> bool:
+        """A class token is read."""
+        return False
+
     def blocks(self, arch: PitArch) -> tuple[BlockShape, ...]:
         """See `SearchSpace.blocks`."""
         stages = zip(arch.embed_dims, arch.hidden, arch.num_heads, arch.depth, strict=True)
