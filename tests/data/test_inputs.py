@@ -111,7 +111,7 @@ def test_too_few_or_no_images_are_told(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"0 readable image\(s\).*broken.png"):
         inputs.load(f"folder:{tmp_path}", 4, 16, 0)
-    np.savez(tmp_path / "floats.npz", x=np.zeros((9, 8, 8, 3)))
+    np.savez(tmp_path / "floats.npz", x=np.full((9, 8, 8, 3), 255.0))
     with pytest.raises(UserError, match="float64"):
         inputs.load(f"npz:{tmp_path / 'floats.npz'}", 4, 16, 0)
     (tmp_path / "torn.npz").write_bytes(b"PK\x03\x04 torn")

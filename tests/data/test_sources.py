@@ -197,7 +197,11 @@ def test_what_is_not_there_is_named(where, split, words):
     ("fields", "words"),
     [
         ({"x_train": np.zeros((3, 4, 4, 3), np.uint8)}, "y_train was wanted"),
-        ({"x_train": np.zeros((3, 4, 4, 3)), "y_train": np.zeros(3, int)}, "float64(3, 4, 4, 3)"),
+        (
+            {"x_train": np.full((3, 4, 4, 3), 255.0), "y_train": np.zeros(3, int)},
+            "float64 values from 255 to 255",
+        ),
+        ({"x_train": np.zeros((3, 4)), "y_train": np.zeros(3, int)}, "float64(3, 4)"),
         ({"x_train": np.zeros((3, 4, 4, 3), np.uint8), "y_train": np.zeros(2, int)}, "3 integers"),
         (
             {

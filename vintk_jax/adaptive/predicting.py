@@ -17,6 +17,7 @@ from vintk_jax.adaptive import assigned, comparison
 from vintk_jax.adaptive.calibration import chances_of, ways_assigned
 from vintk_jax.adaptive.plans import Plans
 from vintk_jax.adaptive.session import Session
+from vintk_jax.data import walk
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import Engine
@@ -53,7 +54,8 @@ def _open_images(
     if source.classes and source.classes != predictor.classes:
         raise UserError(
             f"The images have {len(source.classes)} classes, the model {len(predictor.classes)}; "
-            "the same were wanted."
+            "the same were wanted, but "
+            f"{walk.differing(source.classes, predictor.classes, ('the data', 'the model'))}."
         )
     return source, f"{where} {split}"
 

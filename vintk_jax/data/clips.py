@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from vintk_jax.data import images, moving
+from vintk_jax.data import images, moving, pixels, walk
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError, nearest
 
@@ -41,8 +41,8 @@ def of_array(frames: Frames) -> Clip:
 
 
 def _of_frames(paths: list[Path]) -> Clip:
-    """A folder of images, in the order of their names."""
-    return Clip(len(paths), lambda wanted: np.stack([images.read_image(paths[i]) for i in wanted]))
+    """A folder of images, in the natural order of their names."""
+    return Clip(len(paths), lambda wanted: np.stack([pixels.read_image(paths[i]) for i in wanted]))
 
 
 def _of_video(path: Path, length: int) -> Clip:
@@ -127,22 +127,21 @@ def _folder(where: str, split: str) -> Source:
     """PATH/SPLIT/CLASS/clip, a clip being a video file or a folder of images. What can't be opened
     is left out and named in `Source.notes`.
     """
-    root = images.folder(where, f"data.source=clips:{where}")
-    top = root / split
-    if not top.is_dir():
-        there = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir())[:8])
+    root = walk.folder(where, f"data.source=clips:{where}")
+    top = walk.split_folder(root, split)
+    if top is None:
+        there = ", ".join(walk.readable(child.name) for child in walk.folders_in(root)[:8])
         raise UserError(
             f"{root} has no folder {split!r}; it holds {there or 'no folders'}. Name one with "
             "data.*_split."
         )
-    classes = sorted(
-        child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")
-    )
+    classes = [child.name for child in walk.folders_in(top)]
     found, broken = [], []
     for label, name in enumerate(classes):
-        for path in sorted((top / name).iterdir()):
+        own = [path for path in (top / name).iterdir() if walk.belongs(path.name)]
+        for path in walk.natural(own):
             try:
-                if path.is_dir() and (frames := images.files_below(path)):
+                if path.is_dir() and (frames := walk.frames_below(path)):
                     found.append((_of_frames(frames), label))
                 elif path.suffix.lower() in VIDEOS:
                     found.append((_of_video(path, _probed(path)), label))
@@ -183,16 +182,13 @@ def _npz(where: str, split: str) -> Source:
         if {"frames", "length", "label"} <= set(arrays.files):
             frames, lengths, labels = arrays["frames"], arrays["length"], arrays["label"]
             chosen = _chosen(path, arrays, split, len(labels))
+            frames = pixels.to_uint8(frames, f"{path}[frames]")
             starts = np.concatenate([[0], np.cumsum(lengths)])
             clips = [of_array(frames[starts[i] : starts[i + 1]]) for i in chosen]
-            sizes_fit = (
-                frames.dtype == np.uint8
-                and frames.ndim == 4
-                and frames.shape[-1] == 3
-                and starts[-1] == len(frames)
-            )
+            whole = frames.ndim == 4 and frames.shape[-1] == 3 and starts[-1] == len(frames)
+            images.check_labels(labels, arrays, f"{path}[label]", len(lengths))
+            names = images.class_names(labels, arrays)
             labels = labels[chosen]
-            count = int(arrays["label"].max()) + 1
         else:
             missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
             if missing:
@@ -200,31 +196,14 @@ def _npz(where: str, split: str) -> Source:
                     f"{path} holds {', '.join(arrays.files) or 'nothing'}; "
                     f"{' and '.join(missing)}, or frames, length and label, were wanted."
                 )
-            frames, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+            frames = pixels.to_uint8(arrays[f"x_{split}"], f"{path}[x_{split}]")
             clips = [of_array(clip) for clip in frames]
-            sizes_fit = (
-                frames.dtype == np.uint8
-                and frames.ndim == 5
-                and frames.shape[-1] == 3
-                and len(labels) == len(frames)
-            )
-            count = int(labels.max()) + 1
-        names = (
-            [str(name) for name in arrays["class_names"]]
-            if "class_names" in arrays.files
-            else [str(i) for i in range(count)]
-        )
-    if (
-        not sizes_fit
-        or not np.issubdtype(labels.dtype, np.integer)
-        or not len(labels)
-        or labels.min() < 0
-        or labels.max() >= len(names)
-    ):
+            whole = frames.ndim == 5 and frames.shape[-1] == 3
+            labels, names = images.labels_of(arrays, path, split, len(frames))
+    if not whole or not len(labels):
         raise UserError(
             f"{path} holds {frames.dtype}{frames.shape} frames and {labels.dtype}{labels.shape} "
-            f"labels for {split}; uint8 frames with three channels "
-            "and a whole number from 0 on for each clip were wanted."
+            f"labels for {split}; frames with three channels and a label for each clip were wanted."
         )
     return _source(clips, labels, names)
 

@@ -1,81 +1,121 @@
-"""Opening what images lie in: files, folders, npz archives, TensorFlow Datasets. Every error names
-the config's field that asked for it.
+"""Opening what images lie in: npz archives and TensorFlow Datasets. Every error names the config's
+field that asked for it. Files and folders are `pixels`' and `walk`'s.
 """
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Integer, UInt8
 
+from vintk_jax.data import pixels
 from vintk_jax.errors import UserError
 from vintk_jax.extras import missing
 
 # ImageNet's, as everyone uses them
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
-ENDINGS = ", ".join(sorted(SUFFIXES))
+# What NumPy and zipfile raise for archives that aren't whole.
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Pixels of an image file.
-
-    Raises:
-        UserError: naming the file, when it can't be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise UserError(
-            f"{path} can't be read as an image ({error}). Mend or remove it; the same command goes "
-            "on."
-        ) from error
-
-
-def as_rgb(image: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
-    """Three channels of an image that may have one, or no axis for it."""
-    image = image if image.ndim == 3 else image[..., None]
-    return image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1)
-
-
-def is_images(array: np.ndarray) -> bool:
-    """Whether an array looks like images: uint8, (n, height, width, 3 or 1) or (n, height,
+def shaped_as_images(array: np.ndarray) -> bool:
+    """Whether an array has the shape of images: (n, height, width, 3 or 1) or (n, height,
     width).
     """
-    return array.dtype == np.uint8 and (
-        array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3))
-    )
+    return array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3))
 
 
-def folder(where: str, asked: str) -> Path:
-    """An existing folder.
+def images_of(array: np.ndarray, what: str) -> UInt8[np.ndarray, "n height width *channels"]:
+    """An array of images as bytes; see `pixels.to_uint8`.
 
     Args:
-        asked: the setting that named it, for the error.
+        what: it is, for the error.
 
     Raises:
-        UserError: when there is none.
+        UserError: for other shapes, and for values without a meaning.
     """
-    root = Path(where).expanduser()
-    if not root.is_dir():
-        raise UserError(f"{asked} came, but there is no folder {root.resolve()}.")
-    return root
+    if not shaped_as_images(array):
+        raise UserError(
+            f"Expected {what} of shape (n, height, width, 3) or (n, height, width), got "
+            f"{array.dtype}{array.shape}."
+        )
+    return pixels.to_uint8(array, what)
 
 
-def files_below(root: Path) -> list[Path]:
-    """Files anywhere below a folder that end as images do, in the order of their names."""
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+def labels_of(
+    arrays: Any, path: Path, split: str, count: int
+) -> tuple[Integer[np.ndarray, " n"], list[str]]:
+    """Labels of a split of an npz, checked, and the names of all classes.
+
+    Classes are `class_names`, or the numbers from 0 to the largest that any split has, each of
+    which has to occur.
+
+    Args:
+        count: images of the split.
+
+    Raises:
+        UserError: for labels of another number or type, below 0, beyond the names, or with gaps.
+    """
+    labels = arrays[f"y_{split}"]
+    of_splits = [arrays[name] for name in arrays.files if name.startswith("y_")]
+    every = np.concatenate([np.ravel(one) for one in of_splits])
+    check_labels(labels, arrays, f"{path}[y_{split}]", count, every)
+    return labels, class_names(every, arrays)
+
+
+def check_labels(
+    labels: np.ndarray,
+    arrays: Any,
+    what: str,
+    count: int,
+    every: np.ndarray | None = None,
+) -> None:
+    """Refuse labels that are no classes, before anything is made for each class.
+
+    Args:
+        labels: of a split.
+        arrays: of the npz, which may have `class_names`.
+        what: they are, for the error.
+        count: images of the split.
+        every: labels of all splits, each class of which has to occur; None: `labels`.
+
+    Raises:
+        UserError: see `labels_of`.
+    """
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"{what} is {labels.dtype}{labels.shape}; {count} integers from 0 on were wanted."
+        )
+    if "class_names" in arrays.files:
+        names = arrays["class_names"]
+        if count and (labels.min() < 0 or labels.max() >= len(names)):
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise UserError(
+                f"{what} holds class {wrong}; class_names has {len(names)} names, for 0 to "
+                f"{len(names) - 1}."
+            )
+        return
+    there = np.unique(labels if every is None else every)
+    if len(there) and there[0] < 0:
+        raise UserError(f"{what}: labels from 0 on were wanted, {there[0]} came.")
+    gaps = np.setdiff1d(np.arange(len(there)), there)
+    if len(gaps):
+        raise UserError(
+            f"{what}: the labels go up to {there[-1]}, but there is no {gaps[0]}. Number the "
+            f"{len(there)} classes from 0 to {len(there) - 1}, or name all of them in an array "
+            "class_names."
+        )
+
+
+def class_names(labels: np.ndarray, arrays: Any) -> list[str]:
+    """The names in an npz, or the numbers of checked labels."""
+    if "class_names" in arrays.files:
+        return [str(name) for name in arrays["class_names"]]
+    return [str(i) for i in range(len(np.unique(labels)))]
 
 
 @contextmanager
@@ -90,11 +130,18 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
     if not path.is_file():
         raise UserError(f"{asked} came, but there is no file {path.resolve()}.")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            yield path, arrays
+        with open(path, "rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise UserError(
+                    f"{path} holds one array without a name (np.save); an archive of named ones "
+                    "was wanted: np.savez(path, x_train=..., y_train=...)."
+                )
+            with arrays:
+                yield path, arrays
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path} could not be read as an npz: {error}.") from error
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from vintk_jax.data import images, shipped
+from vintk_jax.data import images, pixels, shipped, walk
 from vintk_jax.errors import UserError
 
 Images = Float[np.ndarray, "n *image 3"]
@@ -67,22 +67,24 @@ def _noise(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
 
 def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     """Images anywhere below a folder, in random order; broken ones are skipped and named."""
-    root = images.folder(where, f"inputs.source=folder:{where}")
-    paths = images.files_below(root)
+    root = walk.folder(where, f"inputs.source=folder:{where}")
+    paths = walk.files_below(root)
     squares, broken = [], []
     for index in rng.permutation(len(paths)):
         if len(squares) == count:
             break
         try:
-            squares.append(_square(images.read_image(paths[index]), size))
+            squares.append(_square(pixels.read_image(paths[index]), size))
         except UserError as error:
-            broken.append(f"{paths[index].relative_to(root)} ({error.__cause__})")
+            broken.append(
+                f"{walk.readable(paths[index].relative_to(root))} ({error.__cause__ or error})"
+            )
     named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
     note = f"skipped {len(broken)} broken image(s): {named}" if broken else ""
     if len(squares) < count:
         raise UserError(
             f"{root} holds {len(squares)} readable image(s) of {len(paths)} with a known ending "
-            f"({images.ENDINGS}); "
+            f"({walk.ENDINGS}); "
             f"inputs.num_images={count} are wanted. "
             f"{note[:1].upper() + note[1:] + '. ' if note else ''}Add images or lower "
             "inputs.num_images."
@@ -94,13 +96,14 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     """The first array of an npz that looks like images."""
     with images.npz(where, f"inputs.source=npz:{where}") as (path, arrays):
         for name in arrays.files:
-            if images.is_images(array := arrays[name]):
-                return _from_sequence(array, f"{path}[{name}]", count, size, rng)
+            if images.shaped_as_images(array := arrays[name]):
+                own = images.images_of(array, f"{path}[{name}]")
+                return _from_sequence(own, f"{path}[{name}]", count, size, rng)
         shapes = ", ".join(
             f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files
         )
     raise UserError(
-        f"{path} holds {shapes or 'nothing'}; an array of images was wanted: uint8, (n, height, "
+        f"{path} holds {shapes or 'nothing'}; an array of images was wanted, (n, height, "
         "width, 3) or (n, height, width)."
     )
 
@@ -123,7 +126,7 @@ def _from_sequence(sequence, name: str, count: int, size: int, rng: np.random.Ge
         standardise(
             [
                 _square(
-                    images.as_rgb(np.asarray(one["image"] if isinstance(one, dict) else one)), size
+                    pixels.as_rgb(np.asarray(one["image"] if isinstance(one, dict) else one)), size
                 )
                 for one in chosen
             ]

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from vintk_jax.data import digits, images
+from vintk_jax.data import digits, images, pixels, walk
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError, nearest
 
@@ -99,14 +99,8 @@ def _read_map(path: Path) -> UInt8[np.ndarray, "height width"]:
     """
     try:
         with Image.open(path) as image:
-            values = np.asarray(image)
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
+            values = np.asarray(ImageOps.exif_transpose(image))
+    except pixels.UNREADABLE as error:
         raise UserError(f"{path} can't be read as an image ({error}).") from error
     if values.ndim != 2 or values.max(initial=0) > 255:
         raise UserError(
@@ -124,16 +118,10 @@ def _look_at(pair: tuple[Path, Path]) -> tuple[Integer[np.ndarray, " n"], str]:
     try:
         values = _read_map(label)
         with Image.open(image) as opened:
-            size = (opened.height, opened.width)
+            size = pixels.upright_size(opened)
     except UserError as error:
         return np.zeros(0, int), str(error)
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
+    except pixels.UNREADABLE as error:
         return np.zeros(0, int), f"{image} can't be read as an image ({error})"
     if size != values.shape:
         return (
@@ -148,7 +136,7 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
     """ROOT/SPLIT and ROOT/SPLITannot, ROOT/images/SPLIT and ROOT/annotations/SPLIT, or
     ROOT/SPLIT/images and ROOT/SPLIT/labels.
     """
-    root = images.folder(where, f"data.source=pairs:{where}")
+    root = walk.folder(where, f"data.source=pairs:{where}")
     layouts = [tuple(root / part.format(split=split) for part in layout) for layout in _LAYOUTS]
     found = next((layout for layout in layouts if all(part.is_dir() for part in layout)), None)
     if found is None:
@@ -162,11 +150,10 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
         )
     top, maps = found
     pairs = [
-        (path, (maps / path.relative_to(top)).with_suffix(".png"))
-        for path in images.files_below(top)
+        (path, (maps / path.relative_to(top)).with_suffix(".png")) for path in walk.files_below(top)
     ]
     if not pairs:
-        raise UserError(f"{top} holds no images with a known ending ({images.ENDINGS}).")
+        raise UserError(f"{top} holds no images with a known ending ({walk.ENDINGS}).")
     with ThreadPoolExecutor() as pool:
         looked = list(pool.map(_look_at, pairs))
     labels = labels.with_values_of(
@@ -186,7 +173,7 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
         )
     table = labels.table()
     get = lambda i: {
-        "image": images.read_image(pairs[i][0]),
+        "image": pixels.read_image(pairs[i][0]),
         "label": table[_read_map(pairs[i][1])],
     }
     return Source(len(pairs), get, labels.classes)
@@ -218,10 +205,11 @@ def _npz(labels: Labels, where: str, split: str) -> Source:
                 f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was "
                 "wanted as well."
             )
-        pixels, maps = arrays[f"x_{split}"], arrays[f"y_{split}"]
-    if not images.is_images(pixels) or maps.dtype != np.uint8 or maps.shape != pixels.shape[:3]:
+        made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
+        maps = arrays[f"y_{split}"]
+    if maps.dtype != np.uint8 or maps.shape != made.shape[:3]:
         raise UserError(
-            f"{path} holds {pixels.dtype}{pixels.shape} images and {maps.dtype}{maps.shape} labels "
+            f"{path} holds {made.dtype}{made.shape} images and {maps.dtype}{maps.shape} labels "
             f"of {split}; uint8 (n, height, width, 3) and uint8 "
             "(n, height, width) were wanted."
         )
@@ -237,8 +225,8 @@ def _npz(labels: Labels, where: str, split: str) -> Source:
         )
     table = labels.table()
     return Source(
-        len(pixels),
-        lambda i: {"image": images.as_rgb(pixels[i]), "label": table[maps[i]]},
+        len(made),
+        lambda i: {"image": pixels.as_rgb(made[i]), "label": table[maps[i]]},
         labels.classes,
     )
 
@@ -270,7 +258,7 @@ def _tfds(labels: Labels, where: str, split: str) -> Source:
                 f"Number {index} of {where}'s {split} holds the label {unknown[0]}, which is "
                 "neither a class nor ignored."
             )
-        image = images.as_rgb(np.asarray(element[names[0]]))
+        image = pixels.as_rgb(np.asarray(element[names[0]]))
         if image.shape[:2] != values.shape:
             raise UserError(
                 f"Number {index} of {where}'s {split}: a picture of {image.shape[:2]} pixels, its "

@@ -6,6 +6,7 @@ A source is a sequence: `len(source)` images, `source[i]` -> {"image": uint8 (he
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from vintk_jax.data import digits, images
+from vintk_jax.data import digits, images, pixels, walk
 from vintk_jax.errors import UserError, nearest
 
 _HELD_OUT = 10  # of a folder without splits, one image in so many is for testing
@@ -85,31 +86,10 @@ def _npz(where: str, split: str) -> Source:
                 f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was "
                 "wanted as well."
             )
-        pixels, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        names = (
-            [str(name) for name in arrays["class_names"]] if "class_names" in arrays.files else None
-        )
-    if not images.is_images(pixels):
-        raise UserError(
-            f"{path}[x_{split}] is {pixels.dtype}{pixels.shape}; uint8 (n, height, width, 3) or "
-            "(n, height, width) was wanted."
-        )
-    if (
-        labels.shape != pixels.shape[:1]
-        or not np.issubdtype(labels.dtype, np.integer)
-        or (len(labels) and labels.min() < 0)
-    ):
-        raise UserError(
-            f"{path}[y_{split}] is {labels.dtype}{labels.shape}; {len(pixels)} integers from 0 on "
-            "were wanted."
-        )
-    names = names or [str(i) for i in range(int(labels.max()) + 1)]
-    if len(labels) and labels.max() >= len(names):
-        raise UserError(
-            f"{path}[y_{split}] holds class {labels.max()}; class_names has {len(names)} names."
-        )
+        made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
+        labels, names = images.labels_of(arrays, path, split, len(made))
     return Source(
-        len(pixels), lambda i: {"image": images.as_rgb(pixels[i]), "label": int(labels[i])}, names
+        len(made), lambda i: {"image": pixels.as_rgb(made[i]), "label": int(labels[i])}, names
     )
 
 
@@ -117,56 +97,56 @@ def _folder(where: str, split: str) -> Source:
     """PATH/SPLIT/CLASS/image, or PATH/CLASS/image, of which one image in ten (by a hash of its
     path) is the split "test".
     """
-    root = images.folder(where, f"data.source=folder:{where}")
-    top = root / split
-    own = top.is_dir()
-    top = top if own else root
-    classes = sorted(
-        child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")
-    )
+    root = walk.folder(where, f"data.source=folder:{where}")
+    own = walk.split_folder(root, split)
+    top = own or root
+    classes, empty = walk.classes_of(root, top)
     paths = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in images.files_below(top / name)
+        (path, label) for label, name in enumerate(classes) for path in walk.files_below(top / name)
     ]
     ordered = sorted(
-        (hashlib.sha256(str(p.relative_to(top)).encode()).digest(), p, label) for p, label in paths
+        (hashlib.sha256(os.fsencode(p.relative_to(top))).digest(), p, label) for p, label in paths
     )
-    if not own:
-        if split not in ("train", "test") or {"train", "test", "val"} & set(classes):
+    if own is None:
+        if split not in ("train", "test") or any(map(walk.is_split, classes)):
+            named = ", ".join(map(walk.readable, classes[:8]))
             raise UserError(
-                f"{root} has no folder {split!r}; it holds "
-                f"{', '.join(classes[:8]) or 'no folders'}. Name one with data.*_split."
+                f"{root} has no folder {split!r}; it holds {named or 'no folders'}. Name one with "
+                "data.*_split."
             )
         ordered = [
             entry for entry in ordered if (entry[0][0] % _HELD_OUT == 0) == (split == "test")
         ]
     if not ordered:
         raise UserError(
-            f"{top} holds no images with a known ending ({images.ENDINGS}) in class folders for "
+            f"{top} holds no images with a known ending ({walk.ENDINGS}) in class folders for "
             f"the split {split!r}."
         )
+    notes = []
+    if empty:
+        named = ", ".join(map(walk.readable, empty))
+        notes.append(f"{walk.readable(top)}: no class, since no image is in it: {named}.")
 
     def get(index: int) -> dict[str, Any]:
         _, path, label = ordered[index]
-        return {"image": images.read_image(path), "label": label}
+        return {"image": pixels.read_image(path), "label": label}
 
-    return Source(len(ordered), get, classes)
+    return Source(len(ordered), get, classes, notes)
 
 
 def _images(where: str, split: str) -> Source:
     """Images anywhere below a folder, without labels: an element has its "name", the path below the
     folder, and the label -1.
     """
-    root = images.folder(where, f"data.source=images:{where}")
-    paths = images.files_below(root)
+    root = walk.folder(where, f"data.source=images:{where}")
+    paths = walk.files_below(root)
     if not paths:
-        raise UserError(f"{root} holds no images with a known ending ({images.ENDINGS}).")
-    get = lambda i: {
-        "image": images.read_image(paths[i]),
-        "label": -1,
-        "name": str(paths[i].relative_to(root)),
-    }
+        raise UserError(f"{root} holds no images with a known ending ({walk.ENDINGS}).")
+
+    def get(index: int) -> dict[str, Any]:
+        name = walk.readable(paths[index].relative_to(root))
+        return {"image": pixels.read_image(paths[index]), "label": -1, "name": name}
+
     return Source(len(paths), get, ())
 
 
@@ -179,7 +159,7 @@ def _tfds(where: str, split: str) -> Source:
     def get(index: int) -> dict[str, Any]:
         element = loaded[index]
         return {
-            "image": images.as_rgb(np.asarray(element["image"])),
+            "image": pixels.as_rgb(np.asarray(element["image"])),
             "label": int(element["label"]),
         }
 

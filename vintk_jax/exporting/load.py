@@ -52,13 +52,21 @@ class Model:
         )
         self._programs = dict({"stablehlo": stablehlo, "onnx": onnx}[format](folder, self.plan))
 
+    def _check(self, images):
+        wanted = f"uint8 images of shape (n, {', '.join(map(str, self.shape))})"
+        if getattr(images, "dtype", None) != np.uint8 or images.shape[1:] != self.shape:
+            came = f"{getattr(images, 'dtype', type(images).__name__)}"
+            raise ValueError(f"Expected {wanted}, got {came}{getattr(images, 'shape', '')}.")
+
     def _run(self, name, inputs):
         return [np.array(output) for output in self._programs[name](inputs)]
 
     def at(self, length, images):
+        self._check(images)
         return self._run(length, images)[0]
 
     def __call__(self, images):
+        self._check(images)
         known, passed = (
             np.zeros((len(images), len(self.classes)), np.float32),
             np.zeros(len(images), bool),

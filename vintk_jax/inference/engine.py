@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
 from vintk_jax.inference.batches import next_batch
 from vintk_jax.inference.feeds import ArrayFeed, Feed, Image, StreamFeed
@@ -139,7 +140,8 @@ class Engine:
                     np.asarray(array)
 
     def __call__(self, images: Iterable[Image | UserError]) -> Iterator[Answer]:
-        """Answers in the order of the images; an error in an image's place comes out in its place.
+        """Answers in the order of the images; an error in an image's place comes out in its place,
+        and so does what is wrong with an image of another type or shape than the plan's.
 
         The stream is read as answers are taken, `ahead` images before them at most.
         """
@@ -158,10 +160,14 @@ class Engine:
         finally:
             feed.close()
 
-    def all(self, images: UInt8[np.ndarray, "n *image 3"]) -> Block:
+    def all(self, images: Any) -> Block:
         """Answers to images that lie in memory: nobody waits, every batch is as full as it can
         be.
+
+        Raises:
+            UserError: for images of another type or shape than the plan's.
         """
+        check_batch(images, self._shape)
         blocks = list(self._blocks(ArrayFeed(images), np.inf))
         joined = (
             np.concatenate([getattr(block, name) for block in blocks])
@@ -232,10 +238,24 @@ class _Held:
                 if isinstance(image, UserError):
                     fine[i] = False
                     self._errors[self._taken - len(images) + i] = str(image)
+                elif fault := self._fault(image):
+                    fine[i] = False
+                    self._errors[self._taken - len(images) + i] = fault
                 else:
                     self._images[slot] = image
             self._ended_at[slots[~fine]] = _FAILED
         self._enqueue(slots[fine], self._plan.first(places[fine]))
+
+    def _fault(self, image: Any) -> str:
+        """What is wrong with an image of a stream: an assignment would stretch or cut it."""
+        shape = self._images.shape[1:]
+        if getattr(image, "dtype", None) == np.uint8 and image.shape == shape:
+            return ""
+        try:
+            check_batch(np.asarray(image)[None], shape)
+        except UserError as error:
+            return str(error)
+        return f"Expected an array of uint8, got {type(image).__name__}."
 
     def _enqueue(self, slots: Int[np.ndarray, " n"], steps: Int[np.ndarray, " n"]) -> None:
         self._since[slots] = time.monotonic()

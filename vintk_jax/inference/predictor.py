@@ -14,12 +14,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from vintk_jax import config as configs
 from vintk_jax.data.augment import Centre
 from vintk_jax.data.loader import Transform
+from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
 from vintk_jax.inference.loading import load_trained
 from vintk_jax.models.revit import fitted, fold, has_stem
@@ -152,10 +152,19 @@ class Predictor:
             )
         return tuple(by_side[side] for side in sides) or self.names
 
-    def __call__(
-        self, images: UInt8[np.ndarray, "n *image 3"], length: str
-    ) -> Float[jax.Array, "n classes"]:
-        """Probabilities; a new number of images compiles anew."""
+    def __call__(self, images: Any, length: str) -> Float[jax.Array, "n classes"]:
+        """Probabilities; a new number of images compiles anew.
+
+        Args:
+            images: uint8, (n, *shape).
+            length: one of `names`.
+
+        Raises:
+            UserError: for images of another type or shape, and for a length that there isn't.
+        """
+        check_batch(images, self.shape)
+        if length not in self._runs:
+            raise UserError(f"Expected a length of {', '.join(self.names)}, got {length!r}.")
         return self._runs[length](self._lengths[length].variables, images)
 
     def length(self, name: str) -> "OneLength":

@@ -15,6 +15,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from vintk_jax.data import walk
 from vintk_jax.data.augment import Augment, Centre
 from vintk_jax.data.clip_views import ClipAugment, ClipViews
 from vintk_jax.data.clips import KINDS as CLIPS
@@ -77,10 +78,11 @@ def _opened(
         for split in (config.data.train_split, config.data.test_split)
     )
     if train.classes != test.classes:
+        splits = (config.data.train_split, config.data.test_split)
         raise UserError(
-            f"{config.data.source} has {len(train.classes)} classes in {config.data.train_split}, "
-            f"{len(test.classes)} in {config.data.test_split}; "
-            "the same were wanted."
+            f"{config.data.source} has {len(train.classes)} classes in {splits[0]}, "
+            f"{len(test.classes)} in {splits[1]}; the same were wanted, but "
+            f"{walk.differing(train.classes, test.classes, splits)}."
         )
     return train, test
 

@@ -1,0 +1,148 @@
+"""Which files of a folder belong to a data set: one walk for all commands.
+
+The policy, told in docs/your_data.md: hidden files and folders (a name that begins with a dot) and
+`__MACOSX` are left out; links are followed, and a folder that was seen already is not entered
+again; frames are in the natural order of their names, 2 before 10; names may hold any bytes.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import natsort
+
+from vintk_jax.errors import UserError
+
+# ImageNet's, as everyone uses them
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+ENDINGS = ", ".join(sorted(SUFFIXES))
+LEFT_OUT = {"__MACOSX"}
+# What people call the parts of a data set, by what our settings call them; in any case.
+SPLITS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "tst"),
+}
+
+
+def folder(where: str, asked: str) -> Path:
+    """An existing folder.
+
+    Args:
+        asked: the setting that named it, for the error.
+
+    Raises:
+        UserError: when there is none.
+    """
+    root = Path(where).expanduser()
+    if not root.is_dir():
+        what = "a file in place of the folder" if root.exists() else "no folder"
+        raise UserError(f"{asked} came, but there is {what} {root.resolve()}.")
+    return root
+
+
+def belongs(name: str) -> bool:
+    """Whether a file or folder of that name is looked at."""
+    return not name.startswith(".") and name not in LEFT_OUT
+
+
+def natural(paths: Sequence[Path]) -> list[Path]:
+    """In the natural order of their names: frame 2 before frame 10."""
+    return natsort.natsorted(paths, key=lambda path: readable(path))
+
+
+def readable(path: Path | str) -> str:
+    """A path as text that can be printed and written, whatever bytes its name holds."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def files_below(root: Path) -> list[Path]:
+    """Image files anywhere below a folder, through links, in the order of their names."""
+    return sorted(_below(root), key=os.fsencode)
+
+
+def frames_below(root: Path) -> list[Path]:
+    """The same in natural order."""
+    return natural(list(_below(root)))
+
+
+def _below(root: Path) -> Iterator[Path]:
+    entered = set()
+    for where, folders, names in os.walk(root, followlinks=True):
+        status = os.stat(where)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if belongs(name))
+        for name in names:
+            if belongs(name) and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(where, name)
+
+
+def folders_in(root: Path) -> list[Path]:
+    """The folders of a folder that belong to a data set, by name."""
+    found = [child for child in root.iterdir() if child.is_dir() and belongs(child.name)]
+    return sorted(found, key=lambda path: os.fsencode(path.name))
+
+
+def split_folder(root: Path, split: str) -> Path | None:
+    """The folder of a split: of its name, or of one that people usually give it, in any case.
+
+    Raises:
+        UserError: for two folders that are the split, and for a folder that holds nothing but the
+            folder that was meant.
+    """
+    exact = root / split
+    if exact.is_dir():
+        return exact
+    usual = SPLITS.get(split.lower(), (split.lower(),))
+    found = [child for child in folders_in(root) if child.name.lower() in usual]
+    if len(found) > 1:
+        names = " and ".join(readable(child.name) for child in found)
+        raise UserError(f"{readable(root)} has {names} for the split {split!r}. Name one.")
+    if found:
+        return found[0]
+    inner = folders_in(root)
+    if len(inner) == 1 and any(is_split(child.name) for child in folders_in(inner[0])):
+        raise UserError(
+            f"{readable(root)} holds one folder, {readable(inner[0].name)}, which has the splits. "
+            f"Name that: {readable(inner[0])}."
+        )
+    return None
+
+
+def is_split(name: str) -> bool:
+    """Whether a folder's name is a usual one of a split."""
+    return any(name.lower() in usual for usual in SPLITS.values())
+
+
+def classes_of(root: Path, top: Path) -> tuple[list[str], list[str]]:
+    """Names of the class folders of a split, and of those without any image in any split, which
+    are no classes.
+
+    Args:
+        root: of the data set.
+        top: of the split; `root` itself where there are no splits.
+    """
+    splits = [top] if top == root else folders_in(root)
+    names, empty = [], []
+    for child in folders_in(top):
+        has_images = any(
+            next(_below(split / child.name), None) is not None
+            for split in splits
+            if (split / child.name).is_dir()
+        )
+        (names if has_images else empty).append(child.name)
+    return names, empty
+
+
+def differing(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> str:
+    """What two lists of classes don't share, in words."""
+    parts = []
+    for mine, its, name in ((first, second, names[0]), (second, first, names[1])):
+        alone = [readable(one) for one in mine if one not in its]
+        if alone:
+            more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
+            parts.append(f"only {name} has {', '.join(alone[:5])}{more}")
+    return "; ".join(parts) or "they are in another order"
