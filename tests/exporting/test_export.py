@@ -234,6 +234,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     """It isn't emptied."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").touch()
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="which no export has written"):
         folder.write(tmp_path / "out", subject("vit")[0], None, {}, {})
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "thesis.tex"]

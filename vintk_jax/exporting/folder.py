@@ -7,6 +7,7 @@ module that takes them.
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -28,6 +29,8 @@ from vintk_jax.inference.predictor import Predictor
 
 MODEL, WEIGHTS, LOADER, TIMM_LOADER = "model.json", "weights.npz", "load.py", "timm_model.py"
 TIMM = "timm"
+_OURS = ("programs", "lengths", "classes", "formats")  # what every model.json of ours has
+_COMPILED = "__pycache__"  # Python leaves it where a loader has been imported
 FORMATS = (*PROGRAMS, TIMM)
 
 
@@ -53,11 +56,7 @@ def write(
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise UserError(f"formats={tuple(formats)} came; some of {', '.join(FORMATS)} were wanted.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / MODEL).exists():
-        raise UserError(
-            f"{folder} holds something else than an exported model. Choose another folder with "
-            "--config.folder."
-        )
+    _check_ours(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -95,13 +94,57 @@ def write(
             np.savez(buffer, **arrays)
             (aside / WEIGHTS).write_bytes(buffer.getvalue())
             _copy(LOADER, aside)
+        plan["files"] = sorted([*(path.name for path in aside.iterdir()), MODEL])
         configs.write_json(aside / MODEL, plan)
         aside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(aside, folder)
+        _replace(folder, aside)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that holds anything that no export of ours has written: it would be gone.
+
+    Raises:
+        UserError: naming what it holds.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder with --config.folder.")
+    there = {path.name for path in folder.iterdir()} - {_COMPILED}
+    strange = sorted(there - _written(folder))
+    if strange:
+        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+        raise UserError(
+            f"{folder} holds {', '.join(strange[:5])}{more}, which no export has written and which "
+            "would be lost. Move it away, or choose another folder with --config.folder."
+        )
+
+
+def _written(folder: Path) -> set[str]:
+    """The files that the export in a folder has written, by its own list; none if it is none."""
+    try:
+        plan = json.loads((folder / MODEL).read_text())
+        files = plan.get("files")
+        if files is None:  # exports before 0.1 had no list
+            programs = plan["programs"].values()
+            named = [program.get(form) for program in programs for form in plan["formats"]]
+            files = [MODEL, WEIGHTS, LOADER, TIMM_LOADER, *filter(None, named)]
+        return set(files) if set(_OURS) <= set(plan) else set()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return set()
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Give what was made the folder's name; what had it before is removed afterwards."""
+    before = None
+    if folder.exists():
+        before = made.with_name(f"{made.name}.before")
+        os.replace(folder, before)
+    os.replace(made, folder)
+    if before is not None:
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def _write_timm(folder: Path, predictor: Predictor, described: dict[str, dict[str, Any]]) -> None:
