@@ -27,7 +27,6 @@ def main(argv: list[str]) -> None:
     set_up_training(invocation.compile_cache)
 
     from filelock import FileLock, Timeout
-    from rich.console import Console
 
     from vintk_jax.adaptive import assigned, calibration, fitting, labels
     from vintk_jax.adaptive.assigners import make
@@ -35,9 +34,10 @@ def main(argv: list[str]) -> None:
     from vintk_jax.adaptive.plans import Assigner
     from vintk_jax.adaptive.session import Session
     from vintk_jax.report.adaptive_table import budget_line, label_table
+    from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import COMPILING, Progress
 
-    console = Console()
+    console = make_console()
     say = lambda note: console.print(note, style="yellow")
     progress_of = lambda total, unit: Progress(total, unit=unit, console=console)
     session = Session.open(workdir, config, say)

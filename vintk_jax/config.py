@@ -23,6 +23,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from vintk_jax import system_errors
 from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.files import write_atomically
@@ -315,8 +316,8 @@ def claim_workdir(
 
 
 def run(main, argv: list[str] | None = None) -> None:
-    """Call a command's main(argv) and turn a UserError into one message and exit code 2, Ctrl-C
-    into exit code 130.
+    """Call a command's main(argv) and turn a UserError, or what the system refuses, into one
+    message and exit code 2, Ctrl-C into exit code 130.
     """
     try:
         main(sys.argv if argv is None else argv)
@@ -328,3 +329,9 @@ def run(main, argv: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader, head say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        message = system_errors.explained(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)

@@ -27,15 +27,14 @@ def main(argv: list[str]) -> None:
 
     from pathlib import Path
 
-    from rich.console import Console
-
     from vintk_jax.adaptive import assigned
     from vintk_jax.adaptive.session import FOLDER
     from vintk_jax.exporting.folder import write
     from vintk_jax.exporting.programs import programs_of
     from vintk_jax.inference.predictor import Predictor
+    from vintk_jax.report.console import make_console
 
-    console = Console()
+    console = make_console()
     if config.adaptive not in ("auto", "yes", "no") or config.checkpoint not in ("best", "last"):
         raise UserError(
             f"adaptive={config.adaptive!r}, checkpoint={config.checkpoint!r} came; auto, yes or "

@@ -27,12 +27,12 @@ def main(argv: list[str]) -> None:
     set_up_training(invocation.compile_cache)
 
     from filelock import FileLock, Timeout
-    from rich.console import Console
 
     from vintk_jax.adaptive.predicting import predict_adaptively, predict_at_lengths
     from vintk_jax.inference.segmenting import predict_segments
+    from vintk_jax.report.console import make_console
 
-    console = Console()
+    console = make_console()
     predict = (
         predict_segments
         if "segmentation" in trained

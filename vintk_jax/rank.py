@@ -42,17 +42,17 @@ def main(argv: list[str]) -> None:
     set_up_jax(config.ntk.dtype, invocation.compile_cache)
 
     from filelock import FileLock, Timeout
-    from rich.console import Console
 
     from vintk_jax.proxies.scorer import Scorer
     from vintk_jax.proxies.setup import described, load_images, make_supernet
     from vintk_jax.ranking import scores, tables
     from vintk_jax.ranking.compare import compare_all, values_of
+    from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.rank_html import write_rank_report
     from vintk_jax.report.rank_table import rank_tables
 
-    console = Console()
+    console = make_console()
     chosen = _chosen(config.proxies)
     table = tables.load(config.table, config.num_architectures, config.seed)
     if config.seeds < 1:

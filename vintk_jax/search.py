@@ -34,11 +34,10 @@ def main(argv: list[str]) -> None:
     config, workdir = invocation.config, invocation.workdir
     set_up_jax(config.ntk.dtype, invocation.compile_cache)
 
-    from rich.console import Console
-
     from vintk_jax import proxies, spaces
     from vintk_jax.proxies.scorer import Scorer
     from vintk_jax.proxies.setup import described, load_images, make_supernet
+    from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.table import best_table
     from vintk_jax.study import results
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.study.sampler import ALGORITHMS, MOST_EXHAUSTIVE, TrialSampler
     from vintk_jax.study.storage import open_study
 
-    console = Console()
+    console = make_console()
     space, proxy, limits = (
         spaces.get(config.space),
         proxies.get(config.score.name),

@@ -56,11 +56,11 @@ def main(argv: list[str]) -> None:
     set_up_jax("float32", invocation.compile_cache)
 
     import jax
-    from rich.console import Console
 
     from vintk_jax.data import inputs
     from vintk_jax.models.vit import ViT
     from vintk_jax.proxies.supernet import views
+    from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.spectrum import (
         spectrum_tables,
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
     )
     from vintk_jax.spectral import experiment, signals
 
-    console = Console()
+    console = make_console()
     size, count, model = config.signals.image_size, config.signals.num_images, config.model
     key = jax.random.key(config.seed)
     ends = inputs.load("photos", 2, size, config.seed).images

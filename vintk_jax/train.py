@@ -29,15 +29,15 @@ def main(argv: list[str]) -> None:
 
     import jax
     from filelock import FileLock, Timeout
-    from rich.console import Console
 
+    from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.segments import write_predictions
     from vintk_jax.report.train_table import measure_tables
     from vintk_jax.training.loop import fit, set_up
     from vintk_jax.training.models import keep_arch
 
-    console = Console(quiet=jax.process_index() > 0)
+    console = make_console(quiet=jax.process_index() > 0)
     setup = set_up(config)
     count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
     lengths = ", ".join(setup.trained.names)

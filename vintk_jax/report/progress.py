@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
+from vintk_jax.report.console import make_console
 from vintk_jax.report.describe import human_score
 
 COMPILING = "compiling"
@@ -46,7 +47,7 @@ class Progress:
         self, total: int, done: int = 0, unit: str = "candidates", console: Console | None = None
     ):
         self.total, self.done, self.unit, self.best = total, done, unit, None
-        self._console = console or Console(stderr=True)
+        self._console = console or make_console(stderr=True)
         self._phase, self._counted, self._seconds, self._compiled = "starting", 0, 0.0, True
         self._bar: rich.progress.Progress | None = None
         self._note = self._then = ""

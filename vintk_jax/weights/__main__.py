@@ -23,15 +23,14 @@ def main(argv: list[str]) -> None:
     config, workdir = invocation.config, invocation.workdir
     set_up_training(invocation.compile_cache)
 
-    from rich.console import Console
-
+    from vintk_jax.report.console import make_console
     from vintk_jax.training.models import build, keep_arch
     from vintk_jax.training.timesformers import build_timesformer
     from vintk_jax.weights import files, load, rules
     from vintk_jax.weights.sizes import Sizes, training_config
     from vintk_jax.weights.workdir import class_names, write_checkpoints
 
-    console = Console()
+    console = make_console()
     if not config.weights:
         raise UserError("weights came empty; a file was wanted: --config.weights=PATH")
     opened = files.open_weights(config.weights)

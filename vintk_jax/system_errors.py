@@ -1,0 +1,58 @@
+"""What the operating system refuses, as one message with the path and what to do."""
+
+import errno
+import os
+from collections.abc import Iterator
+
+_ADVICE = {
+    errno.ENOSPC: "There is no space left for {path}. Free some; the same command goes on.",
+    errno.EDQUOT: "Your quota is used up at {path}. Free some space; the same command goes on.",
+    errno.EROFS: "{path} can't be written: its file system is read-only. Name another folder.",
+    errno.EACCES: "{path} can't be used: permission denied. Change its rights, or name another.",
+    errno.EPERM: "{path} can't be used: not permitted. Change its rights, or name another.",
+    errno.ENOTDIR: "{path} lies below a file, where a folder was wanted. Name another.",
+    errno.EISDIR: "{path} is a folder, where a file was wanted. Name another.",
+    errno.EEXIST: "{path} exists already, and is a file where a folder was wanted. Name another.",
+    errno.ENOENT: "{path} is not there. Was it moved or removed? Name another.",
+    errno.EMFILE: "Too many files are open, at {path}. Raise the limit (ulimit -n).",
+    errno.ENFILE: "The system has too many open files, at {path}. Close some programs.",
+    errno.EIO: "The disk failed at {path} (input/output error). Try again; look at the disk.",
+    errno.ENAMETOOLONG: "The name {path} is too long. Choose a shorter one.",
+    errno.ESTALE: "The network's file system lost {path}. Try again.",
+}
+# Libraries written in other languages raise their own types, with the system's words in them.
+_WORDS = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)}
+
+
+def explained(error: BaseException) -> str | None:
+    """One message for an error of the system, or for one that came of it (raised by a library, in
+    a thread, or in a group); None for any other error.
+    """
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _ADVICE:
+            name = one.filename if one.filename is not None else one.filename2
+            path = "a file" if name is None else os.fsencode(name).decode(errors="backslashreplace")
+            return _ADVICE[one.errno].format(path=path)
+    for one in _chain(error):
+        for words, number in _WORDS.items():
+            if words in str(one):
+                return _ADVICE[number].format(path="a file") + f" ({_first_line(one)})"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it came of, and the members of groups among them."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        waiting += [other for other in (one.__cause__, one.__context__) if other is not None]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
