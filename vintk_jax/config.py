@@ -23,7 +23,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from vintk_jax import system_errors
+from vintk_jax import settings, system_errors
 from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.files import write_atomically
@@ -128,7 +128,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
 
     Raises:
         UserError: for a file that isn't there, a field or flag that doesn't exist, a value of the
-            wrong type.
+            wrong type or one that can't be meant (`settings`).
     """
     wants_help = any(word in ("-h", "--help", "-help") for word in argv[1:])
     argv = [
@@ -173,6 +173,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
     if wants_help:
         print(_help(command, about, path, config))
         return None
+    settings.check(config)
     argument = "".join(_argument(argv))
     workdir = Path(
         values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument)))
