@@ -60,12 +60,27 @@ def _open_images(
     return source, f"{where} {split}"
 
 
-def _predictions(workdir: Path, config: ml_collections.ConfigDict, *identity: Any) -> Predictions:
-    """The file, behind what a killed run of the same command with the same weights has written."""
+def _predictions(
+    workdir: Path,
+    config: ml_collections.ConfigDict,
+    console: Console,
+    source: Source,
+    *identity: str,
+) -> Predictions:
+    """The file, behind what a killed run of the same command with the same weights and images has
+    written; what one with others has written is told and left behind.
+    """
     configs.write_json(workdir / "infer.config.json", dict(configs.fields(config)))
-    return Predictions(
-        workdir / PREDICTIONS, "-".join(map(str, (configs.digest(config), *identity)))
-    )
+    key = "-".join((configs.digest(config), source.identity, *identity))
+    out = Predictions(workdir / PREDICTIONS, key)
+    if out.others:
+        console.print(
+            f"{len(out.others)} unfinished run(s) in {workdir} had other images, labels, weights "
+            "or settings; this one begins anew."
+        )
+        for path in out.others:
+            path.unlink(missing_ok=True)
+    return out
 
 
 def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None:
@@ -92,7 +107,7 @@ def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    out, rates = _predictions(workdir, config, predictor.identity), {}
+    out, rates = _predictions(workdir, config, console, source, predictor.identity), {}
     transform = predictor.look
     with Progress(len(source) * len(names), out.done, unit="images", console=console) as progress:
         for name, engine in list(zip(names, engines))[out.done // len(source) :]:
@@ -144,7 +159,7 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    out = _predictions(workdir, config, predictor.identity, assigner.identity)
+    out = _predictions(workdir, config, console, source, predictor.identity, assigner.identity)
     transform = predictor.look
     with Progress(len(source), out.done, unit="images", console=console) as progress:
         progress.phase(COMPILING)

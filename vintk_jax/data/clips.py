@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from vintk_jax.data import images, moving, pixels, walk
+from vintk_jax.data import identity, images, moving, pixels, walk
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError, nearest
 
@@ -120,7 +120,8 @@ def _digits(_: str, split: str) -> Source:
             made[index] = {"clip": of_array(frames), "label": label}
         return made[index]
 
-    return Source(moving.COUNTS[split], get, moving.DIRECTIONS)
+    own = identity.of_words("moving digits", split)
+    return Source(moving.COUNTS[split], get, moving.DIRECTIONS, identity=own)
 
 
 def _folder(where: str, split: str) -> Source:
@@ -136,15 +137,17 @@ def _folder(where: str, split: str) -> Source:
             "data.*_split."
         )
     classes = [child.name for child in walk.folders_in(top)]
-    found, broken = [], []
+    found, broken, files = [], [], []
     for label, name in enumerate(classes):
         own = [path for path in (top / name).iterdir() if walk.belongs(path.name)]
         for path in walk.natural(own):
             try:
                 if path.is_dir() and (frames := walk.frames_below(path)):
                     found.append((_of_frames(frames), label))
+                    files += frames
                 elif path.suffix.lower() in VIDEOS:
                     found.append((_of_video(path, _probed(path)), label))
+                    files.append(path)
             except UserError as error:
                 broken.append(str(error))
     if not found:
@@ -155,20 +158,21 @@ def _folder(where: str, split: str) -> Source:
         )
     named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
     notes = (f"Left out {len(broken)} clip(s) of {split}: {named}",) if broken else ()
-    return _source(
-        [clip for clip, _ in found], np.array([label for _, label in found]), classes, notes
-    )
+    labels = np.array([label for _, label in found])
+    own = identity.of_words(identity.of_files(files), identity.of_arrays(labels), classes)
+    return _source([clip for clip, _ in found], labels, classes, own, notes)
 
 
 def _source(
     clips: Sequence[Clip],
     labels: Int[np.ndarray, " n"],
     classes: Sequence[str],
+    own: str,
     notes: Sequence[str] = (),
 ) -> Source:
-    """Clips whose lengths are known without reading them."""
+    """Clips whose lengths are known without reading them; `own` is the source's identity."""
     get = lambda i: {"clip": clips[i], "label": int(labels[i])}
-    return Source(len(clips), get, classes, notes, [clip.length for clip in clips])
+    return Source(len(clips), get, classes, notes, [clip.length for clip in clips], own)
 
 
 def _npz(where: str, split: str) -> Source:
@@ -205,7 +209,8 @@ def _npz(where: str, split: str) -> Source:
             f"{path} holds {frames.dtype}{frames.shape} frames and {labels.dtype}{labels.shape} "
             f"labels for {split}; frames with three channels and a label for each clip were wanted."
         )
-    return _source(clips, labels, names)
+    own = identity.of_words(identity.of_arrays(frames, labels), names, split)
+    return _source(clips, labels, names, own)
 
 
 def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, " n"]:
@@ -241,7 +246,8 @@ def _tfds(where: str, split: str) -> Source:
         element = loaded[index]
         return {"clip": of_array(np.asarray(element["video"])), "label": int(element["label"])}
 
-    return Source(len(loaded), get, features["label"].names)
+    own = identity.of_words(where, images.tfds_version(loaded), split, len(loaded))
+    return Source(len(loaded), get, features["label"].names, identity=own)
 
 
 KINDS = {"digits": _digits, "clips": _folder, "npz": _npz, "tfds": _tfds}

@@ -177,3 +177,8 @@ def tfds_split(name: str, split: str, asked: str, wanted: tuple[str, ...]) -> tu
             f"{'was' if len(wanted) == 1 else 'were'} wanted."
         )
     return loaded, features
+
+
+def tfds_version(loaded: Any) -> str:
+    """The full name of a loaded set, with its config and version, where it says so."""
+    return getattr(loaded.dataset_info, "full_name", "")

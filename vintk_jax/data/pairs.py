@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image, ImageOps
 
-from vintk_jax.data import digits, images, pixels, walk
+from vintk_jax.data import digits, identity, images, pixels, walk
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError, nearest
 
@@ -176,7 +176,8 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
         "image": pixels.read_image(pairs[i][0]),
         "label": table[_read_map(pairs[i][1])],
     }
-    return Source(len(pairs), get, labels.classes)
+    own = identity.of_files([path for pair in pairs for path in pair], labels)
+    return Source(len(pairs), get, labels.classes, identity=own)
 
 
 def _ranges(values: Sequence[int]) -> str:
@@ -193,7 +194,9 @@ def _digits(labels: Labels, _: str, split: str) -> Source:
             f"{', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}"
         )
     made = digits.Digits(split, dense=True)
-    return Source(len(made), made.__getitem__, ("background", *map(str, range(digits.NUM_CLASSES))))
+    classes = ("background", *map(str, range(digits.NUM_CLASSES)))
+    own = identity.of_words("digits", "dense", split)
+    return Source(len(made), made.__getitem__, classes, identity=own)
 
 
 def _npz(labels: Labels, where: str, split: str) -> Source:
@@ -228,6 +231,7 @@ def _npz(labels: Labels, where: str, split: str) -> Source:
         len(made),
         lambda i: {"image": pixels.as_rgb(made[i]), "label": table[maps[i]]},
         labels.classes,
+        identity=identity.of_words(identity.of_arrays(made, maps), labels),
     )
 
 
@@ -266,7 +270,8 @@ def _tfds(labels: Labels, where: str, split: str) -> Source:
             )
         return {"image": image, "label": table[values]}
 
-    return Source(len(loaded), get, labels.classes)
+    own = identity.of_words(where, images.tfds_version(loaded), split, len(loaded), labels)
+    return Source(len(loaded), get, labels.classes, identity=own)
 
 
 def open_pairs(where: str, split: str, labels: Labels) -> Source:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from vintk_jax.data import digits, images, pixels, walk
+from vintk_jax.data import digits, identity, images, pixels, walk
 from vintk_jax.errors import UserError, nearest
 
 _HELD_OUT = 10  # of a folder without splits, one image in so many is for testing
@@ -27,7 +27,8 @@ class Source(Sequence):
 
     A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there
     may be clips (`data.clips`), with the number of frames of each, where that is known without
-    reading them.
+    reading them. `identity` is another text when any image or label is another (see
+    `data.identity`); what is kept between runs is kept by it.
     """
 
     def __init__(
@@ -37,14 +38,14 @@ class Source(Sequence):
         classes: Sequence[str],
         notes: Sequence[str] = (),
         frames: Sequence[int] = (),
+        identity: str = "",
     ):
-        self._length, self._get, self.classes, self.notes, self.frames = (
-            length,
-            get,
-            tuple(classes),
-            tuple(notes),
-            tuple(frames),
-        )
+        self._length = length
+        self._get = get
+        self.classes = tuple(classes)
+        self.notes = tuple(notes)
+        self.frames = tuple(frames)
+        self.identity = identity
 
     def __len__(self) -> int:
         return self._length
@@ -61,6 +62,7 @@ class Source(Sequence):
             self.classes,
             self.notes,
             frames,
+            identity.of_words(self.identity, identity.of_arrays(np.asarray(numbers))),
         )
 
 
@@ -72,7 +74,8 @@ def _digits(_: str, split: str) -> Source:
             f"{', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}"
         )
     made = digits.Digits(split)
-    return Source(len(made), made.__getitem__, [str(i) for i in range(digits.NUM_CLASSES)])
+    classes = [str(i) for i in range(digits.NUM_CLASSES)]
+    return Source(len(made), made.__getitem__, classes, identity=identity.of_words("digits", split))
 
 
 def _npz(where: str, split: str) -> Source:
@@ -88,9 +91,12 @@ def _npz(where: str, split: str) -> Source:
             )
         made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
         labels, names = images.labels_of(arrays, path, split, len(made))
-    return Source(
-        len(made), lambda i: {"image": pixels.as_rgb(made[i]), "label": int(labels[i])}, names
-    )
+
+    def get(index: int) -> dict[str, Any]:
+        return {"image": pixels.as_rgb(made[index]), "label": int(labels[index])}
+
+    own = identity.of_words(identity.of_arrays(made, labels), names)
+    return Source(len(made), get, names, identity=own)
 
 
 def _folder(where: str, split: str) -> Source:
@@ -131,7 +137,9 @@ def _folder(where: str, split: str) -> Source:
         _, path, label = ordered[index]
         return {"image": pixels.read_image(path), "label": label}
 
-    return Source(len(ordered), get, classes, notes)
+    of_images = [path for _, path, _ in ordered]
+    own = identity.of_files(of_images, [label for _, _, label in ordered], classes)
+    return Source(len(ordered), get, classes, notes, identity=own)
 
 
 def _images(where: str, split: str) -> Source:
@@ -147,7 +155,7 @@ def _images(where: str, split: str) -> Source:
         name = walk.readable(paths[index].relative_to(root))
         return {"image": pixels.read_image(paths[index]), "label": -1, "name": name}
 
-    return Source(len(paths), get, ())
+    return Source(len(paths), get, (), identity=identity.of_files(paths))
 
 
 def _tfds(where: str, split: str) -> Source:
@@ -163,7 +171,8 @@ def _tfds(where: str, split: str) -> Source:
             "label": int(element["label"]),
         }
 
-    return Source(len(loaded), get, features["label"].names)
+    own = identity.of_words(where, images.tfds_version(loaded), split, len(loaded))
+    return Source(len(loaded), get, features["label"].names, identity=own)
 
 
 Kinds = Mapping[str, Callable[[str, str], Source]]

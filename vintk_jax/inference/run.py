@@ -24,10 +24,15 @@ class Predictions:
     Args:
         path: what the file is called when all lines are there.
         key: of the run: an unfinished file of another is left alone.
+
+    Attributes:
+        others: unfinished files of runs with another key.
     """
 
     def __init__(self, path: Path, key: str):
         self.path, self._partial = path, path.with_name(f".{path.name}.{key}.partial")
+        named_alike = path.parent.glob(f".{path.name}.*.partial")
+        self.others = sorted(other for other in named_alike if other != self._partial)
         self._partial.touch()
         with open(self._partial, "rb+") as file:
             self.done = whole = 0

@@ -1,0 +1,41 @@
+"""What a source of images is, as a short text: it changes when any file, image or label does, so
+that nothing that was made of the old ones is taken for the new ones'.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def of_files(paths: Iterable[Path], *labels: Any) -> str:
+    """Of files by name, size and time of their last change, and of what stands beside them."""
+    found = hashlib.blake2b(digest_size=8)
+    for path in paths:
+        status = path.stat()
+        found.update(os.fsencode(path))
+        found.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
+    return _with(found, labels)
+
+
+def of_arrays(*arrays: np.ndarray) -> str:
+    """Of arrays by their contents."""
+    found = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        found.update(f"{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def of_words(*words: Any) -> str:
+    """Of whatever has a fixed text: names, numbers, other identities."""
+    return _with(hashlib.blake2b(digest_size=8), words)
+
+
+def _with(found: Any, words: tuple[Any, ...]) -> str:
+    for word in words:
+        found.update(repr(word).encode(errors="backslashreplace") + b"\n")
+    return found.hexdigest()
