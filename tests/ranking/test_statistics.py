@@ -90,9 +90,15 @@ def test_compare_leaves_out_what_was_not_measured():
     found = compared(score, accuracy)
     assert found["num_architectures"] == 3
     assert found["kendall_tau"] == found["spearman_rho"] == pytest.approx(1)
-    assert found["first_choice"] == {"accuracy": 30.0, "rank": 1}
+    assert found["first_choice"] == {"accuracy": 30.0, "rank": 1, "equals": 1}
     assert compared(np.ones(4), np.arange(4.0))["kendall_tau"] is None
     assert compared(score, np.full(4, np.nan))["kendall_tau"] is None
+
+
+def test_first_choice_among_equals():
+    """The mean of those with the highest score, not the table's first row."""
+    found = compared(np.array([5.0, 1.0, 5.0, 0.0]), np.array([10.0, 30.0, 20.0, 40.0]))
+    assert found["first_choice"] == {"accuracy": 15.0, "rank": 4, "equals": 2}
 
 
 def test_correlations_are_means_over_seeds():

@@ -130,7 +130,8 @@ def compare(
         `kendall_tau`, `tau_by_seed`, its `ci95` over rows and seeds, `spearman_rho`,
         `tau_equal_width`, `tau_top_fifth`, `tau_partial`, `partial_tau` and its `partial_ci95`,
         `budget_gain` (see `budgets`), `num_architectures`, and of the first seed's first choice its
-        `accuracy` and `rank` (1 is the most accurate). Numbers that don't exist are None.
+        `accuracy` and `rank` (1 is the most accurate), the mean of as many `equals` as share the
+        highest score. Numbers that don't exist are None.
     """
     known = np.isfinite(scores).all(axis=0) & np.isfinite(accuracy)
     s, a = scores[:, known], accuracy[known]
@@ -143,7 +144,7 @@ def compare(
             "spearman_rho": None,
             "num_architectures": len(a),
         }
-    first = int(np.argmax(s[0]))
+    first = s[0] == s[0].max()  # several where scores are equal
     fixed = held_fixed[known][:, None]
 
     def over_seeds(statistic: Callable[..., float], *columns: Any) -> float | None:
@@ -163,7 +164,11 @@ def compare(
             _number(value) for value in bootstrap(partial_tau, s, a, fixed, seed=seed)
         ],
         "budget_gain": budget_gain(s, a, {name: cost[known] for name, cost in costs.items()}, seed),
-        "first_choice": {"accuracy": float(a[first]), "rank": int(np.sum(a > a[first])) + 1},
+        "first_choice": {
+            "accuracy": float(a[first].mean()),
+            "rank": int(np.sum(a > a[first].mean())) + 1,
+            "equals": int(first.sum()),
+        },
         "num_architectures": len(a),
     }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,13 @@ def load(path: str, num_architectures: int, seed: int) -> Table:
         chosen = np.sort(
             np.random.default_rng(seed).choice(len(rows), num_architectures, replace=False)
         ).tolist()
+    for i, (_, accuracy) in enumerate(rows):
+        _check_accuracy(accuracy, f"{file}, row {i}")
+    named = {name for _, accuracy in rows for name in accuracy}
+    known = {name for _, accuracy in rows for name, value in accuracy.items() if value is not None}
+    if known != named or not named:
+        without = ", ".join(sorted(named - known)) or "any name"
+        raise UserError(f"{file} has no accuracy for {without}. Fill it in, or leave it out.")
     archs = []
     for i in chosen:
         try:
@@ -92,3 +100,16 @@ def load(path: str, num_architectures: int, seed: int) -> Table:
         tuple(archs),
         tuple(rows[i][1] for i in chosen),
     )
+
+
+def _check_accuracy(accuracy: Any, where: str) -> None:
+    """Refuse what is no number, before hours of scoring."""
+    if not isinstance(accuracy, dict):
+        raise UserError(f"{where}: accuracy is {accuracy!r}; {FORMAT} was wanted.")
+    for name, value in accuracy.items():
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (plain and math.isfinite(value)):
+            raise UserError(
+                f"{where}: the accuracy {name} is {value!r}; a number of percent was wanted, or "
+                "null where none was measured."
+            )
