@@ -20,6 +20,21 @@ _ADVICE = {
     errno.ENAMETOOLONG: "The name {path} is too long. Choose a shorter one.",
     errno.ESTALE: "The network's file system lost {path}. Try again.",
 }
+# What may pass: it says nothing about what is in the file.
+_PASSING = {
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ESTALE,
+    errno.EAGAIN,
+    errno.EINTR,
+    errno.ETIMEDOUT,
+}
 # Libraries written in other languages raise their own types, with the system's words in them.
 _WORDS = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)}
 
@@ -38,6 +53,19 @@ def explained(error: BaseException) -> str | None:
             if words in str(one):
                 return _ADVICE[number].format(path="a file") + f" ({_first_line(one)})"
     return None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error, or what it came of, may be gone at the next try: a disk that failed, too
+    many open files, rights, memory. No proof that a file is damaged.
+    """
+    words = [os.strerror(number) for number in _PASSING]
+    return any(
+        (isinstance(one, OSError) and one.errno in _PASSING)
+        or isinstance(one, MemoryError)
+        or any(word in str(one) for word in words)
+        for one in _chain(error)
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

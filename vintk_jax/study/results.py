@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vintk_jax.config import write_json
+from vintk_jax.errors import UserError
 from vintk_jax.files import write_atomically
 
 _FIELDS = ("number", "arch", "score", "scores", "params", "flops", "latency_ms", "seconds")
@@ -25,13 +26,33 @@ def append(workdir: Path, result: dict[str, Any]) -> None:
         f.write(json.dumps({field: result.get(field) for field in _FIELDS}) + "\n")
 
 
+def read(workdir: Path) -> list[dict]:
+    """The complete lines of candidates.jsonl."""
+    path = workdir / "candidates.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+
+
 def rewrite(workdir: Path, candidates: list[dict]) -> None:
-    """Write candidates.jsonl anew, atomically: by trial number, without lines that a kill has torn
-    or lost.
+    """Write candidates.jsonl anew, atomically: by trial number, without lines that a kill has torn.
+
+    Complete lines stay: those of trials that the storage has lost too.
+
+    Raises:
+        UserError: for a file with candidates while the storage has none: it is another search's.
     """
-    write_atomically(
-        workdir / "candidates.jsonl", "".join(json.dumps(c) + "\n" for c in candidates).encode()
-    )
+    before = read(workdir)
+    if before and not candidates:
+        raise UserError(
+            f"{workdir} holds {len(before)} scored candidates of another storage, which would be "
+            "lost. Choose another --workdir, or search.storage as it was."
+        )
+    known = {candidate["number"] for candidate in candidates}
+    kept = [line for line in before if line["number"] not in known]
+    every = sorted([*candidates, *kept], key=lambda candidate: candidate["number"])
+    lines = "".join(json.dumps(candidate) + "\n" for candidate in every)
+    write_atomically(workdir / "candidates.jsonl", lines.encode())
 
 
 def best(candidates: list[dict]) -> dict:

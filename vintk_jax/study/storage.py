@@ -28,10 +28,13 @@ class _Journal(JournalFileBackend):
     """
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
-        """Append entries, a line each, under the lock."""
+        """Append entries, a line each, under the lock, behind the last whole line: a process that
+        was killed while it wrote has left half of one.
+        """
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         self._lock.acquire()
         try:
+            _drop_torn_line(Path(self._file_path))
             with open(self._file_path, "ab") as file:
                 file.write(lines.encode())
         finally:
@@ -44,12 +47,18 @@ def _drop_torn_line(path: Path) -> None:
     """
     if not path.exists():
         return
-    with open(path, "rb+") as f:
-        data = f.read()
-        if data and not data.endswith(b"\n"):
-            f.truncate(data.rfind(b"\n") + 1)
-            f.flush()
-            os.fsync(f.fileno())
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end == 0:
+            return
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _journal(path: Path, lock: Lock) -> JournalStorage:

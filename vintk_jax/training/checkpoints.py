@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vintk_jax import system_errors
 from vintk_jax.errors import UserError
 from vintk_jax.training.step import State
 
@@ -120,6 +121,7 @@ class Checkpoints:
         """
         found = self._first_readable(_parts(like), say)
         if found is None:
+            self._refuse_anew()
             return None
         step, parts, meta = found
         place = lambda number: jax.device_put(jnp.int32(number), like.step.sharding)
@@ -171,6 +173,12 @@ class Checkpoints:
             except UserError:
                 raise
             except Exception as error:  # orbax and tensorstore raise many types
+                if system_errors.may_pass(error):
+                    raise UserError(
+                        f"The checkpoint {self._folder / str(step)} couldn't be read: "
+                        f"{system_errors.explained(error) or error} It was left as it is; the same "
+                        "command tries again."
+                    ) from error
                 words = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 say(
                     f"The checkpoint {self._folder / str(step)} is corrupt "
@@ -182,6 +190,18 @@ class Checkpoints:
                 "to start anew."
             )
         return None
+
+    def _refuse_anew(self) -> None:
+        """A run doesn't begin anew beside checkpoints that were set aside: it would overwrite what
+        can perhaps be mended.
+        """
+        aside = sorted(self._folder.parent.glob(f"corrupt-{self._folder.name}-*"))
+        if aside:
+            raise UserError(
+                f"There are no checkpoints in {self._folder}, but {len(aside)} beside it that were "
+                f"set aside as corrupt ({aside[0].name}). Choose another --workdir to start anew, "
+                "or move them away."
+            )
 
     def _check(self, step: int, meta: dict[str, Any]) -> None:
         was = meta["model"]

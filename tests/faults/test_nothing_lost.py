@@ -1,0 +1,82 @@
+"""A search's and a training's results survive torn lines, other storages, and errors that pass."""
+
+import errno
+import json
+import os
+
+import optuna
+import pytest
+
+from vintk_jax import system_errors
+from vintk_jax.errors import UserError
+from vintk_jax.study import results
+from vintk_jax.study.storage import open_study
+
+
+def study_in(folder):
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return open_study(folder, "", "x", ["maximize"], sampler)[0]
+
+
+def add(study, value):
+    trial = study.ask({"a": optuna.distributions.IntDistribution(0, 9)})
+    study.tell(trial, value)
+
+
+def test_a_torn_line_under_a_living_worker(tmp_path):
+    """Another process is killed in the middle of a line; the living one goes on, and whoever opens
+    the journal afterwards finds all that was whole.
+    """
+    study = study_in(tmp_path)
+    add(study, 1.0)
+    with open(tmp_path / "journal.log", "ab") as file:
+        file.write(b'{"op_code": 4, "worker_id": "somebody')
+    add(study, 2.0)
+    assert [trial.value for trial in study_in(tmp_path).trials] == [1.0, 2.0]
+    for line in (tmp_path / "journal.log").read_text().splitlines():
+        json.loads(line)
+
+
+def lines(*numbers):
+    return [{"number": number, "score": float(number)} for number in numbers]
+
+
+def test_candidates_are_never_fewer(tmp_path):
+    """Of a storage that lost some in a power cut; torn lines go."""
+    results.rewrite(tmp_path, lines(0, 1, 2))
+    with open(tmp_path / "candidates.jsonl", "a") as file:
+        file.write('{"number": 3, "sc')
+    results.rewrite(tmp_path, lines(0, 2))
+    assert [line["number"] for line in results.read(tmp_path)] == [0, 1, 2]
+
+
+def test_another_storage(tmp_path):
+    """That knows nothing doesn't empty the file."""
+    results.rewrite(tmp_path, lines(0, 1))
+    with pytest.raises(UserError, match="holds 2 scored candidates of another storage"):
+        results.rewrite(tmp_path, [])
+    assert len(results.read(tmp_path)) == 2
+    (tmp_path / "new").mkdir()
+    results.rewrite(tmp_path / "new", [])
+    assert results.read(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (OSError(errno.EIO, os.strerror(errno.EIO)), True),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), True),
+        (PermissionError(errno.EACCES, "x"), True),
+        (MemoryError(), True),
+        (RuntimeError("DATA_LOSS: Input/output error while reading d/0"), True),
+        (FileNotFoundError(errno.ENOENT, "x"), False),
+        (ValueError("the numbers of its params are not those that were written"), False),
+        (RuntimeError("FAILED_PRECONDITION: Error parsing zarr metadata"), False),
+    ],
+)
+def test_what_may_pass(error, passes):
+    """Says nothing about a file; what doesn't is damage."""
+    assert system_errors.may_pass(error) == passes
+    wrapped = RuntimeError("checkpoint")
+    wrapped.__cause__ = error
+    assert system_errors.may_pass(wrapped) == passes
