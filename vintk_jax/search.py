@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.study import results
     from vintk_jax.study.ledger import Ledger
     from vintk_jax.study.limits import Limits
-    from vintk_jax.study.run import run
+    from vintk_jax.study.run import failures, run
     from vintk_jax.study.sampler import MOST_EXHAUSTIVE, TrialSampler
     from vintk_jax.study.storage import open_study
 
@@ -150,6 +150,17 @@ def main(argv: list[str]) -> None:
     _report(workdir, config, ledger, scorer, proxy.measurements, candidates, winner, front, seconds)
     console.print(best_table(candidates))
     console.print(f"{len(candidates):,} architectures scored; this run took {seconds:.0f} s.")
+    if failed := failures(ledger):
+        console.print(
+            f"{len(failed):,} could not be scored, and were left out. The first: {failed[0]}",
+            style="yellow",
+        )
+    if len(candidates) > 1 and len({candidate["score"] for candidate in candidates}) == 1:
+        console.print(
+            f"All scores are {candidates[0]['score']:g}: {proxy.name} can't tell these "
+            "architectures apart, so the best is any of them.",
+            style="yellow",
+        )
     console.print(
         f"The best is in {workdir / 'best.json'}; open {workdir / 'report.html'} to see the search."
     )
@@ -187,6 +198,7 @@ def _report(
     from vintk_jax.ntk import reductions
     from vintk_jax.proxies.scorer import kernel_by_layer
     from vintk_jax.report.html import write_search_report
+    from vintk_jax.study.run import failures
 
     space = ledger.space
     measured = scorer.measure([space.from_json(winner["arch"])])[0][0]
@@ -197,7 +209,8 @@ def _report(
         if "plain" in kernels and structured
         else {}
     )
-    unscored = sum(r.get("score") is None for r in ledger.results().values())
+    failed = len(failures(ledger))
+    unscored = sum(r.get("score") is None for r in ledger.results().values()) - failed
     write_search_report(
         workdir / "report.html",
         title=f"Search of {config.space}",
@@ -211,6 +224,7 @@ def _report(
         summary={
             "Architectures scored": f"{len(candidates):,}",
             "Beyond a limit, not scored": f"{unscored:,}",
+            **({"Score is no number": f"{failed:,}"} if failed else {}),
             "Costs are those of": (
                 f"one {'clip' if space.frames else 'image'} of "
                 f"{' x '.join(map(str, space.input_shape()[:-1]))} px"

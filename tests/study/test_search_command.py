@@ -3,7 +3,9 @@ shares its work it is one of its own; everywhere else the command runs in this o
 """
 
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -292,6 +294,8 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
         (["--config.ntk.cotangent=all"], "full"),
         (["--config.ntk.dtype=float16"], "float64"),
         (["--config.score.name=tiny_space:explodes"], "gave nan"),
+        (["--config.score.name=tiny_space:raises"], "raised KeyError: 'planes'"),
+        (["--config.score.name=tiny_space:says_nothing"], "wants to be a number"),
         (["--config.search.num_candidates=0"], "num_candidates"),
         (
             ["--config.search.algorithm=exhaustive", "--config.space=autoformer-tiny"],
@@ -327,6 +331,23 @@ def test_a_mistake_that_a_search_runs_into_ends_with_exit_code_2(tmp_path, capsy
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert "Traceback" not in said
+
+
+def test_candidates_whose_score_is_no_number(tmp_path, capsys):
+    """Are kept as failed, counted and shown; the others are searched, and a second run finds all
+    done.
+    """
+    search(tmp_path, "--config.score.name=tiny_space:sometimes_explodes")
+    said = capsys.readouterr().out
+    found = re.search(r"(\d+) could not be scored, and were left out\. The first: The score", said)
+    assert found
+    scored = [json.loads(line) for line in (tmp_path / "candidates.jsonl").read_text().splitlines()]
+    assert scored
+    assert all(math.isfinite(candidate["score"]) for candidate in scored)
+    assert "Score is no number" in (tmp_path / "report.html").read_text()
+    search(tmp_path, "--config.score.name=tiny_space:sometimes_explodes")
+    again = [json.loads(line) for line in (tmp_path / "candidates.jsonl").read_text().splitlines()]
+    assert again == scored
 
 
 def test_a_workdir_of_another_config_is_left_alone(undisturbed):

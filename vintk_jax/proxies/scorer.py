@@ -246,15 +246,19 @@ def score(proxy: Proxy, measured: Sequence[Measured], arch_json: dict) -> list[A
             raise UserError(
                 f"The {what} of architecture {arch_json} (weights of draw {seed}) holds NaN or "
                 "infinity. Check the inputs for "
-                "extreme values, lower fourier.sigma, or set ntk.dtype=float64. Finished "
-                "candidates are kept."
+                "extreme values, lower fourier.sigma, or set ntk.dtype=float64."
             )
-        value = proxy.score(found)
-        value = [float(v) for v in value] if proxy.join else float(value)
-        if not np.isfinite(value).all():
+        try:
+            value = proxy.score(found)
+            value = [float(v) for v in value] if proxy.join else float(value)
+        except UserError:
+            raise
+        except Exception as error:  # of a user's own score, which may do anything
             raise UserError(
-                f"The score {proxy.name} gave {value} for architecture {arch_json}. Finished "
-                "candidates are kept."
-            )
+                f"The score {proxy.name} wants to be a number, but for architecture {arch_json} it "
+                f"raised {type(error).__name__}: {error}"
+            ) from error
+        if not np.isfinite(value).all():
+            raise UserError(f"The score {proxy.name} gave {value} for architecture {arch_json}.")
         values.append(value)
     return values

@@ -122,16 +122,26 @@ class Ledger:
         result: dict,
         values: list[float],
         violations: dict[str, float] | None = None,
-    ) -> None:
-        """Record a trial's result and finish it."""
-        for name, excess in (violations or {}).items():
-            candidate.trial.set_constraint(name, excess)
-        candidate.trial.set_user_attr(
-            "result", result | {"values": values, "violations": violations or {}}
-        )
-        self.study.tell(candidate.number, values)
+    ) -> bool:
+        """Record a trial's result and finish it; False where another process has done so since our
+        lease ran out: then the result is dropped.
+        """
         self._mine.pop(candidate.number, None)
         self._progressed = True
+        try:
+            for name, excess in (violations or {}).items():
+                candidate.trial.set_constraint(name, excess)
+            candidate.trial.set_user_attr(
+                "result", result | {"values": values, "violations": violations or {}}
+            )
+            self.study.tell(candidate.number, values)
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+            # Optuna's `tell` raises ValueError for a trial that is finished already.
+            state = self.study.get_trials(deepcopy=False)[candidate.number].state
+            if not state.is_finished():
+                raise
+            return False
+        return True
 
     def has_work(self) -> bool:
         """Whether the last `take` closed something, so that looking again at once is worth it."""
@@ -195,10 +205,11 @@ class Ledger:
         try:
             process = psutil.Process(claim["pid"])
             # A killed process that its parent hasn't asked after yet is still listed, as a zombie.
-            return (
-                process.create_time() == claim["started"]
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            # A suspended one (Ctrl-Z) keeps its claim until its lease runs out.
+            status = process.status()
+            suspended = status == psutil.STATUS_STOPPED and claim["until"] <= time.time()
+            dead = status == psutil.STATUS_ZOMBIE or process.create_time() != claim["started"]
+            return not (dead or suspended)
         except psutil.NoSuchProcess:
             return False
 

@@ -12,6 +12,8 @@ from vintk_jax.study import results
 from vintk_jax.study.ledger import Candidate, Ledger, wait_for_others
 from vintk_jax.study.limits import Limits, measure_latency_ms
 
+MOST_FAILED = 20  # candidates, all of them so far, that a search goes on after
+
 
 def _unscored(
     ledger: Ledger,
@@ -39,6 +41,27 @@ def _unscored(
     return bool(violations)
 
 
+def failures(ledger: Ledger) -> list[str]:
+    """What was wrong with each architecture whose score is no number, by trial number."""
+    failed = [result for result in ledger.results().values() if "failed" in result]
+    return [result["failed"] for result in sorted(failed, key=lambda result: result["number"])]
+
+
+def _check_some_score(ledger: Ledger) -> None:
+    """End a search early whose score is at fault, not its candidates.
+
+    Raises:
+        UserError: when the first ones have all failed.
+    """
+    known = ledger.results().values()
+    failed = failures(ledger)
+    if len(failed) >= MOST_FAILED and not any(r.get("score") is not None for r in known):
+        raise UserError(
+            f"The first {len(failed)} candidates could all not be scored, so the search was "
+            f"stopped; they are kept as failed. {failed[0]}"
+        )
+
+
 def run(
     ledger: Ledger,
     scorer: Scorer,
@@ -58,7 +81,8 @@ def run(
         phase: called with what is going on.
 
     Raises:
-        UserError: when a kernel or score isn't finite, or nothing could be scored at all.
+        UserError: when nothing could be scored at all. A candidate whose kernel or score is no
+            number is kept as failed, and the search goes on.
     """
     space: SearchSpace = ledger.space
     with ledger.lock:
@@ -95,24 +119,34 @@ def run(
         measured = scorer.measure([candidate.arch for candidate, _, _ in batch])
         seconds = (time.perf_counter() - start) / len(batch)
         for (candidate, cost, latency_ms), of_candidate in zip(batch, measured, strict=True):
-            arch = space.to_json(candidate.arch)
-            scores = score(proxy, of_candidate, arch)
-            mean = sum(scores) / len(scores)
             result = {
                 "number": candidate.number,
-                "arch": arch,
-                "score": mean,
-                "scores": scores,
+                "arch": space.to_json(candidate.arch),
+                "score": None,
                 "params": cost.params,
                 "flops": cost.flops,
+                "latency_ms": latency_ms,
+                "seconds": round(seconds, 4),
             }
-            result |= {"latency_ms": latency_ms, "seconds": round(seconds, 4)}
+            try:
+                scores = score(proxy, of_candidate, result["arch"])
+                result |= {"score": sum(scores) / len(scores), "scores": scores}
+            except UserError as error:
+                result["failed"] = str(error)
+            value = float("-inf") if result["score"] is None else result["score"]
             with ledger.lock:
-                ledger.close(candidate, result, [mean, float(cost.flops)][: 2 if several else 1])
-                results.append(workdir, result)
-            best = mean if best is None else max(best, mean)
+                kept = ledger.close(
+                    candidate, result, [value, float(cost.flops)][: 2 if several else 1]
+                )
+                if kept and result["score"] is not None:
+                    results.append(workdir, result)
+            if result["score"] is not None:
+                best = value if best is None else max(best, value)
+        _check_some_score(ledger)
         report(len(ledger.finished()), best)
     candidates = results.scored(list(ledger.results().values()))
+    if not candidates and (failed := failures(ledger)):
+        raise UserError(f"None of the {len(failed)} candidates could be scored. {failed[0]}")
     if not candidates:
         raise UserError(
             "All candidates broke a limit, so none was scored. Raise limits.* or "
