@@ -51,6 +51,9 @@ class Objective(Protocol):
     def right(self, answer: Any, targets: Any) -> Float[Array, ""]:
         """The share of the targets that is met."""
 
+    def size(self, targets: Any) -> Float[Array, ""]:
+        """How many targets the losses are means over: what a piece of a batch counts for."""
+
     def count(self, logits: Array, batch: dict[str, Array]) -> Array:
         """What is added up over a test set; images count with the batch's "weight"."""
 
@@ -121,6 +124,10 @@ class Classification:
         """Share of images whose largest logit is the target's largest class."""
         return jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(targets, -1))
 
+    def size(self, targets: Any) -> Float[Array, ""]:
+        """Images."""
+        return jnp.float32(jax.tree.leaves(targets)[0].shape[0])
+
     def count(
         self, logits: Float[Array, "n classes"], batch: dict[str, Array]
     ) -> Float[Array, " right_and_all"]:
@@ -185,6 +192,10 @@ class Segmentation:
         return jnp.sum((jnp.argmax(logits, -1) == targets) & has_class) / jnp.maximum(
             jnp.sum(has_class), 1
         )
+
+    def size(self, targets: UInt8[Array, "n height width"]) -> Float[Array, ""]:
+        """Pixels that have a class."""
+        return jnp.sum(targets != IGNORED).astype(jnp.float32)
 
     def count(
         self, logits: Float[Array, "n height width classes"], batch: dict[str, Array]

@@ -106,12 +106,12 @@ def make_train_step(
         (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
             params, images, targets, keep
         )
-        return gradients, metrics
+        return gradients, metrics, objective.size(targets)
 
     def step(state, batch, frozen=None):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         if recipe.accumulate == 1:
-            gradients, (losses, right) = piece(state.params, batch, key, frozen)
+            gradients, (losses, right), _ = piece(state.params, batch, key, frozen)
         else:
             # Every piece takes images from all devices, so that none has to send its own to
             # another.
@@ -119,8 +119,9 @@ def make_train_step(
                 lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), batch
             )
             keys = jax.random.split(key, recipe.accumulate)
-            found = _summed(partial(piece, frozen=frozen), state.params, pieces, keys)
-            gradients, (losses, right) = jax.tree.map(lambda x: x / recipe.accumulate, found)
+            gradients, (losses, right) = _mean(
+                partial(piece, frozen=frozen), state.params, pieces, keys
+            )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = (
@@ -139,12 +140,22 @@ def make_train_step(
     return step
 
 
-def _summed(piece: Callable, params: Any, pieces: Any, keys: jax.Array) -> Any:
-    """The sum of `piece` over all pieces, one at a time."""
-    shapes = jax.eval_shape(piece, params, jax.tree.map(lambda x: x[0], pieces), keys[0])
+def _mean(piece: Callable, params: Any, pieces: Any, keys: jax.Array) -> Any:
+    """The mean of `piece` over all pieces, one at a time, each weighted by how many targets it has:
+    what the whole batch gives.
+    """
+    first = (params, jax.tree.map(lambda x: x[0], pieces), keys[0])
+    shapes = jax.eval_shape(lambda *drawn: piece(*drawn)[:2], *first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    add = lambda total, drawn: (jax.tree.map(jnp.add, total, piece(params, *drawn)), None)
-    return jax.lax.scan(add, zeros, (pieces, keys))[0]
+
+    def add(total, drawn):
+        *found, size = piece(params, *drawn)
+        sums, sizes = total
+        sums = jax.tree.map(lambda sum_, value: sum_ + value * size, sums, tuple(found))
+        return (sums, sizes + size), None
+
+    (sums, sizes), _ = jax.lax.scan(add, (zeros, jnp.float32(0)), (pieces, keys))
+    return jax.tree.map(lambda sum_: sum_ / jnp.maximum(sizes, 1), sums)
 
 
 def _ema_decay(decay: float, step: Array) -> Array:
