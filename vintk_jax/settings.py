@@ -53,8 +53,9 @@ def _range(
 
 
 def _choice(*words: str) -> Rule:
-    named = ", ".join(word or "nothing" for word in words)
-    return Rule(lambda value: value in words, f"one of {named}", words)
+    named = [word or "nothing" for word in words]
+    wanted = " or ".join(named) if len(named) == 2 else f"one of {', '.join(named)}"
+    return Rule(lambda value: value in words, wanted, words)
 
 
 def _numbers(low: int | float, what: str, *, some: bool = False) -> Rule:
