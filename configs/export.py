@@ -29,5 +29,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.budget.max_drop = -1.0
     config.budget.confidence = 0.9  # likewise
     config.budget.max_cost = 1.0  # likewise
+    config.budget.by = "measured"  # likewise
     add_compile_cache(config)
     return config

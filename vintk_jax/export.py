@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
             else configs.read_claimed(workdir, "assign").budget
         )
         assigner, calibration = assigned.read(workdir / FOLDER, predictor.identity)
-        point = calibration.choose("assigned", budget.max_drop, budget.max_cost, budget.confidence)
+        point = calibration.choose("assigned", **budget)
         assigner = assigner.at(point)
         about |= {
             "budget": dict(budget.items()),

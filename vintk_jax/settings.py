@@ -196,6 +196,7 @@ RULES: Mapping[str, Rule] = {
         "a number of percentage points of 0 at least, or inf",
     ),
     "budget.confidence": BELOW_ONE,
+    "budget.by": _choice("measured", "promised"),
     "budget.max_cost": _range(0, open_below=True),
     "engine.max_wait_ms": NOT_NEGATIVE,
     "engine.batch_sizes": _numbers(1, "numbers of images"),

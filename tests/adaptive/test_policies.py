@@ -112,8 +112,8 @@ def test_a_curve_by_hand():
     )
     # Two of four wrong where the longest is right: a deviation of 1/2, over the root of 4.
     assert points == [
-        Point(0.0, 1.0, 0.875, 0.0, (0.5, 0.5)),
-        Point(1.0, 0.5, 0.375, 25.0, (1.0, 0.0)),
+        Point(0.0, 1.0, 0.875, 0.0, (0.5, 0.5), lost=0),
+        Point(1.0, 0.5, 0.375, 25.0, (1.0, 0.0), lost=2),
     ]
 
 

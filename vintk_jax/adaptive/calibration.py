@@ -8,11 +8,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.adaptive import policies
+from vintk_jax.adaptive import guarantees, policies
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
 from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.adaptive.policies import Point, Ways
+from vintk_jax.errors import UserError
 
 Chances = Float[np.ndarray, "n looks lengths"]
 FOLDS = 5
@@ -150,11 +151,45 @@ class Calibration:
         return cls(len(answers.labels), float(answers.right[:, -1].mean()), assigned, cascade)
 
     def choose(
-        self, method: str, max_drop: int | float, max_cost: int | float, confidence: int | float
+        self,
+        method: str,
+        max_drop: int | float,
+        max_cost: int | float,
+        confidence: int | float,
+        by: str = "measured",
     ) -> Point:
-        """The setting of "assigned" or "cascade" for a budget (`policies.within`).
+        """The setting of "assigned" or "cascade" for a budget.
+
+        Args:
+            by: "measured": the drop on these images with its standard error (`policies.within`);
+                "promised": an exact limit for new images (`guarantees`), which is kept as often as
+                `confidence` says.
 
         Raises:
             UserError: for a budget that nothing is within.
         """
-        return policies.within(getattr(self, method), self.full, max_drop, max_cost, confidence)
+        points = getattr(self, method)
+        if by == "measured" or not np.isfinite(max_drop):
+            return policies.within(points, self.full, max_drop, max_cost, confidence)
+        if any(point.lost < 0 for point in points):
+            raise UserError(
+                "budget.by=promised came, but this assigner was calibrated before lost images "
+                "were counted. Run `python -m vintk_jax.assign` on this workdir."
+            )
+        allowed = guarantees.promised(points, self.images, max_drop, confidence)
+        affordable = [point for point in allowed if point.cost <= max_cost]
+        if not affordable:
+            raise UserError(
+                f"No setting is promised to lose at most budget.max_drop={max_drop} points at a "
+                f"cost of budget.max_cost={max_cost}. Relax one of them, or calibrate on more "
+                "images."
+            )
+        return min(affordable, key=lambda point: (point.cost, -point.accuracy))
+
+    def promise(self, point: Point, confidence: int | float) -> float | None:
+        """The most, in percentage points, that a setting loses on new images, by an exact limit for
+        this setting alone; None where it wasn't counted.
+        """
+        if point.lost < 0:
+            return None
+        return 0.0 if point.longest else guarantees.most_lost(point.lost, self.images, confidence)

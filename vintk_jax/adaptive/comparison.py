@@ -45,6 +45,7 @@ def methods(
     max_cost: int | float,
     confidence: int | float,
     seed: int,
+    by: str = "measured",
 ) -> list[Method]:
     """All that can be compared on labelled images.
 
@@ -52,7 +53,7 @@ def methods(
         right: of the images that will be compared on: for the oracle.
         budgets: percentage points; the first one's mix is also drawn at random.
         max_cost: share of the longest length's cost, for the first budget; confidence: with which
-            drops are kept.
+            drops are kept; by: how (`Calibration.choose`).
     """
     costs = tuple(plans.paid()[1])
     first, paid = plans.paid(assigner)
@@ -61,27 +62,31 @@ def methods(
         Method(f"fixed-{name}", None, plans.fixed(name), (plans.multiply_adds[name],))
         for name in reversed(plans.names)
     ]
-    point = calibration.choose("assigned", budgets[0], max_cost, confidence)
+    point = calibration.choose("assigned", budgets[0], max_cost, confidence, by)
     drawn = np.random.default_rng(seed).choice(
         len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix)
     )
     found.append(Method("random", budgets[0], plans.known(drawn), costs))
     found.append(Method("tla", budgets[0], plans.assigned(assigner.at(point)), paid))
-    for budget, point in _settings(calibration, "assigned", budgets[1:], confidence):
+    for budget, point in _settings(calibration, "assigned", budgets[1:], confidence, by):
         found.append(Method("tla", budget, plans.assigned(assigner.at(point)), paid))
-    for budget, point in _settings(calibration, "cascade", budgets, confidence):
+    for budget, point in _settings(calibration, "cascade", budgets, confidence, by):
         found.append(Method("cascade", budget, plans.cascade(point.setting), costs))
     smallest = np.where(right.any(axis=1), right.argmax(axis=1), 0)
     return [*found, *_merging(plans), Method("oracle", None, plans.known(smallest), costs)]
 
 
 def _settings(
-    calibration: Calibration, method: str, budgets: Sequence[int | float], confidence: int | float
+    calibration: Calibration,
+    method: str,
+    budgets: Sequence[int | float],
+    confidence: int | float,
+    by: str,
 ) -> Iterator[tuple[float, policies.Point]]:
     """Budgets that the method has a setting for."""
     for budget in budgets:
         try:
-            yield budget, calibration.choose(method, budget, np.inf, confidence)
+            yield budget, calibration.choose(method, budget, np.inf, confidence, by)
         except UserError:
             continue
 

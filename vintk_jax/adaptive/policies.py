@@ -108,6 +108,8 @@ class Point:
         error: standard error of the accuracy's difference from the longest length's on the same
             images, in percentage points.
         mix: share of images answered at each length, cheapest first.
+        lost: images that the longest length is right about and this setting isn't; -1 in records
+            from before it was counted.
     """
 
     setting: float
@@ -116,6 +118,12 @@ class Point:
     error: float
     mix: tuple[float, ...]
     start: int = 0
+    lost: int = -1
+
+    @property
+    def longest(self) -> bool:
+        """Whether every image goes to the longest length at once: nothing can be lost."""
+        return self.start == len(self.mix) - 1 and self.mix[-1] == 1
 
 
 def curve(
@@ -150,6 +158,7 @@ def curve(
                 float(error),
                 tuple(map(float, mix)),
                 start,
+                int(np.sum(longest & ~right)),
             )
         )
     return points

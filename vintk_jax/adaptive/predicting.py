@@ -140,7 +140,7 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     session = Session.open(workdir, config, lambda note: console.print(note, style="yellow"))
     predictor, plans = session.predictor, session.plans
     assigner, calibration = assigned.read(session.folder, predictor.identity)
-    point = calibration.choose("assigned", budget.max_drop, budget.max_cost, budget.confidence)
+    point = calibration.choose("assigned", **budget)
     assigner = assigner.at(point)
     source, what = _open_images(config, session.trained, predictor)
     sizes = (*config.engine.batch_sizes, config.data.batch_size)
@@ -212,6 +212,7 @@ def _compare(
         config.budget.max_cost,
         config.budget.confidence,
         config.seed,
+        config.budget.get("by", "measured"),
     )
     engines = [
         Engine(method.plan, plans.shape, sizes, config.engine.max_wait_ms / 1000)

@@ -50,6 +50,9 @@ def adaptive() -> ml_collections.ConfigDict:
     config.budget.max_drop = 0.2
     # how sure that should be for new images, by the spread over those that thresholds are set by
     config.budget.confidence = 0.9
+    # what keeps max_drop: the drop on the images that thresholds are set by with its spread
+    # (measured), or an exact limit for new images, which wants many (promised)
+    config.budget.by = "measured"
     config.budget.max_cost = 1.0  # share of the longest length's multiply-adds
 
     config.data = ml_collections.ConfigDict()
