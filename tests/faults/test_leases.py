@@ -73,3 +73,11 @@ def test_other_errors_of_the_storage_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(optuna.Study, "tell", refuse)
     with pytest.raises(ValueError, match="values are wrong"):
         ledger.close(candidate, result_of(candidate, 1.0), [1.0])
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_no_more_trials_than_were_asked_for(tmp_path, total):
+    """However many a call could take."""
+    ledger = ledger_in(tmp_path, total=total)
+    assert [candidate.number for candidate in ledger.take(10)] == list(range(total))
+    assert len(ledger.study.get_trials()) == total
