@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import structured
@@ -51,6 +51,8 @@ def directions(
     if cotangent == "random":
         if key is None:
             raise UserError("cotangent='random' needs a PRNG key; pass key=jax.random.key(seed).")
+        if count < 1:
+            raise UserError(f"Expected ntk.num_directions of 1 at least, got {count}.")
         return jax.random.normal(key, (*outputs, count)) * size**-0.5
     raise UserError(f"ntk.cotangent={cotangent!r} came; one of {', '.join(COTANGENTS)} was wanted.")
 
@@ -65,16 +67,17 @@ def _apply_function(model: nn.Module | Callable, masks) -> Callable:
     )
 
 
-def _output_shape(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> tuple[int, ...]:
-    return jax.eval_shape(apply, params, inputs).shape[1:]
+def _output_shape(apply: Callable, params: dict, inputs: Array) -> tuple[int, ...]:
+    outputs = jax.eval_shape(apply, params, inputs)
+    return structured.output_shape(outputs, inputs.shape[0])
 
 
 def kernel(
     model: nn.Module | Callable,
     params: dict,
-    inputs: Float[Array, "n ..."],
+    inputs: Shaped[Array, "n ..."],
     *,
-    cotangent: str | Float[Array, "*outputs count"] = "sum",
+    cotangent: str | Array = "sum",
     key: jax.Array | None = None,
     num_directions: int = 1,
     masks: dict | None = None,
@@ -88,7 +91,7 @@ def kernel(
         model: a Linen module, or a function (params, inputs) -> outputs made of Linen modules (any
             function for neural-tangents).
         params: variables as `model.init` gives them, {"params": ...}.
-        inputs: n samples.
+        inputs: n samples; integers, tokens say, stay integers.
         cotangent: "sum", "random", "full", or the directions themselves, (*outputs, count).
         key, num_directions: for "random".
         masks: passed on to the model (see `ViT`).
@@ -116,8 +119,10 @@ def kernel(
             f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was "
             "wanted."
         )
+    if chunk is not None and chunk < 1:
+        raise UserError(f"Expected a chunk of 1 sample at least, or None for all, got {chunk}.")
     apply = _apply_function(model, masks)
-    params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
+    params, inputs = _cast(params, inputs, dtype)
 
     def on(batch):
         if implementation == "structured":
@@ -143,17 +148,32 @@ def kernel(
 
 def _vectors(cotangent, shape, key, num_directions, dtype) -> Float[Array, "*outputs count"]:
     if isinstance(cotangent, str):
-        cotangent = directions(cotangent, shape, key, num_directions)
+        return directions(cotangent, shape, key, num_directions).astype(dtype)
+    if cotangent.shape[:-1] != shape or not cotangent.ndim or not cotangent.shape[-1]:
+        wanted = ", ".join(map(str, shape))
+        raise UserError(
+            f"Expected directions of shape ({wanted}, count), got {cotangent.shape}: one vector of "
+            "outputs for each direction, along the last axis. One direction v is v[..., None]."
+        )
     return cotangent.astype(dtype)
+
+
+def _cast(params: dict, inputs: Array, dtype: DTypeLike) -> tuple[dict, Array]:
+    """Parameters and inputs in the kernel's precision; integers (tokens of a text) stay."""
+
+    def cast(leaf: Array) -> Array:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, (params, inputs))
 
 
 def by_layer(
     model: nn.Module | Callable,
     params: dict,
-    inputs: Float[Array, "n ..."],
+    inputs: Shaped[Array, "n ..."],
     *,
     measure: Measure = KERNEL,
-    cotangent: str | Float[Array, "*outputs count"] = "sum",
+    cotangent: str | Array = "sum",
     key: jax.Array | None = None,
     num_directions: int = 1,
     masks: dict | None = None,
@@ -177,7 +197,7 @@ def by_layer(
         structured.UnsupportedModel: for a model that the structured path would get wrong.
     """
     apply = _apply_function(model, masks)
-    params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
+    params, inputs = _cast(params, inputs, dtype)
     with jax.default_matmul_precision("highest"):
         found = structured.check(apply, params, inputs)
         vectors = _vectors(cotangent, found.outputs, key, num_directions, dtype)

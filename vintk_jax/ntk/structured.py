@@ -20,7 +20,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import jaxprs_in_params
 from jax.interpreters import partial_eval as pe
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.blocks import TAPS
@@ -158,7 +158,31 @@ class Structure:
     layers: dict[str, tuple[int, ...]]
 
 
-def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> Structure:
+def output_shape(outputs: Any, samples: int) -> tuple[int, ...]:
+    """The shape of one sample's output.
+
+    Args:
+        outputs: what a model returned for so many samples: an array, or its shape and type.
+
+    Raises:
+        UserError: for anything but one array with the samples on its first axis.
+    """
+    if not hasattr(outputs, "shape"):
+        raise UserError(
+            f"Expected a model whose output is one array, got a {type(outputs).__name__}. Give a "
+            "function that returns the array that the kernel is of: "
+            "lambda params, x: model.apply(params, x)[0]."
+        )
+    if not outputs.shape or outputs.shape[0] != samples:
+        among = f" for {samples} samples" if samples != _PROBE else ""
+        came = tuple("n" if extent == _PROBE else extent for extent in outputs.shape)
+        raise UserError(
+            f"Expected outputs with the samples on their first axis, got shape {came}{among}."
+        )
+    return tuple(outputs.shape[1:])
+
+
+def check(apply: Callable, params: dict, inputs: Shaped[Array, "n ..."]) -> Structure:
     """Refuse a model that the structured kernel would get wrong. Traces the model once, and once
     without its layers; computes nothing.
 
@@ -194,6 +218,7 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> Struc
             return apply(params, inputs)
 
     traced, outputs = jax.make_jaxpr(run, return_shape=True)(params, probe)
+    of_sample = output_shape(outputs, _PROBE)
     uses = _uses(traced.jaxpr)
     read_outside = _read_outside(apply, params, probe, given)
     for (key_path, leaf), outside in zip(
@@ -229,11 +254,11 @@ def check(apply: Callable, params: dict, inputs: Float[Array, "n ..."]) -> Struc
                 "(vintk_jax.ntk.rules.per_sample joins them), or set "
                 "ntk.implementation=neural_tangents."
             )
-    return Structure(outputs.shape[1:], layers)
+    return Structure(of_sample, layers)
 
 
 def _tapped(
-    apply: Callable, params: dict, inputs: Float[Array, "n ..."], find: Callable
+    apply: Callable, params: dict, inputs: Shaped[Array, "n ..."], find: Callable
 ) -> Float[Array, "n *outputs"]:
     """The outputs, each layer with a rule handing its measure to `find(module)`, a tap."""
 
@@ -259,7 +284,7 @@ def _along(
 
 
 def linearise(
-    apply: Callable, params: dict, inputs: Float[Array, "n ..."], tap: Tap
+    apply: Callable, params: dict, inputs: Shaped[Array, "n ..."], tap: Tap
 ) -> tuple[Float[Array, "n *outputs"], Callable]:
     """The outputs, and the function from output cotangents to (the tap with the sum over layers
     under these cotangents,).
@@ -270,7 +295,7 @@ def linearise(
 def kernel(
     apply: Callable,
     params: dict,
-    inputs: Float[Array, "n ..."],
+    inputs: Shaped[Array, "n ..."],
     directions: Float[Array, "*outputs count"],
     dtype: DTypeLike,
 ) -> Float[Array, "n n"]:
@@ -282,7 +307,7 @@ def kernel(
 def by_layer(
     apply: Callable,
     params: dict,
-    inputs: Float[Array, "n ..."],
+    inputs: Shaped[Array, "n ..."],
     directions: Float[Array, "*outputs count"],
     layers: Mapping[str, tuple[int, ...]],
     measure: Measure,
