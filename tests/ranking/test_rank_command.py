@@ -17,7 +17,7 @@ from tiny_space import S3, SPACE
 
 from vintk_jax import rank
 from vintk_jax.errors import UserError
-from vintk_jax.ranking import statistics, tables
+from vintk_jax.ranking import budgets, statistics, tables
 
 SMALL = [
     "--config.inputs.image_size=32",
@@ -27,6 +27,16 @@ SMALL = [
     # one or two of each kind; every one compiles
     "--config.proxies=vintk,ntk_cond,snip,az_nas,params,flops,depth",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """Intervals are tested in test_statistics; here each would take a second for each proxy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", 20)
+        patch.setattr(statistics, "LEAST_RESAMPLES", 20)
+        patch.setattr(budgets, "RESAMPLES", 20)
+        yield
 
 
 @pytest.fixture(scope="module")

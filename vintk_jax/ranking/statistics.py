@@ -12,7 +12,7 @@ from scipy import stats
 
 from vintk_jax.ranking.budgets import budget_gain
 
-RESAMPLES = 1000  # with several seeds as many fewer
+RESAMPLES = 1000
 LEAST_RESAMPLES = 200
 
 Values = Float[np.ndarray, " architectures"]
@@ -37,6 +37,7 @@ def bootstrap(
     scores: Float[np.ndarray, "seeds architectures"],
     *columns: Float[np.ndarray, "architectures ..."],
     seed: int = 0,
+    resamples: int = 0,
 ) -> tuple[float, float]:
     """95% percentile interval of a statistic's mean over seeds, over resampled architectures and
     seeds; NaN where it has no value.
@@ -45,10 +46,11 @@ def bootstrap(
         statistic: (score, *columns) -> number.
         scores: a row for each seed.
         columns: accuracies, and whatever else belongs to the architectures.
+        resamples: of one seed, with several as many fewer; 0: `RESAMPLES`.
     """
     rng = np.random.default_rng(seed)
     found = []
-    for _ in range(max(LEAST_RESAMPLES, RESAMPLES // len(scores))):
+    for _ in range(max(LEAST_RESAMPLES, (resamples or RESAMPLES) // len(scores))):
         rows = rng.integers(scores.shape[1], size=scores.shape[1])
         seeds = rng.integers(len(scores), size=len(scores)) if len(scores) > 1 else [0]
         drawn = [statistic(scores[s][rows], *(column[rows] for column in columns)) for s in seeds]
@@ -161,7 +163,8 @@ def compare(
         "tau_partial": over_seeds(partial_tau, controls[known]),
         "partial_tau": over_seeds(partial_tau, fixed),
         "partial_ci95": [
-            _number(value) for value in bootstrap(partial_tau, s, a, fixed, seed=seed)
+            _number(value)
+            for value in bootstrap(partial_tau, s, a, fixed, seed=seed, resamples=LEAST_RESAMPLES)
         ],
         "budget_gain": budget_gain(s, a, {name: cost[known] for name, cost in costs.items()}, seed),
         "first_choice": {
