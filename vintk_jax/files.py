@@ -1,4 +1,4 @@
-"""Writing a file so that nobody reads half of it."""
+"""Writing files so that nobody reads half of one, or half of a line."""
 
 import os
 from pathlib import Path
@@ -13,3 +13,24 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed process left unfinished; the caller holds the file's lock.
+
+    Without it the next line would be joined to the half one, and both be lost.
+    """
+    if not path.exists():
+        return
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end == 0:
+            return
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+        file.flush()
+        os.fsync(file.fileno())

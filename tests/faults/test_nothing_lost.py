@@ -50,6 +50,15 @@ def test_candidates_are_never_fewer(tmp_path):
     assert [line["number"] for line in results.read(tmp_path)] == [0, 1, 2]
 
 
+def test_a_line_behind_a_torn_one(tmp_path):
+    """A process was killed in the middle of a line; the next line of a living one is whole."""
+    results.append(tmp_path, {"number": 0, "score": 0.0})
+    with open(tmp_path / "candidates.jsonl", "a") as file:
+        file.write('{"number": 1, "sc')
+    results.append(tmp_path, {"number": 2, "score": 2.0})
+    assert [line["number"] for line in results.read(tmp_path)] == [0, 2]
+
+
 def test_another_storage(tmp_path):
     """That knows nothing doesn't empty the file."""
     results.rewrite(tmp_path, lines(0, 1))

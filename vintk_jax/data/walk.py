@@ -58,7 +58,7 @@ def readable(path: Path | str) -> str:
 
 def files_below(root: Path) -> list[Path]:
     """Image files anywhere below a folder, through links, in the order of their names."""
-    return sorted(_below(root), key=os.fsencode)
+    return sorted(_below(root))
 
 
 def frames_below(root: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from vintk_jax.config import write_json
 from vintk_jax.errors import UserError
-from vintk_jax.files import write_atomically
+from vintk_jax.files import drop_torn_line, write_atomically
 
 _FIELDS = ("number", "arch", "score", "scores", "params", "flops", "latency_ms", "seconds")
 
@@ -22,7 +22,9 @@ def scored(results: list[dict]) -> list[dict]:
 
 def append(workdir: Path, result: dict[str, Any]) -> None:
     """Add one line to candidates.jsonl; the caller holds the workdir's lock."""
-    with open(workdir / "candidates.jsonl", "a") as f:
+    path = workdir / "candidates.jsonl"
+    drop_torn_line(path)
+    with open(path, "a") as f:
         f.write(json.dumps({field: result.get(field) for field in _FIELDS}) + "\n")
 
 

@@ -3,7 +3,6 @@ has a URL for.
 """
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from vintk_jax.errors import UserError
+from vintk_jax.files import drop_torn_line
 from vintk_jax.study.locks import Lock, lock_of
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -34,35 +34,15 @@ class _Journal(JournalFileBackend):
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         self._lock.acquire()
         try:
-            _drop_torn_line(Path(self._file_path))
+            drop_torn_line(Path(self._file_path))
             with open(self._file_path, "ab") as file:
                 file.write(lines.encode())
         finally:
             self._lock.release()
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a killed process left unfinished; the caller holds the journal's
-    lock.
-    """
-    if not path.exists():
-        return
-    with open(path, "rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end == 0:
-            return
-        file.seek(end - 1)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _journal(path: Path, lock: Lock) -> JournalStorage:
-    _drop_torn_line(path)
+    drop_torn_line(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return JournalStorage(_Journal(str(path), lock_obj=lock))
