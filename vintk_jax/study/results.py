@@ -29,11 +29,17 @@ def append(workdir: Path, result: dict[str, Any]) -> None:
 
 
 def read(workdir: Path) -> list[dict]:
-    """The complete lines of candidates.jsonl."""
+    """The complete lines of candidates.jsonl; one that is no JSON was torn, and is left out."""
     path = workdir / "candidates.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+    found = []
+    for line in path.read_text().split("\n")[:-1]:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
 
 
 def rewrite(workdir: Path, candidates: list[dict]) -> None:
