@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import tokenize
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from vintk_jax import settings, system_errors
 from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.files import write_atomically
+
+_DEFINITION = "definition of "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,18 +284,25 @@ def with_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.Co
 
 
 def claim_workdir(
-    workdir: Path, command: str, config: ml_collections.ConfigDict, may_change: Collection[str]
+    workdir: Path,
+    command: str,
+    config: ml_collections.ConfigDict,
+    may_change: Collection[str],
+    definitions: Mapping[str, int] | None = None,
 ) -> None:
     """Write the command's config to its workdir, or check that a config already there is the same.
 
     Args:
         may_change: fields in which a resumed run may differ.
+        definitions: the number of the definition of what the command counts, by name, kept with the
+            config; 1 where none was kept.
 
     Raises:
-        UserError: naming the fields that differ; nothing is written then.
+        UserError: naming the fields or definitions that differ; nothing is written then.
     """
     path = workdir / f"{command}.config.json"
     now = json.loads(json.dumps(dict(fields(config))))
+    defined = {f"{_DEFINITION}{name}": number for name, number in (definitions or {}).items()}
     if path.exists():
         try:
             before = json.loads(path.read_text())
@@ -305,7 +314,7 @@ def claim_workdir(
         differ = [
             k
             for k in sorted({*before, *now})
-            if before.get(k) != now.get(k) and k not in may_change
+            if before.get(k) != now.get(k) and k not in may_change and not k.startswith(_DEFINITION)
         ]
         if differ:
             changes = "; ".join(f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in differ)
@@ -313,7 +322,16 @@ def claim_workdir(
                 f"{workdir} holds a {command} under another config: {changes}. Choose another "
                 "--workdir, or the old values to go on."
             )
-    write_json(path, now)
+        for name, number in defined.items():
+            if before.get(name, 1) != number:
+                what = name.removeprefix(_DEFINITION).replace("_", " ")
+                raise UserError(
+                    f"{workdir} holds a {command} whose {what} follow definition "
+                    f"{before.get(name, 1)}; this version counts by definition {number}, and the "
+                    "two can't be mixed. Choose another --workdir; the old results stay as they "
+                    "are."
+                )
+    write_json(path, now | defined)
 
 
 def run(main, argv: list[str] | None = None) -> None:

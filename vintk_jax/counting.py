@@ -1,20 +1,32 @@
 """Multiply-adds of a program, read off its trace: nothing is computed."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.extend.core
+import jax.numpy as jnp
+
+# The definition's number, which what was counted is kept with. 1 left out relative positions'
+# products and segmenters' upsampling.
+DEFINITION = 2
+# Products under `jax.named_scope` of this name are a convolution, written out.
+CONVOLUTION = "convolution_by_products"
 
 
 def multiply_adds(function: Callable, *arguments: Any) -> int:
     """Multiply-adds of all matrix products and convolutions in one call; loops counted as often as
     they run.
 
-    A product takes batch m n k, a convolution (k inputs per group) for each output; a product of
-    two arrays that are both spread out over the other's axes and then summed up is a matrix
-    product, too. Norms, softmax and other element-wise work are left out, as in the papers' tables.
+    A product takes batch m n k, a convolution (k inputs per group) for each output, borders as
+    inner pixels. What stands for them counts, too: a product of two arrays that are both spread out
+    over the other's axes and then summed up is a matrix product, and products in a scope named
+    `CONVOLUTION` are those of a convolution. Norms, softmax and other element-wise work are left
+    out, as in the papers' tables.
+
+    This is the one definition: a space's `cost` is this number for its `model`.
 
     Args:
         arguments: arrays, or `jax.ShapeDtypeStruct`s in their places.
@@ -30,6 +42,8 @@ def _of_jaxpr(jaxpr: Any) -> int:
             made_by.get(id(eqn.invars[0])), made_by
         ):
             total += math.prod(eqn.invars[0].aval.shape)
+        if eqn.primitive.name == "mul" and CONVOLUTION in str(eqn.source_info.name_stack):
+            total += math.prod(eqn.outvars[0].aval.shape)
         if eqn.primitive.name == "dot_general":
             (contracted, _), _ = eqn.params["dimension_numbers"]
             total += math.prod(eqn.outvars[0].aval.shape) * math.prod(
@@ -61,3 +75,14 @@ def _is_spread_product(eqn: Any, made_by: dict[int, Any]) -> bool:
     return all(
         spread(source) and math.prod(source.invars[0].aval.shape) < size for source in sources
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def of_resizing(old: tuple[int, ...], new: tuple[int, ...]) -> int:
+    """Multiply-adds of `jax.image.resize`, bilinear: products with constant matrices.
+
+    Args:
+        old, new: shapes before and after.
+    """
+    image = jax.ShapeDtypeStruct(old, jnp.float32)
+    return multiply_adds(lambda x: jax.image.resize(x, new, "bilinear"), image)

@@ -9,6 +9,7 @@ comparison, rank.html the same to look at. The same command resumes a stopped ru
 import sys
 
 from vintk_jax import config as configs
+from vintk_jax import counting
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_jax
 
@@ -86,7 +87,8 @@ def main(argv: list[str]) -> None:
             "architecture takes."
         )
         return
-    configs.claim_workdir(workdir, "rank", config, MAY_CHANGE)
+    counted = {"multiply_adds": counting.DEFINITION}
+    configs.claim_workdir(workdir, "rank", config, MAY_CHANGE, counted)
     try:
         with FileLock(workdir / ".rank.lock", timeout=0):
             wanted = {(row, seed) for seed in range(config.seeds) for row in table.rows}

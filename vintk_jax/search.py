@@ -11,6 +11,7 @@ import sys
 import time
 
 from vintk_jax import config as configs
+from vintk_jax import counting
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_jax
 
@@ -97,7 +98,8 @@ def main(argv: list[str]) -> None:
         _dry_run(console, make_scorer(), space, total, start)
         return
 
-    configs.claim_workdir(workdir, "search", config, MAY_CHANGE)
+    counted = {"multiply_adds": counting.DEFINITION}
+    configs.claim_workdir(workdir, "search", config, MAY_CHANGE, counted)
     digest = configs.digest(config, without=MAY_CHANGE)
     directions = ["maximize", "minimize"] if several else ["maximize"]
     study, lock = open_study(

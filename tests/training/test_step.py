@@ -10,10 +10,11 @@ import optax
 import pytest
 
 from vintk_jax.data.images import MEAN, STD
+from vintk_jax.models import depth
 from vintk_jax.models.vit import ViT
 from vintk_jax.training import mixing
 from vintk_jax.training.objectives import Classification, length_losses, normalise
-from vintk_jax.training.optimizer import is_decayed, layer_scales, make_optimizer, make_schedule
+from vintk_jax.training.optimizer import is_decayed, make_optimizer, make_schedule
 from vintk_jax.training.step import Recipe, State, make_predict, make_train_step, stochastic_depth
 
 GRIDS = ((2, 2), (1, 1))
@@ -225,7 +226,14 @@ def test_adamw_by_its_definition(params):
     """
     schedule = make_schedule(0.1, 1, 10)
     optimizer = make_optimizer(
-        params, schedule, name="adamw", weight_decay=0.3, beta2=0.99, clip_norm=0.5, layer_decay=0.5
+        params,
+        schedule,
+        name="adamw",
+        weight_decay=0.3,
+        beta2=0.99,
+        clip_norm=0.5,
+        layer_decay=0.5,
+        layers=MODEL.layers,
     )
     gradients = [
         jax.tree.map(
@@ -330,12 +338,8 @@ def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
 
 def test_layer_scales_of_a_scanned_stack_are_those_of_the_blocks(params, stack_blocks):
     """One number a block along the leading axis."""
-
-    @jax.jit
-    def scales(params):
-        return layer_scales(params, 0.5), layer_scales(stack_blocks(params), 0.5)
-
-    apart, stacked = scales(params)
+    apart = depth.scales(params, 0.5, MODEL.layers)
+    stacked = depth.scales(stack_blocks(params), 0.5, MODEL.clone(scan=True).layers)
     for i in range(2):
         got = np.asarray(stacked["params"]["blocks"]["block"]["mlp"]["fc1"]["kernel"])[i]
         assert float(got.squeeze()) == float(apart["params"][f"block_{i}"]["mlp"]["fc1"]["kernel"])

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from vintk_jax.models.blocks import STACKED
 from vintk_jax.models.channel_norm import ChannelNorm, Norm
 from vintk_jax.models.convolution import by_product
+from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import conv_init
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -232,6 +233,12 @@ class CellNet(nn.Module):
     norm: Norm = "places"
     scan: bool = False
     remat: bool = False
+
+    @property
+    def layers(self) -> Layers:
+        """See `models.depth`."""
+        cells = stages((self.count,) * len(self.channels), self.scan, ("reduction",), "cell")
+        return (("stem", "stem_norm"), *cells, ("norm", "head"))
 
     @nn.compact
     def __call__(

@@ -3,10 +3,13 @@ which the token grid is halved.
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vintk_jax.counting import CONVOLUTION
 from vintk_jax.models.blocks import Stage, alike
+from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import LayerNorm, conv_init, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PositionEmbed
 
@@ -63,11 +66,11 @@ def depthwise_pool(
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     on_places = lambda v: v.astype(x.dtype)[..., None, None, :]
     y = on_places(bias)
-    for i in range(_SIDE):
-        for j in range(_SIDE):
-            y = y + x[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] * on_places(
-                kernel[..., i, j, :]
-            )
+    with jax.named_scope(CONVOLUTION):
+        for i in range(_SIDE):
+            for j in range(_SIDE):
+                shifted = x[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
+                y = y + shifted * on_places(kernel[..., i, j, :])
     return masked(y, out_mask)
 
 
@@ -121,6 +124,13 @@ class PiT(nn.Module):
     native_grid: Grid = (27, 27)
     scan: bool = False
     remat: bool = False
+
+    @property
+    def layers(self) -> Layers:
+        """See `models.depth`."""
+        embedding = ("patch_embed", "positions", "class_token")
+        blocks = stages(self.depths, self.scan, ("pool", "pool_token"))
+        return (embedding, *blocks, ("norm", "head"))
 
     @nn.compact
     def __call__(

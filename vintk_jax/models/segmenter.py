@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import Stage, alike
 from vintk_jax.models.decoders import ConvDecoder, LinearDecoder, MaskDecoder
+from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, PositionEmbed
 
@@ -126,6 +127,11 @@ class Segmenter(nn.Module):
     def num_blocks(self) -> int:
         """Of all stages together: what stochastic depth counts."""
         return sum(self.depths)
+
+    @property
+    def layers(self) -> Layers:
+        """See `models.depth`."""
+        return (("patch_embed", "positions"), *stages(self.depths, self.scan, ()), ("head",))
 
     @nn.compact
     def __call__(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import Stage
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
+from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, PatchEmbed, PositionEmbed, grid_of
 
@@ -51,6 +52,15 @@ class StagedViT(nn.Module):
     num_classes: int = 10
     scan: bool = False
     remat: bool = False
+
+    @property
+    def layers(self) -> Layers:
+        """See `models.depth`."""
+        of_size = ("from_pixels", "from_stem", "positions")
+        sizes = tuple(f"{name}_{size}" for name in of_size for size in self.patch_sizes)
+        depths = tuple(map(len, self.hidden))
+        blocks = stages(depths, self.scan, ("widen",))
+        return (("stem", "class_token", *sizes), *blocks, ("norm", "head"))
 
     def setup(self):
         sizes, width = self.patch_sizes, self.embed_dims[0]

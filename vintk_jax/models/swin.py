@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import KEPT, STACKED
+from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, grid_of
 from vintk_jax.models.windows import Switch, WindowAttention
@@ -203,6 +204,12 @@ class Swin(nn.Module):
     scan: bool = False
     remat: bool = False
     dtype: DTypeLike | None = None
+
+    @property
+    def layers(self) -> Layers:
+        """See `models.depth`."""
+        blocks = stages(self.depths, self.scan, ("merge",))
+        return (("patch_embed", "patch_norm"), *blocks, ("norm", "head"))
 
     @nn.compact
     def __call__(

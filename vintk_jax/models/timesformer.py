@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from vintk_jax.models import resample
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.clip_blocks import ClipGrid, DividedBlock, FrameBlock
+from vintk_jax.models.depth import Layers, block_layers
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, fit_to_grid, grid_of
 
@@ -119,6 +120,12 @@ class TimeSformer(nn.Module):
     def num_blocks(self) -> int:
         """How many blocks there are: what stochastic depth counts."""
         return len(self.num_heads)
+
+    @property
+    def layers(self) -> Layers:
+        """See `models.depth`."""
+        embedding = ("patch_embed", "class_token", "positions")
+        return (embedding, *block_layers(self.num_blocks, self.scan), ("norm", "head"))
 
     @nn.compact
     def __call__(

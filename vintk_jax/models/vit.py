@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
+from vintk_jax.models.depth import Layers, block_layers
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import (
     ClassToken,
@@ -70,6 +71,13 @@ class ViT(nn.Module):
     def num_blocks(self) -> int:
         """How many blocks there are: what stochastic depth counts."""
         return len(self.num_heads)
+
+    @property
+    def layers(self) -> Layers:
+        """See `models.depth`."""
+        embedding = ("stem", "patch_embed", "class_token", "positions")
+        blocks = block_layers(self.num_blocks, self.scan)
+        return (embedding, *blocks, ("norm", "head", "aux_head"))
 
     @nn.compact
     def __call__(

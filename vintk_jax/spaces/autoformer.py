@@ -83,10 +83,11 @@ class AutoFormerSpace(SearchSpace):
 
     def cost(self, arch: AutoFormer, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Parameters, and multiply-adds of matrix products, attention and relative positions as our
-        model computes them.
+        model computes them (`counting.multiply_adds`).
 
         Relative positions take t (4 g - 1) 64 multiply-adds a head for keys and again for values (g
-        tokens a side), fewer than the t^2 64 of the textbook form.
+        tokens a side, t in all), and t^2 (2 g + 2) a head and side where the attention's products
+        meet the places of keys and values: together fewer than the textbook form's 2 t^2 64.
         """
         grid = image_size // PATCH
         tokens, e = grid**2 + 1, arch.embed_dim
@@ -103,11 +104,8 @@ class AutoFormerSpace(SearchSpace):
                 + (hidden + 1) * e
                 + tables
             )
-            flops += (
-                tokens * (4 * e * width + 2 * e * hidden)
-                + 2 * tokens**2 * width
-                + 2 * tokens * (4 * grid - 1) * width
-            )
+            flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
+            flops += 2 * tokens * (4 * grid - 1) * width + 2 * tokens**2 * heads * (2 * grid + 2)
         return Cost(params, flops)
 
     def blocks(self, arch: AutoFormer) -> tuple[BlockShape, ...]:

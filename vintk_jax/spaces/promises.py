@@ -7,7 +7,7 @@ is wrong.
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -135,7 +135,6 @@ def counts(
     image_size: int | None = None,
     num_classes: int | None = None,
     flops: bool = True,
-    otherwise: Callable[[Any], int] = lambda arch: 0,
 ) -> None:
     """`cost` is the initialised model's count of parameters, and the traced forward pass's of
     multiply-adds.
@@ -143,8 +142,6 @@ def counts(
     Args:
         image_size, num_classes: None for the space's own, that limits are stated for.
         flops: whether multiply-adds are checked too.
-        otherwise: of an architecture, the multiply-adds that its cost has more than the trace,
-            where a space counts differently on purpose.
     """
     shape, given = (
         space.input_shape(image_size or 0),
@@ -162,7 +159,7 @@ def counts(
             f"cost says {cost.params:,} parameters, the initialised model has {owned:,}, {at}.",
         )
         if flops:
-            done = multiply_adds(model.apply, variables, image) + otherwise(arch)
+            done = multiply_adds(model.apply, variables, image)
             _require(
                 cost.flops == done,
                 f"cost says {cost.flops:,} multiply-adds, the traced model makes {done:,}, {at}. "

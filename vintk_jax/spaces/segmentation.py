@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vintk_jax.counting import of_resizing
 from vintk_jax.errors import UserError
 from vintk_jax.models.segmenter import DECODERS, Segmenter
 from vintk_jax.spaces.base import Cost, SearchSpace
@@ -82,8 +83,8 @@ class SegmenterSpace(SearchSpace):
     def cost(
         self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, num_classes: int = 0
     ) -> Cost:
-        """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels)
-        and attention; not of upsampling.
+        """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels),
+        attention and upsampling, which is a product with a constant (`counting.multiply_adds`).
 
         Args:
             image_size: pixels a side, or height and width; 0: `resolution`.
@@ -96,6 +97,7 @@ class SegmenterSpace(SearchSpace):
             own, work = self._block(e, heads, hidden, t)
             params, flops = params + depth * own, flops + depth * work
         w = self.conv_width
+        flops += self._upsampling(arch, rows, columns, k)
         if arch.decoder == "linear":
             return Cost(params + 2 * e + (e + 1) * k, flops + t * e * k)
         if arch.decoder == "mask":
@@ -108,6 +110,15 @@ class SegmenterSpace(SearchSpace):
             )
         params += self.stages * (2 * e + (e + 1) * w) + 2 * (9 * w * w + w + 2 * w) + (w + 1) * k
         return Cost(params, flops + self.stages * t * e * w + 5 * t * 9 * w * w + 4 * t * w * k)
+
+    def _upsampling(self, arch: SegmenterArch, rows: int, columns: int, classes: int) -> int:
+        """Multiply-adds from the decoder's grid to pixels, and within the convolutional decoder."""
+        pixels = (rows * self.patch_size, columns * self.patch_size, classes)
+        if arch.decoder != "conv":
+            return of_resizing((rows, columns, classes), pixels)
+        width = self.conv_width
+        within = of_resizing((rows, columns, width), (2 * rows, 2 * columns, width))
+        return within + of_resizing((2 * rows, 2 * columns, classes), pixels)
 
     def _block(self, e: int, heads: int, hidden: int, tokens: int) -> tuple[int, int]:
         """Parameters and multiply-adds of a block."""

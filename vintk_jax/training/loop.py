@@ -145,6 +145,7 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
         beta2=config.optimizer.beta2,
         clip_norm=config.optimizer.clip_norm,
         layer_decay=config.optimizer.layer_decay,
+        layers=getattr(task.trained.model, "layers", None),
     )
     return Setup(config, mesh, task, recipe, schedule, optimizer, steps, per_epoch)
 

@@ -2,7 +2,6 @@
 clipping, put together from optax.
 """
 
-import re
 from typing import Any
 
 import jax
@@ -11,6 +10,8 @@ import optax
 import optax.contrib
 
 from vintk_jax.errors import UserError, nearest
+from vintk_jax.models import depth
+from vintk_jax.models.depth import Layers
 
 OPTIMIZERS = ("adamw", "muon")
 # of an update, as AdamW's is about, so that both take the same learning rates (Moonlight, arXiv
@@ -27,55 +28,6 @@ def is_decayed(path: tuple[str, ...]) -> bool:
     tokens, positions (as DeiT).
     """
     return path[-1] == "kernel"
-
-
-def layer_scales(params: Any, decay: int | float) -> Any:
-    """What a parameter's learning rate is multiplied by: decay^(layers above it), 1 for the head
-    (BEiT, arXiv 2106.08254, section 3.2).
-
-    Embeddings are the lowest layer, then each block is one; a scanned stack gets one number a
-    block, shaped to multiply.
-    """
-    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    natural = lambda prefix: [
-        (name.rstrip("0123456789"), int("0" + re.search(r"\d*$", name)[0])) for name in prefix
-    ]
-    inside = lambda path: "head" not in path  # a decoder's blocks belong to the head
-    block_of = lambda path: next(
-        (
-            path[: i + 1]
-            for i, name in enumerate(path)
-            if name.startswith("block_") and inside(path)
-        ),
-        None,
-    )
-    blocks = sorted({block_of(path) for path in paths} - {None}, key=natural)
-    depths = [
-        leaf.shape[0]
-        for path, leaf in zip(paths, jax.tree.leaves(params), strict=True)
-        if "blocks" in path
-    ]
-    depth = depths[0] if depths else len(blocks)
-
-    def scale(path, leaf):
-        names = _path(path)
-        if "blocks" in names:
-            return (
-                (decay ** jnp.arange(depth, 0, -1))
-                .reshape(-1, *[1] * (leaf.ndim - 1))
-                .astype(jnp.float32)
-            )
-        block = block_of(names)
-        layer = (
-            blocks.index(block) + 1
-            if block
-            else depth + 1
-            if set(names) & {"head", "aux_head", "norm"}
-            else 0
-        )
-        return jnp.float32(decay ** (depth + 1 - layer))
-
-    return jax.tree_util.tree_map_with_path(scale, params)
 
 
 def make_schedule(
@@ -126,6 +78,7 @@ def make_optimizer(
     beta2: int | float,
     clip_norm: int | float,
     layer_decay: int | float,
+    layers: Layers | None = None,
 ) -> optax.GradientTransformation:
     """AdamW (arXiv 1711.05101), or Muon for the blocks' kernels and AdamW for the rest (arXiv
     2502.16982).
@@ -135,9 +88,10 @@ def make_optimizer(
         name: one of `OPTIMIZERS`.
         clip_norm: of the whole gradient; 0 doesn't clip.
         layer_decay: 1 gives every layer the same rate.
+        layers: of the model (`models.depth`); needed for a decay.
 
     Raises:
-        UserError: for another name.
+        UserError: for another name, and for a decay of a model that doesn't say its layers.
     """
     if name not in OPTIMIZERS:
         raise UserError(
@@ -161,7 +115,13 @@ def make_optimizer(
         steps.append(optax.scale_by_adam(b2=beta2))
     steps.append(optax.add_decayed_weights(weight_decay, decayed))
     if layer_decay != 1:
-        scales = layer_scales(params, layer_decay)
+        if layers is None:
+            raise UserError(
+                f"optimizer.layer_decay={layer_decay} came, but the model doesn't say which layer "
+                "each weight is in: it has no property `layers` (see vintk_jax/models/depth.py). "
+                "Add one, or set optimizer.layer_decay=1."
+            )
+        scales = depth.scales(params, layer_decay, layers)
         steps.append(
             optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, scales))
         )

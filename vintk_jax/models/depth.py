@@ -1,0 +1,82 @@
+"""Which layer each weight of a model belongs to, counted from its input: what layer-wise decay of
+the learning rate needs.
+
+A model says it by a property `layers`: for each layer, from the embedding to the head, the names of
+the modules in it. A name with slashes lies inside; a name that stands in several layers is a
+scanned stack, whose first axis runs over them.
+"""
+
+import jax
+import numpy as np
+
+from vintk_jax.errors import UserError
+
+Layers = tuple[tuple[str, ...], ...]
+
+
+def block_layers(depth: int, scan: bool, inside: str = "", of: str = "block") -> Layers:
+    """One layer for each block that `blocks.stack` makes.
+
+    Args:
+        inside: the module that the blocks lie in; empty for the model itself.
+        of: what a block that isn't scanned is called.
+    """
+    ahead = f"{inside}/" if inside else ""
+    if scan:
+        return ((f"{ahead}blocks",),) * depth
+    return tuple((f"{ahead}{of}_{i}",) for i in range(depth))
+
+
+def stages(
+    depths: tuple[int, ...], scan: bool, between: tuple[str, ...], of: str = "block"
+) -> Layers:
+    """Layers of the stages `stage_0`, `stage_1` ...; what leads from one to the next, named
+    `between` with the stage's number behind it, belongs to the first block after it.
+    """
+    found: list[tuple[str, ...]] = []
+    for i, depth in enumerate(depths):
+        first, *rest = block_layers(depth, scan, f"stage_{i}", of)
+        leading = tuple(f"{name}_{i}" for name in between) if i else ()
+        found += [(*leading, *first), *rest]
+    return tuple(found)
+
+
+def places(layers: Layers, path: tuple[str, ...]) -> list[int]:
+    """The layers that the weight of this path is in; several for a scanned stack.
+
+    Raises:
+        UserError: for a weight that no layer has.
+    """
+    where = "/".join(path) + "/"
+    found = [
+        i for i, names in enumerate(layers) if any(where.startswith(f"{name}/") for name in names)
+    ]
+    if not found:
+        raise UserError(
+            f"The model's `layers` name none for its weight {where[:-1]}, so a rate for it isn't "
+            "known. Add it there, or set optimizer.layer_decay=1."
+        )
+    return found
+
+
+def scales(params: dict, decay: int | float, layers: Layers) -> dict:
+    """What a parameter's learning rate is multiplied by: decay^(layers above it), 1 for the head
+    (BEiT, arXiv 2106.08254, section 3.2); of a scanned stack one number a block, shaped to
+    multiply.
+
+    Args:
+        params: a tree of arrays or their shapes, under "params" or without it.
+
+    Raises:
+        UserError: for a weight that no layer has.
+    """
+
+    def scale(path, leaf):
+        names = tuple(str(part.key) for part in path)
+        found = places(layers, names[1:] if names[0] == "params" else names)
+        rates = np.float32([float(decay) ** (len(layers) - 1 - i) for i in found])
+        if len(found) == 1:
+            return rates[0]
+        return rates.reshape(-1, *[1] * (leaf.ndim - 1))
+
+    return jax.tree_util.tree_map_with_path(scale, params)
