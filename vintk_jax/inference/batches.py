@@ -5,7 +5,6 @@ import functools
 _CALL = 16  # rows
 
 
-@functools.lru_cache(maxsize=65536)
 def next_batch(waiting: int, sizes: tuple[int, ...]) -> int:
     """The size of the first of the batches that so many images are best cut into, the last one
     filled up.
@@ -18,6 +17,23 @@ def next_batch(waiting: int, sizes: tuple[int, ...]) -> int:
     """
     if waiting >= sizes[-1]:
         return sizes[-1]
+    return -_cuts(waiting, sizes)[1]
+
+
+def wasted(waiting: int, sizes: tuple[int, ...]) -> float:
+    """Rows, with what calls count as, that batches of so many images take more than their share of
+    full ones.
+
+    Args:
+        waiting: the largest size at most.
+        sizes: as for `next_batch`.
+    """
+    return _cuts(waiting, sizes)[0] - waiting * (1 + _CALL / sizes[-1])
+
+
+@functools.lru_cache(maxsize=65536)
+def _cuts(waiting: int, sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Rows with calls of the best cut of so many images, and minus the size of its first batch."""
     # of no images, one, ...: rows with calls, and the first batch, the larger where it makes no
     # difference
     fewest = [(0, 0)]
@@ -25,4 +41,4 @@ def next_batch(waiting: int, sizes: tuple[int, ...]) -> int:
         fewest.append(
             min((size + _CALL + fewest[max(count - size, 0)][0], -size) for size in sizes)
         )
-    return -fewest[waiting][1]
+    return fewest[waiting]

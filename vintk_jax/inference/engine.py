@@ -1,6 +1,13 @@
 """Adaptive inference: images wait in a queue for each step until a batch is full or they have
 waited long enough, and leave in the order in which they came.
 
+An image of a stream is due at its n-th step n x `max_wait` after it was taken. A step with images
+that are due goes next, also ahead of full batches of other steps. It pays for the rows that its
+batch isn't full by: the full batches earn that, a small share of their rows, so that throughput
+falls by no more. And after each such turn (a full batch of rows at most) another full batch has
+its own. Two full batches at most are taken ahead of what runs. So an image leaves within steps x
+`max_wait` and a few batches, however busy the stream is and however rare its steps are.
+
 A step is a compiled program (an assigner, or the model at one length) with batches of few fixed
 sizes; a plan says where an image goes first and, after each step, whether it is answered or goes
 on. Fixed lengths, cascades and assigners differ in their plan alone, so that they can be compared.
@@ -19,12 +26,15 @@ from jaxtyping import Float, Int, UInt8
 
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
-from vintk_jax.inference.batches import next_batch
+from vintk_jax.inference.batches import next_batch, wasted
 from vintk_jax.inference.feeds import ArrayFeed, Feed, Image, StreamFeed
 
 DONE = -1
 _FAILED, _WAITING = -2, -1  # in place of the number of the step that answered
 _RUNNING = 2  # groups handed to the device before the first's results are asked for
+_AHEAD = 2  # full batches of a stream taken and not yet handed to the device
+# Of a full batch's rows, what late images may waste; saved for so many full batches' rows at most.
+_SHARE, _SAVED = 0.04, 2.0
 _MOST_BYTES = 2**28  # of images held
 
 
@@ -98,8 +108,8 @@ class Engine:
         shape: of an image (size, size, 3), or of a clip.
         batch_sizes: numbers of images that programs are compiled for; a group is cut into them with
             the least waste (`batches`).
-        max_wait: seconds that an image of a stream may wait for company at each step; a lone image
-            is answered after that.
+        max_wait: seconds that an image of a stream may wait for company at each step: a lone image
+            runs after that, one of a busy stream next.
 
     Raises:
         UserError: for sizes that aren't positive.
@@ -176,14 +186,14 @@ class Engine:
         return Block(0, *joined, {}, np.sum([block.passes for block in blocks], axis=0))
 
     def _blocks(self, feed: Feed, max_wait: int | float) -> Iterator[Block]:
-        held = _Held(self.plan, self._sizes, self._shape, self.ahead)
+        held = _Held(self.plan, self._sizes, self._shape, self.ahead, max_wait)
         while True:
             if held.room:
                 held.take(feed.take(held.room))
             ended = feed.ended
-            which = held.ready(max_wait, ended or not held.room)
-            if which is not None and len(held.running) < _RUNNING:
-                held.start(which)
+            group = held.ready(ended or not held.room)
+            if group is not None and len(held.running) < _RUNNING:
+                held.start(*group)
             elif held.running:
                 held.finish()
                 if block := held.give():
@@ -194,22 +204,31 @@ class Engine:
                 feed.check()
                 return
             else:
-                oldest = held.oldest()
-                feed.wait(
-                    None
-                    if oldest is None or max_wait == np.inf
-                    else max(oldest + max_wait - time.monotonic(), 0.0)
-                )
+                due = held.next_due()
+                feed.wait(None if due == np.inf else max(due - time.monotonic(), 0.0))
 
 
 class _Held:
     """Images on their way through a plan, in a ring of slots by their places in the stream."""
 
-    def __init__(self, plan: Plan, sizes: tuple[int, ...], shape: tuple[int, ...], capacity: int):
+    def __init__(
+        self,
+        plan: Plan,
+        sizes: tuple[int, ...],
+        shape: tuple[int, ...],
+        capacity: int,
+        max_wait: int | float,
+    ):
         self._plan, self._sizes, self._capacity = plan, sizes, capacity
+        self._max_wait = max_wait
         self._images = np.zeros((capacity, *shape), np.uint8)
         self._ended_at = np.full(capacity, _WAITING)
-        self._since = np.zeros(capacity)
+        self._due = np.zeros(capacity)  # when it is late for the step that it waits for
+        self._fresh = 0  # taken, and not yet handed to the device for the first time
+        self._is_fresh = np.zeros(capacity, bool)
+        self._turn: tuple[int, int] | None = None  # of late images: the step, and how many are left
+        self._savings = _SAVED * sizes[-1]  # rows that late images may waste
+        self._was_late = False  # the batch before was of late images
         self._known: np.ndarray | None = None
         self._queues: list[list[int]] = [[] for _ in plan.steps]  # slots
         self._errors: dict[int, str] = {}
@@ -220,7 +239,10 @@ class _Held:
     @property
     def room(self) -> int:
         """How many more images may be taken."""
-        return self._capacity - (self._taken - self._given)
+        free = self._capacity - (self._taken - self._given)
+        if self._max_wait == np.inf:
+            return free
+        return max(min(free, _AHEAD * self._sizes[-1] - self._fresh), 0)
 
     def take(self, images: UInt8[np.ndarray, "n *image 3"] | Sequence[Image | UserError]) -> None:
         """Put images into the queues of their first steps."""
@@ -244,7 +266,11 @@ class _Held:
                 else:
                     self._images[slot] = image
             self._ended_at[slots[~fine]] = _FAILED
-        self._enqueue(slots[fine], self._plan.first(places[fine]))
+        slots = slots[fine]
+        self._fresh += len(slots)
+        self._is_fresh[slots] = True
+        self._due[slots] = time.monotonic()
+        self._enqueue(slots, self._plan.first(places[fine]))
 
     def _fault(self, image: Any) -> str:
         """What is wrong with an image of a stream: an assignment would stretch or cut it."""
@@ -258,38 +284,72 @@ class _Held:
         return f"Expected an array of uint8, got {type(image).__name__}."
 
     def _enqueue(self, slots: Int[np.ndarray, " n"], steps: Int[np.ndarray, " n"]) -> None:
-        self._since[slots] = time.monotonic()
+        self._due[slots] += self._max_wait
         for step, queue in enumerate(self._queues):
             queue += slots[steps == step].tolist()
 
-    def oldest(self) -> float | None:
-        """Since when the image that has waited longest does."""
-        return min((self._since[queue[0]] for queue in self._queues if queue), default=None)
+    def next_due(self) -> float:
+        """When the first of the waiting images is late; infinite where none ever is."""
+        if self._max_wait == np.inf:
+            return np.inf
+        return min((self._due[queue].min() for queue in self._queues if queue), default=np.inf)
 
-    def ready(self, max_wait: int | float, flush: bool) -> int | None:
-        """The last step with a full batch; else the one whose oldest image has waited too long.
+    def ready(self, flush: bool) -> tuple[int, int] | None:
+        """The step that goes next, and how many of its images are meant: that of late ones, else
+        the last step with a full batch.
 
         Args:
             flush: nothing more can come: the earliest step that has any, when nothing runs that may
                 fill it up.
         """
-        full = [i for i, queue in enumerate(self._queues) if len(queue) >= self._sizes[-1]]
+        if self._turn:
+            return self._turn
+        most = self._sizes[-1]
+        full = [i for i, queue in enumerate(self._queues) if len(queue) >= most]
+        step = self._latest()
+        if step is not None and not (full and self._was_late):
+            count = min(len(self._queues[step]), most)
+            price = max(wasted(count, self._sizes), 0.0) if full else 0.0
+            if price <= self._savings:
+                self._savings -= price
+                self._turn = step, count
+                return self._turn
         if full:
-            return full[-1]
-        waiting = [i for i, queue in enumerate(self._queues) if queue]
-        if not waiting:
-            return None
-        if flush:
-            return None if self.running else waiting[0]
-        since, step = min((self._since[self._queues[i][0]], i) for i in waiting)
-        return step if time.monotonic() - since >= max_wait else None
+            return full[-1], most
+        if flush and not self.running:
+            for i, queue in enumerate(self._queues):
+                if queue:
+                    return i, len(queue)
+        return None
 
-    def start(self, which: int) -> None:
-        """Hand a group to the device."""
+    def _latest(self) -> int | None:
+        """The step of the image that has been late for longest; None while none is late."""
+        if self._max_wait == np.inf:
+            return None
+        first = {i: self._due[queue].min() for i, queue in enumerate(self._queues) if queue}
+        if not first or min(first.values()) > time.monotonic():
+            return None
+        return min(first, key=first.get)
+
+    def start(self, which: int, count: int) -> None:
+        """Hand a group to the device.
+
+        Args:
+            which: the step.
+            count: of the images that wait for it, how many are cut into batches of which this is
+                the first.
+        """
         queue = self._queues[which]
-        size = next_batch(len(queue), self._sizes)
+        size = next_batch(count, self._sizes)
         slots = np.array(queue[:size])
         del queue[: len(slots)]
+        self._fresh -= int(self._is_fresh[slots].sum())
+        self._is_fresh[slots] = False
+        self._was_late = self._turn is not None
+        if len(slots) == self._sizes[-1]:
+            self._savings = min(self._savings + _SHARE * size, _SAVED * size)
+        left = count - len(slots)
+        self._turn = (which, left) if self._was_late and left > 0 else None
         if len(slots) == size and (np.diff(slots) == 1).all():
             # Not copied: a slot is filled anew only after its answer has been given.
             batch = self._images[slots[0] : slots[-1] + 1]
