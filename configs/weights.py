@@ -28,6 +28,8 @@ def get_config() -> ml_collections.ConfigDict:
     # how its model standardises pixels: imagenet, half (-1 to 1), kinetics; empty: as it says or is
     # usual
     config.pixels = ""
+    # whether the running mean is taken where the file holds both it and the last step's weights
+    config.averaged = True
     # tokens a side of each length, longest first; of clips pairs (frames, tokens a side); empty:
     # the file's own
     config.lengths = ()

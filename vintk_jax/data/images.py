@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from vintk_jax import unpacking
 from vintk_jax.data import pixels
 from vintk_jax.errors import UserError
 from vintk_jax.extras import missing
@@ -130,6 +131,8 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
     if not path.is_file():
         raise UserError(f"{asked} came, but there is no file {path.resolve()}.")
     try:
+        if zipfile.is_zipfile(path):
+            unpacking.check_archive(path)
         with open(path, "rb") as file:
             arrays = np.load(file, allow_pickle=False)
             if not isinstance(arrays, np.lib.npyio.NpzFile):

@@ -53,6 +53,8 @@ def training() -> ml_collections.ConfigDict:
     # how its model standardises pixels: imagenet, half (-1 to 1), kinetics; empty: as it says or is
     # usual
     config.model.weights_pixels = ""
+    # whether the running mean is taken where the file holds both it and the last step's weights
+    config.model.weights_averaged = True
     config.model.dtype = "float32"  # of the computation: float32, bfloat16; parameters are float32
     config.model.scan = False  # one compiled block for all: compiles faster, runs slower on a CPU
     config.model.remat = False  # recompute activations in the backward pass, to save memory

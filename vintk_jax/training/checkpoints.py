@@ -119,7 +119,7 @@ class Checkpoints:
             UserError: for checkpoints of another model, or when there are some and none can be
                 read.
         """
-        found = self._first_readable(_parts(like), say)
+        found = self._first_readable(lambda meta: _parts(like), say)
         if found is None:
             self._refuse_anew()
             return None
@@ -142,12 +142,16 @@ class Checkpoints:
                 f"There are no checkpoints in {self._folder}. `python -m vintk_jax.train` writes "
                 "them."
             )
-        name = "ema" if (self._folder / str(max(steps)) / "ema").exists() else "params"
-        found = self._first_readable({name: like}, say)
-        return found[1][name], found[2]
+
+        def used(meta):
+            """The running mean where one was written, whether or not it is still there."""
+            return {"ema" if "ema" in meta["checksums"] else "params": like}
+
+        _, parts, meta = self._first_readable(used, say)
+        return next(iter(parts.values())), meta
 
     def _first_readable(
-        self, like: dict[str, Any], say: Callable[[str], None]
+        self, like: Callable[[dict[str, Any]], dict[str, Any]], say: Callable[[str], None]
     ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
@@ -156,9 +160,10 @@ class Checkpoints:
                     step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
                 ).meta
                 self._check(step, meta)
-                wanted = {name: ocp.args.StandardRestore(part) for name, part in like.items()}
+                parts = like(meta)
+                wanted = {name: ocp.args.StandardRestore(part) for name, part in parts.items()}
                 read = self._manager.restore(step, args=ocp.args.Composite(**wanted))
-                parts = {name: read[name] for name in like}
+                parts = {name: read[name] for name in parts}
                 changed = [
                     name
                     for name, part in parts.items()

@@ -78,6 +78,7 @@ class Setup:
             self.trained.model,
             head=model.weights_head,
             pixels=model.weights_pixels,
+            averaged=model.get("weights_averaged", True),
             key=key,
             say=say,
         )

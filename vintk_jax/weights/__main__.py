@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     console = make_console()
     if not config.weights:
         raise UserError("weights came empty; a file was wanted: --config.weights=PATH")
-    opened = files.open_weights(config.weights)
+    opened = files.open_weights(config.weights, config.averaged)
     scheme = load.scheme_of(opened)
     if scheme.supernet and not config.arch:
         raise UserError(
@@ -60,6 +60,7 @@ def main(argv: list[str]) -> None:
         opened.path,
         trained.model,
         pixels=config.pixels,
+        averaged=config.averaged,
         say=lambda note: console.print(note, style="yellow"),
     )
     if invocation.dry_run:

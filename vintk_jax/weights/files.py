@@ -9,10 +9,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from vintk_jax import unpacking
 from vintk_jax.errors import UserError
 from vintk_jax.weights.torch_file import Opaque, read_torch
 
 _INSIDE = ("model", "state_dict")  # where a checkpoint keeps the model's weights
+_AVERAGED = ("model_ema", "state_dict_ema", "ema")  # and a running mean of them
 _IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # what Hugging Face calls it
 
 
@@ -23,6 +25,8 @@ class Opened:
     Attributes:
         arrays: by the name that the file has for each.
         settings: of the training, where the file carries them.
+        notes: what there is to say about it: which weights were taken of several, and arrays that
+            hold no numbers.
         described: the JSON files beside it that say what the model is, put together: what Hugging
             Face and timm lay there.
     """
@@ -31,14 +35,17 @@ class Opened:
     arrays: dict[str, np.ndarray]
     settings: dict[str, Any]
     described: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
-def open_weights(where: str | Path) -> Opened:
+def open_weights(where: str | Path, averaged: bool = True) -> Opened:
     """Names and arrays of a .safetensors, .pth (.pt, .bin) or .npz file, told apart by contents;
     nothing in it is executed.
 
     Args:
         where: the file, or a folder that was downloaded from Hugging Face.
+        averaged: whether the running mean of the weights is taken where a checkpoint has both, as
+            timm does.
 
     Raises:
         UserError: for a file that isn't there, isn't whole, or is of another kind.
@@ -58,6 +65,7 @@ def open_weights(where: str | Path) -> Opened:
     with open(path, "rb") as file:
         start = file.read(9)
     settings: dict[str, Any] = {}
+    notes: list[str] = []
     if zipfile.is_zipfile(path) and any(
         name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()
     ):
@@ -65,21 +73,26 @@ def open_weights(where: str | Path) -> Opened:
     elif start[8:] == b"{":
         arrays = _read_safetensors(path)
     elif start[:2] == b"PK" or start[:1] == b"\x80":
-        arrays, settings = _state_of(read_torch(path), path)
+        arrays, settings = _state_of(read_torch(path), path, averaged, notes)
     else:
         raise UserError(f"{path} is no .safetensors, .pth or .npz file: it begins with {start!r}.")
-    return Opened(
-        path,
-        {name.removeprefix("module."): _widened(array) for name, array in arrays.items()},
-        settings,
-        _described(path),
-    )
+    arrays = {name.removeprefix("module."): _widened(array) for name, array in arrays.items()}
+    if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        notes.append(
+            f"{path} holds NaN or infinite numbers in {', '.join(bad[:5])}{more}; a model with "
+            "them answers NaN."
+        )
+    return Opened(path, arrays, settings, _described(path), tuple(notes))
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
+        unpacking.check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
+    except UserError:
+        raise
     except Exception as error:  # NumPy and zipfile raise many types
         raise UserError(
             f"{path} is no whole .npz of plain arrays: {type(error).__name__} {error}."
@@ -97,8 +110,12 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _state_of(whole: Any, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The model's weights within a checkpoint, and the settings beside them."""
+def _state_of(
+    whole: Any, path: Path, averaged: bool, notes: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The model's weights within a checkpoint, and the settings beside them; which of several is
+    noted.
+    """
     settings: dict[str, Any] = {}
     while isinstance(whole, dict) and not any(
         isinstance(value, np.ndarray) for value in whole.values()
@@ -107,7 +124,16 @@ def _state_of(whole: Any, path: Path) -> tuple[dict[str, np.ndarray], dict[str, 
         settings |= (
             given.values if isinstance(given, Opaque) else given if isinstance(given, dict) else {}
         )
-        inside = next((whole[name] for name in _INSIDE if name in whole), None)
+        plain = [name for name in _INSIDE if _holds_weights(whole.get(name))]
+        means = [name for name in _AVERAGED if _holds_weights(whole.get(name))]
+        names = [*means, *plain] if averaged else [*plain, *means]
+        inside = whole[names[0]] if names else None
+        if means and plain:
+            notes.append(
+                f"{path} holds weights ({plain[0]}) and their running mean ({means[0]}); "
+                f"{names[0]} was taken; averaged={not averaged} takes the other "
+                "(--config.averaged, in training --config.model.weights_averaged)."
+            )
         if inside is None:
             raise UserError(
                 f"{path} has no weights: it holds {', '.join(map(str, whole)) or 'nothing'}; "
@@ -121,6 +147,13 @@ def _state_of(whole: Any, path: Path) -> tuple[dict[str, np.ndarray], dict[str, 
     return {
         str(name): value for name, value in whole.items() if isinstance(value, np.ndarray)
     }, settings
+
+
+def _holds_weights(value: Any) -> bool:
+    """Whether something in a checkpoint is a dictionary that isn't empty; a decay rate, say, may
+    have the name of one.
+    """
+    return isinstance(value, dict) and bool(value)
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

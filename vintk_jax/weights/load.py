@@ -59,6 +59,7 @@ def load_weights(
     *,
     head: str = "file",
     pixels: str = "",
+    averaged: bool = True,
     key: jax.Array | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> dict[str, Any]:
@@ -74,6 +75,8 @@ def load_weights(
             as the JSON files beside it say, else as its source usually does. Ours are standardised
             by ImageNet's numbers; the difference goes into the patch kernel. "own" leaves that as
             it is, for a model that is called with pixels as the file's.
+        averaged: whether the running mean is taken where the file holds both it and the last step's
+            weights.
         key: draws a new head.
         say: called with each thing that was changed to make them fit.
 
@@ -88,7 +91,9 @@ def load_weights(
         )
     if head not in HEADS:
         raise UserError(f"head={head!r} came; {' or '.join(HEADS)} was wanted.")
-    opened = open_weights(path)
+    opened = open_weights(path, averaged)
+    for note in opened.notes:
+        say(note)
     scheme = scheme_of(opened)
     if (scheme is hugging_face.TIMESFORMER) != isinstance(model, TimeSformer):
         raise UserError(

@@ -2,11 +2,14 @@
 
 Such a file is a pickle, which may name any function to be called as it is opened. Here a pickle
 gets the few things that rebuild tensors; settings that checkpoints carry along become `Opaque`,
-which does nothing; anything else is refused by name. Both layouts of `torch.save` are read: the
-archive (torch 1.6 and later) and the stream that was before.
+which does nothing; anything else is refused by name. A pickle may also set attributes on what it
+gets, so each file has a class and functions of its own. Sizes are checked before memory is taken
+(`unpacking`). Both layouts of `torch.save` are read: the archive (torch 1.6 and later) and the
+stream that was before.
 """
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -16,6 +19,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from vintk_jax import unpacking
 from vintk_jax.errors import UserError
 
 _DTYPES = {
@@ -112,7 +116,7 @@ class _Tensor:
             or len(self.storage.bytes) < self.storage.size * self.storage.dtype.itemsize
         ):
             raise UserError("a tensor reaches beyond the numbers that are there")
-        start = self.storage.array()[self.offset :]
+        start = _Storage.array(self.storage)[self.offset :]
         steps = tuple(step * self.storage.dtype.itemsize for step in self.strides)
         return np.lib.stride_tricks.as_strided(start, self.shape, steps, writeable=False).copy()
 
@@ -123,20 +127,28 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: io.BufferedIOBase, storages: dict[str, _Storage]):
         super().__init__(file, encoding="latin1")
         self._storages = storages
+        self._setting = type("Setting", (Opaque,), {})
+
+        def tensor(*arguments: Any) -> _Tensor:
+            return _Tensor(*arguments)
+
+        def parameter(data: Any, *_: Any) -> Any:
+            return data
+
+        self._known = {
+            "collections.OrderedDict": OrderedDict,
+            "torch._utils._rebuild_tensor_v2": tensor,
+            "torch._utils._rebuild_parameter": parameter,
+        }
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
-        known = {
-            "collections.OrderedDict": OrderedDict,
-            "torch._utils._rebuild_tensor_v2": _Tensor,
-            "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
-        }
-        if full in known:
-            return known[full]
+        if full in self._known:
+            return self._known[full]
         if module in ("torch", "torch.cuda") and name in _DTYPES:
             return _DTYPES[name]
         if full in _SETTINGS:
-            return Opaque
+            return self._setting
         raise UserError(
             f"it asks for {full}, which is no part of a weight; nothing of it was executed"
         )
@@ -166,7 +178,8 @@ def read_torch(path: Path) -> Any:
     """
     try:
         with open(path, "rb") as file:
-            return _arrays(_read_archive(path) if zipfile.is_zipfile(path) else _read_stream(file))
+            whole = _read_archive(path) if zipfile.is_zipfile(path) else _read_stream(path, file)
+        return _Arrays(path).of(whole)
     except UserError as error:
         raise UserError(
             f"{path} can't be opened safely: {error}. Ask its maker for a .safetensors file."
@@ -179,6 +192,7 @@ def read_torch(path: Path) -> Any:
 
 def _read_archive(path: Path) -> Any:
     storages: dict[str, _Storage] = {}
+    unpacking.check_archive(path)
     with zipfile.ZipFile(path) as archive:
         found = [
             name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")
@@ -199,7 +213,7 @@ def _read_archive(path: Path) -> Any:
     return whole
 
 
-def _read_stream(file: io.BufferedIOBase) -> Any:
+def _read_stream(path: Path, file: io.BufferedIOBase) -> Any:
     storages: dict[str, _Storage] = {}
     plain = lambda: _Unpickler(file, {}).load()
     if (plain(), plain()) != (_MAGIC, _PROTOCOL):
@@ -211,15 +225,41 @@ def _read_stream(file: io.BufferedIOBase) -> Any:
         storage = storages[str(key)]
         if int.from_bytes(file.read(8), "little") != storage.size:
             raise UserError("a storage has another size than its tensors say")
+        if storage.size * storage.dtype.itemsize > path.stat().st_size:
+            raise UserError("a storage is larger than the file")
         storage.bytes = file.read(storage.size * storage.dtype.itemsize)
     return whole
 
 
-def _arrays(value: Any) -> Any:
-    if isinstance(value, _Tensor):
+class _Arrays:
+    """Tensors as arrays, inside what they lie in; each object once, however often it is named.
+
+    Args:
+        path: of the file, whose size bounds what its tensors may take together.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._total = path, 0
+        self._done: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        """What stands for a value.
+
+        Raises:
+            UserError: for tensors that are larger than the file may unpack into.
+        """
+        if not isinstance(value, _Tensor | dict | list | tuple):
+            return value
+        if id(value) not in self._done:
+            # The value is kept, too, so that its id stays its own.
+            self._done[id(value)] = (value, self._made(value))
+        return self._done[id(value)][1]
+
+    def _made(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self.of(inner) for key, inner in value.items()}
+        if not isinstance(value, _Tensor):
+            return [self.of(inner) for inner in value]
+        self._total += math.prod(value.shape) * value.storage.dtype.itemsize
+        unpacking.check_bytes(self._path, self._total)
         return value.array()
-    if isinstance(value, dict):
-        return {key: _arrays(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_arrays(inner) for inner in value]
-    return value
