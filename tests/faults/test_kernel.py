@@ -8,7 +8,7 @@ import pytest
 
 from vintk_jax import ntk
 from vintk_jax.errors import UserError
-from vintk_jax.ntk import definition
+from vintk_jax.ntk import definition, rules
 from vintk_jax.spaces import promises
 
 MODEL = nn.Dense(3)
@@ -77,3 +77,142 @@ def test_integer_inputs():
     wanted = definition.kernel(jacobian, np.ones((1, 1)))
     found = ntk.kernel(Text(), params, tokens)
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+class Lanes(nn.Module):
+    """A layer mapped over lanes of the features, once or twice, its parameters shared or not."""
+
+    shared: bool
+    times: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        lanes = x.reshape(len(x), 3, -1)
+        axes = {"params": None if self.shared else 0}
+        mapped = nn.vmap(
+            Twice, in_axes=1, out_axes=1, variable_axes=axes, split_rngs={"params": not self.shared}
+        )
+        return mapped(self.times, name="lanes")(lanes).sum(axis=1)
+
+
+class Twice(nn.Module):
+    """One Dense, used so many times."""
+
+    times: int
+
+    @nn.compact
+    def __call__(self, x):
+        layer = nn.Dense(x.shape[-1], name="dense")
+        for _ in range(self.times):
+            x = jnp.tanh(layer(x))
+        return x
+
+
+class Conditioned(nn.Module):
+    """A layer of two arguments with a row for each sample."""
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.Dense(4, name="first")(x)
+        y = Gate(name="by_place")(y, jnp.sin(x[:, :4]))
+        return nn.Dense(3, name="head")(Gate(name="by_name")(y, condition=jnp.cos(x[:, 1:])))
+
+
+class Gate(nn.Module):
+    """Multiplies by a condition of each sample; registered by `per_sample`."""
+
+    @nn.compact
+    def __call__(self, x, condition):
+        weight = self.param("weight", nn.initializers.normal(1.0), (x.shape[-1],))
+        return jnp.tanh(x * (condition @ jnp.outer(weight, weight)))
+
+
+class Mixing(nn.Module):
+    """The samples' mean is taken off: a batch statistic."""
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.Dense(3)(x)
+        return jnp.tanh(y - y.mean(axis=0))
+
+
+class Stopped(nn.Module):
+    """A layer whose parameters no gradient reaches."""
+
+    @nn.compact
+    def __call__(self, x):
+        frozen = nn.map_variables(
+            nn.Dense,
+            "params",
+            lambda tree: jax.tree.map(jax.lax.stop_gradient, tree),
+            init=True,
+        )
+        return nn.Dense(3)(jnp.tanh(frozen(4)(x)))
+
+
+WIDE = jnp.asarray(np.random.default_rng(1).standard_normal((4, 6)), jnp.float32)
+
+
+def jacobians(apply, params, x):
+    """The kernel of the summed outputs by its definition."""
+    full = definition.jacobian(lambda p, x: apply(p, x).sum(axis=1), params, x)
+    return definition.kernel(full, np.ones((1, 1)))
+
+
+def test_layers_mapped_over_lanes_are_right_or_refused():
+    """Each lane's own parameters used once: right. Shared ones, and ones that are used twice, have
+    cross terms: refused, with the number of uses; also under jit, where nothing is compared.
+    """
+    model = Lanes(shared=False)
+    params = promises.draw(model, WIDE)
+    found = ntk.kernel(model, params, WIDE)
+    np.testing.assert_allclose(found, jacobians(model.apply, params, WIDE), rtol=1e-4)
+    for model, uses in ((Lanes(True), "3 times"), (Lanes(False, 2), "6 times")):
+        params = promises.draw(model, WIDE)
+        run = jax.jit(lambda v, x, model=model: ntk.kernel(model, v, x))
+        with pytest.raises(UserError, match=f"are used {uses} in one pass"):
+            run(params, WIDE)
+
+
+def test_arguments_by_sample_besides_the_first(monkeypatch):
+    """A registered layer gets each sample's own, by place and by keyword."""
+    monkeypatch.setattr(rules, "_RULES", {**rules._RULES, Gate: rules.per_sample})
+    x = WIDE[:, :5]
+    params = promises.draw(Conditioned(), x)
+    found = jax.jit(lambda v, x: ntk.kernel(Conditioned(), v, x))(params, x)
+    np.testing.assert_allclose(found, jacobians(Conditioned().apply, params, x), rtol=1e-4)
+
+
+def test_parameters_from_elsewhere():
+    """A body that is closed over has no share: refused, also under jit; neural-tangents is
+    right.
+    """
+    body, head = nn.Dense(4, name="body"), nn.Dense(3)
+    frozen = promises.draw(body, X)
+    params = promises.draw(head, jnp.zeros((4, 4)))
+
+    def apply(params, x):
+        return head.apply(params, jnp.tanh(body.apply(frozen, x)))
+
+    for call in (ntk.kernel, jax.jit(ntk.kernel, static_argnums=0)):
+        with pytest.raises(UserError, match=r"are not those that were given.*neural_tangents"):
+            call(apply, params, X)
+    found = ntk.kernel(apply, params, X, implementation="neural_tangents")
+    np.testing.assert_allclose(found, jacobians(apply, params, X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("model", [Mixing(), Stopped()])
+def test_what_no_rule_can_see_is_compared_with_gradients(model):
+    """Refused with the difference; and what `verify=False` would have given is wrong indeed."""
+    params = promises.draw(model, X)
+    with pytest.raises(UserError, match=r"is wrong: [0-9.]+% from that of its gradients"):
+        ntk.kernel(model, params, X)
+    found = ntk.kernel(model, params, X, verify=False)
+    wanted = jacobians(model.apply, params, X)
+    assert np.abs(found - wanted).max() > 0.03 * np.abs(wanted).max()
+
+
+def test_lower_precision_is_no_fault():
+    """A model that computes in bfloat16 is compared within bfloat16's rounding."""
+    model = nn.Dense(3, dtype=jnp.bfloat16)
+    assert ntk.kernel(model, PARAMS, X, verify=True).shape == (4, 4)

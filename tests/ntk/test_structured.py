@@ -140,7 +140,12 @@ def structured_kernel(model, variables, x, **options):
 
 def unchecked_kernel(model, variables, x, directions):
     """The sum of shares of a model that `ntk.kernel` would refuse."""
-    run = jax.jit(lambda v, x, d: structured.kernel(model.apply, v, x, d, F32))
+
+    @jax.jit
+    def run(v, x, d):
+        unknown = structured.Structure(d.shape[:-1], {}, {})
+        return structured.kernel(model.apply, v, x, d, unknown, F32)
+
     return run(variables, x, directions)
 
 

@@ -84,6 +84,7 @@ def kernel(
     implementation: str = "structured",
     chunk: int | None = None,
     dtype: DTypeLike = jnp.float32,
+    verify: bool | None = None,
 ) -> Float[Array, "n n"]:
     """The empirical NTK of a network on a batch; may be called under `jax.jit`, `vmap`, `lax.map`.
 
@@ -101,10 +102,14 @@ def kernel(
         chunk: samples at a time; None takes all. Pairs of chunks are run together, so memory falls
             to 2 chunk / n and time grows by n / chunk - 1.
         dtype: of computation and result; float64 needs `jax_enable_x64`.
+        verify: whether the structured kernel of two samples is held against their gradients first
+            (`ntk.verify`): some seconds, once for a model and its shapes. None: for models that
+            aren't of vintk_jax.
 
-    The structured path takes samples to be independent: a model that mixes them (batch statistics,
-    a batch mean) or that transforms its parameters on the way to a layer (`nn.map_variables`) gets
-    a wrong kernel without an error; use "neural_tangents" there.
+    Under `jax.jit` and other transforms there are no numbers to compare, and nothing is verified.
+    What the structured path would then get wrong without an error is a model that mixes samples
+    (batch statistics), transforms its parameters on the way to a layer (`nn.map_variables`), or
+    stops them; use "neural_tangents" there.
 
     Returns:
         A symmetric positive semi-definite matrix, up to rounding. Parameters count with weight one
@@ -126,7 +131,7 @@ def kernel(
 
     def on(batch):
         if implementation == "structured":
-            return structured.kernel(apply, params, batch, vectors, dtype)
+            return structured.kernel(apply, params, batch, vectors, structure, dtype)
         # imports neural-tangents: seconds, only for who asks for it
         from vintk_jax.ntk import reference
 
@@ -135,10 +140,13 @@ def kernel(
     # TF32 on a GPU and bfloat16 passes on a TPU would cost a float32 kernel its small eigenvalues.
     with jax.default_matmul_precision("highest"):
         if implementation == "structured":
-            shape = structured.check(apply, params, inputs).outputs
+            structure = structured.check(apply, params, inputs)
+            shape = structure.outputs
         else:
             shape = _output_shape(apply, params, inputs)
         vectors = _vectors(cotangent, shape, key, num_directions, dtype)
+        if implementation == "structured":
+            _verify(verify, model, apply, params, inputs, masks)
         return (
             on(inputs)
             if chunk is None or chunk >= inputs.shape[0]
@@ -167,6 +175,18 @@ def _cast(params: dict, inputs: Array, dtype: DTypeLike) -> tuple[dict, Array]:
     return jax.tree.map(cast, (params, inputs))
 
 
+def _verify(wanted: bool | None, model, apply: Callable, params: dict, inputs, masks) -> None:
+    """Hold the structured kernel against the gradients', where that is wanted and possible."""
+    if wanted is None:
+        wanted = not type(model).__module__.startswith("vintk_jax.")
+    arrays = jax.tree.leaves((params, inputs, masks))
+    if wanted and not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays):
+        from vintk_jax.ntk.verify import verify
+
+        shapes = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(masks)]
+        verify(apply, params, inputs, (model, *shapes) if masks is not None else model)
+
+
 def by_layer(
     model: nn.Module | Callable,
     params: dict,
@@ -178,6 +198,7 @@ def by_layer(
     num_directions: int = 1,
     masks: dict | None = None,
     dtype: DTypeLike = jnp.float32,
+    verify: bool | None = None,
 ) -> dict[str, Float[Array, "..."]]:
     """The kernel of each layer, or another measure of it, in the one backward pass of `kernel`.
 
@@ -199,9 +220,10 @@ def by_layer(
     apply = _apply_function(model, masks)
     params, inputs = _cast(params, inputs, dtype)
     with jax.default_matmul_precision("highest"):
-        found = structured.check(apply, params, inputs)
-        vectors = _vectors(cotangent, found.outputs, key, num_directions, dtype)
-        return structured.by_layer(apply, params, inputs, vectors, found.layers, measure, dtype)
+        structure = structured.check(apply, params, inputs)
+        vectors = _vectors(cotangent, structure.outputs, key, num_directions, dtype)
+        _verify(verify, model, apply, params, inputs, masks)
+        return structured.by_layer(apply, params, inputs, vectors, structure, measure, dtype)
 
 
 def by_type(

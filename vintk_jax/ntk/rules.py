@@ -104,19 +104,34 @@ def _tap_copies_bwd(tap, copies):
 tap_copies.defvjp(lambda parameters, tap: (tap_copies(parameters, tap), tap), _tap_copies_bwd)
 
 
-def per_sample(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+def per_sample(
+    module: nn.Module,
+    call: Callable,
+    args: tuple,
+    kwargs: dict,
+    tap: Tap,
+    further: tuple[int | str, ...] = (),
+):
     """Rule for any layer that treats samples independently: each sample runs with its own copy of
     the parameters.
 
-    The first argument holds the samples on its first axis; the others (grids, masks) are shared.
+    Args:
+        further: places or keywords of arguments that hold the samples on their first axis, beside
+            the first argument, which always does; the others (grids, masks) are shared.
     """
     copies = tap_copies(module.variables["params"], tap)
     alone = module.clone(parent=None, name=None)
 
-    def one(params, x):
-        return alone.apply({"params": params}, x[None], *args[1:], **kwargs)[0]
+    def one(params, x, more):
+        def kept(place, argument):
+            return jax.tree.map(lambda leaf: leaf[None], more[place]) if place in more else argument
 
-    return jax.vmap(one)(copies, args[0])
+        rest = [kept(place, argument) for place, argument in enumerate(args[1:], start=1)]
+        named = {name: kept(name, argument) for name, argument in kwargs.items()}
+        return alone.apply({"params": params}, x[None], *rest, **named)[0]
+
+    more = {place: args[place] if isinstance(place, int) else kwargs[place] for place in further}
+    return jax.vmap(one)(copies, args[0], more)
 
 
 def norm(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap):

@@ -10,6 +10,7 @@ over depth), whose cross terms a sum of shares would silently miss.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -93,14 +94,15 @@ def _interceptor(act: Callable) -> Callable:
 
 
 def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str, int]:
-    """How often each marked module runs in one evaluation of a jaxpr; of the branches of a `cond`
-    the busiest counts.
+    """How often each marked module runs in one evaluation of a jaxpr, each lane of a vmap counted;
+    of the branches of a `cond` the busiest counts.
     """
     into = {} if into is None else into
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "name" and eqn.params["name"].startswith(_MARK):
-            path = eqn.params["name"].removeprefix(_MARK)
-            into[path] = into.get(path, 0) + times
+            size, path = eqn.params["name"].removeprefix(_MARK).split(":", 1)
+            lanes = eqn.outvars[0].aval.size // max(int(size), 1)
+            into[path] = into.get(path, 0) + times * lanes
         elif eqn.primitive.name == "cond":
             branches = [_uses(branch.jaxpr, times) for branch in eqn.params["branches"]]
             for path in set().union(*branches):
@@ -152,10 +154,30 @@ class Structure:
         outputs: shape of one sample's output.
         layers: for each layer with parameters, by its path, the axes that a scan has stacked its
             parameters along: () for a layer of its own, (depth,) for one of each scanned block.
+        by_sample: for layers that take more than one argument with the samples on its first axis,
+            by their path, the places of the further ones, or their keywords.
     """
 
     outputs: tuple[int, ...]
     layers: dict[str, tuple[int, ...]]
+    by_sample: dict[str, tuple[int | str, ...]]
+
+
+def _by_sample(argument: Any) -> bool:
+    """Whether an argument's arrays have the probe's samples on their first axis.
+
+    Raises:
+        UnsupportedModel: if some have and some haven't.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves(argument) if isinstance(leaf, jax.Array)]
+    have = [leaf.shape[:1] == (_PROBE,) for leaf in arrays]
+    if any(have) and not all(have):
+        raise UnsupportedModel(
+            "A layer is called with an argument of several arrays, of which some have the samples "
+            "on their first axis and some haven't. Pass them apart, or set "
+            "ntk.implementation=neural_tangents."
+        )
+    return any(have)
 
 
 def output_shape(outputs: Any, samples: int) -> tuple[int, ...]:
@@ -192,6 +214,7 @@ def check(apply: Callable, params: dict, inputs: Shaped[Array, "n ..."]) -> Stru
     """
     inside: dict[str, dict[str, tuple[int, ...]]] = {}
     layers: dict[str, tuple[int, ...]] = {}
+    by_sample: dict[str, tuple[int | str, ...]] = {}
     given: dict[str, Any] = {}
     # Traced on an unlikely number of samples, so that a layer whose first axis is another one can
     # be told by its size.
@@ -208,8 +231,22 @@ def check(apply: Callable, params: dict, inputs: Shaped[Array, "n ..."]) -> Stru
                 "or set "
                 "ntk.implementation=neural_tangents."
             )
-        inside[path] = {name: leaf.shape for name, leaf in _own_parameters(module).items()}
-        named = jax.tree.map(lambda y: checkpoint_name(y, _MARK + path), call(*args, **kwargs))
+        own = _own_parameters(module)
+        if not all(isinstance(leaf, jax.core.Tracer) for leaf in own.values()):
+            raise UnsupportedModel(
+                f"The parameters of {path or 'a module'} ({type(module).__name__}) are not those "
+                "that were given: the function has them from elsewhere (closed over?), so the "
+                "kernel has no share of theirs. Give them in `params`, or set "
+                "ntk.implementation=neural_tangents."
+            )
+        inside[path] = {name: leaf.shape for name, leaf in own.items()}
+        further = [*enumerate(args[1:], start=1), *kwargs.items()]
+        by_sample[path] = tuple(place for place, argument in further if _by_sample(argument))
+
+        def marked(y):
+            return checkpoint_name(y, f"{_MARK}{y.size}:{path}")
+
+        named = jax.tree.map(marked, call(*args, **kwargs))
         given[_call(module, args, kwargs)] = _shapes(named)
         return named
 
@@ -254,15 +291,22 @@ def check(apply: Callable, params: dict, inputs: Shaped[Array, "n ..."]) -> Stru
                 "(vintk_jax.ntk.rules.per_sample joins them), or set "
                 "ntk.implementation=neural_tangents."
             )
-    return Structure(of_sample, layers)
+    return Structure(of_sample, layers, {path: more for path, more in by_sample.items() if more})
 
 
 def _tapped(
-    apply: Callable, params: dict, inputs: Shaped[Array, "n ..."], find: Callable
+    apply: Callable,
+    params: dict,
+    inputs: Shaped[Array, "n ..."],
+    find: Callable,
+    by_sample: Mapping[str, tuple[int | str, ...]],
 ) -> Float[Array, "n *outputs"]:
     """The outputs, each layer with a rule handing its measure to `find(module)`, a tap."""
 
     def act(rule, module, call, args, kwargs):
+        further = by_sample.get("/".join(module.path), ())
+        if rule is rules.per_sample and further:
+            rule = partial(rules.per_sample, further=further)
         return rule(module, call, args, kwargs, find(module))
 
     with nn.intercept_methods(_interceptor(act)):
@@ -284,12 +328,20 @@ def _along(
 
 
 def linearise(
-    apply: Callable, params: dict, inputs: Shaped[Array, "n ..."], tap: Tap
+    apply: Callable,
+    params: dict,
+    inputs: Shaped[Array, "n ..."],
+    tap: Tap,
+    by_sample: Mapping[str, tuple[int | str, ...]],
 ) -> tuple[Float[Array, "n *outputs"], Callable]:
     """The outputs, and the function from output cotangents to (the tap with the sum over layers
     under these cotangents,).
     """
-    return jax.vjp(lambda tap: _tapped(apply, params, inputs, lambda module: tap), tap)
+
+    def outputs(tap):
+        return _tapped(apply, params, inputs, lambda module: tap, by_sample)
+
+    return jax.vjp(outputs, tap)
 
 
 def kernel(
@@ -297,10 +349,12 @@ def kernel(
     params: dict,
     inputs: Shaped[Array, "n ..."],
     directions: Float[Array, "*outputs count"],
+    structure: Structure,
     dtype: DTypeLike,
 ) -> Float[Array, "n n"]:
     """The NTK averaged over directions; see `vintk_jax.ntk.kernel`."""
-    y, backward = linearise(apply, params, inputs, Tap.zeros(KERNEL, inputs.shape[0], dtype))
+    tap = Tap.zeros(KERNEL, inputs.shape[0], dtype)
+    y, backward = linearise(apply, params, inputs, tap, structure.by_sample)
     return _along(backward, directions, y).values
 
 
@@ -309,7 +363,7 @@ def by_layer(
     params: dict,
     inputs: Shaped[Array, "n ..."],
     directions: Float[Array, "*outputs count"],
-    layers: Mapping[str, tuple[int, ...]],
+    structure: Structure,
     measure: Measure,
     dtype: DTypeLike,
 ) -> dict[str, Float[Array, "..."]]:
@@ -317,16 +371,13 @@ def by_layer(
 
     The layers' taps are variables beside the parameters, so that a scan over blocks hands each
     block its own.
-
-    Args:
-        layers: as `Structure` has them.
     """
     n = inputs.shape[0]
     taps = {
         (*path.split("/"), _TAP) if path else (_TAP,): jnp.zeros(
             (*stacked, *measure.shape(n)), dtype
         )
-        for path, stacked in layers.items()
+        for path, stacked in structure.layers.items()
     }
 
     def find(module: nn.Module) -> Tap:
@@ -340,7 +391,8 @@ def by_layer(
         return Tap(values, measure, n)
 
     def outputs(taps):
-        return _tapped(apply, {**params, TAPS: unflatten_dict(taps)}, inputs, find)
+        variables = {**params, TAPS: unflatten_dict(taps)}
+        return _tapped(apply, variables, inputs, find, structure.by_sample)
 
     y, backward = jax.vjp(outputs, taps)
     found = _along(backward, directions, y)

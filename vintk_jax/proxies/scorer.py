@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from vintk_jax import ntk
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import memory
+from vintk_jax.ntk.verify import verify
 from vintk_jax.proxies.base import PLAIN, STEM, Measured, Measurement, Network, Proxy
 from vintk_jax.proxies.supernet import Supernet
 
@@ -71,6 +72,8 @@ class Scorer:
             any(m.of == "kernel" for m in self._compiling.values())
             and self._settings.implementation == "structured"
         )
+        if kernels and not type(self._space).__module__.startswith("vintk_jax."):
+            self._verify()
         chunks = [n // parts for parts in (4, 8) if n % parts == 0 and kernels]
         variants = [(False, None), (True, None), *((True, chunk) for chunk in chunks)]
         arguments = self._arguments([self._space.masks(self._space.example())])
@@ -81,6 +84,20 @@ class Scorer:
             "Lower inputs.num_images, inputs.image_size or search.batch_size, or choose a smaller "
             "space.",
         )
+
+    def _verify(self) -> None:
+        """Hold the structured kernel of a space that isn't ours against gradients, for one of its
+        architectures.
+        """
+        model, masks = self.supernet.model(), self._space.masks(self._space.example())
+        masks = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), masks)
+        view = next(iter(self.supernet.images))
+        params = jax.tree.map(lambda leaf: leaf[0], self.supernet.params[view])
+
+        def apply(params, images):
+            return model.apply(params, images, masks=masks)
+
+        verify(apply, params, self.supernet.images[view], (type(self._space), self._space))
 
     def _build(self, remat: bool, chunk: int | None):
         settings = self._settings
