@@ -161,6 +161,18 @@ def test_training_on_a_folder(camvid, tmp_path):
     bright = np.asarray(Image.open(pictures / "below" / "a.png").convert("L")) > 100
     assert (large == bright).mean() > 0.85
 
+    # A map is kept as long as its picture is; then it is made again, and that is told.
+    predict = command("infer", "infer", workdir, f"--config.data.source=images:{pictures}")
+    kept = workdir / "maps" / "below" / "a.png"
+    before = kept.stat().st_mtime_ns
+    Image.open(camvid / "test" / "0.jpg").crop((0, 0, 14, 11)).save(pictures / "b.png")
+    assert "1 map(s) that were there were of other pictures" in run(predict)
+    assert kept.stat().st_mtime_ns == before
+    assert np.asarray(Image.open(workdir / "maps" / "b.png")).shape == (11, 14)
+    (workdir / "maps" / ".made.jsonl").unlink()
+    assert "2 map(s) that were there" in run(predict)
+    assert "were made again" not in run(predict)
+
 
 @pytest.mark.parametrize(
     ("options", "words"),

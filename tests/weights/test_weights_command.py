@@ -88,6 +88,35 @@ def test_a_workdir_without_training(file, own_probabilities, tmp_path, capsys):
         main([*argv, "--config.pool=mean"])
 
 
+def test_other_classes_or_weights_replace_those_that_were_imported(
+    file, own_variables, own_probabilities, tmp_path, capsys
+):
+    """Told, and done; the same again is left alone; what was trained is refused."""
+    workdir, names = tmp_path / "run", tmp_path / "names.txt"
+    argv = ["weights", "--config", "configs/weights.py", f"--config.weights={file}"]
+    argv += ["--config.num_heads=2", "--workdir", str(workdir)]
+    main(argv)
+    written = workdir / "checkpoints" / "best" / "0" / "meta" / "metadata"
+    before = written.stat().st_mtime_ns
+    main(argv)
+    assert written.stat().st_mtime_ns == before
+    assert "were replaced" not in capsys.readouterr().out
+    names.write_text("".join(f"kind {i}\n" for i in range(10)))
+    main([*argv, f"--config.classes={names}"])
+    assert "held other weights, or other names of classes; they were" in capsys.readouterr().out
+    assert assert_predicts(workdir, own_probabilities).classes[3] == "kind 3"
+    other = jax.tree.map(lambda leaf: leaf * 0.5, own_variables["params"])
+    save_file(timm_names(other), file)
+    before = Predictor.load(workdir).identity
+    main([*argv, f"--config.classes={names}"])
+    assert Predictor.load(workdir).identity != before
+    meta = json.loads(written.read_text())
+    meta["checksums"]["optimizer"] += 1
+    written.write_text(json.dumps(meta))
+    with pytest.raises(UserError, match="holds checkpoints of a training"):
+        main(argv)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -3,6 +3,7 @@ of the training's maps.
 """
 
 import io
+import json
 from pathlib import Path
 
 import jax
@@ -13,14 +14,16 @@ from PIL import Image
 from rich.console import Console
 
 from vintk_jax import config as configs
+from vintk_jax.data import identity
 from vintk_jax.data.dense import WholePair
 from vintk_jax.data.loader import in_order
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
-from vintk_jax.files import write_atomically
+from vintk_jax.files import drop_torn_line, write_atomically
 from vintk_jax.inference.loading import load_trained
 from vintk_jax.report.progress import COMPILING, Progress
 from vintk_jax.report.segments import colours
+from vintk_jax.training.checkpoints import checksum
 from vintk_jax.training.tasks import predict_of
 
 MAPS = "maps"  # a folder in the workdir
@@ -54,7 +57,9 @@ def _source(config: ml_collections.ConfigDict, trained: ml_collections.ConfigDic
 
 
 def predict_segments(invocation: configs.Invocation, console: Console) -> None:
-    """A map for every picture below a folder; a killed run goes on with those that have none yet.
+    """A map for every picture below a folder. A run that was killed goes on with those that have
+    none yet, and so does one after pictures were added; a map of another picture's contents, or of
+    other weights, is made again.
 
     Pictures larger than the training's `segmentation.height` x `width` are resized to fit; their
     maps come back in their own size.
@@ -82,7 +87,11 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
             predict_of(trained_by)(trained.model, None)(p, images).argmax(-1).astype("uint8")
         )
     )
+    folder = Path(config.data.source.removeprefix("images:")).expanduser()
+    weights = identity.of_words(checksum(params), values, size)
+    made = Made(workdir / MAPS)
     wrong: list[str] = []
+    again = 0
     with Progress(len(source), unit="pictures", console=console) as progress:
         progress.phase(COMPILING)
         waiting: list[dict] = []
@@ -91,15 +100,26 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
         ):
             if "error" in element:
                 wrong.append(element["error"])
-            elif not (workdir / MAPS / element["name"]).with_suffix(".png").exists():
-                waiting.append(element)
+            else:
+                name = element["name"]
+                element["of"] = identity.of_words(identity.of_files([folder / name]), weights)
+                if made.of(name) != element["of"]:
+                    again += made.path(name).exists()
+                    waiting.append(element)
             if waiting and (len(waiting) == config.data.batch_size or i == len(source)):
-                _write(workdir / MAPS, waiting, predict, params, values, config.data.batch_size)
+                _write(made, waiting, predict, params, values, config.data.batch_size)
                 waiting = []
                 progress.phase("predicting")
             progress.update(i)
         if waiting:
-            _write(workdir / MAPS, waiting, predict, params, values, config.data.batch_size)
+            _write(made, waiting, predict, params, values, config.data.batch_size)
+    if again:
+        console.print(
+            f"{again:,} map(s) that were there were of other pictures or weights, or it wasn't known "
+            "of which; they were made again.",
+            style="yellow",
+            soft_wrap=True,
+        )
     for fault in wrong:
         console.print(fault, style="yellow", soft_wrap=True)
     console.print(
@@ -107,6 +127,37 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
         "be read.",
         soft_wrap=True,
     )
+
+
+class Made:
+    """The maps in a folder, and what each was made of, kept in a file beside them.
+
+    Args:
+        folder: of the maps.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder, self._file = folder, folder / ".made.jsonl"
+        drop_torn_line(self._file)
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        self._of = {line["name"]: line["of"] for line in map(json.loads, lines)}
+
+    def path(self, name: str) -> Path:
+        """Of the map of a picture."""
+        return (self._folder / name).with_suffix(".png")
+
+    def of(self, name: str) -> str | None:
+        """What the map of a picture was made of; None where there is no map, or that isn't
+        known.
+        """
+        return self._of.get(name) if self.path(name).exists() else None
+
+    def add(self, elements: list[dict]) -> None:
+        """Maps that have just been written."""
+        lines = [{"name": element["name"], "of": element["of"]} for element in elements]
+        self._of |= {line["name"]: line["of"] for line in lines}
+        with open(self._file, "a") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
 class _Sized:
@@ -131,7 +182,7 @@ class _Sized:
 
 
 def _write(
-    folder: Path, elements: list[dict], predict, params, values: tuple[int, ...], batch_size: int
+    made: Made, elements: list[dict], predict, params, values: tuple[int, ...], batch_size: int
 ) -> None:
     images = np.stack([element["image"] for element in elements])
     filled = np.pad(images, ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)))
@@ -141,6 +192,5 @@ def _write(
         image = Image.fromarray(classes[:rows, :columns]).resize(
             (width, height), Image.Resampling.NEAREST
         )
-        path = (folder / element["name"]).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_map(path, np.asarray(image), values)
+        write_map(made.path(element["name"]), np.asarray(image), values)
+    made.add(elements)

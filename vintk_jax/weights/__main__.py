@@ -68,7 +68,12 @@ def main(argv: list[str]) -> None:
         return
     configs.claim_workdir(workdir, "train", training, ())
     keep_arch(training.model, workdir)
-    write_checkpoints(workdir, trained, params, classes)
+    if write_checkpoints(workdir, trained, params, classes):
+        console.print(
+            f"{workdir} held other weights, or other names of classes; they were replaced.",
+            style="yellow",
+            soft_wrap=True,
+        )
     source = (
         ""
         if config.data.source
