@@ -1,5 +1,8 @@
 """Who scores what when a lease has run out: nobody crashes, nobody waits for ever."""
 
+import re
+import time
+
 import optuna
 import psutil
 import pytest
@@ -81,3 +84,39 @@ def test_no_more_trials_than_were_asked_for(tmp_path, total):
     ledger = ledger_in(tmp_path, total=total)
     assert [candidate.number for candidate in ledger.take(10)] == list(range(total))
     assert len(ledger.study.get_trials()) == total
+
+
+def test_leases_are_renewed_while_work_goes_on(tmp_path, monkeypatch):
+    """A batch longer than its lease stays with its host; without work the lease runs out."""
+    slow = ledger_in(tmp_path, lease_s=0.3, remote=True)
+    on_another_host(monkeypatch, slow, "slow")
+    other = ledger_in(tmp_path, remote=True)
+    (candidate,) = slow.take(1)
+    with slow.renewing():
+        time.sleep(1.0)
+        assert candidate.number not in [one.number for one in other.take(3)]
+        assert "process" in other.waiting_for()
+        assert "on slow with 1, 0 s at most" in other.waiting_for()
+    time.sleep(0.5)
+    assert candidate.number in [one.number for one in other.take(3)]
+
+
+def test_a_lost_lease_is_not_renewed(tmp_path, monkeypatch):
+    """Another host has taken the candidate over, and keeps it."""
+    late = ledger_in(tmp_path, lease_s=-1.0, remote=True)
+    on_another_host(monkeypatch, late, "slow")
+    (candidate,) = late.take(1)
+    quick = ledger_in(tmp_path, remote=True)
+    quick.take(3)
+    late.renew()
+    claim = late.study.get_trials()[candidate.number].user_attrs["claim"]
+    assert claim["host"] == quick._me["host"]
+
+
+def test_a_suspended_process_is_named(tmp_path, monkeypatch):
+    """With the time after which its candidates are taken over."""
+    first, second = ledger_in(tmp_path, lease_s=100.0), ledger_in(tmp_path)
+    monkeypatch.setitem(second._me, "started", 0.0)
+    first.take(2)
+    monkeypatch.setattr(psutil.Process, "status", lambda self: psutil.STATUS_STOPPED)
+    assert re.search(r"process \d+ \(suspended\) with 2, (99|100) s at most", second.waiting_for())

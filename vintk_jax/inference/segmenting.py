@@ -115,8 +115,8 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
             _write(made, waiting, predict, params, values, config.data.batch_size)
     if again:
         console.print(
-            f"{again:,} map(s) that were there were of other pictures or weights, or it wasn't known "
-            "of which; they were made again.",
+            f"{again:,} map(s) that were there were of other pictures or weights, or it wasn't "
+            "known of which; they were made again.",
             style="yellow",
             soft_wrap=True,
         )

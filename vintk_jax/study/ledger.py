@@ -2,23 +2,24 @@
 
 All processes on one workdir take turns under a lock that dies with its holder. A claim is a trial
 in Optuna's state RUNNING with the attribute `claim`: who holds it and until when. A claim is void,
-and its trial open to all, when its process on this host is gone or, on another host, when its lease
-has run out. Parameters are a function of the trial's number (`sampler`), so whoever takes a trial
-over scores the same architecture. An architecture that is finished, or is being scored under
-another number, is never scored again.
+and its trial open to all, when its process on this host is gone or suspended beyond its lease, or
+on another host when its lease has run out. While a process works its leases are renewed
+(`renewing`); the result of one that is lost all the same is dropped. Parameters are a function of
+the trial's number (`sampler`), so whoever takes a trial over scores the same architecture. An
+architecture that is finished, or is being scored under another number, is never scored again.
 """
 
 import dataclasses
 import os
-import socket
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import optuna
-import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from vintk_jax.spaces import SearchSpace
+from vintk_jax.study import leases
 from vintk_jax.study.locks import Lock
 
 _GRACE_S = 30.0
@@ -31,11 +32,6 @@ class Candidate:
     number: int
     trial: optuna.Trial
     arch: Any
-
-
-def _identity() -> dict[str, Any]:
-    process = psutil.Process()
-    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
 
 
 class Ledger:
@@ -67,7 +63,7 @@ class Ledger:
             generation or max(total, 1),
             lease_s,
             remote,
-            _identity(),
+            leases.identity(),
         )
         self._known: dict[int, tuple[Any, dict]] = {}
         self._progressed = False
@@ -143,6 +139,26 @@ class Ledger:
             return False
         return True
 
+    def renewing(self) -> AbstractContextManager[None]:
+        """Keep the leases of this process alive while the body runs."""
+        return leases.kept_alive(self.renew, self._lease_s)
+
+    def waiting_for(self) -> str:
+        """For whom this process waits, for how many candidates, and for how long at most."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        claims = [t.user_attrs["claim"] for t in trials if "claim" in t.user_attrs]
+        return leases.described([c for c in claims if not self._me.items() <= c.items()], self._me)
+
+    def renew(self) -> None:
+        """Make the leases of this process's claims as long as new ones."""
+        with self.lock:
+            trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            for trial in trials:
+                claim = trial.user_attrs.get("claim", {})
+                candidate = self._mine.get(trial.number)
+                if candidate and self._me.items() <= claim.items():
+                    candidate.trial.set_user_attr("claim", claim | self._claim())
+
     def has_work(self) -> bool:
         """Whether the last `take` closed something, so that looking again at once is worth it."""
         return self._progressed
@@ -200,18 +216,7 @@ class Ledger:
             return False
         if claim is None:  # under the lock only another host can be between asking and claiming
             return self._remote and time.time() - trial.datetime_start.timestamp() < _GRACE_S
-        if claim["host"] != self._me["host"]:
-            return claim["until"] > time.time()
-        try:
-            process = psutil.Process(claim["pid"])
-            # A killed process that its parent hasn't asked after yet is still listed, as a zombie.
-            # A suspended one (Ctrl-Z) keeps its claim until its lease runs out.
-            status = process.status()
-            suspended = status == psutil.STATUS_STOPPED and claim["until"] <= time.time()
-            dead = status == psutil.STATUS_ZOMBIE or process.create_time() != claim["started"]
-            return not (dead or suspended)
-        except psutil.NoSuchProcess:
-            return False
+        return leases.is_valid(claim, self._me["host"])
 
     def _reclaim(self, trials: list[FrozenTrial]) -> None:
         """Take over what dead processes left, and open what had to wait for a generation."""

@@ -5,6 +5,7 @@ Both die with their holder: the operating system frees the file's, the server th
 connection that is gone.
 """
 
+import threading
 import zlib
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -51,8 +52,10 @@ class DatabaseLock:
         self._key = {"key": zlib.crc32(name.encode())}
         self._connection: Any = None
         self._depth = 0
+        self._threads = threading.RLock()  # a connection is of one thread at a time
 
     def __enter__(self) -> "DatabaseLock":
+        self._threads.acquire()
         if not self._depth:
             if self._connection is None:
                 self._connection = self._engine.connect()
@@ -64,6 +67,7 @@ class DatabaseLock:
         self._depth -= 1
         if not self._depth:
             self._connection.execute(self._give, self._key)
+        self._threads.release()
 
 
 def locks_by_database(url: str) -> bool:

@@ -100,23 +100,28 @@ def run(
             measured = limits.max_latency_ms and not limits.violations(cost)
             if measured:
                 phase("measuring latency")
-            latency_ms = measure_latency_ms(space, candidate.arch) if measured else None
+            latency_ms = None
+            if measured:
+                with ledger.renewing():
+                    latency_ms = measure_latency_ms(space, candidate.arch)
             with ledger.lock:
                 if not _unscored(ledger, candidate, cost, latency_ms, limits, several):
                     batch.append((candidate, cost, latency_ms))
         if not batch:
             if not ledger.has_work():
-                phase("waiting for other processes")
+                phase(ledger.waiting_for())
                 wait_for_others()
             report(len(ledger.finished()), best)
             continue
         if not compiled:
             phase("compiling")
-            scorer.compile()
+            with ledger.renewing():
+                scorer.compile()
             compiled = True
         phase("scoring")
         start = time.perf_counter()
-        measured = scorer.measure([candidate.arch for candidate, _, _ in batch])
+        with ledger.renewing():
+            measured = scorer.measure([candidate.arch for candidate, _, _ in batch])
         seconds = (time.perf_counter() - start) / len(batch)
         for (candidate, cost, latency_ms), of_candidate in zip(batch, measured, strict=True):
             result = {
