@@ -14,7 +14,7 @@ import pytest
 from vintk_jax import unpacking
 from vintk_jax.data import sources
 from vintk_jax.errors import UserError
-from vintk_jax.weights import files
+from vintk_jax.weights import files, load
 from vintk_jax.weights.torch_file import read_torch
 
 
@@ -189,6 +189,22 @@ def test_which_of_two_sets_of_weights_is_told(tmp_path):
         assert len(opened.notes) == 1
         assert f"{name} was taken" in opened.notes[0]
     assert files.open_weights(good(tmp_path / "one.pth")).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("dist_token", "a distilled DeiT, which has a second token"),
+        ("base.blocks.0.attn.qkv.lora_A.weight", "adapters"),
+        ("fc_norm.weight", "averages its tokens ahead of the last norm"),
+    ],
+)
+def test_models_of_another_kind_are_named(tmp_path, name, said):
+    """Before their sizes are read: not as "18 positions"."""
+    path = tmp_path / "w.npz"
+    np.savez(path, **{name: np.ones(3), "cls_token": np.ones(3)})
+    with pytest.raises(UserError, match=said):
+        load.check_parts(files.open_weights(path))
 
 
 def test_numbers_that_are_none_are_told(tmp_path):

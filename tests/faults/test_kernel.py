@@ -212,6 +212,23 @@ def test_what_no_rule_can_see_is_compared_with_gradients(model):
     assert np.abs(found - wanted).max() > 0.03 * np.abs(wanted).max()
 
 
+def test_a_jitted_function_is_no_other_one():
+    """`jax.jit` keeps its traces, which know no rules: it is traced anew, each time."""
+    jitted = jax.jit(MODEL.apply)
+    jitted(PARAMS, X)
+    wanted = jacobians(MODEL.apply, PARAMS, X)
+    for _ in range(2):
+        np.testing.assert_allclose(ntk.kernel(jitted, PARAMS, X), wanted, rtol=1e-4)
+    head = nn.Dense(2)
+
+    def inside(params, x):
+        return head.apply(params["head"], jnp.tanh(jitted(params["body"], x)))
+
+    both = {"body": PARAMS, "head": promises.draw(head, jnp.zeros((4, 3)))}
+    with pytest.raises(UserError, match=r'\{"params": ...\}, got body, head'):
+        ntk.kernel(inside, both, X)
+
+
 def test_lower_precision_is_no_fault():
     """A model that computes in bfloat16 is compared within bfloat16's rounding."""
     model = nn.Dense(3, dtype=jnp.bfloat16)

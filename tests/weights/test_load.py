@@ -95,7 +95,8 @@ def test_all_that_does_not_fit_is_named_at_once(file):
     assert "missing are blocks.1.mlp.fc2.bias;" in said
     assert "nothing in the model takes dist_token;" in said
     assert "blocks.0.norm1.weight (as block_0/norm1/scale (5,) where (6,) is wanted)" in said
-    assert "its classifier has 3 classes, the model 4." in said
+    assert "its classifier has 3 classes, the model 4;" in said
+    assert "it is of a distilled DeiT, which has a second token" in said
     assert "head=new" in said
 
 

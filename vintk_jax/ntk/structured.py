@@ -9,7 +9,8 @@ over depth), whose cross terms a sum of shares would silently miss.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from vintk_jax.ntk.measures import KERNEL, Measure, Tap
 
 _TAP = "tap"  # the variable's name within the collection
 _MARK = "vintk_jax.ntk:"
+_TRACES = jax.make_user_context()
 _PROBE = 1009  # samples in a trace of the check: a size that no other axis has
 
 
@@ -93,6 +95,15 @@ def _interceptor(act: Callable) -> Callable:
     return intercept
 
 
+@contextmanager
+def _intercepting(act: Callable) -> Iterator[None]:
+    """Rules around all modules that are called in the body; `jax.jit` in it traces anew, instead of
+    taking what it has kept from a trace without them.
+    """
+    with _TRACES(object()), nn.intercept_methods(_interceptor(act)):
+        yield
+
+
 def _uses(jaxpr, times: int = 1, into: dict[str, int] | None = None) -> dict[str, int]:
     """How often each marked module runs in one evaluation of a jaxpr, each lane of a vmap counted;
     of the branches of a `cond` the busiest counts.
@@ -137,7 +148,7 @@ def _read_outside(
         return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shapes)
 
     def run(params, inputs):
-        with nn.intercept_methods(_interceptor(act)):
+        with _intercepting(act):
             return apply(params, inputs)
 
     closed = jax.make_jaxpr(run)(params, inputs)
@@ -212,6 +223,12 @@ def check(apply: Callable, params: dict, inputs: Shaped[Array, "n ..."]) -> Stru
         UnsupportedModel: naming the module that has parameters and no rule, or whose parameters are
             used more often than its rule joins.
     """
+    if not isinstance(params, Mapping) or "params" not in params:
+        came = ", ".join(map(str, params)) if isinstance(params, Mapping) else type(params).__name__
+        raise UnsupportedModel(
+            f'Expected variables as model.init gives them, {{"params": ...}}, got {came}. For a '
+            "function of parameters in another form set ntk.implementation=neural_tangents."
+        )
     inside: dict[str, dict[str, tuple[int, ...]]] = {}
     layers: dict[str, tuple[int, ...]] = {}
     by_sample: dict[str, tuple[int | str, ...]] = {}
@@ -251,7 +268,7 @@ def check(apply: Callable, params: dict, inputs: Shaped[Array, "n ..."]) -> Stru
         return named
 
     def run(params, inputs):
-        with nn.intercept_methods(_interceptor(act)):
+        with _intercepting(act):
             return apply(params, inputs)
 
     traced, outputs = jax.make_jaxpr(run, return_shape=True)(params, probe)
@@ -309,7 +326,7 @@ def _tapped(
             rule = partial(rules.per_sample, further=further)
         return rule(module, call, args, kwargs, find(module))
 
-    with nn.intercept_methods(_interceptor(act)):
+    with _intercepting(act):
         return apply(params, inputs)
 
 

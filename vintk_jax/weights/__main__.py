@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
         raise UserError("weights came empty; a file was wanted: --config.weights=PATH")
     opened = files.open_weights(config.weights, config.averaged)
     scheme = load.scheme_of(opened)
+    load.check_parts(opened)
     if scheme.supernet and not config.arch:
         raise UserError(
             f"{opened.path} is a supernet; which architecture of it? --config.arch=best.json, a "

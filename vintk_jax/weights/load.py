@@ -35,6 +35,15 @@ SCHEMES = (
     google.SCHEME,
 )
 HEADS = ("file", "new")
+# Names that say that a model has a part that ours don't.
+_OTHER_MODELS = {
+    "dist_token": "of a distilled DeiT, which has a second token and a second classifier",
+    "distillation_token": "of a distilled DeiT, which has a second token and a second classifier",
+    "reg_token": "of a ViT with registers",
+    "register_tokens": "of a ViT with registers",
+    "fc_norm": "of a ViT that averages its tokens ahead of the last norm",
+    "lora_A": "adapters (LoRA) to a model, not a model",
+}
 
 
 def scheme_of(opened: Opened) -> Scheme:
@@ -51,6 +60,28 @@ def scheme_of(opened: Opened) -> Scheme:
             f"Known are {known}."
         )
     return found
+
+
+def check_parts(opened: Opened) -> None:
+    """Refuse a model with a part that ours don't have, before its sizes are read.
+
+    Raises:
+        UserError: naming the part.
+    """
+    if other := _other_model(opened):
+        raise UserError(
+            f"{opened.path} is {other}; our models have none. Take the weights of one without it; "
+            "timm and Hugging Face list them by name."
+        )
+
+
+def _other_model(opened: Opened) -> str:
+    """What a file is, where a name in it says that it is none of ours; empty otherwise."""
+    for part, model in _OTHER_MODELS.items():
+        named = [name for name in opened.arrays if part in name.split(".")]
+        if named:
+            return f"{model} ({named[0]})"
+    return ""
 
 
 def load_weights(
@@ -194,6 +225,8 @@ def _refuse(
     there = heads_of(found)
     if there and there != (ours := model.num_heads[0]) and not scheme.supernet:
         said.append(f"its blocks have {there} heads, the model's {ours}")
+    if other := _other_model(found.opened):
+        said.append(f"it is {other}")
     if said:
         of_head = (
             (*lost, *extra)

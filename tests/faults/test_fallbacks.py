@@ -1,0 +1,39 @@
+"""What stands in for something else says so, or doesn't stand in."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from vintk_jax.errors import UserError
+from vintk_jax.training.checkpoints import Checkpoints
+from vintk_jax.training.step import State
+
+
+def saved(folder, keep=2):
+    """Checkpoints of steps 1 and 2: parameters 1 and 2, running means 10 and 20."""
+    checkpoints = Checkpoints(folder, keep, {"model": "x"})
+    for step in (1, 2):
+        mean = {"w": np.full(3, 10.0 * step, np.float32)}
+        params = {"w": np.full(3, float(step), np.float32)}
+        checkpoints.save(State(np.int32(step), params, {"none": np.int32(0)}, mean), classes=["a"])
+    checkpoints.close()
+
+
+def test_raw_parameters_do_not_stand_in_for_a_running_mean(tmp_path):
+    """A checkpoint whose running mean is gone is damaged: that is said, and the one before it is
+    taken; without one, nothing is.
+    """
+    saved(tmp_path / "best")
+    like = {"w": np.zeros(3, np.float32)}
+    shutil.rmtree(tmp_path / "best" / "2" / "ema")
+    said = []
+    reading = Checkpoints(tmp_path / "best", 2, {"model": "x"}, read_only=True)
+    params, _ = reading.restore_params(like, said.append)
+    np.testing.assert_array_equal(params["w"], [10.0] * 3)
+    assert len(said) == 1
+    assert "is corrupt" in said[0]
+    shutil.rmtree(tmp_path / "best" / "1" / "ema")
+    reading = Checkpoints(tmp_path / "best", 2, {"model": "x"}, read_only=True)
+    with pytest.raises(UserError, match="None of the checkpoints"):
+        reading.restore_params(like, said.append)
