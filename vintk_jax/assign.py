@@ -6,8 +6,6 @@ a light network to foresee that, and sets its thresholds for a budget on other i
 assign/ to the workdir of the training; `python -m vintk_jax.infer` with the same config uses it.
 """
 
-import sys
-
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training, use_large_pages
@@ -137,4 +135,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     use_large_pages()
-    configs.run(main, sys.argv)
+    configs.run(main)

@@ -180,6 +180,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
     workdir = Path(
         values["workdir"].value or Path("runs") / "-".join(filter(None, (path.stem, argument)))
     )
+    system_errors.writing_to(workdir)
     return Invocation(
         config,
         workdir,
@@ -337,7 +338,13 @@ def claim_workdir(
 def run(main, argv: list[str] | None = None) -> None:
     """Call a command's main(argv) and turn a UserError, or what the system refuses, into one
     message and exit code 2, Ctrl-C into exit code 130.
+
+    Args:
+        argv: None for this process's own, which ends with the command: then threads of libraries
+            don't tell in their own words what the system refused.
     """
+    if argv is None:
+        system_errors.silence_threads()
     try:
         main(sys.argv if argv is None else argv)
     except UserError as error:
@@ -353,4 +360,9 @@ def run(main, argv: list[str] | None = None) -> None:
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
+        if argv is None:
+            # Threads that still write would each report the same again while Python ends.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(2)
         sys.exit(2)

@@ -7,8 +7,6 @@ which runs them; --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX mode
 model in timm's style with its weights.
 """
 
-import sys
-
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
@@ -79,4 +77,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main, sys.argv)
+    configs.run(main)

@@ -8,8 +8,6 @@ asked for. Writes predictions.jsonl to the workdir of the training; a segmenter 
 each picture of images:FOLDER. The same command goes on after any kill.
 """
 
-import sys
-
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training, use_large_pages
@@ -52,4 +50,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     use_large_pages()
-    configs.run(main, sys.argv)
+    configs.run(main)

@@ -6,8 +6,6 @@ for each proxy, how well it ranks. scores.jsonl in the workdir holds the scores,
 comparison, rank.html the same to look at. The same command resumes a stopped run.
 """
 
-import sys
-
 from vintk_jax import config as configs
 from vintk_jax import counting
 from vintk_jax.errors import UserError
@@ -124,4 +122,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main, sys.argv)
+    configs.run(main)

@@ -49,8 +49,9 @@ def set_up_training(compile_cache: CompileCacheSettings = DEFAULT_CACHE) -> None
     """
     avoid_wrong_fusions()
     keep_programs(compile_cache)
-    # orbax warns of what it was asked for: reading only
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # orbax warns of what it was asked for (reading only), and its threads report, each with its
+    # traceback, what it raises in the end anyway.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     import jax
 
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")

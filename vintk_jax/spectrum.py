@@ -5,8 +5,6 @@ Fourier features of the inputs move that. Beside the kernels stands what a reall
 learns of each frequency. Writes spectrum.json, spectrum.png, spectrum.html.
 """
 
-import sys
-
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_jax
@@ -136,4 +134,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main, sys.argv)
+    configs.run(main)

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 _ADVICE = {
     errno.ENOSPC: "There is no space left for {path}. Free some; the same command goes on.",
@@ -39,6 +42,25 @@ _PASSING = {
 _WORDS = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)}
 
 
+_folder: list[Path] = []  # where the command writes
+
+
+def writing_to(folder: Path) -> None:
+    """From now on, an error that names no file is told as one of this folder."""
+    _folder[:] = [folder]
+
+
+def _somewhere() -> str:
+    return f"a file in {_shown(_folder[0])}" if _folder else "a file"
+
+
+def _shown(path: str | bytes | os.PathLike | int) -> str:
+    """A path as people read it, whatever bytes are in it."""
+    if isinstance(path, int):
+        return f"the open file {path}"
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def explained(error: BaseException) -> str | None:
     """One message for an error of the system, or for one that came of it (raised by a library, in
     a thread, or in a group); None for any other error.
@@ -46,13 +68,31 @@ def explained(error: BaseException) -> str | None:
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in _ADVICE:
             name = one.filename if one.filename is not None else one.filename2
-            path = "a file" if name is None else os.fsencode(name).decode(errors="backslashreplace")
+            path = _somewhere() if name is None else _shown(name)
             return _ADVICE[one.errno].format(path=path)
     for one in _chain(error):
         for words, number in _WORDS.items():
             if words in str(one):
-                return _ADVICE[number].format(path="a file") + f" ({_first_line(one)})"
+                return _ADVICE[number].format(path=_somewhere()) + f" ({_first_line(one)})"
     return None
+
+
+def silence_threads() -> None:
+    """From now on, threads say nothing of errors of the system: whoever waits for them does."""
+
+    def hook(arguments):
+        if arguments.exc_value is None or explained(arguments.exc_value) is None:
+            threading.__excepthook__(arguments)
+
+    def from_callback(told):
+        # What a callback of a library in C++ raised: of orbax, that it gave up before, and nobody
+        # is left to tell.
+        late = isinstance(told.exc_value, RuntimeError) and "loop is closed" in str(told.exc_value)
+        if not late and (told.exc_value is None or explained(told.exc_value) is None):
+            sys.__unraisablehook__(told)
+
+    threading.excepthook = hook
+    sys.unraisablehook = from_callback
 
 
 def may_pass(error: BaseException) -> bool:

@@ -3,8 +3,12 @@
 import errno
 import io
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
+from small_search import ROOT
 
 from vintk_jax import config as configs
 from vintk_jax.report.console import make_console
@@ -97,3 +101,37 @@ def test_paths_are_printed_as_they_are(path):
     console = make_console(file=io.StringIO(), width=80)
     console.print(f"Written to {path}.")
     assert console.file.getvalue() == f"Written to {path}.\n"
+
+
+TINY = [
+    "--config.model.embed_dim=16",
+    "--config.model.depth=1",
+    "--config.model.num_heads=2",
+    "--config.data.image_size=16",
+    "--config.data.batch_size=4",
+    "--config.optimizer.steps=3",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (["train", "--config", "configs/revit_digits.py", *TINY], "300k"),
+        (["search", "--config", "configs/vit_space.py", "--config.inputs.image_size=16"], "8k"),
+    ],
+)
+def test_a_full_disk(tmp_path, words, size):
+    """One line of error from a real one, whatever the threads of libraries were writing."""
+    mounted = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path)]
+    if not shutil.which("mount") or subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        command = [sys.executable, "-m", f"vintk_jax.{words[0]}", *words[1:]]
+        command += ["--workdir", str(tmp_path / "run")]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: There is no space left for a file in {tmp_path}")

@@ -6,8 +6,6 @@ trained there. To train on from such weights, give `vintk_jax.train` --config.mo
 docs/weights.md says which files are known.
 """
 
-import sys
-
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
@@ -88,4 +86,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main, sys.argv)
+    configs.run(main)
