@@ -137,6 +137,20 @@ def test_pieces_of_a_batch_add_up_to_it(shallow, descended):
     np.testing.assert_allclose(of_pieces["losses"], metrics["losses"], rtol=1e-5)
 
 
+def test_pieces_change_nothing_that_is_drawn(params):
+    """Mixing and drop path are drawn for the whole batch."""
+    recipe = Recipe(Classification(3, mixup=0.8, cutmix=1.0), drop_path=0.5)
+    optimizer = optax.sgd(0.1)
+    found = []
+    for accumulate in (1, 4):
+        own = dataclasses.replace(recipe, accumulate=accumulate)
+        state = State(np.int32(0), params, optimizer.init(params), None)
+        run = jax.jit(make_train_step(MODEL, GRIDS[:1], optimizer, own, 0))
+        found.append(flat(run(state, BATCH)[0].params))
+    for name, whole in found[0].items():
+        np.testing.assert_allclose(found[1][name], whole, atol=1e-6)
+
+
 def test_running_mean_and_random_numbers_by_step(params):
     """The mean moves by its decay (shorter at the start); what is drawn depends on the step: the
     same twice, another later.

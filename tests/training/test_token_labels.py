@@ -87,8 +87,9 @@ def test_the_teacher_looks_at_what_the_student_sees(variables_for):
     @jax.jit
     def prepare(batch, variables):
         key = jax.random.key(0)
-        _, (_, maps) = alone.prepare(batch, key)
-        return taught.prepare(batch, key, variables), resized(maps, (2, 2))
+        images, targets = taught.prepare(batch, key)
+        _, maps = alone.taught(images, targets, None)
+        return (images, taught.taught(images, targets, variables)), resized(maps, (2, 2))
 
     @jax.jit
     def wanted(batch, variables):

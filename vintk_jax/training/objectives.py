@@ -33,17 +33,18 @@ class Objective(Protocol):
         measure: the name of what a test set is measured by, as metrics.jsonl has it.
         asked: what a model is called with, beside images and length, to be trained; {} for its
             logits.
-        frozen: variables that `prepare` reads and nothing changes (a teacher's); None without.
+        frozen: variables that `taught` reads and nothing changes (a teacher's); None without.
     """
 
     measure: str
     asked: Mapping[str, Any]
     frozen: Any
 
-    def prepare(
-        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
-    ) -> tuple[Array, Any]:
+    def prepare(self, batch: dict[str, Array], key: jax.Array) -> tuple[Array, Any]:
         """The model's images and the targets of a batch; key: for what is drawn."""
+
+    def taught(self, images: Array, targets: Any, frozen: Any) -> Any:
+        """The targets of some of the images with what a teacher adds to them."""
 
     def losses(self, answers: Sequence[Any], targets: Any) -> Float[Array, " lengths"]:
         """The loss of each length, longest first, of what the model says when asked so."""
@@ -104,13 +105,17 @@ class Classification:
     frozen = None
 
     def prepare(
-        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
+        self, batch: dict[str, Array], key: jax.Array
     ) -> tuple[Float[Array, "n *image 3"], Float[Array, "n classes"]]:
         """Standardised images and smoothed targets, mixed with each other."""
         targets = optax.smooth_labels(
             jax.nn.one_hot(batch["label"], self.num_classes), self.label_smoothing
         )
         return mixing.mix(normalise(batch["image"]), targets, key, self.mixup, self.cutmix)
+
+    def taught(self, images: Array, targets: Any, frozen: Any) -> Any:
+        """The targets as they are: there is no teacher."""
+        return targets
 
     def losses(
         self, logits: Sequence[Float[Array, "n classes"]], targets: Float[Array, "n classes"]
@@ -160,10 +165,14 @@ class Segmentation:
     frozen = None
 
     def prepare(
-        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
+        self, batch: dict[str, Array], key: jax.Array
     ) -> tuple[Float[Array, "n height width 3"], UInt8[Array, "n height width"]]:
         """Standardised images, and the label maps as they are."""
         return normalise(batch["image"]), batch["label"]
+
+    def taught(self, images: Array, targets: Any, frozen: Any) -> Any:
+        """The maps as they are: there is no teacher."""
+        return targets
 
     def losses(
         self,

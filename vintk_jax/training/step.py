@@ -99,29 +99,31 @@ def make_train_step(
         right = jnp.stack([objective.right(one, targets) for one in answers])
         return jnp.mean(losses), (losses, right)
 
-    def piece(params, batch, key, frozen):
-        of_mix, of_depth = jax.random.split(key)
-        images, targets = objective.prepare(batch, of_mix, frozen)
-        keep = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
+    def piece(params, images, targets, keep, frozen):
+        targets = objective.taught(images, targets, frozen)
+        keep = None if keep is None else jnp.moveaxis(keep, 0, -1)
         (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
             params, images, targets, keep
         )
         return gradients, metrics, objective.size(targets)
 
     def step(state, batch, frozen=None):
+        # What is random is drawn for the whole batch, so that pieces change nothing but rounding.
         key = jax.random.fold_in(jax.random.key(seed), state.step)
+        of_mix, of_depth = jax.random.split(key)
+        images, targets = objective.prepare(batch, of_mix)
+        keep = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
+        keep = None if keep is None else jnp.moveaxis(keep, -1, 0)
+        drawn = (images, targets, keep)
         if recipe.accumulate == 1:
-            gradients, (losses, right), _ = piece(state.params, batch, key, frozen)
+            gradients, (losses, right), _ = piece(state.params, *drawn, frozen)
         else:
             # Every piece takes images from all devices, so that none has to send its own to
             # another.
             pieces = jax.tree.map(
-                lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), batch
+                lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), drawn
             )
-            keys = jax.random.split(key, recipe.accumulate)
-            gradients, (losses, right) = _mean(
-                partial(piece, frozen=frozen), state.params, pieces, keys
-            )
+            gradients, (losses, right) = _mean(partial(piece, frozen=frozen), state.params, pieces)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = (
@@ -140,12 +142,12 @@ def make_train_step(
     return step
 
 
-def _mean(piece: Callable, params: Any, pieces: Any, keys: jax.Array) -> Any:
+def _mean(piece: Callable, params: Any, pieces: Any) -> Any:
     """The mean of `piece` over all pieces, one at a time, each weighted by how many targets it has:
     what the whole batch gives.
     """
-    first = (params, jax.tree.map(lambda x: x[0], pieces), keys[0])
-    shapes = jax.eval_shape(lambda *drawn: piece(*drawn)[:2], *first)
+    first = jax.tree.map(lambda x: x[0], pieces)
+    shapes = jax.eval_shape(lambda drawn: piece(params, *drawn)[:2], first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def add(total, drawn):
@@ -154,7 +156,7 @@ def _mean(piece: Callable, params: Any, pieces: Any, keys: jax.Array) -> Any:
         sums = jax.tree.map(lambda sum_, value: sum_ + value * size, sums, tuple(found))
         return (sums, sizes + size), None
 
-    (sums, sizes), _ = jax.lax.scan(add, (zeros, jnp.float32(0)), (pieces, keys))
+    (sums, sizes), _ = jax.lax.scan(add, (zeros, jnp.float32(0)), pieces)
     return jax.tree.map(lambda sum_: sum_ / jnp.maximum(sizes, 1), sums)
 
 

@@ -67,14 +67,16 @@ class TokenLabelling(Classification):
     frozen: Any = None
     asked = MappingProxyType({"dense": True})
 
-    def prepare(
-        self, batch: dict[str, Array], key: jax.Array, frozen: Any = None
-    ) -> tuple[Float[Array, "n height width 3"], Targets]:
-        """Images as `Classification` has them; its targets, and the teacher's."""
-        images, targets = super().prepare(batch, key)
+    def taught(
+        self,
+        images: Float[Array, "n height width 3"],
+        targets: Float[Array, "n classes"],
+        frozen: Any,
+    ) -> Targets:
+        """The images' targets, and those of their patches, which the teacher gives."""
         if self.teacher is None:
-            return images, (targets, targets[:, None, None])
-        return images, (targets, self.teacher(frozen, images))
+            return targets, targets[:, None, None]
+        return targets, self.teacher(frozen, images)
 
     def losses(self, answers: Sequence[Answer], targets: Targets) -> Float[Array, " lengths"]:
         """`length_losses` of the class token's answers, and the weighted cross-entropy of the
