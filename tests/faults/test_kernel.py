@@ -233,3 +233,40 @@ def test_lower_precision_is_no_fault():
     """A model that computes in bfloat16 is compared within bfloat16's rounding."""
     model = nn.Dense(3, dtype=jnp.bfloat16)
     assert ntk.kernel(model, PARAMS, X, verify=True).shape == (4, 4)
+
+
+class TiedInside(nn.Module):
+    """A layer's kernel, read again ahead of another layer."""
+
+    @nn.compact
+    def __call__(self, x):
+        first = nn.Dense(6, name="first")
+        h = jnp.tanh(first(x))
+        again = h @ first.variables["params"]["kernel"].T
+        return nn.Dense(3, name="head")(jnp.tanh(again))
+
+
+def test_weights_tied_inside_a_network():
+    """Seen also where a later layer stands between the second use and the outputs; under jit."""
+    params = promises.draw(TiedInside(), X)
+    run = jax.jit(lambda v, x: ntk.kernel(TiedInside(), v, x))
+    with pytest.raises(UserError, match=r"of first is also read outside the module's own call"):
+        run(params, X)
+
+
+def test_boxes_around_parameters():
+    """Names of a mesh's axes change no number."""
+    init = nn.with_partitioning(nn.initializers.normal(1.0), (None, "model"))
+    boxed = nn.Dense(3, kernel_init=init)
+    params = boxed.init(jax.random.key(0), X)
+    found = ntk.kernel(boxed, params, X)
+    plain = ntk.kernel(MODEL, nn.meta.unbox(params), X)
+    np.testing.assert_allclose(found, plain)
+
+
+def test_a_model_of_one_size_of_batch():
+    """Is refused with its cause, not with a shape of the probe's."""
+    model = nn.LayerNorm(feature_axes=0, reduction_axes=1)
+    params = promises.draw(model, X)
+    with pytest.raises(UserError, match=r"another number of samples than 4 .*neural_tangents"):
+        ntk.kernel(model, params, X)

@@ -167,12 +167,14 @@ def _vectors(cotangent, shape, key, num_directions, dtype) -> Float[Array, "*out
 
 
 def _cast(params: dict, inputs: Array, dtype: DTypeLike) -> tuple[dict, Array]:
-    """Parameters and inputs in the kernel's precision; integers (tokens of a text) stay."""
+    """Parameters and inputs in the kernel's precision; integers (tokens of a text) stay, and boxes
+    around parameters (`nn.Partitioned`) go.
+    """
 
     def cast(leaf: Array) -> Array:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
-    return jax.tree.map(cast, (params, inputs))
+    return jax.tree.map(cast, (nn.meta.unbox(params), inputs))
 
 
 def _verify(wanted: bool | None, model, apply: Callable, params: dict, inputs, masks) -> None:

@@ -145,7 +145,11 @@ def _read_outside(
         shapes = given.get(_call(module, args, kwargs)) or jax.eval_shape(
             lambda: call(*args, **kwargs)
         )
-        return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shapes)
+        # What stands in for the layer depends on its arguments, as the layer does, but not on its
+        # parameters: a parameter that is read ahead of a layer is read outside its own.
+        arrays = [leaf for leaf in jax.tree.leaves((args, kwargs)) if isinstance(leaf, jax.Array)]
+        fed = sum((jnp.sum(leaf).astype(jnp.float32) for leaf in arrays), jnp.float32(0))
+        return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype) + fed.astype(y.dtype), shapes)
 
     def run(params, inputs):
         with _intercepting(act):
@@ -271,7 +275,18 @@ def check(apply: Callable, params: dict, inputs: Shaped[Array, "n ..."]) -> Stru
         with _intercepting(act):
             return apply(params, inputs)
 
-    traced, outputs = jax.make_jaxpr(run, return_shape=True)(params, probe)
+    try:
+        traced, outputs = jax.make_jaxpr(run, return_shape=True)(params, probe)
+    except UserError:
+        raise
+    except Exception as error:
+        jax.eval_shape(apply, params, inputs)  # a model that runs at all has trouble with the probe
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnsupportedModel(
+            f"The model can't be run on another number of samples than {inputs.shape[0]} (tried: "
+            f"{_PROBE}): {words}. Something in it has the size of the batch. Set "
+            "ntk.implementation=neural_tangents."
+        ) from error
     of_sample = output_shape(outputs, _PROBE)
     uses = _uses(traced.jaxpr)
     read_outside = _read_outside(apply, params, probe, given)
