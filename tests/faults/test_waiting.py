@@ -6,7 +6,7 @@ Time is simulated: a batch takes what its rows cost, and waiting for images take
 import numpy as np
 import pytest
 
-from vintk_jax.inference import engine
+from vintk_jax.inference import engine, held
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 from vintk_jax.inference.feeds import StreamFeed
 
@@ -59,13 +59,15 @@ class Stream(StreamFeed):
         """Nothing went wrong."""
 
 
-def served(monkeypatch, goes_on, max_wait, count, rate=np.inf):
-    """Run a plan of two steps, of which `goes_on` says which images take the second.
+def served(monkeypatch, goes_on, max_wait, count, rate=np.inf, firsts=None, sizes=SIZES):
+    """Run a plan of two steps, of which `goes_on` says which images take the second; or with
+    `firsts` one of that many steps that all answer, image i at step i % firsts.
 
     Returns the seconds from admission until each image has left, the batches as (step, rows) and
     the seconds of the whole.
     """
     clock = Clock()
+    monkeypatch.setattr(held, "time", clock)
     monkeypatch.setattr(engine, "time", clock)
     batches = []
 
@@ -84,8 +86,12 @@ def served(monkeypatch, goes_on, max_wait, count, rate=np.inf):
             Step("long", run(1), lambda found: np.full(len(found[0]), DONE)),
         ]
     )
+    if firsts is not None:
+        done = lambda found: np.full(len(found[0]), DONE)
+        steps = [Step(str(i), run(i), done) for i in range(max(firsts(np.arange(2000))) + 1)]
+        plan = Plan(steps, firsts)
     stream, left = Stream(clock, count, rate), []
-    for block in Engine(plan, (1, 1, 3), SIZES, max_wait)._blocks(stream, max_wait):
+    for block in Engine(plan, (1, 1, 3), sizes, max_wait)._blocks(stream, max_wait):
         left += [clock.now] * len(block.steps)
         assert len(stream.admitted) - len(left) <= 64 * MOST
     assert len(left) == count
@@ -122,3 +128,40 @@ def test_a_slow_stream_waits_for_company_and_no_longer(monkeypatch):
     waited, batches, _ = served(monkeypatch, lambda number: number % 2 == 0, 0.02, 400, rate=200)
     assert waited.max() <= 2 * 0.02 + 4 * (CALL + ROW * 8)
     assert np.mean([size for _, size in batches]) > 2
+
+
+@pytest.mark.parametrize("sizes", [SIZES, (MOST,)])
+@pytest.mark.parametrize("steps", [2, 4, 9])
+def test_several_rare_steps_keep_the_bound(monkeypatch, steps, sizes):
+    """One image in 97 begins at one of the others in turn; also with one size of batch."""
+
+    def firsts(places):
+        return np.where(places % 97 == 5, 1 + (places // 97) % (steps - 1), 0)
+
+    waited, _, _ = served(monkeypatch, None, 0.02, 12_000, firsts=firsts, sizes=sizes)
+    assert waited.max() <= 0.02 + (12 + 2 * steps) * (CALL + ROW * MOST)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_several_first_steps_have_full_batches(monkeypatch, steps):
+    """Images are taken ahead for each of them."""
+    _, batches, _ = served(monkeypatch, None, 10.0, 12_000, firsts=lambda places: places % steps)
+    assert len(batches) <= 12_000 / MOST + 2 * 3 * steps
+
+
+def test_what_is_no_image_comes_out_in_its_place():
+    """Whatever converting it raises; the others are answered. No images have no answers."""
+
+    class Broken:
+        def __array__(self, *_, **__):
+            raise OSError("gone")
+
+    def run(images):
+        return (np.ones((len(images), 2), np.float32),)
+
+    plan = Plan([Step("a", run, lambda found: np.full(len(found[0]), DONE))])
+    made = Engine(plan, (1, 1, 3), (1, 4), 0.001)
+    fine = np.zeros((1, 1, 3), np.uint8)
+    answers = list(made(iter([fine, [[1, 2], [3]], Broken(), fine])))
+    assert [bool(answer.error) for answer in answers] == [False, True, True, False]
+    assert len(made.all(np.zeros((0, 1, 1, 3), np.uint8)).steps) == 0

@@ -1,0 +1,62 @@
+"""What is done with an image: steps, and which follows which.
+
+A step is a compiled program (an assigner, or the model at one length) with batches of few fixed
+sizes; a plan says where an image goes first and, after each step, whether it is answered or goes
+on. Fixed lengths, cascades and assigners differ in their plan alone, so that they can be compared.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+DONE = -1
+FAILED, WAITING = -2, -1  # in place of the number of the step that answered
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A program, and what follows it.
+
+    Attributes:
+        name: of the length, for the answer; empty for a step that can't answer.
+        run: images (batch, *image, 3) -> a tuple of arrays whose first axis is the batch; the first
+            are probabilities, where it can answer.
+        follow: those arrays, rows of real images only, -> the number of the next step of each
+            image, or `DONE`.
+        keep: weight that the probabilities known from an earlier step have in this one's.
+    """
+
+    name: str
+    run: Callable[[UInt8[np.ndarray, "batch *image 3"]], tuple[Any, ...]]
+    follow: Callable[[tuple[np.ndarray, ...]], Int[np.ndarray, " n"]]
+    keep: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Steps, and which is the first for images by their places in the stream."""
+
+    steps: Sequence[Step]
+    first: Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]] = np.zeros_like
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Answers to consecutive images.
+
+    Attributes:
+        start: the first's place in the stream.
+        steps: the number of the step that answered each, negative for an error.
+        probabilities: of the classes; of no meaning for an error.
+        errors: what was wrong, by place in the stream.
+        passes: how many images each step of the plan has run since the block before.
+    """
+
+    start: int
+    steps: Int[np.ndarray, " n"]
+    probabilities: Float[np.ndarray, "n classes"]
+    errors: dict[int, str]
+    passes: Int[np.ndarray, " steps"]
