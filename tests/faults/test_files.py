@@ -107,7 +107,7 @@ def test_one_level_too_high(root):
     picture(root.parent / "outer" / "x.txt.png")
     os.remove(root.parent / "outer" / "x.txt.png")
     os.rename(root.parent / "inner", root.parent / "outer" / "dataset")
-    with pytest.raises(UserError, match=r"dataset, which has the splits. Name that"):
+    with pytest.raises(UserError, match=r"its folder dataset has splits. Name that"):
         opened(root.parent / "outer")
 
 

@@ -15,9 +15,13 @@ def of_files(paths: Iterable[Path], *labels: Any) -> str:
     """Of files by name, size and time of their last change, and of what stands beside them."""
     found = hashlib.blake2b(digest_size=8)
     for path in paths:
-        status = path.stat()
         found.update(os.fsencode(path))
-        found.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
+        try:
+            status = path.stat()
+        except OSError:  # a link to nowhere, say: whoever reads it says what is wrong
+            found.update(b" can't be looked at\n")
+        else:
+            found.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
     return _with(found, labels)
 
 

@@ -4,7 +4,8 @@ field that asked for it. Files and folders are `pixels`' and `walk`'s.
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from vintk_jax import unpacking
-from vintk_jax.data import pixels
+from vintk_jax.data import pixels, walk
 from vintk_jax.errors import UserError
 from vintk_jax.extras import missing
 
@@ -39,10 +40,10 @@ def images_of(array: np.ndarray, what: str) -> UInt8[np.ndarray, "n height width
     Raises:
         UserError: for other shapes, and for values without a meaning.
     """
-    if not shaped_as_images(array):
+    if not shaped_as_images(array) or not all(array.shape[1:]):
         raise UserError(
-            f"Expected {what} of shape (n, height, width, 3) or (n, height, width), got "
-            f"{array.dtype}{array.shape}."
+            f"Expected {what} of shape (n, height, width, 3) or (n, height, width), with pixels, "
+            f"got {array.dtype}{array.shape}."
         )
     return pixels.to_uint8(array, what)
 
@@ -62,8 +63,20 @@ def labels_of(
         UserError: for labels of another number or type, below 0, beyond the names, or with gaps.
     """
     labels = arrays[f"y_{split}"]
-    of_splits = [arrays[name] for name in arrays.files if name.startswith("y_")]
-    every = np.concatenate([np.ravel(one) for one in of_splits])
+    of_splits = [labels]
+    for name in arrays.files:
+        others = name.startswith("y_") and name != f"y_{split}"
+        if others and f"x_{name[2:]}" in arrays.files:
+            found = arrays[name]
+            if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+                raise UserError(
+                    f"{path}[{name}] is {found.dtype}{found.shape}; integers from 0 on, one for "
+                    f"each image of x_{name[2:]}, were wanted."
+                )
+            of_splits.append(found)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        of_splits = []
+    every = np.concatenate([np.zeros(0, int), *of_splits])
     check_labels(labels, arrays, f"{path}[y_{split}]", count, every)
     return labels, class_names(every, arrays)
 
@@ -92,7 +105,7 @@ def check_labels(
             f"{what} is {labels.dtype}{labels.shape}; {count} integers from 0 on were wanted."
         )
     if "class_names" in arrays.files:
-        names = arrays["class_names"]
+        names = class_names(labels, arrays)
         if count and (labels.min() < 0 or labels.max() >= len(names)):
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise UserError(
@@ -113,10 +126,32 @@ def check_labels(
 
 
 def class_names(labels: np.ndarray, arrays: Any) -> list[str]:
-    """The names in an npz, or the numbers of checked labels."""
+    """The names in an npz, or the numbers of checked labels.
+
+    Raises:
+        UserError: for names that aren't a row of texts.
+    """
     if "class_names" in arrays.files:
-        return [str(name) for name in arrays["class_names"]]
+        names = arrays["class_names"]
+        if names.ndim != 1 or names.dtype.kind not in "US":
+            raise UserError(
+                f"class_names is {names.dtype}{names.shape}; a row of texts was wanted, a name for "
+                "each class."
+            )
+        as_text = names.tolist()
+        return [
+            name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
+            for name in as_text
+        ]
     return [str(i) for i in range(len(np.unique(labels)))]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of classes, of which no two are alike: those that are get their number (ImageNet has
+    two classes called crane).
+    """
+    counts = Counter(names)
+    return [f"{name} ({i})" if counts[name] > 1 else name for i, name in enumerate(names)]
 
 
 @contextmanager
@@ -127,7 +162,7 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
         UserError: when there is none, or it, or what is read from it inside the block, can't be
             read.
     """
-    path = Path(where).expanduser()
+    path = walk.path_of(where, asked)
     if not path.is_file():
         raise UserError(f"{asked} came, but there is no file {path.resolve()}.")
     try:

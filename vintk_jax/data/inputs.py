@@ -93,12 +93,30 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
 
 
 def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
-    """The first array of an npz that looks like images."""
+    """The images of an npz: its array called x_train, or another x_..., or the one array that has
+    the shape of images.
+    """
     with images.npz(where, f"inputs.source=npz:{where}") as (path, arrays):
-        for name in arrays.files:
-            if images.shaped_as_images(array := arrays[name]):
-                own = images.images_of(array, f"{path}[{name}]")
-                return _from_sequence(own, f"{path}[{name}]", count, size, rng)
+        shaped = [name for name in arrays.files if images.shaped_as_images(arrays[name])]
+        named = [name for name in shaped if name == "x" or name.startswith("x_")]
+        first = sorted(named, key=lambda name: name != "x_train")[:1]
+        others = [name for name in shaped if not name.startswith("y")]
+        chosen = first or others
+        if len(chosen) > 1:
+            raise UserError(
+                f"{path} holds several arrays that may be images: {', '.join(chosen)}. Call the "
+                "one that is meant x_train."
+            )
+        if chosen:
+            (name,) = chosen
+            if not first and arrays[name].ndim == 3 and arrays[name].shape[-1] in (1, 3):
+                raise UserError(
+                    f"{path}[{name}] has the shape {arrays[name].shape}: one picture with "
+                    "channels, or many of a few columns? Call it x_train, or add an axis for the "
+                    "images."
+                )
+            own = images.images_of(arrays[name], f"{path}[{name}]")
+            return _from_sequence(own, f"{path}[{name}]", count, size, rng)
         shapes = ", ".join(
             f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files
         )

@@ -5,12 +5,13 @@ never by the values that happen to be there: 16-bit integers by 65,535, floats b
 beyond 1 is refused. What has no range of its own is refused by name, unless a range is stated.
 """
 
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from vintk_jax.errors import UserError
 
@@ -20,12 +21,29 @@ UNREADABLE = (
     UnidentifiedImageError,
     SyntaxError,
     ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    struct.error,
     Image.DecompressionBombError,
 )
 # Pillow's names of pictures with more than 8 bits a channel, which its own conversion would clip.
 _WIDE = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 _BY_TYPE = {"uint8": 255, "uint16": 65_535, "float16": 1, "float32": 1, "float64": 1}
 _FLOATS = "floats from 0 to 1"
+_ORIENTATION = 0x0112  # of EXIF: 1 is upright
+# What turns a picture of that orientation upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# TIFF's tags: bits of a sample, whether 0 is white, and whether numbers are signed.
+_BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
 
 
 def to_uint8(
@@ -51,6 +69,11 @@ def to_uint8(
             )
         value_range = (0.0, float(_BY_TYPE[values.dtype.name]))
     low, high = value_range
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise UserError(
+            f"Expected a range of two numbers, the first below the second, for {what}, got "
+            f"{value_range}."
+        )
     least, most = (values.min(), values.max()) if values.size else (low, high)
     if not (low <= least and most <= high):  # also for NaN
         raise UserError(
@@ -85,13 +108,39 @@ def of_picture(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height wi
         UserError: naming the file, for pixels that mean nothing.
     """
     wide = picture.mode in _WIDE
-    upright = ImageOps.exif_transpose(picture)
+    turn = _UPRIGHT.get(orientation(picture))
+    signed = _tiff_tag(picture, _FORMAT, 1) == 2
+    if signed:
+        raise UserError(
+            f"{path} holds signed integers, which have no range of their own. Expected unsigned "
+            "ones, or floats from 0 to 1. Convert it, so that black is 0."
+        )
+    upright = picture if turn is None else picture.transpose(turn)
     if not wide:
         return np.asarray(upright.convert("RGB"))
     values = np.asarray(upright)
-    if picture.mode == "I" and picture.format == "PNG":
-        values = values.astype(np.uint16)  # what PNG has of more than 8 bits is 16
-    return as_rgb(values, str(path))
+    if picture.mode == "I" and picture.format in ("PNG", "PPM"):
+        values = values.astype(np.uint16)  # what these have of more than 8 bits is 16
+    bits = _tiff_tag(picture, _BITS, 16)
+    if values.dtype.kind == "u" and 8 < bits < 16:
+        values = to_uint8(values, str(path), (0, 2**bits - 1))
+    rgb = as_rgb(values, str(path))
+    return 255 - rgb if _tiff_tag(picture, _PHOTOMETRIC, 1) == 0 else rgb
+
+
+def _tiff_tag(picture: Image.Image, tag: int, default: int) -> int:
+    """A number that a TIFF says of its samples; the default for pictures of another kind."""
+    found = getattr(picture, "tag_v2", {}).get(tag, default)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def orientation(picture: Image.Image) -> int:
+    """How a picture lies, by its EXIF data; 1, upright, where that says nothing or nonsense."""
+    try:
+        found = picture.getexif().get(_ORIENTATION, 1)
+    except UNREADABLE:
+        return 1
+    return found if isinstance(found, int) and found in _UPRIGHT else 1
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
@@ -114,7 +163,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 
 def upright_size(picture: Image.Image) -> tuple[int, int]:
     """Height and width of a picture once it is turned as its EXIF data says."""
-    turned = picture.getexif().get(0x0112, 1) >= 5  # orientations with sides exchanged
+    turned = orientation(picture) >= 5  # those with sides exchanged
     width, height = picture.size
     return (width, height) if turned else (height, width)
 

@@ -42,7 +42,7 @@ class Source(Sequence):
     ):
         self._length = length
         self._get = get
-        self.classes = tuple(classes)
+        self.classes = tuple(images.distinct(classes))
         self.notes = tuple(notes)
         self.frames = tuple(frames)
         self.identity = identity
@@ -66,8 +66,10 @@ class Source(Sequence):
         )
 
 
-def _digits(_: str, split: str) -> Source:
+def _digits(where: str, split: str) -> Source:
     """See `data.digits`."""
+    if where:
+        raise UserError(f"data.source=digits:{where} came; digits alone was wanted.")
     if split not in digits.COUNTS:
         raise UserError(
             f"A split {split!r} came; the digits have "
@@ -107,6 +109,7 @@ def _folder(where: str, split: str) -> Source:
     own = walk.split_folder(root, split)
     top = own or root
     classes, empty = walk.classes_of(root, top)
+    walk.check_level(top, classes)
     paths = [
         (path, label) for label, name in enumerate(classes) for path in walk.files_below(top / name)
     ]
@@ -203,13 +206,23 @@ def in_common(where: str, split: str, other_split: str, kinds: Kinds = KINDS) ->
     Raises:
         UserError: as `open_source`.
     """
-    if split.partition("[")[0] != other_split.partition("[")[0]:
+    if not _same_split(where, split.partition("[")[0], other_split.partition("[")[0]):
         return 0
     numbers = []
     for each in (split, other_split):
         source, some = _opened(where, each, kinds)
         numbers.append(np.arange(len(source)) if some is None else some)
     return len(np.intersect1d(*numbers))
+
+
+def _same_split(where: str, name: str, other: str) -> bool:
+    """Whether two names are those of one split: of a folder, one may be written in several ways."""
+    kind, _, path = where.partition(":")
+    if name == other or kind not in ("folder", "clips", "pairs"):
+        return name == other
+    root = walk.folder(path, f"data.source={where}")
+    found = [walk.split_folder(root, one) for one in (name, other)]
+    return all(found) and found[0].resolve() == found[1].resolve()
 
 
 def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tuple[str, str]]:
@@ -261,7 +274,8 @@ def _whole(where: str, split: str, kinds: Kinds) -> Source:
 def _bounds(where: str, split: str, length: int) -> list[tuple[int, int]]:
     """Where the parts of a split of that length begin and end."""
     matches = [
-        re.fullmatch(r"([^\[\]+]*)(?:\[(-?\d*%?):(-?\d*%?)\])?", part) for part in split.split("+")
+        re.fullmatch(r"([^\[\]+]*)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?", part)
+        for part in split.split("+")
     ]
     if not all(matches) or len({match[1] for match in matches}) > 1:
         raise UserError(

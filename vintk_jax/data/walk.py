@@ -6,6 +6,7 @@ again; frames are in the natural order of their names, 2 before 10; names may ho
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,23 @@ SPLITS = {
 }
 
 
+def path_of(where: str, asked: str) -> Path:
+    """A path that a person wrote, with ~ filled in.
+
+    Args:
+        asked: the setting that named it, for the error.
+
+    Raises:
+        UserError: for what can't be a path.
+    """
+    if "\0" in where:
+        raise UserError(f"{asked!r} came; a path has no NUL in it.")
+    try:
+        return Path(where).expanduser()
+    except RuntimeError as error:  # ~name without such a person
+        raise UserError(f"{asked} came, but {error}.") from error
+
+
 def folder(where: str, asked: str) -> Path:
     """An existing folder.
 
@@ -34,7 +52,7 @@ def folder(where: str, asked: str) -> Path:
     Raises:
         UserError: when there is none.
     """
-    root = Path(where).expanduser()
+    root = path_of(where, asked)
     if not root.is_dir():
         what = "a file in place of the folder" if root.exists() else "no folder"
         raise UserError(f"{asked} came, but there is {what} {root.resolve()}.")
@@ -76,8 +94,19 @@ def _below(root: Path) -> Iterator[Path]:
         entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if belongs(name))
         for name in names:
-            if belongs(name) and os.path.splitext(name)[1].lower() in SUFFIXES:
+            known = os.path.splitext(name)[1].lower() in SUFFIXES
+            if belongs(name) and known and _is_file(Path(where, name)):
                 yield Path(where, name)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a name is that of a file, or of a link to nowhere, which is told where it is read;
+    not that of a pipe or a device, which would be waited for.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def folders_in(root: Path) -> list[Path]:
@@ -96,19 +125,27 @@ def split_folder(root: Path, split: str) -> Path | None:
     exact = root / split
     if exact.is_dir():
         return exact
-    usual = SPLITS.get(split.lower(), (split.lower(),))
+    named = [usual for usual in SPLITS.values() if split.lower() in usual]
+    usual = named[0] if named else (split.lower(),)
     found = [child for child in folders_in(root) if child.name.lower() in usual]
     if len(found) > 1:
         names = " and ".join(readable(child.name) for child in found)
         raise UserError(f"{readable(root)} has {names} for the split {split!r}. Name one.")
     if found:
         return found[0]
-    inner = folders_in(root)
-    if len(inner) == 1 and any(is_split(child.name) for child in folders_in(inner[0])):
-        raise UserError(
-            f"{readable(root)} holds one folder, {readable(inner[0].name)}, which has the splits. "
-            f"Name that: {readable(inner[0])}."
-        )
+    for inner in folders_in(root):
+        deeper = inner
+        while True:
+            if any(is_split(child.name) for child in folders_in(deeper)):
+                raise UserError(
+                    f"{readable(root)} has no folder for the split {split!r}, but its folder "
+                    f"{readable(deeper.relative_to(root))} has splits. Name that: "
+                    f"{readable(deeper)}."
+                )
+            below = folders_in(deeper)
+            if len(below) != 1:
+                break
+            deeper = below[0]
     return None
 
 
@@ -135,6 +172,29 @@ def classes_of(root: Path, top: Path) -> tuple[list[str], list[str]]:
         )
         (names if has_images else empty).append(child.name)
     return names, empty
+
+
+def check_level(top: Path, classes: Sequence[str]) -> None:
+    """Refuse a folder whose only class holds the folders of the classes: it is one level too high.
+
+    Args:
+        top: of a split.
+        classes: names of its class folders.
+
+    Raises:
+        UserError: naming the folder that was meant.
+    """
+    if len(classes) != 1:
+        return
+    only = top / classes[0]
+    inner = [child for child in folders_in(only) if next(_below(child), None) is not None]
+    if len(inner) > 1:
+        names = ", ".join(readable(child.name) for child in inner[:5])
+        raise UserError(
+            f"{readable(top)} holds one class, {readable(classes[0])}, with folders in it: "
+            f"{names}. If these are the classes, name the folder that holds them "
+            f"({readable(only)}), or move them up."
+        )
 
 
 def differing(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> str:
