@@ -28,7 +28,7 @@ from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.files import write_atomically
 
-_DEFINITION = "definition of "
+_DEFINITION, _IDENTITY = "definition of ", "identity of "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,8 +261,15 @@ def read_claimed(workdir: Path, command: str) -> ml_collections.ConfigDict:
         raise UserError(
             f"There is no {path}. `python -m vintk_jax.{command} --workdir {workdir}` comes first."
         ) from error
-    except (OSError, json.JSONDecodeError) as error:
+    except ValueError as error:  # no JSON, or no text
         raise UserError(f"{path} is not readable JSON ({error}).") from error
+    names = flat if isinstance(flat, dict) else ()
+    sections = {name.partition(".")[0] for name in names if "." in name}
+    if not sections or sections & set(names):
+        raise UserError(
+            f"{path} is damaged: Expected the fields of a {command}, got {str(flat)[:80]}. Bring "
+            "it back, or choose another --workdir."
+        )
     config = ml_collections.ConfigDict()
     for name, value in flat.items():
         *sections, leaf = name.split(".")
@@ -290,6 +297,7 @@ def claim_workdir(
     config: ml_collections.ConfigDict,
     may_change: Collection[str],
     definitions: Mapping[str, int] | None = None,
+    identities: Mapping[str, str] | None = None,
 ) -> None:
     """Write the command's config to its workdir, or check that a config already there is the same.
 
@@ -297,25 +305,35 @@ def claim_workdir(
         may_change: fields in which a resumed run may differ.
         definitions: the number of the definition of what the command counts, by name, kept with the
             config; 1 where none was kept.
+        identities: of what the results depend on beside the config (images, say), by name, kept
+            with it; where none was kept, any is taken.
 
     Raises:
-        UserError: naming the fields or definitions that differ; nothing is written then.
+        UserError: naming what differs; nothing is written then.
     """
     path = workdir / f"{command}.config.json"
     now = json.loads(json.dumps(dict(fields(config))))
     defined = {f"{_DEFINITION}{name}": number for name, number in (definitions or {}).items()}
+    identified = {f"{_IDENTITY}{name}": text for name, text in (identities or {}).items()}
     if path.exists():
         try:
             before = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or no text
             raise UserError(
                 f"{path} is not readable JSON ({error}). Choose another --workdir, or remove the "
                 "file if you don't need it."
             ) from error
+        if not isinstance(before, dict):
+            raise UserError(
+                f"{path} is damaged: Expected the fields of a {command}, got {str(before)[:80]}. "
+                "Choose another --workdir, or remove the file if you don't need it."
+            )
         differ = [
             k
             for k in sorted({*before, *now})
-            if before.get(k) != now.get(k) and k not in may_change and not k.startswith(_DEFINITION)
+            if before.get(k) != now.get(k)
+            and k not in may_change
+            and not k.startswith((_DEFINITION, _IDENTITY))
         ]
         if differ:
             changes = "; ".join(f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in differ)
@@ -332,7 +350,14 @@ def claim_workdir(
                     "two can't be mixed. Choose another --workdir; the old results stay as they "
                     "are."
                 )
-    write_json(path, now | defined)
+        for name, text in identified.items():
+            if before.get(name, text) != text:
+                what = name.removeprefix(_IDENTITY)
+                raise UserError(
+                    f"{workdir} holds a {command} on other {what} than there are now, and the two "
+                    f"can't be mixed. Bring the {what} back, or choose another --workdir."
+                )
+    write_json(path, now | defined | identified)
 
 
 def run(main, argv: list[str] | None = None) -> None:

@@ -42,6 +42,7 @@ def main(argv: list[str]) -> None:
 
     from filelock import FileLock, Timeout
 
+    from vintk_jax.data.identity import of_arrays
     from vintk_jax.proxies.scorer import Scorer
     from vintk_jax.proxies.setup import described, load_images, make_supernet
     from vintk_jax.ranking import scores, tables
@@ -86,7 +87,8 @@ def main(argv: list[str]) -> None:
         )
         return
     counted = {"multiply_adds": counting.DEFINITION}
-    configs.claim_workdir(workdir, "rank", config, MAY_CHANGE, counted)
+    own = {"images": of_arrays(images)}
+    configs.claim_workdir(workdir, "rank", config, MAY_CHANGE, counted, own)
     try:
         with FileLock(workdir / ".rank.lock", timeout=0):
             wanted = {(row, seed) for seed in range(config.seeds) for row in table.rows}

@@ -36,6 +36,7 @@ def main(argv: list[str]) -> None:
     set_up_jax(config.ntk.dtype, invocation.compile_cache)
 
     from vintk_jax import proxies, spaces
+    from vintk_jax.data.identity import of_arrays
     from vintk_jax.proxies.scorer import Scorer
     from vintk_jax.proxies.setup import described, load_images, make_supernet
     from vintk_jax.report.console import make_console
@@ -99,7 +100,8 @@ def main(argv: list[str]) -> None:
         return
 
     counted = {"multiply_adds": counting.DEFINITION}
-    configs.claim_workdir(workdir, "search", config, MAY_CHANGE, counted)
+    own = {"images": of_arrays(images)}
+    configs.claim_workdir(workdir, "search", config, MAY_CHANGE, counted, own)
     digest = configs.digest(config, without=MAY_CHANGE)
     directions = ["maximize", "minimize"] if several else ["maximize"]
     study, lock = open_study(

@@ -35,20 +35,23 @@ def _range(
     *,
     open_below: bool = False,
     infinite: bool = False,
+    whole: bool = False,
 ) -> Rule:
     """A number from low to high; NaN is none, and infinity only where it means no limit."""
+    kind = "a whole number" if whole else "a number"
 
     def allows(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        known = int if whole else int | float
+        if isinstance(value, bool) or not isinstance(value, known) or math.isnan(value):
             return False
         if math.isinf(value):
             return infinite and value > 0
         return (low < value if open_below else low <= value) and value <= high
 
     if high == math.inf:
-        wanted = f"a number above {low:g}" if open_below else f"a number of {low:g} at least"
+        wanted = f"{kind} above {low:g}" if open_below else f"{kind} of {low:g} at least"
     else:
-        wanted = f"a number from {low:g}{' (excluded)' if open_below else ''} to {high:g}"
+        wanted = f"{kind} from {low:g}{' (excluded)' if open_below else ''} to {high:g}"
     return Rule(allows, wanted + (", or inf" if infinite else ""))
 
 
@@ -58,9 +61,11 @@ def _choice(*words: str) -> Rule:
     return Rule(lambda value: value in words, wanted, words)
 
 
-def _numbers(low: int | float, what: str, *, some: bool = False) -> Rule:
-    """A tuple of numbers from low on; with `some`, one at least."""
-    each = _range(low)
+def _numbers(
+    low: int | float, what: str, *, some: bool = False, whole: bool = True, high: int = 2**31
+) -> Rule:
+    """A tuple of (whole) numbers from low to high; with `some`, one at least."""
+    each = _range(low, high, whole=whole)
 
     def allows(value: Any) -> bool:
         listed = isinstance(value, tuple | list) and (bool(value) or not some)
@@ -80,13 +85,13 @@ def _ascending(low: int | float, what: str) -> Rule:
     return Rule(allows, f"{what}, from small to large, of {low:g} at least")
 
 
-COUNT, NATURAL = _range(1), _range(0)
+COUNT, NATURAL = _range(1, whole=True), _range(0, whole=True)
 POSITIVE, NOT_NEGATIVE, SHARE = _range(0, open_below=True), _range(0), _range(0, 1)
 BELOW_ONE = Rule(
     lambda value: NOT_NEGATIVE.allows(value) and value < 1, "a number from 0 to 1 (excluded)"
 )
 # Seeds are those that NumPy and JAX both take.
-SEED = _range(0, 2**32 - 1)
+SEED = _range(0, 2**32 - 1, whole=True)
 
 RULES: Mapping[str, Rule] = {
     "seed": SEED,
@@ -103,16 +108,20 @@ RULES: Mapping[str, Rule] = {
     "adaptive": _choice("auto", "yes", "no"),
     "search.algorithm": _choice("random", "nsga2", "exhaustive"),
     "search.num_candidates": COUNT,
-    "search.population": _range(2),
+    "search.population": _range(2, whole=True),
     "search.batch_size": NATURAL,
     "search.lease_s": POSITIVE,
+    "search.storage": Rule(
+        lambda value: value == "" or (isinstance(value, str) and "://" in value),
+        "nothing, or an address such as sqlite:///trials.db or postgresql://...",
+    ),
     "limits.max_params_m": NOT_NEGATIVE,
     "limits.max_flops_m": NOT_NEGATIVE,
     "limits.max_latency_ms": NOT_NEGATIVE,
-    "inputs.num_images": _range(2),
+    "inputs.num_images": _range(2, whole=True),
     "inputs.image_size": COUNT,
     "fourier.mode": _choice("pixel", "patch", "coords"),
-    "fourier.num_features": _range(2),
+    "fourier.num_features": _range(2, whole=True),
     "fourier.sigma": POSITIVE,
     "ntk.implementation": _choice("structured", "neural_tangents", "neural_tangents_ntvp"),
     "ntk.cotangent": _choice("sum", "random", "full"),
@@ -124,11 +133,11 @@ RULES: Mapping[str, Rule] = {
     "data.image_size": NATURAL,
     "data.batch_size": COUNT,
     "data.crop_ratio": _range(0, 1, open_below=True),
-    "data.threads": NATURAL,
+    "data.threads": _range(0, 1024, whole=True),
     "model.embed_dim": COUNT,
     "model.depth": COUNT,
     "model.num_heads": COUNT,
-    "model.mlp_ratio": POSITIVE,
+    "model.mlp_ratio": _range(0.01, 1024),
     "model.pool": _choice("token", "mean"),
     "model.stem_width": NATURAL,
     "model.residual_scale": POSITIVE,
@@ -173,8 +182,8 @@ RULES: Mapping[str, Rule] = {
     "segmentation.decoder": _choice("linear", "mask", "conv"),
     "segmentation.mask_depth": COUNT,
     "segmentation.conv_width": COUNT,
-    "segmentation.labels": _numbers(0, "numbers"),
-    "segmentation.ignore": _numbers(0, "numbers"),
+    "segmentation.labels": _numbers(0, "whole numbers", high=255),
+    "segmentation.ignore": _numbers(0, "whole numbers", high=255),
     "segmentation.scale": _ascending(0.01, "two factors"),
     "segmentation.evaluation": _choice("whole", "sliding"),
     "segmentation.height": NATURAL,
@@ -202,8 +211,8 @@ RULES: Mapping[str, Rule] = {
     "engine.batch_sizes": _numbers(1, "numbers of images"),
     "compare.images": COUNT,
     "compare.rounds": NATURAL,
-    "compare.drops": _numbers(0, "numbers of percentage points"),
-    "signals.num_images": _range(2),
+    "compare.drops": _numbers(0, "numbers of percentage points", whole=False),
+    "signals.num_images": _range(2, whole=True),
     "signals.image_size": COUNT,
     "signals.cycles": _numbers(1, "numbers of cycles", some=True),
     "signals.band_edges": _ascending(0, "edges of bands"),

@@ -28,7 +28,7 @@ def crossed_answers(
     """Answers to all training images, each by a model that was trained without it.
 
     The models are trained as the one in the workdir was, into assign/folds/; a run that was killed
-    goes on.
+    goes on, and where images or labels have changed since, other models are trained.
 
     Args:
         count: models.
@@ -41,11 +41,12 @@ def crossed_answers(
     for number, (part, others) in enumerate(
         folds(where, session.trained.data.train_split, count, kinds_of(session.trained))
     ):
-        folder = session.folder / "folds" / str(number)
         config = ml_collections.ConfigDict(session.trained.to_dict())
         config.data.train_split = others
         config.model.arch = with_kept_arch(session.trained.model, session.workdir).arch
         setup = set_up(config)
+        # Models of other images or labels, as these were before, are not taken for these.
+        folder = session.folder / "folds" / f"{number}-{setup.task.train.identity}"
         folder.mkdir(parents=True, exist_ok=True)
         configs.claim_workdir(folder, "train", config, ())
         say(f"Fold {number + 1} of {count}: trained without {part}")

@@ -18,6 +18,7 @@ from vintk_jax.adaptive.calibration import chances_of, ways_assigned
 from vintk_jax.adaptive.plans import Plans
 from vintk_jax.adaptive.session import Session
 from vintk_jax.data import walk
+from vintk_jax.data.identity import of_words
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import Engine
@@ -71,7 +72,8 @@ def _predictions(
     written; what one with others has written is told and left behind.
     """
     configs.write_json(workdir / "infer.config.json", dict(configs.fields(config)))
-    key = "-".join((configs.digest(config), source.identity, *identity))
+    words = of_words(*identity)
+    key = "-".join((configs.digest(config), source.identity, words))
     out = Predictions(workdir / PREDICTIONS, key)
     if out.others:
         console.print(
@@ -107,7 +109,8 @@ def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    out, rates = _predictions(workdir, config, console, source, predictor.identity), {}
+    known = (predictor.identity, *predictor.classes)
+    out, rates = _predictions(workdir, config, console, source, *known), {}
     transform = predictor.look
     with Progress(len(source) * len(names), out.done, unit="images", console=console) as progress:
         for name, engine in list(zip(names, engines))[out.done // len(source) :]:
@@ -159,7 +162,8 @@ def predict_adaptively(invocation: configs.Invocation, console: Console) -> None
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    out = _predictions(workdir, config, console, source, predictor.identity, assigner.identity)
+    known = (predictor.identity, assigner.identity, *predictor.classes)
+    out = _predictions(workdir, config, console, source, *known)
     transform = predictor.look
     with Progress(len(source), out.done, unit="images", console=console) as progress:
         progress.phase(COMPILING)

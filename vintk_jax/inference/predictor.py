@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, UInt8
 
 from vintk_jax import config as configs
 from vintk_jax.data.augment import Centre
+from vintk_jax.data.images import distinct
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
@@ -90,7 +91,7 @@ class Predictor:
         self, trained: Trained, params: Any, classes: tuple[str, ...], look: Transform | None = None
     ):
         self.classes, self.shape, self.look = (
-            tuple(classes),
+            tuple(distinct(classes)),
             trained.shape,
             look or Centre(trained.image_size),
         )

@@ -1,5 +1,6 @@
 """Search spaces by name."""
 
+from vintk_jax.errors import UserError
 from vintk_jax.registry import Registry
 from vintk_jax.spaces.autoformer import BASE, SMALL, TINY
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
@@ -37,9 +38,16 @@ def get(name: str) -> SearchSpace:
 
     Raises:
         UnknownName: naming the nearest space there is.
+        UserError: for an import path of something else.
     """
     found = _SPACES.get(name)
-    return found() if isinstance(found, type) else found
+    made = found() if isinstance(found, type) and issubclass(found, SearchSpace) else found
+    if not isinstance(made, SearchSpace):
+        raise UserError(
+            f"space={name} is a {type(made).__name__}; a vintk_jax.spaces.SearchSpace was wanted "
+            "(docs/your_space.md)."
+        )
+    return made
 
 
 def names() -> list[str]:

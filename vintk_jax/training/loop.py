@@ -218,6 +218,18 @@ def fit(
     found = last.restore(setup.like, say)
     state, record = found or (setup.initial(say), {measure: {}, "best": -1.0})
     classes = list(setup.task.train.classes)
+    data = setup.task.train.identity
+    if record.get("classes", classes) != classes:
+        raise UserError(
+            f"{workdir} was trained for the classes {_some(record['classes'])}; the data has "
+            f"{_some(classes)} now, and what was learned is of the others. Bring the classes back, "
+            "or choose another --workdir."
+        )
+    if record.get("data", data) != data:
+        say(
+            "The training images or labels are not those that the run began with (files, sizes or "
+            "times differ); it goes on with what is there."
+        )
     reached, most, begun = record[measure], record["best"], int(state.step)
     progress.update(begun)
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
@@ -252,7 +264,7 @@ def fit(
             )
             better = reached[setup.trained.names[0]] > most
             most = max(most, reached[setup.trained.names[0]])
-            record = {measure: reached, "best": most, "classes": classes}
+            record = {measure: reached, "best": most, "classes": classes, "data": data}
             if better:
                 best.save(state, **record)
             last.save(state, **record)
@@ -290,6 +302,11 @@ def fit(
         last.close()
         best.close()
     return reached, state.best_params
+
+
+def _some(names: list[str]) -> str:
+    """The first of a list of names."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _checked(measured: dict[str, np.ndarray], setup: Setup, step: int) -> dict[str, Any]:

@@ -110,9 +110,20 @@ def _by_fan_in(variables: dict) -> dict:
 def keep_arch(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Copy the architecture that a `model` section names into the workdir, so that predicting
     doesn't need the search's.
+
+    Raises:
+        UserError: where another architecture is kept already: what was trained is of that one.
     """
-    if config.arch:
-        write_atomically(workdir / _KEPT, Path(config.arch).expanduser().read_bytes())
+    if not config.arch:
+        return
+    kept = workdir / _KEPT
+    if kept.exists() and read_best(str(kept)) != read_best(config.arch):
+        raise UserError(
+            f"{workdir} holds a model of another architecture than {config.arch} is now (a search "
+            f"that goes on finds a better one); that is kept as {kept}. Choose another --workdir, "
+            f"or go on with --config.model.arch={kept}."
+        )
+    write_atomically(kept, Path(config.arch).expanduser().read_bytes())
 
 
 def with_kept_arch(config: ml_collections.ConfigDict, workdir: Path) -> ml_collections.ConfigDict:
@@ -166,7 +177,11 @@ def build(config: ml_collections.ConfigDict, num_classes: int, image_size: int) 
     Raises:
         UserError: for sizes that don't fit each other.
     """
-    lengths = tuple(int(side) for side in config.lengths)
+    lengths = tuple(config.lengths)
+    if not all(isinstance(side, int) and not isinstance(side, bool) for side in lengths):
+        raise UserError(
+            f"model.lengths={lengths} came; whole numbers of tokens a side were wanted."
+        )
     if (
         not lengths
         or list(lengths) != sorted(set(lengths), reverse=True)
