@@ -41,9 +41,12 @@ def check_bytes(path: Path, wanted: int) -> None:
         )
 
 
-def check_archive(path: Path) -> None:
+def check_archive(path: Path) -> dict[str, np.dtype]:
     """Whether the members of a zip archive may be unpacked; an npz's arrays are no larger than
     their members.
+
+    Returns:
+        The types of the arrays in it, by the names of their members.
 
     Raises:
         UserError: as `check_bytes`, and for an array whose header asks for more than is there.
@@ -52,23 +55,26 @@ def check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         check_bytes(path, sum(member.file_size for member in members))
+        found = {}
         for member in members:
             if member.filename.endswith(".npy"):
                 with archive.open(member) as file:
-                    _check_header(path, member, file.read(2**16))
+                    found[member.filename] = _check_header(path, member, file.read(2**16))
+        return found
 
 
-def _check_header(path: Path, member: zipfile.ZipInfo, start: bytes) -> None:
-    """An array takes the bytes behind its header, no more."""
+def _check_header(path: Path, member: zipfile.ZipInfo, start: bytes) -> np.dtype:
+    """An array takes the bytes behind its header, no more; its type."""
     header = io.BytesIO(start)
     version = np.lib.format.read_magic(header)
-    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    if version[0] not in read:
-        return
-    shape, _, dtype = read[version[0]](header)
+    # Version 3 is 2 with names of fields in UTF-8; sizes are read alike.
+    first = version == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(header)
     wanted = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and wanted > member.file_size - header.tell():
         raise UserError(
             f"{path} is damaged: the header of {member.filename} asks for {wanted:,} bytes, "
             f"{member.file_size - header.tell():,} are there."
         )
+    return dtype

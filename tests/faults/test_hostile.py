@@ -1,15 +1,22 @@
 """Files that were made to harm: refused in their turn, and the next file is read as ever."""
 
+import argparse
 import contextlib
+import errno
 import io
+import json
 import pickle
 import struct
+import time
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import save_file
 
 from vintk_jax import unpacking
 from vintk_jax.data import sources
@@ -144,6 +151,17 @@ def test_a_header_that_asks_for_more_than_is_there(tmp_path):
         files.open_weights(path)
 
 
+def test_a_header_of_version_3_is_checked(tmp_path):
+    """NumPy writes it for names of fields beyond Latin-1, and takes it for any array."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000), }\n"
+    start = b"\x93NUMPY\x03\x00" + struct.pack("<I", len(header)) + header
+    path = tmp_path / "w.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("w.npy", start + bytes(16))
+    with pytest.raises(UserError, match=r"w\.npy asks for 4,000,000,000 bytes, 16 are there"):
+        files.open_weights(path)
+
+
 def test_a_storage_of_the_older_layout_is_no_larger_than_the_file(tmp_path):
     """Its size stands in the pickle; the numbers follow."""
     magic, protocol = 0x1950A86A20F9469CFC6C, 1001
@@ -154,6 +172,117 @@ def test_a_storage_of_the_older_layout_is_no_larger_than_the_file(tmp_path):
     path.write_bytes(b"".join(parts))
     with pytest.raises(UserError, match="a storage is larger than the file"):
         read_torch(path)
+
+
+NESTED = b"K\x00\x85" + b"2\x86" * 60  # a tuple of itself twice, sixty times: DUP, TUPLE2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"}" + NESTED + b"K\x01s.",
+        b"}(" + NESTED + b"K\x01u.",
+        b"(" + NESTED + b"K\x01d.",
+        b"\x8f(" + NESTED + b"\x90.",
+        b"(" + NESTED + b"\x91.",
+        b"ccollections\nOrderedDict\n](" + NESTED + b"K\x01\x86e\x85R.",
+        b"}(((K\x00" + b"2" * 999 + b"t" + b"2" * 999 + b"tK\x01u.",
+        b"}\x8b" + struct.pack("<i", 10**5) + b"\x01" * 10**5 + b"K\x01s.",
+        b"}(\x91K\x01s.",
+    ],
+    ids=[
+        "SETITEM",
+        "SETITEMS",
+        "DICT",
+        "ADDITEMS",
+        "FROZENSET",
+        "OrderedDict",
+        "wide",
+        "a long number",
+        "a set",
+    ],
+)
+def test_keys_that_take_years_to_hash(tmp_path, body):
+    """Refused before they are hashed, wherever pickles make keys."""
+    start = time.perf_counter()
+    with pytest.raises(UserError, match=r"key of more than 1000 parts|a frozenset as a key"):
+        read_torch(archive(tmp_path / "w.pth", b"\x80\x04" + body))
+    assert time.perf_counter() - start < 5
+
+
+def test_ordinary_keys_are_taken(tmp_path):
+    """Of dictionaries and sets; and a large pickle is read in seconds."""
+    value = {"a": 1, 2: 3, (1, ("b", None)): 4, 0.5: True, b"x": {5}}
+    found = read_torch(archive(tmp_path / "w.pth", pickle.dumps(value, protocol=4)))
+    assert found == value
+    large = {f"name.{i}": [i, str(i)] for i in range(50_000)}
+    start = time.perf_counter()
+    assert read_torch(archive(tmp_path / "large.pth", pickle.dumps(large, protocol=2))) == large
+    assert time.perf_counter() - start < 20  # under 1 s alone
+
+
+@pytest.mark.parametrize("archived", [True, False])
+def test_ordinary_checkpoints_are_taken(tmp_path, archived):
+    """As torch.save lays them out, without torch: tensors of all ranks, names' own notes, settings,
+    an optimiser, a set.
+    """
+    state = OrderedDict(
+        w=tensor("0", 4, (2, 2), (1, 2)),
+        scalar=tensor("0", 4, (), ()),
+        empty=tensor("0", 4, (0, 3), (3, 1)),
+    )
+    state._metadata = OrderedDict([("", {"version": 1})])
+    settings = argparse.Namespace(lr=0.1, tags={1, "a"}, where=Path("x"))
+    optimizer = {"state": {0: {"step": 3}}, "param_groups": [{"betas": (0.9, 0.99)}]}
+    whole = pickled({"model": state, "args": settings, "optimizer": optimizer})
+    numbers, path = np.arange(4, dtype=np.float32), tmp_path / "w.pth"
+    if archived:
+        archive(path, whole, **{"0": numbers.tobytes()})
+    else:
+        before = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+        parts = [pickle.dumps(part, protocol=2) for part in before]
+        parts += [whole, pickle.dumps(["0"], protocol=2), struct.pack("<q", 4), numbers.tobytes()]
+        path.write_bytes(b"".join(parts))
+    opened = files.open_weights(path)
+    assert list(opened.arrays) == ["w", "scalar", "empty"]
+    np.testing.assert_array_equal(opened.arrays["w"], [[0, 2], [1, 3]])
+    assert opened.arrays["scalar"].shape == ()
+    assert opened.arrays["empty"].shape == (0, 3)
+    assert opened.settings["lr"] == 0.1
+
+
+def test_storages_have_plain_names_and_sizes(tmp_path):
+    """A tuple of tuples would be written out as text; a list would be repeated by a shape."""
+
+    def by_hand(key=b"X\x01\x00\x00\x000", size=b"K\x04", shape=b"K\x04\x85", offset=b"K\x00"):
+        body = (
+            b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        )
+        body += key + b"X\x03\x00\x00\x00cpu" + size + b"tQ" + offset + shape + b"K\x01\x85tR."
+        return archive(tmp_path / "w.pth", b"\x80\x02" + body, **{"0": bytes(16)})
+
+    np.testing.assert_array_equal(read_torch(by_hand()), np.zeros(4))
+    for fields in ({"key": NESTED}, {"size": NESTED}, {"key": b"]"}, {"size": b"G" + bytes(8)}):
+        with pytest.raises(UserError, match="something that is no storage of numbers"):
+            read_torch(by_hand(**fields))
+    repeated = b"J\x00\x00\x00\x10]K\x00a\x86"  # (2**28, [0])
+    for fields in ({"shape": repeated}, {"shape": NESTED}, {"shape": b"]"}, {"offset": b"]"}):
+        with pytest.raises(UserError, match="no whole numbers from 0 on"):
+            read_torch(by_hand(**fields))
+
+
+def test_numbers_are_not_changed_after_they_were_made(tmp_path):
+    """BUILD on a tensor and on a storage; and the type of numbers is nothing that can be called."""
+    made = pickled(tensor("0", 4, (4,), (1,)))[:-1]
+    state = b"}X\x05\x00\x00\x00shapeJ\x00\x00\x00\x10]K\x00a\x86sb."
+    with pytest.raises(UserError, match="changes numbers that it has made"):
+        read_torch(archive(tmp_path / "w.pth", made + state, **{"0": bytes(16)}))
+    called = pickled({"w": Named("torch", "FloatStorage", [[[0.0] * 9] * 9] * 9)})
+    with pytest.raises(UserError, match="not callable"):
+        read_torch(archive(tmp_path / "c.pth", called))
+    two = {"a": tensor("0", 4, (4,), (1,)), "b": tensor("0", 8, (4,), (1,))}
+    with pytest.raises(UserError, match="storage 0 is of two types or sizes"):
+        read_torch(archive(tmp_path / "t.pth", pickled(two), **{"0": bytes(32)}))
 
 
 def test_a_list_within_lists_is_read_once(tmp_path):
@@ -213,3 +342,124 @@ def test_numbers_that_are_none_are_told(tmp_path):
     np.savez(path, fine=np.ones(3), broken=np.array([1.0, np.nan]))
     (note,) = files.open_weights(path).notes
     assert "NaN or infinite numbers in broken;" in note
+
+
+@pytest.mark.parametrize(
+    ("array", "kind"),
+    [
+        (np.ones(2, np.complex64), "complex64"),
+        (np.zeros(2, "datetime64[s]"), r"datetime64\[s\]"),
+        (np.zeros(2, "timedelta64[s]"), r"timedelta64\[s\]"),
+        (np.zeros(2, [("a", "f4")]), r"\[\('a', '<f4'\)\]"),
+        (np.zeros(2, [("a", "u1"), ("b", "u1")]), r"\[\('a', 'u1'\), \('b', 'u1'\)\]"),
+        (np.zeros(2, "V3"), r"\|V3"),
+        (np.array([None]), "object"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else str(value.dtype),
+)
+def test_arrays_that_hold_no_real_numbers_are_named(tmp_path, array, kind):
+    """Not opened as real ones, and not as the two bytes of a bfloat16."""
+    path = tmp_path / "w.npz"
+    np.savez(path, fine=np.ones(3), odd=array)
+    with pytest.raises(UserError, match=f"got odd of the type {kind}, which isn't supported"):
+        files.open_weights(path)
+
+
+def test_texts_in_an_npz_are_left_out(tmp_path):
+    """Told by name; numbers of all types are read, bfloat16 too."""
+    path = tmp_path / "w.npz"
+    brain = np.array([1.5], ml_dtypes.bfloat16)
+    np.savez(path, w=np.ones(3), brain=brain, whole=np.arange(2), names=["a"], raw=np.bytes_(b"x"))
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("README.txt", "weights")
+    opened = files.open_weights(path)
+    assert list(opened.arrays) == ["w", "brain", "whole"]
+    assert {array.dtype for array in opened.arrays.values()} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(opened.arrays["brain"], [1.5])
+    np.testing.assert_array_equal(opened.arrays["whole"], [0, 1])
+    assert opened.notes == (f"{path} holds texts, which were left out: names, raw, README.txt.",)
+
+
+def safetensors(path, header, data=bytes(8)):
+    """A file as the library lays it out, with any header."""
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["C64", "F8_E4M3", "F8_E5M2", "F4"])
+def test_types_that_numpy_lacks_are_named(tmp_path, kind):
+    """By the weight's name and the type's; the file is whole."""
+    described = {"w": {"dtype": kind, "shape": [1], "data_offsets": [0, 8]}}
+    path = safetensors(tmp_path / "w.safetensors", json.dumps(described))
+    with pytest.raises(UserError, match=f"got w of the type {kind}, which isn't supported"):
+        files.open_weights(path)
+
+
+def test_types_that_numpy_has_are_read(tmp_path):
+    """All that a .safetensors file may have of them."""
+    path = tmp_path / "w.safetensors"
+    kinds = ["bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
+    arrays = {kind: np.ones(2, kind) for kind in kinds}
+    save_file(arrays, path, {"format": "np"})
+    opened = files.open_weights(path)
+    assert set(opened.arrays) == set(kinds)
+    assert all(array.tolist() == [1, 1] for array in opened.arrays.values())
+    described = {"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}
+    data = np.array([1.5, -2], ml_dtypes.bfloat16).tobytes()
+    opened = files.open_weights(safetensors(path, json.dumps(described), data))
+    np.testing.assert_array_equal(opened.arrays["w"], [1.5, -2])
+    with pytest.raises(UserError, match=r"no whole \.safetensors file"):
+        files.open_weights(safetensors(path, json.dumps(described), data[:2]))
+    path.write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    with pytest.raises(UserError, match=r"no whole \.safetensors file"):
+        files.open_weights(path)
+
+
+def test_two_weights_of_one_name_are_told(tmp_path):
+    """By a wrapper's prefix, in an archive, in a header, and as a number: none vanishes."""
+    npz = tmp_path / "w.npz"
+    np.savez(npz, **{"w": np.ones(3), "module.w": np.zeros(3)})
+    with pytest.raises(UserError, match=r"got 'w' and 'module\.w', which are both w"):
+        files.open_weights(npz)
+    content = io.BytesIO()
+    np.save(content, np.ones(2))
+    with zipfile.ZipFile(npz, "w") as file:
+        file.writestr("w.npy", content.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("w.npy", content.getvalue())
+    with pytest.raises(UserError, match=r"got 'w\.npy' and 'w\.npy', which are both w"):
+        files.open_weights(npz)
+    one = '"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}'
+    path = safetensors(tmp_path / "w.safetensors", f"{{{one}, {one}}}")
+    with pytest.raises(UserError, match="got 'w' and 'w', which are both w"):
+        files.open_weights(path)
+    numbers = {1: tensor("0", 4, (4,), (1,)), "1": tensor("0", 4, (4,), (1,))}
+    path = archive(tmp_path / "w.pth", pickled(numbers), **{"0": bytes(16)})
+    with pytest.raises(UserError, match="got 1 and '1', which are both 1"):
+        files.open_weights(path)
+
+
+def test_zips_that_are_not_whole_are_told_as_such(tmp_path):
+    """One cut in half, and one whose list of members is damaged; neither as PyTorch's alone."""
+    path = tmp_path / "w.npz"
+    np.savez(path, w=np.ones(300), v=np.ones(300))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"a whole zip archive \(an \.npz or \.pth file\).*its end"):
+        files.open_weights(path)
+    path.write_bytes(whole.replace(b"PK\x01\x02", b"PK\x01\x07"))
+    with pytest.raises(UserError, match="a damaged list of its members"):
+        files.open_weights(path)
+
+
+def test_a_disk_that_fails_is_no_damaged_file(tmp_path, monkeypatch):
+    """What may pass is told as what it is."""
+    path = tmp_path / "w.npz"
+    np.savez(path, w=np.ones(3))
+
+    def failing(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(unpacking, "check_archive", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        files.open_weights(path)

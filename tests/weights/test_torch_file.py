@@ -91,9 +91,7 @@ def test_a_tensor_by_hand(tmp_path):
     "fields",
     [
         {"offset": 1},
-        {"offset": -1},
         {"strides": (4, 1)},
-        {"strides": (-1, 1)},
         {"shape": (3, 2)},
         {"size": 400},
         {"content": b"\0" * 8},
@@ -103,6 +101,23 @@ def test_a_tensor_by_hand(tmp_path):
 def test_tensors_stay_within_their_numbers(tmp_path, fields):
     """A view beyond its storage would show other memory."""
     with pytest.raises(UserError, match="beyond the numbers that are there"):
+        read_torch(tensor_file(tmp_path / "w.pth", **fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"offset": -1},
+        {"strides": (-1, 1)},
+        {"shape": (-2, 2)},
+        {"strides": (1,)},
+        {"offset": 2**63},
+    ],
+    ids=str,
+)
+def test_tensors_have_sizes(tmp_path, fields):
+    """From 0 on, and one of each for each axis."""
+    with pytest.raises(UserError, match="no whole numbers from 0 on"):
         read_torch(tensor_file(tmp_path / "w.pth", **fields))
 
 

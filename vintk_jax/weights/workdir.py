@@ -3,6 +3,7 @@ names of their classes.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from vintk_jax import system_errors
 from vintk_jax.errors import UserError
 from vintk_jax.training.checkpoints import BEST, LAST, Checkpoints, checksum
 from vintk_jax.training.models import Trained
 from vintk_jax.training.step import State
 
 _NO_OPTIMIZER = {"none": np.int32(0)}
+_RECORD = {"model", "checksums", "classes"}  # what an import's says; a training's says more
+_STEP = "0"  # an import's only one
+_UNFINISHED = ".orbax-checkpoint-tmp"  # orbax puts it behind the name of a step until it is whole
 
 
 def class_names(where: str, described: Mapping[str, Any], count: int) -> tuple[str, ...]:
@@ -56,22 +61,23 @@ def write_checkpoints(
 ) -> bool:
     """The best and the last, at step 0, without an optimiser: nothing goes on training from them.
 
-    Checkpoints that came in the same way from other weights, or with other classes, are replaced.
+    Checkpoints that came in the same way from other weights, or with other classes, are replaced;
+    other files beside them stay. Both folders are looked at before anything is written.
 
     Returns:
         Whether others were replaced.
 
     Raises:
-        UserError: where something was trained.
+        UserError: where something was trained, or where nothing proves that it wasn't.
     """
     state = State(jnp.int32(0), params, _NO_OPTIMIZER, None)
     wanted = {"classes": list(classes), "checksum": checksum(params)}
+    folders = {kind: workdir / "checkpoints" / kind for kind in (BEST, LAST)}
+    there = {kind: _imported(folder) for kind, folder in folders.items()}
     replaced = False
-    for kind in (BEST, LAST):
-        folder = workdir / "checkpoints" / kind
-        there = _imported(folder)
-        if there not in (None, wanted):
-            shutil.rmtree(folder)
+    for kind, folder in folders.items():
+        if there[kind] not in (None, wanted):
+            _remove(folder)
             replaced = True
         checkpoints = Checkpoints(folder, 1, trained.describe())
         checkpoints.save(state, classes=list(classes))
@@ -80,23 +86,64 @@ def write_checkpoints(
 
 
 def _imported(folder: Path) -> dict[str, Any] | None:
-    """Classes and checksum of the checkpoint that was imported into a folder; None without any.
+    """Classes and checksum of the checkpoint that was imported into a folder; None without any, and
+    for one that a killed run left unfinished (orbax removes it).
 
     Raises:
-        UserError: where something was trained.
+        UserError: where something was trained, or a record can't be read.
     """
-    steps = sorted(child.name for child in folder.glob("[0-9]*") if child.name.isdigit())
-    if not steps:
-        return None
     try:
-        meta = json.loads((folder / steps[0] / "meta" / "metadata").read_text())
-        trained = steps != ["0"] or meta["checksums"]["optimizer"] != checksum(_NO_OPTIMIZER)
-        known = {"classes": meta["classes"], "checksum": meta["checksums"]["params"]}
-    except (OSError, ValueError, KeyError):
-        return {}  # one that a killed run left unfinished
-    if trained:
-        raise UserError(
-            f"{folder} holds checkpoints of a training; weights are not put in their place. Choose "
-            "another --workdir."
+        names = [child.name for child in folder.iterdir()]
+    except FileNotFoundError:
+        return None
+    steps = [name for name in names if name.partition(_UNFINISHED)[0].isdecimal()]
+    finished = [name for name in steps if name.isdecimal()]
+    if any(name.partition(_UNFINISHED)[0] != _STEP for name in steps):
+        raise _trained(folder)
+    if not finished:
+        return None
+    record = folder / _STEP / "meta" / "metadata"
+    try:
+        meta = json.loads(record.read_text())
+        sums = meta["checksums"]
+        known = {"classes": meta["classes"], "checksum": sums["params"]}
+        ours = (
+            set(meta) == _RECORD
+            and set(sums) == {"params", "optimizer"}
+            and sums["optimizer"] == checksum(_NO_OPTIMIZER)
         )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if system_errors.may_pass(error):
+            raise UserError(
+                f"The record {record} couldn't be read: "
+                f"{system_errors.explained(error) or error} The checkpoint was left as it is; the "
+                "same command tries again."
+            ) from error
+        raise UserError(
+            f"Expected the record of imported weights in {record}, got {type(error).__name__} "
+            f"{error}. The checkpoint may be a training's and was left as it is. Choose another "
+            f"--workdir, or move {folder} away."
+        ) from error
+    if not ours:
+        raise _trained(folder)
     return known
+
+
+def _trained(folder: Path) -> UserError:
+    return UserError(
+        f"{folder} holds checkpoints of a training; weights are not put in their place. Choose "
+        "another --workdir."
+    )
+
+
+def _remove(folder: Path) -> None:
+    """Remove the imported checkpoint, and nothing else of the folder.
+
+    It gets the name of an unfinished one first: where this is killed, the next run removes the rest
+    and doesn't take it for a damaged checkpoint.
+    """
+    aside = folder / f"{_STEP}{_UNFINISHED}"
+    if aside.exists():
+        shutil.rmtree(aside)
+    os.replace(folder / _STEP, aside)
+    shutil.rmtree(aside)
