@@ -65,6 +65,8 @@ def main(argv: list[str]) -> None:
         f"Labels from {learned_from} ({counted}); lengths {', '.join(names)}; a {tla.kind} "
         f"assigner, into {session.folder}"
     )
+    learned, _ = session.open_split(train_split) if config.labels.folds else sources["labels"]
+    fitting.steps_of(tla.epochs, tla.batch_size, len(learned))
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return

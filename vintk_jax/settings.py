@@ -157,6 +157,14 @@ RULES: Mapping[str, Rule] = {
     "augment.erasing": SHARE,
     "augment.mixup": NOT_NEGATIVE,
     "augment.cutmix": NOT_NEGATIVE,
+    "formats": Rule(
+        lambda value: (
+            bool(value)
+            and isinstance(value, tuple | list)
+            and all(one in ("stablehlo", "onnx", "timm") for one in value)
+        ),
+        "one or more of stablehlo, onnx, timm",
+    ),
     "optimizer.name": _choice("muon", "adamw"),
     "optimizer.epochs": NOT_NEGATIVE,
     "optimizer.steps": NATURAL,

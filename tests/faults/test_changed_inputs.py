@@ -98,6 +98,8 @@ def test_a_damaged_config(tmp_path, content):
         ("model.mlp_ratio", 1e-9),
         ("model.mlp_ratio", 1e308),
         ("search.storage", "foo"),
+        ("formats", ("a",)),
+        ("formats", ()),
     ],
 )
 def test_numbers_and_words_that_cannot_be_meant(field, value):

@@ -34,6 +34,21 @@ class Fit:
 FIELDS = tuple(field.name for field in dataclasses.fields(Fit))[1:]
 
 
+def steps_of(epochs: int | float, batch_size: int, images: int) -> int:
+    """How many steps an assigner is trained for.
+
+    Raises:
+        UserError: for fewer images than a batch, or no step.
+    """
+    steps = round(epochs * images / batch_size)
+    if steps < 1 or images < batch_size:
+        raise UserError(
+            f"tla.epochs={epochs} of {images} images came; one batch of {batch_size} at least "
+            "(tla.batch_size) was wanted."
+        )
+    return steps
+
+
 def fit_assigner(
     assigner: nn.Module,
     seen: Shaped[np.ndarray, "n *features"],
@@ -59,12 +74,7 @@ def fit_assigner(
         UserError: for too few images, a schedule without steps, an unknown target, or a loss that
             is no number at the end.
     """
-    steps = round(how.epochs * len(seen) / how.batch_size)
-    if steps < 1 or len(seen) < how.batch_size:
-        raise UserError(
-            f"tla.epochs={how.epochs} of {len(seen)} images came; one batch of {how.batch_size} at "
-            "least was wanted."
-        )
+    steps = steps_of(how.epochs, how.batch_size, len(seen))
     if how.target not in TARGETS:
         raise UserError(f"tla.target={how.target!r} came; {' or '.join(TARGETS)} was wanted.")
     schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)

@@ -166,6 +166,8 @@ class Predictor:
         check_batch(images, self.shape)
         if length not in self._runs:
             raise UserError(f"Expected a length of {', '.join(self.names)}, got {length!r}.")
+        if not len(images):
+            return jnp.zeros((0, len(self.classes)))
         return self._runs[length](self._lengths[length].variables, images)
 
     def length(self, name: str) -> "OneLength":

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from vintk_jax.data import loader
+from vintk_jax.data import loader, walk
 from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
 from vintk_jax.report.progress import COMPILING, Progress
@@ -113,6 +113,9 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
             "optimizer.steps; with model.weights also 0, to "
             "take them as they are)."
         )
+    weights = config.model.get("weights", "")
+    if weights and not walk.path_of(weights, f"model.weights={weights}").exists():
+        raise UserError(f"model.weights={weights} came, but there is no such file.")
     loss = config.loss
     if not (
         0 <= loss.distill <= 1
