@@ -112,3 +112,34 @@ def test_records_from_before_images_were_counted():
     assert "Promised" not in budget_line(old, 0.2, 2.0, 0.9)
     with pytest.raises(UserError, match="calibrated before"):
         old.choose("assigned", 0.2, 2.0, 0.9, "promised")
+
+
+def test_images_needed_for_hardly_any_drop():
+    """Of none lost among n the limit is 1 - .1^(1/n), about 2.3026 / n; where that number is no
+    float more, none is enough.
+    """
+    assert guarantees.images_needed(1e-20, 0.9) == pytest.approx(np.log(10) * 1e22, rel=1e-12)
+    assert guarantees.images_needed(1e-8, 0.9) == pytest.approx(np.log(10) * 1e10, rel=1e-9)
+    for never in (0, -1, 1e-310, 5e-324):
+        assert guarantees.images_needed(never, 0.9) == -1
+    assert guarantees.images_needed(1, 1) == -1
+    assert guarantees.images_needed(100, 0.9) == guarantees.images_needed(np.inf, 0.9) == 1
+
+
+@pytest.mark.parametrize(("max_drop", "confidence"), [(np.nan, 0.9), (1, np.nan), (1, 0), (1, 1.5)])
+def test_numbers_that_promise_nothing(max_drop, confidence):
+    """NaN compares with nothing, so a promise of it would never fail."""
+    with pytest.raises(UserError, match=r"Expected a (drop|confidence)"):
+        guarantees.images_needed(max_drop, confidence)
+    with pytest.raises(UserError, match=r"Expected a (drop|confidence)"):
+        guarantees.promised([LONGEST, *points_of([0])], 1000, max_drop, confidence)
+
+
+def test_what_was_not_counted_is_not_promised():
+    """-1 lost images are none that were counted; the longest length alone loses nothing."""
+    with pytest.raises(UserError, match=r"Expected the number of lost images.*got -1"):
+        guarantees.promised([LONGEST, *points_of([-1])], 10, 50, 0.9)
+    with pytest.raises(UserError, match="got -1"):
+        guarantees.most_lost(-1, 10, 0.9)
+    old = LONGEST.__class__(**{**LONGEST.__dict__, "lost": -1})
+    assert guarantees.promised([old], 10, 50, 0.9) == [old]

@@ -59,6 +59,38 @@ def test_a_line_behind_a_torn_one(tmp_path):
     assert [line["number"] for line in results.read(tmp_path)] == [0, 2]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"null",
+        b"7",
+        b"[1, 2]",
+        b"{}",
+        b'{"number": null}',
+        b'{"number": "1"}',
+        b'{"number": true}',
+        b'{"number": 1, "arch": "\xff\xfe"}',
+        b"\x00\x80",
+        b"[" * 100_000,
+    ],
+    ids=lambda line: repr(line[:20]),
+)
+def test_a_line_that_is_no_candidate(tmp_path, caplog, line):
+    """Damage doesn't end a search: the line is kept aside and told of, the candidates stay."""
+    results.rewrite(tmp_path, lines(0, 1))
+    path = tmp_path / "candidates.jsonl"
+    first, second = path.read_bytes().splitlines()
+    path.write_bytes(first + b"\n" + line + b"\n" + second + b"\n")
+    assert [found["number"] for found in results.read(tmp_path)] == [0, 1]
+    results.rewrite(tmp_path, lines(0, 2))
+    assert [found["number"] for found in results.read(tmp_path)] == [0, 1, 2]
+    assert (tmp_path / "candidates.left_out").read_bytes() == line + b"\n"
+    assert "1 line(s)" in caplog.text
+    caplog.clear()
+    results.rewrite(tmp_path, lines(0, 2))
+    assert not caplog.text
+
+
 def test_another_storage(tmp_path):
     """That knows nothing doesn't empty the file."""
     results.rewrite(tmp_path, lines(0, 1))

@@ -66,3 +66,34 @@ def test_nothing_to_gain():
     assert found["gain"] is None
     assert found["ci95"] == [None, None]
     assert math.isnan(budgets.gain([]))
+
+
+def test_all_of_equal_costs_are_chosen_among():
+    """Costs 0, 12 times 1, 2, 2: the ten nearest are the two dearest and eight of twelve equal
+    ones, so all fourteen are taken.
+    """
+    cost = np.array([0.0, *[1.0] * 12, 2.0, 2.0])
+    accuracy = np.arange(15.0)
+    found, _ = budgets.choices(accuracy, accuracy, cost)
+    assert found[-1] == budgets.Choice(2.0, 14, 14.0, 7.5, 14.0)
+
+
+@given(seed=seeds, levels=st.integers(1, 5))
+def test_a_gain_is_the_same_in_any_order(seed, levels):
+    """With costs that tie at the cut, to the last bit."""
+    rng = np.random.default_rng(seed)
+    cost, accuracy, score = rng.integers(levels, size=20) * 1.1, rng.random(20), rng.random(20)
+    wanted = budgets.gain(budgets.choices(score, accuracy, cost)[0])
+    for _ in range(5):
+        rows = rng.permutation(20)
+        found, _ = budgets.choices(score[rows], accuracy[rows], cost[rows])
+        assert budgets.gain(found) == wanted
+
+
+def test_a_gain_where_all_cost_the_same():
+    """By its definition: what the highest score wins over the mean of all twenty."""
+    rng = np.random.default_rng(0)
+    accuracy, score = rng.random(20), rng.random(20)
+    got = budgets.gain(budgets.choices(score, accuracy, np.ones(20))[0])
+    chosen, mean = accuracy[score.argmax()], accuracy.mean()
+    assert got == pytest.approx((chosen - mean) / (accuracy.max() - mean))

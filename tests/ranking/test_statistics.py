@@ -63,6 +63,20 @@ def test_top_fifth_takes_the_most_accurate():
     assert statistics.kendall_tau(score, accuracy) > 0.9
 
 
+def test_top_fifth_takes_all_that_are_as_accurate_as_its_last():
+    """Of 20 the fourth to the sixth are equal: six are taken, in any order; 12 of the pairs among
+    them aren't equal, 11 agree and one doesn't, so tau-b is 10 / sqrt(12 x 15).
+    """
+    accuracy = np.array([9.0, 8.0, 7.0, 6.0, 6.0, 6.0, *np.arange(14.0) / 14])
+    score = np.array([5.0, 6.0, 4.0, 1.0, 2.0, 3.0, *np.zeros(14)])
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        rows = rng.permutation(20)
+        got = statistics.tau_of_top(score[rows], accuracy[rows])
+        assert got == pytest.approx(10 / math.sqrt(12 * 15))
+    assert math.isnan(statistics.tau_of_top(score[:2], accuracy[:2]))
+
+
 @pytest.mark.slow
 def test_interval_covers_a_known_tau_as_often_as_it_says():
     """Bivariate normal of correlation r: tau = 2 / pi arcsin r. 95% of intervals should cover it;

@@ -7,6 +7,7 @@ An element is {"clip": `Clip`, "label": int}: frames are read when it is known w
 
 import dataclasses
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def _digits(_: str, split: str) -> Source:
 
 def _folder(where: str, split: str) -> Source:
     """PATH/SPLIT/CLASS/clip, a clip being a video file or a folder of images. What can't be opened
-    is left out and named in `Source.notes`.
+    is left out and named in `Source.notes`, and so is a class without any clip in any split.
     """
     root = walk.folder(where, f"data.source=clips:{where}")
     top = walk.split_folder(root, split)
@@ -136,20 +137,23 @@ def _folder(where: str, split: str) -> Source:
             f"{root} has no folder {split!r}; it holds {there or 'no folders'}. Name one with "
             "data.*_split."
         )
-    classes = [child.name for child in walk.folders_in(top)]
+    of_class = {child.name: _clips_in(child) for child in walk.folders_in(top)}
+    others = [folder for folder in walk.folders_in(root) if folder != top]
+    classes = [
+        name
+        for name, own in of_class.items()
+        if own or any(_clips_in(other / name) for other in others)
+    ]
     found, broken, files = [], [], []
     for label, name in enumerate(classes):
-        own = [path for path in (top / name).iterdir() if walk.belongs(path.name)]
-        for path in walk.natural(own):
+        for path, frames in of_class[name]:
             try:
-                if path.is_dir() and (frames := walk.frames_below(path)):
-                    found.append((_of_frames(frames), label))
-                    files += frames
-                elif path.suffix.lower() in VIDEOS:
-                    found.append((_of_video(path, _probed(path)), label))
-                    files.append(path)
+                clip = _of_frames(frames) if frames else _of_video(path, _probed(path))
             except UserError as error:
                 broken.append(str(error))
+                continue
+            found.append((clip, label))
+            files += frames or [path]
     if not found:
         raise UserError(
             f"{top} holds no clips in class folders: videos ({', '.join(sorted(VIDEOS))}) or "
@@ -157,10 +161,29 @@ def _folder(where: str, split: str) -> Source:
             + (f" {len(broken)} can't be read: {broken[0]}" if broken else "")
         )
     named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
-    notes = (f"Left out {len(broken)} clip(s) of {split}: {named}",) if broken else ()
+    notes = [f"Left out {len(broken)} clip(s) of {split}: {named}"] if broken else []
+    if empty := [walk.readable(name) for name in of_class if name not in classes]:
+        notes.append(f"{walk.readable(top)}: no class, since no clip is in it: {', '.join(empty)}.")
     labels = np.array([label for _, label in found])
     own = identity.of_words(identity.of_files(files), identity.of_arrays(labels), classes)
     return _source([clip for clip, _ in found], labels, classes, own, notes)
+
+
+def _clips_in(folder: Path) -> list[tuple[Path, list[Path]]]:
+    """The clips of a class folder, in natural order: folders with their frames, and video files,
+    which have none here. None where there is no such folder.
+    """
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in walk.natural([path for path in folder.iterdir() if walk.belongs(path.name)]):
+        if path.is_dir():
+            frames = walk.frames_below(path)
+            if frames:
+                found.append((path, frames))
+        elif path.suffix.lower() in VIDEOS:
+            found.append((path, []))
+    return found
 
 
 def _source(
@@ -181,16 +204,21 @@ def _npz(where: str, split: str) -> Source:
 
     Of the second kind a split is a condition on an array of n numbers: "subject=3", "subject!=3,4",
     or "all".
+
+    Raises:
+        UserError: naming the array, for shapes, lengths and labels that don't fit together, and
+            clips without frames.
     """
     with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
         if {"frames", "length", "label"} <= set(arrays.files):
-            frames, lengths, labels = arrays["frames"], arrays["length"], arrays["label"]
-            chosen = _chosen(path, arrays, split, len(labels))
-            frames = pixels.to_uint8(frames, f"{path}[frames]")
-            starts = np.concatenate([[0], np.cumsum(lengths)])
-            clips = [of_array(frames[starts[i] : starts[i + 1]]) for i in chosen]
-            whole = frames.ndim == 4 and frames.shape[-1] == 3 and starts[-1] == len(frames)
+            frames, labels = arrays["frames"], arrays["label"]
+            _check_frames(frames, f"{path}[frames]", "(frames, height, width, 3)")
+            lengths = _lengths(arrays["length"], len(frames), f"{path}[length]")
             images.check_labels(labels, arrays, f"{path}[label]", len(lengths))
+            chosen = _chosen(path, arrays, split, len(lengths))
+            frames = pixels.to_uint8(frames, f"{path}[frames]")
+            ends = np.cumsum(lengths)
+            clips = [of_array(frames[ends[i] - lengths[i] : ends[i]]) for i in chosen]
             names = images.class_names(labels, arrays)
             labels = labels[chosen]
         else:
@@ -200,17 +228,51 @@ def _npz(where: str, split: str) -> Source:
                     f"{path} holds {', '.join(arrays.files) or 'nothing'}; "
                     f"{' and '.join(missing)}, or frames, length and label, were wanted."
                 )
-            frames = pixels.to_uint8(arrays[f"x_{split}"], f"{path}[x_{split}]")
+            frames, what = arrays[f"x_{split}"], f"{path}[x_{split}]"
+            _check_frames(frames, what, "(n, frames, height, width, 3)")
+            frames = pixels.to_uint8(frames, what)
             clips = [of_array(clip) for clip in frames]
-            whole = frames.ndim == 5 and frames.shape[-1] == 3
             labels, names = images.labels_of(arrays, path, split, len(frames))
-    if not whole or not len(labels):
-        raise UserError(
-            f"{path} holds {frames.dtype}{frames.shape} frames and {labels.dtype}{labels.shape} "
-            f"labels for {split}; frames with three channels and a label for each clip were wanted."
-        )
     own = identity.of_words(identity.of_arrays(frames, labels), names, split)
     return _source(clips, labels, names, own)
+
+
+def _check_frames(frames: np.ndarray, what: str, wanted: str) -> None:
+    """Refuse frames of another shape, and none at all.
+
+    Args:
+        wanted: the shape, in words: an axis for each comma, and one more.
+    """
+    if frames.ndim != wanted.count(",") + 1 or frames.shape[-1] != 3 or not frames.size:
+        raise UserError(
+            f"Expected {what} of shape {wanted}, no axis of it 0, got {frames.dtype}{frames.shape}."
+        )
+
+
+def _lengths(lengths: np.ndarray, count: int, what: str) -> Int[np.ndarray, " n"]:
+    """Lengths of clips that lie one behind the other, checked.
+
+    Args:
+        count: frames in all.
+    """
+    if lengths.ndim != 1 or not len(lengths) or not np.issubdtype(lengths.dtype, np.integer):
+        raise UserError(
+            f"Expected {what} to hold whole numbers, one a clip, got "
+            f"{lengths.dtype}{lengths.shape}."
+        )
+    wrong = np.flatnonzero((lengths < 1) | (lengths > count))
+    if len(wrong):
+        raise UserError(
+            f"Expected {what} from 1 to the {count:,} frames that there are, got "
+            f"{lengths[wrong[0]]} (clip {wrong[0]}). Leave clips without frames out."
+        )
+    lengths = lengths.astype(np.int64)
+    if lengths.sum() != count:
+        raise UserError(
+            f"Expected {what} to add up to the {count:,} frames that there are, got "
+            f"{lengths.sum():,}."
+        )
+    return lengths
 
 
 def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, " n"]:
@@ -222,16 +284,20 @@ def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, 
     if (
         name not in arrays.files
         or arrays[name].shape != (count,)
-        or not all(each.removeprefix("-").isdigit() for each in values)
+        or not all(re.fullmatch("-?[0-9]{1,18}", each) for each in values)
     ):
         fitting = [key for key in arrays.files if arrays[key].shape == (count,) and key != "length"]
         raise UserError(
             f"The split {split!r} came; {path} takes all, or NAME=NUMBER or NAME!=NUMBER (or "
             f"NUMBER,NUMBER) with NAME one of {', '.join(fitting)}."
         )
-    return np.flatnonzero(
-        np.isin(arrays[name], [int(each) for each in values]) != (unequal == "!=")
-    )
+    found = np.isin(arrays[name], [int(each) for each in values]) != (unequal == "!=")
+    if not found.any():
+        there = ", ".join(map(str, np.unique(arrays[name])[:8]))
+        raise UserError(
+            f"The split {split!r} came; {path}[{name}] has no such clip: it holds {there}."
+        )
+    return np.flatnonzero(found)
 
 
 def _tfds(where: str, split: str) -> Source:

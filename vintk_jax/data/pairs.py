@@ -43,10 +43,14 @@ class Labels:
     """What the values in maps mean.
 
     Attributes:
-        values: the value of each class, in the classes' order; empty: 0, 1, 2, ... up to the
-            largest that there is.
+        values: the value of each class, in the classes' order, each once; empty: 0, 1, 2, ... up to
+            the largest that there is.
         ignore: values of pixels that have no class.
         names: of the classes; empty: their values.
+
+    Raises:
+        UserError: for values that no map of bytes holds, one that is there twice or is ignored as
+            well, and names of another number.
     """
 
     values: tuple[int, ...] = ()
@@ -59,6 +63,14 @@ class Labels:
                 f"segmentation.names has {len(self.names)} names, segmentation.labels "
                 f"{len(self.values)} values; as many were wanted."
             )
+        for value in self.values:
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or not 0 <= value <= 255 or self.values.count(value) > 1:
+                fault = "twice" if self.values.count(value) > 1 else "as a class"
+                raise UserError(
+                    "Expected segmentation.labels to be whole numbers from 0 to 255, all "
+                    f"different, got {value!r} {fault}. Name the value of each class once."
+                )
         if len(self.values) > IGNORED or set(self.values) & set(self.ignore):
             raise UserError(
                 "segmentation.labels wants fewer than 255 values, none of which is ignored as well."
@@ -95,19 +107,34 @@ def _read_map(path: Path) -> UInt8[np.ndarray, "height width"]:
     """The values of a map of labels; a picture in palette colours gives the palette's numbers.
 
     Raises:
-        UserError: when it can't be read or has several channels.
+        UserError: when it can't be read, has several channels, or values that aren't whole or not
+            from 0 to 255.
     """
     try:
         with Image.open(path) as image:
             values = np.asarray(ImageOps.exif_transpose(image))
     except pixels.UNREADABLE as error:
         raise UserError(f"{path} can't be read as an image ({error}).") from error
-    if values.ndim != 2 or values.max(initial=0) > 255:
+    if values.ndim != 2:
         raise UserError(
             f"{path} holds {values.dtype}{values.shape}; a map of labels, one value from 0 to 255 "
             "a pixel, was wanted."
         )
+    _check_bytes(values, str(path))
     return values.astype(np.uint8)
+
+
+def _check_bytes(values: np.ndarray, what: str) -> None:
+    """Refuse values of a map that a byte can't hold; bytes would wrap around or be cut off."""
+    fits = (values >= 0) & (values <= 255)  # not NaN either
+    if np.issubdtype(values.dtype, np.floating):
+        fits &= values == np.floor(values)
+    if not fits.all():
+        wrong = values[~fits][0].item()
+        raise UserError(
+            f"Expected {what} to hold whole values from 0 to 255, one a pixel, got {wrong:g} "
+            f"({values.dtype}). Save the map as 8-bit gray or palette."
+        )
 
 
 def _look_at(pair: tuple[Path, Path]) -> tuple[Integer[np.ndarray, " n"], str]:

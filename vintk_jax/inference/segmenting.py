@@ -2,8 +2,10 @@
 of the training's maps.
 """
 
+import collections
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -14,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from vintk_jax import config as configs
-from vintk_jax.data import identity
+from vintk_jax.data import identity, walk
 from vintk_jax.data.dense import WholePair
 from vintk_jax.data.loader import in_order
 from vintk_jax.data.sources import Source, open_source
@@ -45,7 +47,12 @@ def write_map(
     write_atomically(path, stream.getvalue())
 
 
-def _source(config: ml_collections.ConfigDict, trained: ml_collections.ConfigDict) -> Source:
+def _source(
+    config: ml_collections.ConfigDict, trained: ml_collections.ConfigDict
+) -> tuple[Source, Path, list[Path]]:
+    """The pictures, the folder that they are below, and their paths below it, in the source's
+    order: a name that can be printed need not be a path.
+    """
     where = config.data.source
     if not where.startswith("images:"):
         raise UserError(
@@ -53,7 +60,29 @@ def _source(config: ml_collections.ConfigDict, trained: ml_collections.ConfigDic
             "--config.data.source=images:FOLDER (training has measured it on "
             f"{trained.data.test_split} already)."
         )
-    return open_source(where, "")
+    source = open_source(where, "")
+    folder = walk.folder(where.removeprefix("images:"), f"data.source={where}")
+    paths = walk.files_below(folder)
+    if identity.of_files(paths) != source.identity:
+        raise UserError(
+            f"The pictures below {walk.readable(folder)} changed as they were listed. Run it again."
+        )
+    return source, folder, [path.relative_to(folder) for path in paths]
+
+
+def names_of_maps(pictures: Sequence[Path]) -> list[Path]:
+    """Of the map of each picture: with the ending .png in the place of the picture's, or behind it
+    where two pictures would have one map.
+    """
+    own = [picture.with_suffix(".png") for picture in pictures]
+    while True:
+        count = collections.Counter(own)
+        whole = [picture.with_name(f"{picture.name}.png") for picture in pictures]
+        # A picture a.jpg.png is one, too: renaming a.jpg's map may take the name of its.
+        after = [w if count[o] > 1 else o for o, w in zip(own, whole, strict=True)]
+        if after == own:
+            return own
+        own = after
 
 
 def predict_segments(invocation: configs.Invocation, console: Console) -> None:
@@ -69,7 +98,7 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
     """
     config, workdir = invocation.config, invocation.workdir
     trained_by = configs.read_claimed(workdir, "train")
-    own, source = trained_by.segmentation, _source(config, trained_by)
+    own, (source, folder, pictures) = trained_by.segmentation, _source(config, trained_by)
     trained, params, classes = load_trained(
         workdir, trained_by, config.checkpoint, lambda note: console.print(note, style="yellow")
     )
@@ -79,6 +108,21 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
         f"{len(source):,} pictures, {len(classes)} classes, batches of {config.data.batch_size}, "
         f"into {workdir / MAPS}"
     )
+    maps = names_of_maps(pictures)
+    whole = [
+        (picture, name)
+        for picture, name in zip(pictures, maps, strict=True)
+        if name != picture.with_suffix(".png")
+    ]
+    if whole:
+        picture, name = map(walk.readable, whole[0])
+        console.print(
+            f"{len(whole):,} picture(s) share their name but for the ending: their maps keep the "
+            f"whole name ({picture}: {name}).",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
@@ -87,7 +131,6 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
             predict_of(trained_by)(trained.model, None)(p, images).argmax(-1).astype("uint8")
         )
     )
-    folder = Path(config.data.source.removeprefix("images:")).expanduser()
     weights = identity.of_words(checksum(params), values, size)
     made = Made(workdir / MAPS)
     wrong: list[str] = []
@@ -101,10 +144,12 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
             if "error" in element:
                 wrong.append(element["error"])
             else:
-                name = element["name"]
-                element["of"] = identity.of_words(identity.of_files([folder / name]), weights)
-                if made.of(name) != element["of"]:
-                    again += made.path(name).exists()
+                element["picture"], element["map"] = pictures[i - 1], maps[i - 1]
+                element["of"] = identity.of_words(
+                    identity.of_files([folder / element["picture"]]), weights
+                )
+                if made.of(element["picture"], element["map"]) != element["of"]:
+                    again += made.path(element["map"]).exists()
                     waiting.append(element)
             if waiting and (len(waiting) == config.data.batch_size or i == len(source)):
                 _write(made, waiting, predict, params, values, config.data.batch_size)
@@ -140,24 +185,45 @@ class Made:
         self._folder, self._file = folder, folder / ".made.jsonl"
         drop_torn_line(self._file)
         lines = self._file.read_text().splitlines() if self._file.exists() else []
-        self._of = {line["name"]: line["of"] for line in map(json.loads, lines)}
+        # By the map, since it holds what was written to it last, of whichever picture.
+        self._last: dict[str, dict[str, str]] = {}
+        self._remember([json.loads(line) for line in lines])
 
-    def path(self, name: str) -> Path:
-        """Of the map of a picture."""
-        return (self._folder / name).with_suffix(".png")
+    def path(self, name: Path) -> Path:
+        """Of a map by its name."""
+        return self._folder / name
 
-    def of(self, name: str) -> str | None:
-        """What the map of a picture was made of; None where there is no map, or that isn't
-        known.
+    def of(self, picture: Path, name: Path) -> str | None:
+        """What the map of a picture was made of; None where there is no map, or that isn't known,
+        or it is another picture's.
+
+        Args:
+            name: of the map.
         """
-        return self._of.get(name) if self.path(name).exists() else None
+        last = self._last.get(str(name))
+        if last is None or last["name"] != str(picture) or not self.path(name).exists():
+            return None
+        return last["of"]
 
     def add(self, elements: list[dict]) -> None:
         """Maps that have just been written."""
-        lines = [{"name": element["name"], "of": element["of"]} for element in elements]
-        self._of |= {line["name"]: line["of"] for line in lines}
+        lines = [
+            {
+                "name": str(element["picture"]),
+                "map": str(element["map"]),
+                "of": element["of"],
+            }
+            for element in elements
+        ]
+        self._remember(lines)
         with open(self._file, "a") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
+
+    def _remember(self, lines: list[dict[str, str]]) -> None:
+        for line in lines:
+            # Lines from before maps could have the picture's whole name don't say which it is.
+            name = line.get("map") or str(Path(line["name"]).with_suffix(".png"))
+            self._last[name] = line
 
 
 class _Sized:
@@ -175,7 +241,6 @@ class _Sized:
         part = (int(inside.any(axis=1).sum()), int(inside.any(axis=0).sum()))
         return {
             "image": shown["image"],
-            "name": element["name"],
             "size": (height, width),
             "part": part,
         }
@@ -192,5 +257,5 @@ def _write(
         image = Image.fromarray(classes[:rows, :columns]).resize(
             (width, height), Image.Resampling.NEAREST
         )
-        write_map(made.path(element["name"]), np.asarray(image), values)
+        write_map(made.path(element["map"]), np.asarray(image), values)
     made.add(elements)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-NEAREST = 10  # architectures that are chosen among: those just below the budget
+NEAREST = 10  # architectures that are chosen among: those just below the budget, or more if equal
 FEWEST = 5  # a budget with fewer below it is left out
 RESAMPLES = 200
 
@@ -24,7 +24,8 @@ class Choice(NamedTuple):
 
     Attributes:
         budget: the most that an architecture may cost.
-        among: how many architectures were chosen among.
+        among: how many architectures were chosen among: `NEAREST`, fewer where fewer are below the
+            budget, more where several cost as much as the last of them.
         chosen: accuracy of the one with the highest score; of equal scores the mean.
         mean, best: accuracies of all of them.
     """
@@ -39,19 +40,28 @@ class Choice(NamedTuple):
 def choices(score: Values, accuracy: Values, cost: Values) -> tuple[list[Choice], int]:
     """The choices at budgets that are the deciles of the costs, and how many budgets were left
     out.
+
+    Chosen among are the `NEAREST` dearest within a budget, and all that cost as much as the last of
+    them: which of equal costs comes first in the table says nothing.
     """
     found = []
     budgets = np.quantile(cost, np.arange(1, 11) / 10)
     for budget in budgets:
-        below = np.flatnonzero(cost <= budget)
-        nearest = below[np.argsort(-cost[below], kind="stable")[:NEAREST]]
-        if len(nearest) < FEWEST:
+        below = cost <= budget
+        if below.sum() < FEWEST:
             continue
+        least = np.sort(cost[below])[-NEAREST:][0]
+        nearest = np.flatnonzero(below & (cost >= least))
         highest = nearest[score[nearest] == score[nearest].max()]
         of_all = accuracy[nearest]
-        chosen = float(accuracy[highest].mean())
         found.append(
-            Choice(float(budget), len(nearest), chosen, float(of_all.mean()), float(of_all.max()))
+            Choice(
+                float(budget),
+                len(nearest),
+                _mean(accuracy[highest]),
+                _mean(of_all),
+                float(of_all.max()),
+            )
         )
     return found, len(budgets) - len(found)
 
@@ -94,6 +104,11 @@ def budget_gain(
             "budgets": [choice._asdict() for choice in shown],
         }
     return result
+
+
+def _mean(values: Values) -> float:
+    """The mean, to the last bit the same in any order."""
+    return math.fsum(values) / len(values)
 
 
 def _mean_gain(scores, accuracy: Values, cost: Values) -> float:

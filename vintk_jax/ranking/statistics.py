@@ -83,11 +83,14 @@ def tau_within(score: Values, accuracy: Values, groups: Sequence[Hashable]) -> f
 
 
 def tau_of_top(score: Values, accuracy: Values, share: float = 0.2) -> float:
-    """Kendall's tau among the most accurate share of the architectures; NaN for fewer than
-    three.
+    """Kendall's tau among the most accurate share of the architectures, with all that are as
+    accurate as the last of them; NaN for fewer than three.
     """
-    top = np.argsort(-accuracy, kind="stable")[: round(share * len(accuracy))]
-    return kendall_tau(score[top], accuracy[top]) if len(top) >= 3 else math.nan
+    count = round(share * len(accuracy))
+    if not count:
+        return math.nan
+    top = accuracy >= np.sort(accuracy)[-count]
+    return kendall_tau(score[top], accuracy[top]) if top.sum() >= 3 else math.nan
 
 
 def partial_tau(

@@ -39,10 +39,10 @@ def is_valid(claim: Claim, host: str) -> bool:
             return False
     except psutil.NoSuchProcess:
         return False
-    return not _suspended(claim["pid"]) or claim["until"] > time.time()
+    return not suspended(claim["pid"]) or claim["until"] > time.time()
 
 
-def _suspended(pid: int) -> bool:
+def suspended(pid: int) -> bool:
     """Whether a process of this host is stopped."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
@@ -83,8 +83,8 @@ def described(claims: Sequence[Claim], me: Claim) -> str:
     said = []
     for (host, pid), left in held.items():
         here = host == me["host"]
-        suspended = here and _suspended(pid)
-        who = f"process {pid}" + ("" if here else f" on {host}") + " (suspended)" * suspended
-        until = f", {max(left):.0f} s at most" if suspended or not here else ""
+        stopped = here and suspended(pid)
+        who = f"process {pid}" + ("" if here else f" on {host}") + " (suspended)" * stopped
+        until = f", {max(left):.0f} s at most" if stopped or not here else ""
         said.append(f"{who} with {len(left)}{until}")
     return f"waiting for {'; '.join(said)}" if said else "waiting for other processes"

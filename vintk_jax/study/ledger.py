@@ -4,11 +4,13 @@ All processes on one workdir take turns under a lock that dies with its holder. 
 in Optuna's state RUNNING with the attribute `claim`: who holds it and until when. A claim is void,
 and its trial open to all, when its process on this host is gone or suspended beyond its lease, or
 on another host when its lease has run out. While a process works its leases are renewed
-(`renewing`); the result of one that is lost all the same is dropped. Parameters are a function of
+(`renewing`), also those of trials that wait for a generation to end; the result of one that is lost
+all the same is dropped, and so is a lost trial that waits. Parameters are a function of
 the trial's number (`sampler`), so whoever takes a trial over scores the same architecture. An
 architecture that is finished, or is being scored under another number, is never scored again.
 """
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -16,6 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from vintk_jax.spaces import SearchSpace
@@ -131,7 +134,7 @@ class Ledger:
                 "result", result | {"values": values, "violations": violations or {}}
             )
             self.study.tell(candidate.number, values)
-        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+        except (UpdateFinishedTrialError, ValueError):
             # Optuna's `tell` raises ValueError for a trial that is finished already.
             state = self.study.get_trials(deepcopy=False)[candidate.number].state
             if not state.is_finished():
@@ -154,10 +157,12 @@ class Ledger:
         with self.lock:
             trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             for trial in trials:
-                claim = trial.user_attrs.get("claim", {})
-                candidate = self._mine.get(trial.number)
-                if candidate and self._me.items() <= claim.items():
-                    candidate.trial.set_user_attr("claim", claim | self._claim())
+                held = self._held(trial.number)
+                if held is None or not self._is_ours(trial):
+                    continue
+                # Another host, which the lock need not reach, may finish it this moment.
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    held.set_user_attr("claim", trial.user_attrs["claim"] | self._claim())
 
     def has_work(self) -> bool:
         """Whether the last `take` closed something, so that looking again at once is worth it."""
@@ -171,21 +176,27 @@ class Ledger:
         self, candidate: Candidate, results: dict, busy: set, chosen: list[Candidate]
     ) -> bool:
         """Close a repeat, choose a new architecture, or leave a twin for later; True when
-        closed.
+        closed, by this process.
         """
         if candidate.arch in results:
             known = results[candidate.arch]
-            self.close(candidate, known, known["values"], known["violations"])
-            return True
+            return self.close(candidate, known, known["values"], known["violations"])
         if candidate.arch not in busy:
             busy.add(candidate.arch)
             chosen.append(candidate)
         return False
 
     def _open(self, trial: optuna.Trial) -> Candidate | None:
-        """Draw a claimed trial's parameters; None, and kept for later, while the generation before
-        it isn't finished.
+        """Claim a trial and draw its parameters; None, and kept for later, while the generation
+        before it isn't finished; None, and dropped, when another host has finished it.
         """
+        try:
+            return self._opened(trial)
+        except UpdateFinishedTrialError:
+            self._early.pop(trial.number, None)
+            return None
+
+    def _opened(self, trial: optuna.Trial) -> Candidate | None:
         number = trial.number
         born = number // self._generation * self._generation
         if born and sum(t.number < born for t in self.finished()) < born:
@@ -205,31 +216,41 @@ class Ledger:
     def _claim(self) -> dict[str, Any]:
         return self._me | {"until": time.time() + self._lease_s}
 
+    def _held(self, number: int) -> optuna.Trial | None:
+        """The trial of that number that this process took and hasn't finished, if there is one."""
+        candidate = self._mine.get(number)
+        return candidate.trial if candidate else self._early.get(number)
+
+    def _is_ours(self, trial: FrozenTrial) -> bool:
+        """Whether a trial runs and its claim is this process's still."""
+        claim = trial.user_attrs.get("claim", {})
+        return trial.state == TrialState.RUNNING and self._me.items() <= claim.items()
+
     def _is_others(self, trial: FrozenTrial) -> bool:
         """Whether a running trial is validly held by another process."""
         claim = trial.user_attrs.get("claim")
-        if (
-            trial.state != TrialState.RUNNING
-            or trial.number in self._mine
-            or trial.number in self._early
-        ):
+        if trial.state != TrialState.RUNNING or self._held(trial.number) is not None:
             return False
         if claim is None:  # under the lock only another host can be between asking and claiming
             return self._remote and time.time() - trial.datetime_start.timestamp() < _GRACE_S
         return leases.is_valid(claim, self._me["host"])
 
     def _reclaim(self, trials: list[FrozenTrial]) -> None:
-        """Take over what dead processes left, and open what had to wait for a generation."""
-        for trial in list(self._early.values()):
-            self._open(trial)
+        """Take over what dead processes left, and open what had to wait for a generation, unless
+        another host has it by now.
+        """
+        for number, trial in list(self._early.items()):
+            if self._is_ours(trials[number]):
+                self._open(trial)
+            else:
+                del self._early[number]
         for trial in trials:
-            held = (
-                trial.number in self._mine or trial.number in self._early or self._is_others(trial)
-            )
+            held = self._held(trial.number) is not None or self._is_others(trial)
             if trial.state == TrialState.RUNNING and not held:
                 # killed between writing the result and closing the trial
                 if "result" in trial.user_attrs:
-                    self.study.tell(trial.number, trial.user_attrs["result"]["values"])
+                    values = trial.user_attrs["result"]["values"]
+                    self.study.tell(trial.number, values, skip_if_finished=True)
                 else:
                     self._open(optuna.Trial(self.study, trial._trial_id))
 

@@ -2,16 +2,23 @@
 database, a lock of that.
 
 Both die with their holder: the operating system frees the file's, the server the lock of a
-connection that is gone.
+connection that is gone. A holder that is suspended keeps it, so whoever waits long for the file's
+says for whom.
 """
 
+import os
+import sys
 import threading
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from vintk_jax.study import leases
+
+_LOCKS = Path("/proc/locks")  # Linux's
 # By the dialect's name: what takes a lock of the whole server and waits for it, and what gives it
 # back.
 _STATEMENTS = {
@@ -32,6 +39,93 @@ class Lock(Protocol):
 
     def __exit__(self, *error: Any) -> None:
         """Give it back."""
+
+
+class WorkdirLock:
+    """A lock of a file, for processes that share its folder; each thread takes it for itself, and
+    may enter it again. Optuna's journal takes it by `acquire` and `release`.
+
+    Args:
+        path: of the file.
+        patience_s: how long to wait before saying who holds it, once a wait.
+    """
+
+    def __init__(self, path: Path, patience_s: int | float = 10.0):
+        self._path, self._patience_s = path, patience_s
+        self._lock = FileLock(path)
+        self._telling = threading.Lock()
+        self._told = False
+
+    def acquire(self) -> bool:
+        """Wait for it, however long."""
+        try:
+            self._lock.acquire(timeout=self._patience_s)
+        except Timeout:
+            self._tell()
+            self._lock.acquire(timeout=-1)
+        self._told = False
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._lock.release()
+
+    def __enter__(self) -> "WorkdirLock":
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.release()
+
+    def _tell(self) -> None:
+        """Say who holds it, unless another thread of this process, which waits as well, has."""
+        with self._telling:
+            if self._told:
+                return
+            self._told = True
+        print(
+            f"{self._path} has been held for {self._patience_s:g} s or more by "
+            f"{described(holders(self._path))}. This process goes on waiting.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def holders(path: Path, listed: Path = _LOCKS) -> list[int]:
+    """Numbers of the processes that hold a lock of a file; none where the system doesn't tell, or
+    they are another host's or container's.
+
+    Args:
+        listed: the system's list of locks.
+    """
+    try:
+        lines = listed.read_text().splitlines()
+        status = os.stat(path)
+    except OSError:
+        return []
+    device = os.major(status.st_dev), os.minor(status.st_dev)
+    here, elsewhere = [], []
+    for line in lines:
+        # 1: FLOCK  ADVISORY  WRITE 1234 fe:00:2147331 0 EOF; one that waits has "->" behind its 1:
+        fields = line.split()
+        if len(fields) < 6 or fields[1] == "->":
+            continue
+        pid, (major, minor, inode) = int(fields[4]), fields[5].split(":")
+        if int(inode) == status.st_ino and pid > 0:
+            (here if (int(major, 16), int(minor, 16)) == device else elsewhere).append(pid)
+    # Some file systems (btrfs) list their files under another device than they say they are on.
+    return sorted(set(here or elsewhere))
+
+
+def described(pids: Sequence[int]) -> str:
+    """Processes in words, and what to do about suspended ones."""
+    if not pids:
+        return "another process"
+    suspended = [pid for pid in pids if leases.suspended(pid)]
+    said = [f"process {pid}" + " (suspended)" * (pid in suspended) for pid in pids]
+    numbers = " ".join(map(str, suspended))
+    advice = f"; let it go on (kill -CONT {numbers}) or end it" if suspended else ""
+    return " and ".join(said) + advice
 
 
 class DatabaseLock:
@@ -85,4 +179,4 @@ def lock_of(workdir: Path, url: str, name: str) -> Lock:
         url: the storage's address; empty for the journal in the workdir.
         name: of the study.
     """
-    return DatabaseLock(url, name) if locks_by_database(url) else FileLock(workdir / ".lock")
+    return DatabaseLock(url, name) if locks_by_database(url) else WorkdirLock(workdir / ".lock")

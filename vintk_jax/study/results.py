@@ -1,6 +1,7 @@
 """The files a search leaves: candidates.jsonl as it goes, best.json and pareto.json at the end."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +30,47 @@ def append(workdir: Path, result: dict[str, Any]) -> None:
 
 
 def read(workdir: Path) -> list[dict]:
-    """The complete lines of candidates.jsonl; one that is no JSON was torn, and is left out."""
+    """The complete lines of candidates.jsonl; one that is no candidate is left out."""
+    return _read(workdir)[0]
+
+
+def _read(workdir: Path) -> tuple[list[dict], list[bytes]]:
+    """The candidates in complete lines of candidates.jsonl, and the lines that are none: torn ones,
+    whatever bytes they hold.
+    """
     path = workdir / "candidates.jsonl"
     if not path.exists():
-        return []
-    found = []
-    for line in path.read_text().split("\n")[:-1]:
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
+        return [], []
+    found, other = [], []
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        candidate = _candidate(line)
+        if candidate is not None:
+            found.append(candidate)
+        elif line.strip():
+            other.append(line)
+    return found, other
+
+
+def _candidate(line: bytes) -> dict | None:
+    """A line's candidate; None for what isn't an object with a trial's number."""
+    try:
+        found = json.loads(line.decode())
+    except (ValueError, RecursionError):  # no UTF-8, no JSON, or nested too deep
+        return None
+    number = found.get("number") if isinstance(found, dict) else None
+    return found if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def rewrite(workdir: Path, candidates: list[dict]) -> None:
-    """Write candidates.jsonl anew, atomically: by trial number, without lines that a kill has torn.
+    """Write candidates.jsonl anew, atomically: by trial number, without lines that are no
+    candidates, such as a kill has torn; these go to candidates.left_out, and are told of.
 
     Complete lines stay: those of trials that the storage has lost too.
 
     Raises:
         UserError: for a file with candidates while the storage has none: it is another search's.
     """
-    before = read(workdir)
+    before, other = _read(workdir)
     if before and not candidates:
         raise UserError(
             f"{workdir} holds {len(before)} scored candidates of another storage, which would be "
@@ -60,6 +80,16 @@ def rewrite(workdir: Path, candidates: list[dict]) -> None:
     kept = [line for line in before if line["number"] not in known]
     every = sorted([*candidates, *kept], key=lambda candidate: candidate["number"])
     lines = "".join(json.dumps(candidate) + "\n" for candidate in every)
+    if other:
+        aside = workdir / "candidates.left_out"
+        with open(aside, "ab") as file:
+            file.write(b"".join(line + b"\n" for line in other))
+        logging.getLogger(__name__).warning(
+            "%d line(s) of %s are no candidates: they are left out, and kept in %s.",
+            len(other),
+            workdir / "candidates.jsonl",
+            aside.name,
+        )
     write_atomically(workdir / "candidates.jsonl", lines.encode())
 
 
