@@ -174,7 +174,7 @@ RULES: Mapping[str, Rule] = {
     "optimizer.beta2": BELOW_ONE,
     "optimizer.clip_norm": NOT_NEGATIVE,
     "optimizer.layer_decay": _range(0, 1, open_below=True),
-    "optimizer.accumulate": COUNT,
+    "optimizer.accumulate": NATURAL,
     "optimizer.ema": BELOW_ONE,
     "mesh.data": Rule(
         lambda value: value == -1 or COUNT.allows(value), "a number of devices, or -1"

@@ -8,6 +8,10 @@ it takes clips. Writes metrics.jsonl, tensorboard/ and checkpoints/ (the last tw
 the workdir, for a segmenter also predictions.png. The same command goes on after any kill.
 """
 
+from pathlib import Path
+
+import ml_collections
+
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training, use_large_pages
@@ -36,7 +40,9 @@ def main(argv: list[str]) -> None:
     from vintk_jax.training.models import keep_arch
 
     console = make_console(quiet=jax.process_index() > 0)
+    _as_begun(config, workdir)
     setup = set_up(config)
+    config.optimizer.accumulate = setup.recipe.accumulate
     count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
     lengths = ", ".join(setup.trained.names)
     train, test, dense = (
@@ -88,6 +94,13 @@ def main(argv: list[str]) -> None:
         f"{workdir}{folder}",
         soft_wrap=True,
     )
+
+
+def _as_begun(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """A run goes on in the pieces that it was begun with: others round otherwise."""
+    if not config.optimizer.accumulate and (workdir / "train.config.json").exists():
+        before = configs.read_claimed(workdir, "train").get("optimizer", {})
+        config.optimizer.accumulate = before.get("accumulate", 0)
 
 
 if __name__ == "__main__":

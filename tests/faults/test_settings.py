@@ -62,7 +62,7 @@ def parsed(*overrides, config="revit_digits"):
             "log_every=0",
             "log_every=0 came; a whole number of 1 at least was wanted",
         ),
-        ("revit_digits", "optimizer.accumulate=0", "optimizer.accumulate=0 came"),
+        ("revit_digits", "optimizer.accumulate=-1", "optimizer.accumulate=-1 came"),
         ("revit_digits", "optimizer.learning_rate=nan", "learning_rate=nan came; a number"),
         ("revit_digits", "optimizer.learning_rate=inf", "above 0 was wanted"),
         ("revit_digits", "optimizer.learning_rate=-1.0", "above 0 was wanted"),

@@ -94,7 +94,8 @@ def training() -> ml_collections.ConfigDict:
     config.optimizer.beta2 = 0.999  # AdamW's
     config.optimizer.clip_norm = 1.0  # of the whole gradient; 0: none
     config.optimizer.layer_decay = 1.0  # learning rate of a layer over that of the one above
-    config.optimizer.accumulate = 1  # pieces that a batch is gone through in, to save memory
+    # pieces that a batch is gone through in; 0: on a CPU so many that one fits its cache, else one
+    config.optimizer.accumulate = 0
     # decay of a running mean of the parameters, which is then what is evaluated; 0: none
     config.optimizer.ema = 0.0
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from vintk_jax.data import loader, walk
 from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
 from vintk_jax.report.progress import COMPILING, Progress
-from vintk_jax.training import sharding
+from vintk_jax.training import pieces, sharding
 from vintk_jax.training.checkpoints import BEST, LAST, Checkpoints
 from vintk_jax.training.metrics import Metrics
 from vintk_jax.training.models import Trained
@@ -103,8 +104,9 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
         UserError: for whatever in the config doesn't fit.
     """
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
-    sharding.check_batch(mesh, config.data.batch_size, config.optimizer.accumulate)
+    sharding.check_batch(mesh, config.data.batch_size, max(config.optimizer.accumulate, 1))
     task = task_of(config)
+    accumulate = config.optimizer.accumulate or _pieces(config, mesh, task)
     per_epoch = max(len(task.train) // config.data.batch_size, 1)
     steps = config.optimizer.steps or round(config.optimizer.epochs * per_epoch)
     if steps < 1 and not (config.model.get("weights", "") and config.optimizer.epochs == 0):
@@ -134,7 +136,7 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     recipe = Recipe(
         task.objective,
         drop_path=loss.drop_path,
-        accumulate=config.optimizer.accumulate,
+        accumulate=accumulate,
         ema=config.optimizer.ema,
     )
     schedule = make_schedule(
@@ -152,6 +154,20 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
         layers=getattr(task.trained.model, "layers", None),
     )
     return Setup(config, mesh, task, recipe, schedule, optimizer, steps, per_epoch)
+
+
+def _pieces(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, task: Task) -> int:
+    """Into how many pieces a batch is cut: in one process on a CPU, so that each fits the cache; on
+    accelerators, and where several processes have to agree, one.
+    """
+    trained, batch = task.trained, config.data.batch_size
+    if jax.default_backend() != "cpu" or jax.process_count() > 1:
+        return 1
+    shape = trained.shape[trained.views > 1 :]
+    each = pieces.bytes_a_sample(trained.model, trained.grids, shape)
+    # A mesh's devices share the cache, and each takes its part of every piece.
+    shards = math.prod(mesh.shape[axis] for axis in sharding.BATCH[0])
+    return pieces.pieces_for(batch // shards, each * shards, pieces.cache_bytes())
 
 
 class Evaluator:

@@ -1,0 +1,130 @@
+"""In pieces of how many images does a train step go through its batch fastest?
+
+    python -m benchmarks.piece_sizes
+
+Times a step of several models with the batch whole and in 2, 4, 8 ... pieces, in turns, and prints
+each beside the fastest; and beside it the bytes that all operations of a piece's forward pass put
+out, by which `training/pieces.py` chooses. The mark is on the choice of that rule.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks import common
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model and a batch of it; the fields are those of `ViT`, sizes in pixels and tokens a
+    side.
+    """
+
+    name: str
+    embed_dim: int
+    depth: int
+    num_heads: int
+    image_size: int
+    lengths: tuple[int, ...]
+    batch: int
+
+
+CASES = (
+    Case("revit_digits", 64, 6, 4, 32, (4, 2, 1), 64),
+    Case("revit_cifar10", 128, 8, 4, 32, (8, 6, 4), 128),
+    Case("narrow, fine patches", 48, 4, 4, 32, (16,), 64),
+    Case("DeiT-Ti, 64 px", 192, 12, 3, 64, (4,), 64),
+    Case("DeiT-Ti, 224 px", 192, 12, 3, 224, (14,), 16),
+)
+
+
+def step_of(case: Case, pieces: int) -> tuple[Callable[[], Any], int]:
+    """A compiled train step on a batch that stays on the device; and the rule's bytes an image."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from vintk_jax.models.vit import ViT
+    from vintk_jax.training.objectives import Classification
+    from vintk_jax.training.pieces import bytes_a_sample
+    from vintk_jax.training.step import Recipe, State, make_train_step
+
+    grids = tuple((side, side) for side in case.lengths)
+    model = ViT(
+        embed_dim=case.embed_dim,
+        num_heads=(case.num_heads,) * case.depth,
+        hidden=(case.embed_dim * 4,) * case.depth,
+        head_dim=case.embed_dim // case.num_heads,
+        num_classes=10,
+        patch_size=round(case.image_size / case.lengths[0]),
+        native_grid=grids[0],
+        norm_grids=grids if len(grids) > 1 else (),
+    )
+    shape = (case.image_size, case.image_size, 3)
+    params = jax.jit(model.init, static_argnums=2)(
+        jax.random.key(0), jnp.zeros((1, *shape)), grids[0]
+    )
+    optimizer = optax.adamw(1e-3)
+    recipe = Recipe(Classification(10, distill=0.5), accumulate=pieces)
+    step = jax.jit(make_train_step(model, grids, optimizer, recipe, 0), donate_argnums=0)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (case.batch, *shape), np.uint8)
+    labels = rng.integers(0, 10, case.batch).astype(np.int32)
+    batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
+    held = [State(jnp.int32(0), params, optimizer.init(params), None)]
+
+    def run() -> float:
+        held[0], metrics = step(held[0], batch)
+        return float(metrics["loss"])
+
+    run()
+    return run, bytes_a_sample(model, grids, shape)
+
+
+def main() -> None:
+    """Time all cases; print a table of each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cases", default="", help="names, by commas; empty: all")
+    arguments = parser.parse_args()
+    from vintk_jax.set_up import set_up_training
+    from vintk_jax.training.pieces import cache_bytes, pieces_for
+
+    set_up_training()
+    results = {}
+    for case in CASES:
+        if arguments.cases and case.name not in arguments.cases.split(","):
+            continue
+        counts = [count for count in (1, 2, 4, 8, 16, 32) if case.batch // count >= 1]
+        made = {count: step_of(case, count) for count in counts}
+        size = made[1][1]
+        runs = {str(count): run for count, (run, _) in made.items()}
+        sampled = common.alternate(runs, arguments.rounds)
+        seconds = {count: sampled[str(count)].median_s for count in counts}
+        chosen = pieces_for(case.batch, size, cache_bytes())
+        fastest = min(seconds.values())
+        rows = [
+            [
+                f"{count}{' *' if count == chosen else ''}",
+                str(case.batch // count),
+                f"{case.batch // count * size / 2**20:.0f}",
+                f"{1000 * seconds[count]:.0f}",
+                f"{seconds[count] / fastest:.2f}",
+            ]
+            for count in counts
+        ]
+        heads = ["pieces", "images", "MiB put out", "ms a step", "over the fastest"]
+        common.print_table(f"{case.name}: batch {case.batch}", heads, rows)
+        results[case.name] = {"bytes_a_sample": size, "seconds": seconds, "chosen": chosen}
+    common.write_json(
+        common.RESULTS / "piece_sizes.json", {"machine": common.machine(), "cases": results}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""How a batch is cut on a CPU: by what its operations put out, and as the run was begun."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vintk_jax import config as configs
+from vintk_jax.models.vit import ViT
+from vintk_jax.train import _as_begun
+from vintk_jax.training import pieces
+
+
+def test_bytes_are_those_of_all_outputs():
+    """By hand: a product and a sum, within a loop as often as it runs."""
+    x = jax.ShapeDtypeStruct((5, 3), jnp.float32)
+
+    def once(x):
+        return jnp.exp(x @ jnp.ones((3, 4))).sum()
+
+    def looped(x):
+        return jax.lax.scan(lambda total, _: (total + 1, None), x, None, length=7)[0]
+
+    found = pieces.bytes_of(once, x)
+    assert found == 4 * (12 + 5 * 4 + 5 * 4 + 1)  # the ones, the product, its exponentials, the sum
+    assert pieces.bytes_of(looped, x) == 7 * 4 * 5 * 3
+
+
+def test_an_image_more_costs_the_same_at_any_number():
+    """Two lengths cost more than one, and nothing is drawn."""
+    model = ViT(8, (2, 2), (12, 12), 4, 3, patch_size=4, native_grid=(4, 4))
+    one = pieces.bytes_a_sample(model, ((4, 4),), (16, 16, 3))
+    both = pieces.bytes_a_sample(model, ((4, 4), (2, 2)), (16, 16, 3))
+    assert 0 < one < both
+    assert one % 4 == 0
+
+
+@given(batch=st.integers(1, 300), each=st.integers(0, 10**9), cache=st.integers(2**15, 2**28))
+def test_the_fewest_pieces_that_fit(batch, each, cache):
+    """One where the whole is small enough; else of equal size, of one image if more don't fit."""
+    count = pieces.pieces_for(batch, each, cache)
+    size = batch // count
+    assert count * size == batch
+    if batch * each <= 24 * cache:
+        assert count == 1
+        return
+    assert size == 1 or size * each <= 16 * cache
+    larger = [n for n in range(1, count) if batch % n == 0]
+    assert all(batch // n * each > 16 * cache for n in larger)
+
+
+def test_the_choice_for_models_that_were_measured():
+    """benchmarks/piece_sizes.py, MiB an image and 32 MiB of cache: the fastest, or within 1%."""
+    mib = 2**20
+    measured = {(64, 3.1): 1, (128, 39.3): 16, (64, 34.9): 8, (64, 11.7): 1, (16, 160.4): 8}
+    for (batch, each), wanted in measured.items():
+        assert pieces.pieces_for(batch, int(each * mib), 32 * mib) == wanted
+
+
+def test_this_machine_has_a_cache():
+    """Of a size that a cache may have."""
+    assert 2**18 <= pieces.cache_bytes() <= 2**34
+
+
+def test_a_run_goes_on_as_it_was_begun(tmp_path):
+    """In the pieces of its first start, also one from before pieces were chosen; what is asked for
+    stays.
+    """
+
+    def config(accumulate):
+        return ml_collections.ConfigDict({"optimizer": {"accumulate": accumulate}, "seed": 0})
+
+    for asked, wanted in ((0, 0), (2, 2)):
+        own = config(asked)
+        _as_begun(own, tmp_path)
+        assert own.optimizer.accumulate == wanted
+    configs.claim_workdir(tmp_path, "train", config(8), ())
+    for asked, wanted in ((0, 8), (2, 2)):
+        own = config(asked)
+        _as_begun(own, tmp_path)
+        assert own.optimizer.accumulate == wanted
+    kept = json.loads((tmp_path / "train.config.json").read_text())
+    assert kept["optimizer.accumulate"] == 8

@@ -1,0 +1,93 @@
+"""Into how many pieces a batch is cut on a CPU, so that what a step keeps of a piece stays in the
+cache.
+
+A train step reads and writes each activation several times. While those of a piece fit into the
+last cache, that costs little; a whole batch's go to memory and back. On accelerators, whose memory
+is fast, a batch stays whole.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
+
+# How many times the last cache the outputs of all operations of a forward pass may be: of a batch
+# that stays whole, and of a piece of one that doesn't (XLA writes few of them to memory, and each
+# piece costs a sum of gradients). Measured, not derived: benchmarks/piece_sizes.py.
+_WHOLE, _PIECE = 24, 16
+_UNKNOWN = 2**25  # bytes of a cache that the system says nothing of
+_CPU = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+def cache_bytes() -> int:
+    """The size of the last cache that the first core reads through; 32 MiB where the system doesn't
+    say.
+    """
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    sizes = []
+    for path in _CPU.glob("index*/size"):
+        text = path.read_text().strip()
+        if text[:-1].isdigit() and text[-1] in units:
+            sizes.append(int(text[:-1]) * units[text[-1]])
+    return max(sizes, default=_UNKNOWN)
+
+
+def bytes_of(function: Callable, *arguments: Any) -> int:
+    """Bytes of the outputs of all operations in one call; a loop's as often as it runs.
+
+    Args:
+        arguments: arrays, or `jax.ShapeDtypeStruct`s in their places.
+    """
+    return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _of_jaxpr(jaxpr: Any) -> int:
+    total = 0
+    for eqn in jaxpr.eqns:
+        inner = list(jaxprs_in_params(eqn.params))
+        times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        if inner:
+            total += times * sum(map(_of_jaxpr, inner))
+        else:
+            total += sum(math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in eqn.outvars)
+    return total
+
+
+def bytes_a_sample(model: nn.Module, grids: Sequence[Any], shape: tuple[int, ...]) -> int:
+    """What one more image adds to the outputs of all operations of a forward pass at every length.
+
+    Args:
+        grids: the lengths; (None,) for a model that has only its own.
+        shape: of an image or a clip.
+    """
+
+    def forward(params, images):
+        return [model.apply(params, images, *(() if grid is None else (grid,))) for grid in grids]
+
+    def images(count):
+        return jax.ShapeDtypeStruct((count, *shape), jnp.float32)
+
+    first = () if grids[0] is None else (grids[0],)
+    params = jax.eval_shape(lambda key, x: model.init(key, x, *first), jax.random.key(0), images(1))
+    return bytes_of(forward, params, images(3)) - bytes_of(forward, params, images(2))
+
+
+def pieces_for(batch: int, bytes_each: int, cache: int) -> int:
+    """One for a batch that is small enough whole; else the fewest pieces of equal size that fit the
+    cache, of one sample if none do.
+
+    Args:
+        batch: samples.
+        bytes_each: see `bytes_a_sample`.
+        cache: in bytes.
+    """
+    if batch * bytes_each <= _WHOLE * cache:
+        return 1
+    fitting = max(_PIECE * cache / bytes_each, 1)
+    divisors = [count for count in range(1, batch + 1) if not batch % count]
+    return next(count for count in divisors if batch // count <= fitting)
