@@ -188,10 +188,8 @@ def test_labels_of_training_images_by_cross_fitting(trained, tmp_path):
     assert "Fold 3 of 3" in output
     assert next(iter(record(workdir)["labels"])) == "2,000 images, not trained on"
     splits = [
-        json.loads((workdir / f"assign/folds/{i}/train.config.json").read_text())[
-            "data.train_split"
-        ]
-        for i in range(3)
+        json.loads((folder / "train.config.json").read_text())["data.train_split"]
+        for folder in sorted((workdir / "assign" / "folds").iterdir())
     ]
     assert splits == ["train[667:2000]", "train[0:667]+train[1333:2000]", "train[0:1333]"]
 
