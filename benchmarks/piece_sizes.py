@@ -33,8 +33,8 @@ class Case:
 
 
 CASES = (
-    Case("revit_digits", 64, 6, 4, 32, (4, 2, 1), 64),
-    Case("revit_cifar10", 128, 8, 4, 32, (8, 6, 4), 128),
+    Case("64 columns, three lengths", 64, 6, 4, 32, (4, 2, 1), 64),
+    Case("128 columns, three lengths", 128, 8, 4, 32, (8, 6, 4), 128),
     Case("narrow, fine patches", 48, 4, 4, 32, (16,), 64),
     Case("DeiT-Ti, 64 px", 192, 12, 3, 64, (4,), 64),
     Case("DeiT-Ti, 224 px", 192, 12, 3, 224, (14,), 16),
