@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from vintk_jax.data import identity, images, inputs, pixels, walk
+from vintk_jax.data.pairs import Labels, open_pairs
 from vintk_jax.data.sources import in_common, open_source
 from vintk_jax.errors import UserError
 
@@ -104,6 +105,20 @@ def test_one_split_by_two_names(tmp_path):
         assert in_common(where, f"{name}[:50%]", "train") == 12
     assert in_common(where, "test", "train") == 0
     assert len(open_source(where, "training")) == len(open_source(where, "train"))
+
+
+def test_pairs_of_a_split_by_another_name(tmp_path):
+    """As for folders: in any case, by what people call it; one level too high is named."""
+    for part in ("images/Training", "Labels/Training"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        made = np.zeros((8, 8), np.uint8) if "Labels" in part else np.zeros((8, 8, 3), np.uint8)
+        Image.fromarray(made).save(tmp_path / "set" / part / "a.png")
+    where = f"pairs:{tmp_path / 'set'}"
+    assert len(open_pairs(where, "train", Labels((), ()))) == 1
+    kinds = {"pairs": lambda path, split: open_pairs(f"pairs:{path}", split, Labels((), ()))}
+    assert in_common(where, "Training[:100%]", "train", kinds) == 1
+    with pytest.raises(UserError, match="its folder set has"):
+        open_pairs(f"pairs:{tmp_path}", "train", Labels((), ()))
 
 
 def test_links_to_nowhere_and_pipes(tmp_path):

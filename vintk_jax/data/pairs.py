@@ -159,14 +159,32 @@ def _look_at(pair: tuple[Path, Path]) -> tuple[Integer[np.ndarray, " n"], str]:
     return np.unique(values).astype(int), ""
 
 
+def _laid_out(root: Path, split: str) -> tuple[Path, Path] | None:
+    """The folders of a split's pictures and of its maps: of its name, or of one that people usually
+    give it, in any case.
+    """
+    for name in dict.fromkeys((split, *walk.usual_names(split))):
+        for layout in _LAYOUTS:
+            pictures, maps = (walk.below(root, part.format(split=name)) for part in layout)
+            if pictures is not None and maps is not None:
+                return pictures, maps
+    return None
+
+
 def _folder(labels: Labels, where: str, split: str) -> Source:
     """ROOT/SPLIT and ROOT/SPLITannot, ROOT/images/SPLIT and ROOT/annotations/SPLIT, or
     ROOT/SPLIT/images and ROOT/SPLIT/labels.
     """
     root = walk.folder(where, f"data.source=pairs:{where}")
-    layouts = [tuple(root / part.format(split=split) for part in layout) for layout in _LAYOUTS]
-    found = next((layout for layout in layouts if all(part.is_dir() for part in layout)), None)
+    found = _laid_out(root, split)
     if found is None:
+        for child in walk.folders_in(root):
+            if _laid_out(child, split) is not None:
+                raise UserError(
+                    f"{root} has no pictures and maps of the split {split!r}, but its folder "
+                    f"{walk.readable(child.name)} has. Name that: {walk.readable(child)}."
+                )
+        layouts = [tuple(root / part.format(split=split) for part in one) for one in _LAYOUTS]
         there = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir())[:8])
         tried = ", ".join(
             f"{a.relative_to(root)} with {b.relative_to(root)}" for a, b in layouts[:2]

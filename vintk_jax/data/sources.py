@@ -220,6 +220,8 @@ def _same_split(where: str, name: str, other: str) -> bool:
     kind, _, path = where.partition(":")
     if name == other or kind not in ("folder", "clips", "pairs"):
         return name == other
+    if walk.usual_names(name) == walk.usual_names(other):
+        return True
     root = walk.folder(path, f"data.source={where}")
     found = [walk.split_folder(root, one) for one in (name, other)]
     return all(found) and found[0].resolve() == found[1].resolve()

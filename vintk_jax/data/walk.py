@@ -125,8 +125,7 @@ def split_folder(root: Path, split: str) -> Path | None:
     exact = root / split
     if exact.is_dir():
         return exact
-    named = [usual for usual in SPLITS.values() if split.lower() in usual]
-    usual = named[0] if named else (split.lower(),)
+    usual = usual_names(split)
     found = [child for child in folders_in(root) if child.name.lower() in usual]
     if len(found) > 1:
         names = " and ".join(readable(child.name) for child in found)
@@ -147,6 +146,26 @@ def split_folder(root: Path, split: str) -> Path | None:
                 break
             deeper = below[0]
     return None
+
+
+def usual_names(split: str) -> tuple[str, ...]:
+    """What people call a split, in small letters."""
+    named = [usual for usual in SPLITS.values() if split.lower() in usual]
+    return named[0] if named else (split.lower(),)
+
+
+def below(root: Path, parts: str) -> Path | None:
+    """A folder below another, its names in any case; None without, or where two differ in case
+    alone.
+    """
+    found = root
+    for part in parts.split("/"):
+        exact = found / part
+        alike = [child for child in folders_in(found) if child.name.lower() == part.lower()]
+        if not exact.is_dir() and len(alike) != 1:
+            return None
+        found = exact if exact.is_dir() else alike[0]
+    return found
 
 
 def is_split(name: str) -> bool:
