@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
 
     from vintk_jax.adaptive import assigned
     from vintk_jax.adaptive.session import FOLDER
-    from vintk_jax.exporting.folder import write
+    from vintk_jax.exporting.folder import check, write
     from vintk_jax.exporting.programs import programs_of
     from vintk_jax.inference.predictor import Predictor
     from vintk_jax.report.console import make_console
@@ -64,6 +64,7 @@ def main(argv: list[str]) -> None:
     folder = Path(config.folder).expanduser() if config.folder else workdir / "export"
     programs = programs_of(predictor, assigner)
     console.print(f"{len(programs)} programs ({', '.join(programs)}) into {folder}", soft_wrap=True)
+    check(folder)
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return

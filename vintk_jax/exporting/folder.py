@@ -60,8 +60,7 @@ def write(
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise UserError(f"formats={tuple(formats)} came; some of {', '.join(FORMATS)} were wanted.")
-    folder = _place(folder)
-    _check_ours(folder)
+    folder = check(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -107,6 +106,18 @@ def write(
         _replace(folder, aside)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def check(folder: Path) -> Path:
+    """Where an export into this folder goes, if it may.
+
+    Raises:
+        UserError: for a folder that holds something other than an export, or that can't be
+            replaced.
+    """
+    place = _place(folder)
+    _check_ours(place)
+    return place
 
 
 def _place(folder: Path) -> Path:
