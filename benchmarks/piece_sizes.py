@@ -47,22 +47,13 @@ def step_of(case: Case, pieces: int) -> tuple[Callable[[], Any], int]:
     import jax.numpy as jnp
     import optax
 
-    from vintk_jax.models.vit import ViT
+    from benchmarks.revits import revit
     from vintk_jax.training.objectives import Classification
     from vintk_jax.training.pieces import bytes_a_sample
     from vintk_jax.training.step import Recipe, State, make_train_step
 
     grids = tuple((side, side) for side in case.lengths)
-    model = ViT(
-        embed_dim=case.embed_dim,
-        num_heads=(case.num_heads,) * case.depth,
-        hidden=(case.embed_dim * 4,) * case.depth,
-        head_dim=case.embed_dim // case.num_heads,
-        num_classes=10,
-        patch_size=round(case.image_size / case.lengths[0]),
-        native_grid=grids[0],
-        norm_grids=grids if len(grids) > 1 else (),
-    )
+    model = revit(case, case.lengths)
     shape = (case.image_size, case.image_size, 3)
     params = jax.jit(model.init, static_argnums=2)(
         jax.random.key(0), jnp.zeros((1, *shape)), grids[0]

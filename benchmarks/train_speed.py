@@ -67,22 +67,13 @@ def our_step(
     import jax
     import jax.numpy as jnp
 
-    from vintk_jax.models.vit import ViT
+    from benchmarks.revits import revit
     from vintk_jax.training.objectives import Classification
     from vintk_jax.training.optimizer import make_optimizer, make_schedule
     from vintk_jax.training.step import Recipe, State, make_train_step
 
     grids = tuple((side, side) for side in lengths)
-    model = ViT(
-        embed_dim=case.embed_dim,
-        num_heads=(case.num_heads,) * case.depth,
-        hidden=(case.embed_dim * 4,) * case.depth,
-        head_dim=case.embed_dim // case.num_heads,
-        num_classes=10,
-        patch_size=round(case.image_size / lengths[0]),
-        native_grid=grids[0],
-        norm_grids=grids if len(grids) > 1 else (),
-    )
+    model = revit(case, lengths)
     params = model.init(
         jax.random.key(0), jnp.zeros((1, case.image_size, case.image_size, 3)), grids[0]
     )

@@ -3,7 +3,7 @@ traceback and exit with 2.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -18,3 +18,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """' Did you mean ...?' for the closest known name, or nothing when none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def first_of(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are, for a message."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import natsort
 
-from vintk_jax.errors import UserError
+from vintk_jax.errors import UserError, first_of
 
 # ImageNet's, as everyone uses them
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
@@ -208,7 +208,7 @@ def check_level(top: Path, classes: Sequence[str]) -> None:
     only = top / classes[0]
     inner = [child for child in folders_in(only) if next(_below(child), None) is not None]
     if len(inner) > 1:
-        names = ", ".join(readable(child.name) for child in inner[:5])
+        names = first_of([readable(child.name) for child in inner])
         raise UserError(
             f"{readable(top)} holds one class, {readable(classes[0])}, with folders in it: "
             f"{names}. If these are the classes, name the folder that holds them "
@@ -222,6 +222,5 @@ def differing(first: Sequence[str], second: Sequence[str], names: tuple[str, str
     for mine, its, name in ((first, second, names[0]), (second, first, names[1])):
         alone = [readable(one) for one in mine if one not in its]
         if alone:
-            more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
-            parts.append(f"only {name} has {', '.join(alone[:5])}{more}")
+            parts.append(f"only {name} has {first_of(alone)}")
     return "; ".join(parts) or "they are in another order"

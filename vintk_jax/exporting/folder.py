@@ -24,7 +24,7 @@ from vintk_jax import config as configs
 from vintk_jax import system_errors
 from vintk_jax.adaptive.plans import Assigner
 from vintk_jax.data.images import MEAN, STD
-from vintk_jax.errors import UserError
+from vintk_jax.errors import UserError, first_of
 from vintk_jax.exporting import timm
 from vintk_jax.exporting.programs import FORMATS as PROGRAMS
 from vintk_jax.exporting.programs import PLATFORMS, Program
@@ -157,9 +157,8 @@ def _check_ours(folder: Path, called: Path | None = None) -> None:
         raise UserError(f"{called} is a file. Name a folder with --config.folder.")
     strange = _strange(folder)
     if strange:
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         raise UserError(
-            f"{called} holds {', '.join(strange[:5])}{more}, which no export has written and which "
+            f"{called} holds {first_of(strange)}, which no export has written and which "
             "would be lost. Move it away, or choose another folder with --config.folder."
         )
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from vintk_jax.data import loader, walk
 from vintk_jax.data.sources import Source
-from vintk_jax.errors import UserError
+from vintk_jax.errors import UserError, first_of
 from vintk_jax.report.progress import COMPILING, Progress
 from vintk_jax.training import pieces, sharding
 from vintk_jax.training.checkpoints import BEST, LAST, Checkpoints
@@ -240,9 +240,9 @@ def fit(
     data = setup.task.train.identity
     if record.get("classes", classes) != classes:
         raise UserError(
-            f"{workdir} was trained for the classes {_some(record['classes'])}; the data has "
-            f"{_some(classes)} now, and what was learned is of the others. Bring the classes back, "
-            "or choose another --workdir."
+            f"{workdir} was trained for the classes {first_of(record['classes'])}; the data has "
+            f"{first_of(classes)} now, and what was learned is of the others. Bring the classes "
+            "back, or choose another --workdir."
         )
     if record.get("data", data) != data:
         say(
@@ -321,11 +321,6 @@ def fit(
         last.close()
         best.close()
     return reached, state.best_params
-
-
-def _some(names: list[str]) -> str:
-    """The first of a list of names."""
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _checked(measured: dict[str, np.ndarray], setup: Setup, step: int) -> dict[str, Any]:
