@@ -62,6 +62,7 @@ def prepare(
     variables: dict,
     images: np.ndarray,
     direction: np.ndarray,
+    precision: str = "highest",
 ) -> Ready:
     """Compile one contestant on the space's unmasked supernet.
 
@@ -78,7 +79,12 @@ def prepare(
             return jax.grad(lambda v: (model.apply(v, images) @ direction).sum())(variables)
         implementation = NEURAL_TANGENTS.get(contestant, "structured")
         return ntk.kernel(
-            model, variables, images, cotangent=direction[:, None], implementation=implementation
+            model,
+            variables,
+            images,
+            cotangent=direction[:, None],
+            implementation=implementation,
+            precision=precision,
         )
 
     start = time.perf_counter()

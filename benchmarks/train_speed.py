@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import common, torch_timm
+from benchmarks.revits import train_step
 from vintk_jax.set_up import avoid_wrong_fusions, use_large_pages
 
 PRODUCT = "2048 x 2048 product"
@@ -60,47 +61,6 @@ def forward_macs(case: Case, side: int, num_classes: int = 10, mlp_ratio: float 
     return side**2 * pixels * e + case.depth * block + e * num_classes
 
 
-def our_step(
-    case: Case, lengths: tuple[int, ...], images: np.ndarray, labels: np.ndarray
-) -> Callable[[], Any]:
-    """A compiled train step on a batch that stays on the device."""
-    import jax
-    import jax.numpy as jnp
-
-    from benchmarks.revits import revit
-    from vintk_jax.training.objectives import Classification
-    from vintk_jax.training.optimizer import make_optimizer, make_schedule
-    from vintk_jax.training.step import Recipe, State, make_train_step
-
-    grids = tuple((side, side) for side in lengths)
-    model = revit(case, lengths)
-    params = model.init(
-        jax.random.key(0), jnp.zeros((1, case.image_size, case.image_size, 3)), grids[0]
-    )
-    optimizer = make_optimizer(
-        params,
-        make_schedule(1e-3, 0, 10**6),
-        name="adamw",
-        weight_decay=0.05,
-        beta2=0.999,
-        clip_norm=1.0,
-        layer_decay=1,
-    )
-    step = jax.jit(
-        make_train_step(model, grids, optimizer, Recipe(Classification(10, distill=0.5)), 0),
-        donate_argnums=0,
-    )
-    held = [State(jnp.int32(0), params, optimizer.init(params), None)]
-    batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
-
-    def run() -> float:
-        held[0], metrics = step(held[0], batch)
-        return float(metrics["loss"])
-
-    run()
-    return run
-
-
 def _sampled(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, common.Sampled]:
     """All in turns, after one turn that isn't counted."""
     for run in runs.values():
@@ -124,7 +84,7 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     )
     against = {
         PRODUCT: common.matrix_product(),
-        OURS: our_step(case, case.lengths[:1], images, labels),
+        OURS: train_step(case, case.lengths[:1], images, labels),
         TIMM: torch_timm.make_step(model, images, labels),
     }
     sampled = _sampled(against, rounds)
@@ -134,10 +94,10 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     del against, model
     gc.collect()
     apart = {
-        f"ours, {side**2} tokens alone": our_step(case, (side,), images, labels)
+        f"ours, {side**2} tokens alone": train_step(case, (side,), images, labels)
         for side in case.lengths
     }
-    of_lengths = _sampled({ALL: our_step(case, case.lengths, images, labels), **apart}, rounds)
+    of_lengths = _sampled({ALL: train_step(case, case.lengths, images, labels), **apart}, rounds)
     sampled |= of_lengths
     macs = 3 * case.batch * forward_macs(case, case.lengths[0])
     floor = 2 * macs / (common.gflops(median[PRODUCT]) * 1e9)
