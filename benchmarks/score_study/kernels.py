@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--views", default="plain")
+    parser.add_argument("--sample", type=int, default=0, help="of the table's rows; 0: all")
     parser.add_argument("--workdir", type=Path, default=Path("runs/score_study"))
     arguments = parser.parse_args()
     set_up_jax("float32")
@@ -78,9 +79,11 @@ def main() -> None:
     from vintk_jax.data import inputs
     from vintk_jax.ranking import tables
 
-    table = tables.load(arguments.table, 0, 0)
+    table = tables.load(arguments.table, arguments.sample, 0)
     source = arguments.source.replace("/", "_")
-    folder = arguments.workdir / f"{table.name}-{source}-{arguments.images}x{arguments.size}"
+    rows = f"-{arguments.sample}" if arguments.sample else ""
+    inputs_name = f"{source}-{arguments.images}x{arguments.size}{rows}"
+    folder = arguments.workdir / f"{table.name}-{inputs_name}"
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(arguments.seeds):
         for view in arguments.views.split(","):

@@ -25,6 +25,9 @@ from vintk_jax.ranking import statistics, tables
 GRIDS = (1, 2, 4, 8)
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 RIDGES = (2.5, 5.0, 10.0, 20.0, 40.0)  # times n^-2
+FEWER = (32, 48)  # images
+WEIGHTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+JOINED = ("flops", "params", "width^0.5 ratio^0")
 
 
 def targets_of(images: Float[np.ndarray, "n size size 3"]) -> dict[str, np.ndarray]:
@@ -55,6 +58,30 @@ def values(
     }
 
 
+def of_noise(kernels: Float[np.ndarray, "rows n n"], count: int) -> dict[str, np.ndarray]:
+    """The forms with noise on the first images."""
+    first = kernels[:, :count, :count]
+    errors = {
+        ridge: [left_out_error(kernel, np.eye(count), ridge / count**2) for kernel in first]
+        for ridge in RIDGES
+    }
+    return {
+        f"noise, {count} images, ridge {ridge:g}": -np.log(found) for ridge, found in errors.items()
+    }
+
+
+def joined(
+    forms: dict[str, np.ndarray], counts: dict[str, np.ndarray]
+) -> dict[str, Float[np.ndarray, " rows"]]:
+    """Each form times each weight, added to the logarithm of each count."""
+    return {
+        f"log {count} + {weight:g} ({name})": np.log(counts[count]) + weight * values
+        for count in JOINED
+        for name, values in forms.items()
+        for weight in WEIGHTS
+    }
+
+
 def main() -> None:
     """Evaluate all forms on the rows asked for."""
     parser = argparse.ArgumentParser(
@@ -75,13 +102,18 @@ def main() -> None:
     keep = {"first": first, "second": ~first, "all": np.ones(len(first), bool)}[arguments.rows]
     keep &= np.isfinite(accuracy)
     results: dict[str, list[float]] = {}
-    for name, found in count_values(table).items():
-        results[f"count: {name}"] = [statistics.kendall_tau(found[keep], accuracy[keep])]
+    counts = {name: found[keep] for name, found in count_values(table).items()}
+    for name, found in counts.items():
+        results[f"count: {name}"] = [statistics.kendall_tau(found, accuracy[keep])]
     for path in sorted(arguments.measured.glob("*.npz")):
         view, _, seed = path.stem.rpartition("-")
         images = inputs.load(arguments.source, arguments.images, arguments.size, int(seed)).images
         kernels = np.load(path)["kernels"][keep]
-        for name, found in values(kernels, images).items():
+        alone = values(kernels, images)
+        noise = {}
+        for count in (*FEWER, arguments.images):
+            noise |= of_noise(kernels, count)
+        for name, found in {**alone, **noise, **joined(noise, counts)}.items():
             tau = statistics.kendall_tau(found, accuracy[keep])
             results.setdefault(f"{view}: {name}", []).append(tau)
     ranked = sorted(results.items(), key=lambda item: -np.nanmean(item[1]))

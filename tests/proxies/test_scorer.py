@@ -12,7 +12,9 @@ from vintk_jax import ntk, proxies
 from vintk_jax.data import inputs
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import reductions
+from vintk_jax.ntk.learning import left_out_error
 from vintk_jax.ntk.measures import KERNEL, Factors
+from vintk_jax.proxies import kernels as kernel_scores
 from vintk_jax.proxies.base import Measurement
 from vintk_jax.proxies.scorer import Scorer, score
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, views
@@ -43,7 +45,7 @@ def supernet(images):
 @pytest.fixture(scope="module")
 def scorer(supernet):
     """Of both views' kernels and of their stems'."""
-    return Scorer(supernet, proxies.get("vintk").measurements, batch_size=2)
+    return Scorer(supernet, proxies.get("blocks_effect").measurements, batch_size=2)
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +132,12 @@ def test_variants_that_save_memory_give_the_same_kernels(
 
 
 def test_a_kernel_that_is_not_finite_names_the_architecture():
-    kernels = [
-        {
-            "plain": np.full((3, 3), np.nan),
-            "fourier": np.eye(3),
-            "plain stem": np.eye(3),
-            "fourier stem": np.eye(3),
-        }
-    ]
+    kernels = [{"plain": np.full((3, 3), np.nan), "flops": np.float64(3)}]
     with pytest.raises(UserError, match=r"plain kernel of architecture \{'depth': 2\}"):
         score(proxies.get("vintk"), kernels, {"depth": 2})
 
 
-def test_vintk_is_the_effect_of_the_blocks_on_both_kernels():
+def test_blocks_effect_is_on_both_kernels():
     """By the definition with a centring matrix, whichever way the blocks move the share."""
     rng = np.random.default_rng(0)
     names = ("plain", "fourier", "plain stem", "fourier stem")
@@ -159,9 +154,30 @@ def test_vintk_is_the_effect_of_the_blocks_on_both_kernels():
     # the plain stem tells nothing apart, the Fourier stem nearly all
     plain, fourier = share["plain"], 1 - share["fourier"]
     assert share["plain stem"] < 0.5 < share["fourier stem"]
-    assert proxies.get("vintk").score(kernels) == pytest.approx(plain + fourier)
-    assert proxies.get("vintk_plain").score(kernels) == pytest.approx(plain)
-    assert proxies.get("vintk_fourier").score(kernels) == pytest.approx(fourier)
+    assert proxies.get("blocks_effect").score(kernels) == pytest.approx(plain + fourier)
+
+
+def test_vintk_is_the_cost_and_what_the_kernel_adds():
+    """The kernel's part by drawn noise that is predicted for each image from the others."""
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((8, 20)) + 2
+    measured = {"plain": gradients @ gradients.T, "flops": np.float64(30)}
+    noise = rng.standard_normal((8, 200_000))
+    targets = noise @ noise.T / noise.shape[1]
+    error = left_out_error(measured["plain"], targets, kernel_scores.RIDGE / 64)
+    part = proxies.get("vintk_kernel").score(measured)
+    assert part == pytest.approx(-np.log(error), abs=0.01)
+    wanted = np.log(30) + kernel_scores.WEIGHT * part
+    assert proxies.get("vintk").score(measured) == pytest.approx(wanted)
+
+
+def test_a_kernel_that_spreads_noise_is_worse():
+    """Gradients of one direction mostly, against ones that tell all images apart alike."""
+    rng = np.random.default_rng(1)
+    even = rng.standard_normal((16, 400))
+    alike = even * 0.7 ** np.arange(400)
+    part = proxies.get("vintk_kernel").score
+    assert part({"plain": even @ even.T}) > part({"plain": alike @ alike.T})
 
 
 def test_stems_are_kernels_without_blocks(scorer, measured, archs, images, drawn):
@@ -180,7 +196,7 @@ def test_stems_are_kernels_without_blocks(scorer, measured, archs, images, drawn
         for view, wanted in run(cut, images, direction).items():
             np.testing.assert_allclose(of_seed[f"{view} stem"], wanted, rtol=1e-4)
     assert len(scorer._stems) == 2
-    assert score(proxies.get("vintk"), measured[0], {})[0] > 0
+    assert score(proxies.get("blocks_effect"), measured[0], {})[0] > 0
 
 
 def test_signs_of_the_baselines():

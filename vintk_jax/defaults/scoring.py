@@ -11,7 +11,7 @@ def add_scoring(config: ml_collections.ConfigDict) -> None:
     # of a video space, whose clips come from digits (moving, no download), noise, clips:PATH,
     # npz:PATH, tfds:NAME
     config.inputs.split = "train"
-    config.inputs.num_images = 16  # images, or clips, in the kernel
+    config.inputs.num_images = 48  # images, or clips, in the kernel
     # pixels a side that architectures are scored at; a multiple of the patch size
     config.inputs.image_size = 64
 

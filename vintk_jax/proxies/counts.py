@@ -79,7 +79,3 @@ COUNT_PROXIES = (
     Proxy.of_architecture("log_hidden", log_hidden),
     Proxy.of_architecture("nsc", nsc),
 )
-
-# What a score's own part is asked for beside: partial correlations hold it fixed. Chosen as
-# docs/score_protocol.md says.
-BEST = next(p for p in COUNT_PROXIES if p.name == "root_width").measurements[0]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.proxies import Proxy, counts
+from vintk_jax.proxies import Proxy
+from vintk_jax.proxies.costs import FLOPS
 from vintk_jax.ranking.statistics import compare
 from vintk_jax.ranking.tables import Table
 
@@ -55,7 +56,7 @@ def compare_all(
     params = np.array([cost.params for cost in costs], float)
     controls = np.column_stack([params, np.array(depths, float)])
     by_cost = {"flops": np.array([cost.flops for cost in costs], float), "params": params}
-    fixed = np.array([counts.BEST.function(space, arch) for arch in table.archs], float)
+    fixed = np.array([FLOPS.function(space, arch) for arch in table.archs], float)
     compared = {}
     for proxy in proxies:
         needed = {m.group for m in proxy.measurements}
@@ -75,6 +76,6 @@ def compare_all(
         "space": space.name,
         "num_architectures": len(table.archs),
         "seeds": len(records),
-        "held_fixed": counts.BEST.name,
+        "held_fixed": FLOPS.name,
         "proxies": compared,
     }
