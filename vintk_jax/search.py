@@ -151,7 +151,7 @@ def main(argv: list[str]) -> None:
         digest=digest,
     )
     seconds = time.perf_counter() - start
-    _report(workdir, config, ledger, scorer, proxy.measurements, candidates, winner, front, seconds)
+    _report(workdir, config, ledger, scorer, proxy, candidates, winner, front, seconds)
     console.print(best_table(candidates))
     console.print(f"{len(candidates):,} architectures scored; this run took {seconds:.0f} s.")
     if failed := failures(ledger):
@@ -194,7 +194,7 @@ def _generators(count: int):
 
 
 def _report(
-    workdir, config, ledger, scorer, measurements, candidates, winner, front, seconds: float
+    workdir, config, ledger, scorer, proxy, candidates, winner, front, seconds: float
 ) -> None:
     """report.html, with the spectra of the winner's kernels, and its plain kernel by layer."""
     import jax
@@ -206,7 +206,9 @@ def _report(
 
     space = ledger.space
     measured = scorer.measure([space.from_json(winner["arch"])])[0][0]
-    kernels = {m.name: measured[m.name] for m in measurements if m.of == "kernel" and not m.stem}
+    kernels = {
+        m.name: measured[m.name] for m in proxy.measurements if m.of == "kernel" and not m.stem
+    }
     structured = config.ntk.implementation == "structured"
     layers = (
         kernel_by_layer(scorer.supernet, space.from_json(winner["arch"]))
@@ -226,6 +228,7 @@ def _report(
         config=config.to_dict(),
         seed=config.seed,
         summary={
+            **({"The score": proxy.meaning} if proxy.meaning else {}),
             "Architectures scored": f"{len(candidates):,}",
             "Beyond a limit, not scored": f"{unscored:,}",
             **({"Score is no number": f"{failed:,}"} if failed else {}),

@@ -273,3 +273,10 @@ def test_layers_want_the_structured_kernel(images):
     other = Supernet(SPACE, {"plain": images["plain"]}, settings, seed=3)
     with pytest.raises(UserError, match=r"wants ntk\.implementation=structured"):
         Scorer(other, [Measurement("shares", "layers", KERNEL)]).compile()
+
+
+def test_a_proxy_says_what_it_means():
+    assert proxies.get("vintk").meaning.startswith(
+        "ViNTK: the logarithm of the multiply-adds, plus"
+    )
+    assert proxies.Proxy.of_kernels("own", lambda kernels: 0.0, "plain").meaning == ""

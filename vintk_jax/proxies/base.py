@@ -11,6 +11,7 @@ Three lines define one, by what it is measured on:
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -131,6 +132,14 @@ class Proxy:
     join: (
         Callable[[Float[np.ndarray, "candidates numbers"]], Float[np.ndarray, " candidates"]] | None
     ) = None
+
+    @property
+    def meaning(self) -> str:
+        """The first paragraph of what the score's function says of itself; empty if it says
+        nothing.
+        """
+        first, _, _ = (inspect.getdoc(self.score) or "").partition("\n\n")
+        return " ".join(first.split())
 
     @classmethod
     def of_kernels(cls, name: str, score: Callable[[Measured], float], *views: str) -> "Proxy":
