@@ -58,6 +58,12 @@ class CompileCacheSettings:
 
 
 DEFAULT_CACHE = CompileCacheSettings()
+_in_use: Path | None = None
+
+
+def in_use() -> Path | None:
+    """The folder in which this process keeps what it made; None where it keeps nothing."""
+    return _in_use
 
 
 def chosen_folder(settings: CompileCacheSettings) -> Path | None:
@@ -167,8 +173,10 @@ def keep_programs(settings: CompileCacheSettings) -> Path | None:
     import jax
     from jax._src import compilation_cache
 
+    global _in_use
     root = chosen_folder(settings)
-    if root is None or os.environ.get("JAX_COMPILATION_CACHE_DIR") or not _can_be_used(root):
+    _in_use = root if root is not None and _can_be_used(root) else None
+    if _in_use is None or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return None
     folder = root / f"jax-{jax.__version__}-{machine()}"
     store = ProgramStore(folder, int(settings.max_gb * 1e9), root)

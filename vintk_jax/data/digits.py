@@ -10,13 +10,17 @@ was trained on them.
 """
 
 import dataclasses
+import sys
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import PIL
 from jaxtyping import Float, UInt8
 from PIL import Image
 
 from vintk_jax.data import shipped
+from vintk_jax.data.made import Example, Made
 
 SIDE = 32  # pixels of an image
 # Images of each split. No handwritten digit is in two: a model trains on the first, learns when it
@@ -162,6 +166,11 @@ def scene(split: str, index: int, side: int = SIDE) -> Scene:
     return Scene(as_pixels(image), int(labels[which]), mask, digit_side, contrast, clutter)
 
 
+def _depends() -> tuple[str, ...]:
+    """What images depend on: this code, and the versions of what draws and resizes."""
+    return (Path(__file__).read_text(), PIL.__version__, np.__version__, sys.byteorder, str(COUNTS))
+
+
 class Digits:
     """The images of one split, by number: {"image": uint8 (32, 32, 3), "label": int}.
 
@@ -171,20 +180,25 @@ class Digits:
     """
 
     def __init__(self, split: str, side: int = SIDE, *, dense: bool = False):
-        self._split, self._side, self._dense = split, side, dense
-        self._made: dict[int, dict] = {}
+        self._dense = dense
+
+        def make(index: int) -> Example:
+            made = scene(split, index, side)
+            if not dense:
+                return made.image, np.int64(made.label)
+            on_it = np.where(made.mask >= _INK, 1 + made.label, 0)
+            return made.image, on_it.astype(np.uint8)
+
+        name = f"digits-{split}-{side}{'-dense' if dense else ''}"
+        self._made = Made(name, _depends(), COUNTS[split], make)
 
     def __len__(self) -> int:
-        return COUNTS[self._split]
+        return len(self._made)
 
     def __getitem__(self, index: int) -> dict:
-        index = int(index)
-        if index not in self._made:
-            made = scene(self._split, index, self._side)
-            label = (
-                np.where(made.mask >= _INK, 1 + made.label, 0).astype(np.uint8)
-                if self._dense
-                else made.label
-            )
-            self._made[index] = {"image": made.image, "label": label}
-        return self._made[index]
+        image, label = self._made[int(index)]
+        return {"image": image, "label": label if self._dense else int(label)}
+
+    def ahead(self) -> None:
+        """Begin to make all of them."""
+        self._made.ahead()

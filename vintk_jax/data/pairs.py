@@ -241,7 +241,7 @@ def _digits(labels: Labels, _: str, split: str) -> Source:
     made = digits.Digits(split, dense=True)
     classes = ("background", *map(str, range(digits.NUM_CLASSES)))
     own = identity.of_words("digits", "dense", split)
-    return Source(len(made), made.__getitem__, classes, identity=own)
+    return Source(len(made), made.__getitem__, classes, identity=own, ahead=made.ahead)
 
 
 def _npz(labels: Labels, where: str, split: str) -> Source:

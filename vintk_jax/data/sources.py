@@ -39,9 +39,11 @@ class Source(Sequence):
         notes: Sequence[str] = (),
         frames: Sequence[int] = (),
         identity: str = "",
+        ahead: Callable[[], None] | None = None,
     ):
         self._length = length
         self._get = get
+        self._ahead = ahead
         self.classes = tuple(images.distinct(classes))
         self.notes = tuple(notes)
         self.frames = tuple(frames)
@@ -52,6 +54,11 @@ class Source(Sequence):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self._get(int(index))
+
+    def ahead(self) -> None:
+        """Begin to make what has to be made and will all be asked for, beside what else happens."""
+        if self._ahead is not None:
+            self._ahead()
 
     def part(self, numbers: Int[np.ndarray, " n"]) -> "Source":
         """The images of those numbers, numbered from zero."""
@@ -77,7 +84,8 @@ def _digits(where: str, split: str) -> Source:
         )
     made = digits.Digits(split)
     classes = [str(i) for i in range(digits.NUM_CLASSES)]
-    return Source(len(made), made.__getitem__, classes, identity=identity.of_words("digits", split))
+    own = identity.of_words("digits", split)
+    return Source(len(made), made.__getitem__, classes, identity=own, ahead=made.ahead)
 
 
 def _npz(where: str, split: str) -> Source:

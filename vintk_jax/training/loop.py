@@ -259,6 +259,8 @@ def fit(
         seed=config.seed,
         **hosts,
     )
+    if setup.steps - begun >= setup.steps_per_epoch:  # every image will be asked for
+        setup.task.train.ahead()
     ahead = loader.from_step(batches, begun, config.data.threads)
     where = jax.tree.map(lambda leaf: leaf.sharding, setup.like)
     step_of = make_train_step(
