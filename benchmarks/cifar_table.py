@@ -88,7 +88,9 @@ def load(folder: Path) -> tuple[np.ndarray, ...]:
     return train[0], train[1].astype(np.int32), images, labels.astype(np.int32)
 
 
-def train(arch_json: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:
+def train(
+    arch_json: dict[str, Any], seed: int, folder: Path, epochs: int = RECIPE["epochs"]
+) -> dict[str, float]:
     """Train one model on the core that this process has; its accuracy in percent, and seconds."""
     import jax
     import jax.numpy as jnp
@@ -102,7 +104,7 @@ def train(arch_json: dict[str, Any], seed: int, folder: Path) -> dict[str, float
     batch, shift = RECIPE["batch"], RECIPE["shift"]
     piece = RECIPE["piece"][str(arch_json["patch_size"])]
     steps = TRAIN // batch
-    total = steps * RECIPE["epochs"]
+    total = steps * epochs
     peak = RECIPE["learning_rate"]
     rate = optax.warmup_cosine_decay_schedule(0.0, peak, total // 10, total)
     optimizer = optax.chain(
@@ -162,7 +164,7 @@ def train(arch_json: dict[str, Any], seed: int, folder: Path) -> dict[str, float
     params = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
     state = (params, jax.jit(optimizer.init)(params))
     run = jax.jit(epoch, donate_argnums=0)
-    for i in range(RECIPE["epochs"]):
+    for i in range(epochs):
         state, mean_loss = run(state, jax.random.fold_in(key, i))
         seconds = time.perf_counter() - start
         print(f"epoch {i + 1}: loss {mean_loss:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
@@ -179,8 +181,8 @@ def train(arch_json: dict[str, Any], seed: int, folder: Path) -> dict[str, float
     }
 
 
-def in_child(index: int, seed: int, folder: Path, cores: list[int]) -> dict[str, float]:
-    """`train` in a process of its own, on a core of its own."""
+def in_child(module: str, arguments: list[str], cores: list[int]) -> dict[str, float]:
+    """A benchmark's training of one model, in a process of its own and on a core of its own."""
     core = cores.pop()
     environment = {
         **os.environ,
@@ -188,8 +190,7 @@ def in_child(index: int, seed: int, folder: Path, cores: list[int]) -> dict[str,
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "benchmarks.cifar_table", "--data", str(folder)]
-    command += ["--one", str(index), str(seed), "--core", str(core)]
+    command = [sys.executable, "-m", module, *arguments, "--core", str(core)]
     try:
         done = subprocess.run(
             command, cwd=common.ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
@@ -251,7 +252,8 @@ def main() -> None:
 
     def work(one: tuple[int, int]) -> None:
         index, seed = one
-        found = in_child(index, seed, arguments.data.resolve(), cores)
+        one = ["--data", str(arguments.data.resolve()), "--one", str(index), str(seed)]
+        found = in_child("benchmarks.cifar_table", one, cores)
         with lock:
             kept.add(f"{index} seed {seed}", found)
             done = len(wanted) - len(left) + sum(f"{i} seed {s}" in kept.found for i, s in left)

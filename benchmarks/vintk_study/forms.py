@@ -1,4 +1,4 @@
-"""Which form of the score? The plan in docs/proxies.md, carried out on the kernels that `collect`
+"""Which form of the score? The plan in docs/blocks_effect.md, carried out on the kernels that `collect`
 kept.
 
     python -m benchmarks.vintk_study.forms TABLES_FOLDER KERNELS_FOLDER [--top 15]

@@ -2,8 +2,8 @@
 scale and a shift a channel.
 
 Batch normalisation mixes samples, and a tangent kernel compares samples. Each of the three gives up
-something (our measurement on 21 networks of NAS-Bench-201, no accuracy looked at; docs/proxies.md
-has the figures):
+something (our measurement on 21 networks of NAS-Bench-201, no accuracy looked at; figures in
+docs/blocks_effect.md):
 
 - `places` (instance normalisation) takes each channel's mean, which global average pooling reads,
   out of every sample. Only the ReLU ahead of the pooling lets images differ there again: logits

@@ -55,8 +55,8 @@ def blocks_effect(kernels) -> float:
     Without blocks, pooled tokens tell all images apart (a share near 1) and lose some of it from
     block to block; a class token tells none apart (0) and gains. The beginning is 1 or 0, whichever
     the stem's share is nearer to. That share is noisy: by the draw of the weights it lies on either
-    side of one half, and the score turns its order round (docs/proxies.md). Our choice; kept to
-    compare with.
+    side of one half, and the score turns its order round (docs/blocks_effect.md). Our choice; kept
+    to compare with.
     """
     return _effect(kernels, "plain") + _effect(kernels, "fourier")
 
