@@ -1,5 +1,5 @@
-"""Which form of the score? The plan in docs/blocks_effect.md, carried out on the kernels that `collect`
-kept.
+"""Which form of the former score? The plan in docs/blocks_effect.md, carried out on the kernels
+that `collect` kept.
 
     python -m benchmarks.vintk_study.forms TABLES_FOLDER KERNELS_FOLDER [--top 15]
 
