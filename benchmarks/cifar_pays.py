@@ -23,7 +23,7 @@ from benchmarks.cifar_table import COMMON_M, PARAMS_M, SPACE, in_child, train
 from benchmarks.trainings import Kept, command
 from vintk_jax import spaces
 
-EPOCHS, CANDIDATES = 15, 500
+EPOCHS, CANDIDATES = 15, 200
 LIMIT_M = COMMON_M[1]
 SCORES = ("vintk", "flops", "root_width", "params")
 
