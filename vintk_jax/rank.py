@@ -43,6 +43,7 @@ def main(argv: list[str]) -> None:
     from filelock import FileLock, Timeout
 
     from vintk_jax.data.identity import of_arrays
+    from vintk_jax.proxies import definitions
     from vintk_jax.proxies.scorer import Scorer
     from vintk_jax.proxies.setup import described, load_images, make_supernet
     from vintk_jax.ranking import scores, tables
@@ -86,7 +87,7 @@ def main(argv: list[str]) -> None:
             "architecture takes."
         )
         return
-    counted = {"multiply_adds": counting.DEFINITION}
+    counted = {"multiply_adds": counting.DEFINITION, **definitions(chosen)}
     own = {"images": of_arrays(images)}
     configs.claim_workdir(workdir, "rank", config, MAY_CHANGE, counted, own)
     try:

@@ -99,7 +99,7 @@ def main(argv: list[str]) -> None:
         _dry_run(console, make_scorer(), space, total, start)
         return
 
-    counted = {"multiply_adds": counting.DEFINITION}
+    counted = {"multiply_adds": counting.DEFINITION, **proxies.definitions([proxy])}
     own = {"images": of_arrays(images)}
     configs.claim_workdir(workdir, "search", config, MAY_CHANGE, counted, own)
     digest = configs.digest(config, without=MAY_CHANGE)

@@ -3,7 +3,7 @@ proxy is one function and one line.
 """
 
 from vintk_jax.proxies.activations import ACTIVATION_PROXIES
-from vintk_jax.proxies.base import Measurement, Network, Proxy
+from vintk_jax.proxies.base import Measurement, Network, Proxy, definitions
 from vintk_jax.proxies.costs import COST_PROXIES
 from vintk_jax.proxies.counts import COUNT_PROXIES
 from vintk_jax.proxies.gradients import GRADIENT_PROXIES
@@ -41,4 +41,4 @@ def names() -> list[str]:
     return _PROXIES.names()
 
 
-__all__ = ["Measurement", "Network", "Proxy", "get", "names"]
+__all__ = ["Measurement", "Network", "Proxy", "definitions", "get", "names"]

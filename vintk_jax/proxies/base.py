@@ -12,7 +12,7 @@ Three lines define one, by what it is measured on:
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -124,6 +124,8 @@ class Proxy:
         score: from measured arrays by name to a number; to several where the proxy has a `join`.
         join: for proxies that compare candidates with each other: (candidates, numbers) -> one
             score each, known only once all are measured.
+        definition: another number where the name has meant another score before: scores of two
+            definitions are never mixed in one workdir.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Proxy:
     join: (
         Callable[[Float[np.ndarray, "candidates numbers"]], Float[np.ndarray, " candidates"]] | None
     ) = None
+    definition: int = 1
 
     @property
     def meaning(self) -> str:
@@ -184,3 +187,10 @@ class Proxy:
             (Measurement(name, "architecture", count),),
             lambda measured: float(measured[name]),
         )
+
+
+def definitions(proxies: Iterable[Proxy]) -> dict[str, int]:
+    """Of scores that are not in their first definition, for `config.claim_workdir`."""
+    return {
+        f"scores by {proxy.name}": proxy.definition for proxy in proxies if proxy.definition != 1
+    }

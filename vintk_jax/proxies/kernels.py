@@ -98,6 +98,7 @@ KERNEL_PROXIES = (
         "vintk",
         (Measurement("plain", "kernel"), costs.FLOPS),
         vintk,
+        definition=2,  # 1 is blocks_effect
     ),
     Proxy.of_kernels("vintk_kernel", vintk_kernel, "plain"),
     Proxy.of_kernels(
