@@ -66,16 +66,22 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
         )
     engine = Engine(plan, shape, (64,))
     counts = engine.all(images).passes
-    bare = lambda: [
-        passes(step, images[:64])
-        for step, count in zip(plan.steps, counts)
-        for _ in range(-(-count // 64))
-    ]
+
+    def bare():
+        return [
+            passes(step, images[:64])
+            for step, count in zip(plan.steps, counts)
+            for _ in range(-(-count // 64))
+        ]
+
     whole, programs = [], []
     for _ in range(rounds + 3):
         whole.append(seconds(lambda: engine.all(images)))
         programs.append(seconds(bare))
-    median = lambda values: statistics.median(values[3:])
+
+    def median(values):
+        return statistics.median(values[3:])
+
     return {
         "assigner": median(looking) / median(alone) - 1,
         "grouping": 1 - median(programs) / median(whole),
@@ -124,9 +130,10 @@ def main() -> None:
 def print_found(size: int, results: list[dict[str, Any]]) -> None:
     """A row a budget: means over seeds, the range of speeds and gains in brackets."""
     rows = []
-    spread = lambda values, form: (
-        f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
-    )
+
+    def spread(values, form):
+        return f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
     for budget in dict.fromkeys(
         row["budget"] for result in results for row in result["at_equal_speed"]
     ):

@@ -92,7 +92,10 @@ def matrix_product(size: int = 2048) -> Callable[[], Any]:
 
     x = jax.numpy.asarray(np.random.default_rng(0).standard_normal((size, size)), "float32")
     product = jax.jit(lambda a, b: jax.lax.dot(a, b, precision="highest")).lower(x, x).compile()
-    run = lambda: jax.block_until_ready(product(x, x))
+
+    def run():
+        return jax.block_until_ready(product(x, x))
+
     run()
     return run
 

@@ -61,7 +61,10 @@ def main() -> None:
                 "ours": lambda: engines[length].all(images),
                 **{form: lambda m=m: m(images) for form, m in models.items()},
             }
-        ours = lambda: np.asarray(predictor(images, length))
+
+        def ours():
+            return np.asarray(predictor(images, length))
+
         return {
             "ours": ours,
             **{form: lambda m=m: m.at(length, images) for form, m in models.items()},

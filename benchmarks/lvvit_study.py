@@ -74,9 +74,10 @@ def curves(found: dict[str, Any], seeds: list[int]) -> list[list[str]]:
     with the range over seeds.
     """
     rows = []
-    spread = lambda values, form: (
-        f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
-    )
+
+    def spread(values, form):
+        return f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
     for kind in KINDS:
         results = [found[f"{kind}-{seed}-adaptive"]["at_equal_speed"] for seed in seeds]
         for budget in dict.fromkeys(row["budget"] for result in results for row in result):

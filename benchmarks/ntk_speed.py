@@ -180,7 +180,10 @@ def report(results: dict[str, dict[str, Any]], targets: list[dict[str, Any]]) ->
         "Time of one kernel (median) and peak memory", headings, _rows(results), text_columns=2
     )
     verdict = {True: "yes", False: "NO", None: "not measured"}
-    value = lambda t: "" if t["value"] is None else f"{t['value']:.2f}"
+
+    def value(t):
+        return "" if t["value"] is None else f"{t['value']:.2f}"
+
     rows = [
         [t["case"], t["target"], value(t), t["bound"], verdict[t["met"]]]
         for t in sorted(targets, key=lambda t: list(results).index(t["case"]))

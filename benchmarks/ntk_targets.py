@@ -44,9 +44,17 @@ def _memory(result: Result) -> float | None:
     return _over(*peaks)
 
 
-_small_images = lambda case: case["image_size"] == 64
-_large_images = lambda case: case["image_size"] == 224
-_all = lambda case: True
+def _small_images(case):
+    return case["image_size"] == 64
+
+
+def _large_images(case):
+    return case["image_size"] == 224
+
+
+def _all(case):
+    return True
+
 
 TARGETS = (
     Target(

@@ -24,9 +24,10 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
     config = json.loads((arguments.workdir / "search.config.json").read_text())
-    section = lambda name: {
-        k.split(".")[1]: v for k, v in config.items() if k.startswith(f"{name}.")
-    }
+
+    def section(name):
+        return {k.split(".")[1]: v for k, v in config.items() if k.startswith(f"{name}.")}
+
     candidates = [
         json.loads(line)
         for line in (arguments.workdir / "candidates.jsonl").read_text().splitlines()

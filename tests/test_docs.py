@@ -128,10 +128,16 @@ def test_programs_of_the_pages_run(tmp_path):
     ]
     run_command(command("assign", "tla_digits", workdir, *small))
     run_command(command("export", "export", workdir))
-    numbers = lambda lines: [int(line.split()[0]) for line in lines]
+
+    def numbers(lines):
+        return [int(line.split()[0]) for line in lines]
+
     images = "import numpy as np\nimages = np.zeros((20, 32, 32, 3), np.uint8)\n"
+
     # a model of two epochs keeps no budget
-    loose = lambda program: re.sub(r"max_drop=[\d.]+", "max_drop=100.0", program)
+    def loose(program):
+        return re.sub(r"max_drop=[\d.]+", "max_drop=100.0", program)
+
     assert numbers(run(loose(blocks_of("docs/service.md")[0]), tmp_path)) == list(range(20))
     assert numbers(
         run(

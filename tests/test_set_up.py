@@ -44,14 +44,17 @@ def test_large_pages_start_the_process_again_once():
         "import os, sys; from vintk_jax.set_up import use_large_pages; use_large_pages(); "
         "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
     )
-    run = lambda environment: subprocess.run(
-        [sys.executable, "-c", program, "a b", "--c=d"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+
+    def run(environment):
+        return subprocess.run(
+            [sys.executable, "-c", program, "a b", "--c=d"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
     own = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
     if sys.platform == "linux":
         assert run(own) == "glibc.malloc.hugetlb=1 ['a b', '--c=d']"

@@ -36,8 +36,13 @@ def main(argv: list[str]) -> None:
     from vintk_jax.report.progress import COMPILING, Progress
 
     console = make_console()
-    say = lambda note: console.print(note, style="yellow")
-    progress_of = lambda total, unit: Progress(total, unit=unit, console=console)
+
+    def say(note):
+        return console.print(note, style="yellow")
+
+    def progress_of(total, unit):
+        return Progress(total, unit=unit, console=console)
+
     session = Session.open(workdir, config, say)
     session.refuse_training_images()
     tla, names, train_split = config.tla, session.plans.names, session.trained.data.train_split
@@ -86,7 +91,10 @@ def main(argv: list[str]) -> None:
                     progress.phase(
                         COMPILING if not before else f"running: {what}", then=f"running: {what}"
                     )
-                    advance = lambda done, before=before: progress.update(before + done)
+
+                    def advance(done, before=before):
+                        return progress.update(before + done)
+
                     answers[what] = session.answers(session.predictor, source, name, advance)
                     before += len(source)
                 progress.phase("training the assigner")

@@ -71,7 +71,10 @@ def _is_spread_product(eqn: Any, made_by: dict[int, Any]) -> bool:
         math.prod(eqn.outvars[0].aval.shape),
         [made_by.get(id(var)) for var in eqn.invars],
     )
-    spread = lambda source: source is not None and source.primitive.name == "broadcast_in_dim"
+
+    def spread(source):
+        return source is not None and source.primitive.name == "broadcast_in_dim"
+
     return all(
         spread(source) and math.prod(source.invars[0].aval.shape) < size for source in sources
     )

@@ -85,11 +85,14 @@ def main(argv: list[str]) -> None:
         else config.search.num_candidates
     )
     images = load_images(config, space, lambda note: console.print(note, style="yellow"))
-    make_scorer = lambda: Scorer(
-        make_supernet(config, space, proxy.measurements, images),
-        proxy.measurements,
-        batch_size=config.search.batch_size,
-    )
+
+    def make_scorer():
+        return Scorer(
+            make_supernet(config, space, proxy.measurements, images),
+            proxy.measurements,
+            batch_size=config.search.batch_size,
+        )
+
     console.print(
         f"{config.search.algorithm} search of {space.name} ({space.size():.3g} architectures): "
         f"{total:,} candidates by {proxy.name} "

@@ -75,17 +75,20 @@ def main(argv: list[str]) -> None:
         signals.path(ends, count, config.signals.cycles),
         signals.bands(size, count, config.signals.band_edges, config.seed),
     ]
-    make_model = lambda outputs: ViT(
-        embed_dim=model.embed_dim,
-        num_heads=(model.num_heads,) * model.depth,
-        hidden=(4 * model.embed_dim,) * model.depth,
-        head_dim=model.embed_dim // model.num_heads,
-        num_classes=outputs,
-        patch_size=model.patch_size,
-        native_grid=(size // model.patch_size,) * 2,
-        pool="mean",
-        scan=True,
-    )
+
+    def make_model(outputs):
+        return ViT(
+            embed_dim=model.embed_dim,
+            num_heads=(model.num_heads,) * model.depth,
+            hidden=(4 * model.embed_dim,) * model.depth,
+            head_dim=model.embed_dim // model.num_heads,
+            num_classes=outputs,
+            patch_size=model.patch_size,
+            native_grid=(size // model.patch_size,) * 2,
+            pool="mean",
+            scan=True,
+        )
+
     names = ("plain", "fourier")
     total = len(both) * len(names) * config.num_draws
     console.print(

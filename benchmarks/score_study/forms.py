@@ -107,24 +107,42 @@ def forms() -> dict[str, Callable[[Measured], float]]:
     found: dict[str, Callable[[Measured], float]] = {}
     for centred in ("", "_centred"):
         for rho in RHOS:
-            a = lambda m, c=centred, r=rho: logs(getattr(m, f"a{c}"), r)
-            g = lambda m, c=centred, r=rho: logs(getattr(m, f"g{c}"), r)
-            e = lambda m, c=centred, r=rho: evidence(getattr(m, f"a{c}"), getattr(m, f"g{c}"), r)
-            both = lambda m, a=a, g=g: a(m) + g(m)
+
+            def a(m, c=centred, r=rho):
+                return logs(getattr(m, f"a{c}"), r)
+
+            def g(m, c=centred, r=rho):
+                return logs(getattr(m, f"g{c}"), r)
+
+            def e(m, c=centred, r=rho):
+                return evidence(getattr(m, f"a{c}"), getattr(m, f"g{c}"), r)
+
+            def both(m, a=a, g=g):
+                return a(m) + g(m)
+
             for name, by_layer in {"A": a, "G": g, "A+G": both, "evidence": e}.items():
                 title = f"{name}{centred} rho={rho:g}"
                 found[f"sum {title}"] = lambda m, f=by_layer: float(f(m).sum())
                 found[f"mean {title}"] = lambda m, f=by_layer: float(f(m).mean())
         for factor in ("a", "g"):
-            of = lambda m, f=factor + centred: participation(getattr(m, f))
+
+            def of(m, f=factor + centred):
+                return participation(getattr(m, f))
+
             found[f"sum log PR {factor}{centred}"] = lambda m, f=of: float(np.log(f(m)).sum())
             found[f"sum PR {factor}{centred}"] = lambda m, f=of: float(f(m).sum())
             found[f"mean PR {factor}{centred}"] = lambda m, f=of: float(f(m).mean())
-    whole = lambda m: m.kernels.sum(axis=0)
+
+    def whole(m):
+        return m.kernels.sum(axis=0)
+
     found["K log PR"] = lambda m: reductions.log_participation_ratio(whole(m))
     found["K effective rank"] = lambda m: reductions.effective_rank(whole(m))
     found["K distinct share"] = lambda m: reductions.distinct_share(whole(m))
-    effect = lambda m: abs(m.pooled - reductions.distinct_share(whole(m)))
+
+    def effect(m):
+        return abs(m.pooled - reductions.distinct_share(whole(m)))
+
     found["K blocks' effect"] = effect
     found["layers' mean effect"] = lambda m: float(np.abs(m.pooled - shares(m.kernels)).mean())
     found["layers' sum of effects"] = lambda m: float(np.abs(m.pooled - shares(m.kernels)).sum())

@@ -48,14 +48,19 @@ def make_views(images, only=None, seed: int = 0) -> dict[str, np.ndarray]:
     "noise".
     """
     key = jax.random.key(seed)
-    mapped = lambda mode, m, sigma: np.asarray(
-        fourier.fourier_images(jnp.asarray(images), key, mode=mode, num_features=m, sigma=sigma)
-    )
-    noise = lambda channels, seed: (
-        np.random.default_rng(seed)
-        .standard_normal((*images.shape[:3], channels))
-        .astype(np.float32)
-    )
+
+    def mapped(mode, m, sigma):
+        return np.asarray(
+            fourier.fourier_images(jnp.asarray(images), key, mode=mode, num_features=m, sigma=sigma)
+        )
+
+    def noise(channels, seed):
+        return (
+            np.random.default_rng(seed)
+            .standard_normal((*images.shape[:3], channels))
+            .astype(np.float32)
+        )
+
     every = {
         "plain": lambda: images,
         "pixel s0.3 m32": lambda: mapped("pixel", 32, 0.3),

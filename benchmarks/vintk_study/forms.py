@@ -79,9 +79,10 @@ def load(tables: Path, kernels: Path, group: str):
             for view, ks in views.items()
             for r, f in REDUCTIONS.items()
         }
-        effect = lambda ks, table=table: np.array(
-            [abs(BEGIN[table] - reductions.distinct_share(k)) for k in ks]
-        )
+
+        def effect(ks, table=table):
+            return np.array([abs(BEGIN[table] - reductions.distinct_share(k)) for k in ks])
+
         found[table] = (
             accuracy,
             reduced | {(EFFECT, view): effect(ks) for view, ks in views.items()},

@@ -79,8 +79,13 @@ def test_entries_say_what_was_answered():
     """Two lengths; even images end at the first: accuracy, shares, multiply-adds by hand, speeds
     positive.
     """
-    even = lambda images: images[:, 0, 0, 0] % 2 == 0
-    said = lambda images: (np.eye(3, dtype=np.float32)[images[:, 0, 0, 0] % 3], even(images))
+
+    def even(images):
+        return images[:, 0, 0, 0] % 2 == 0
+
+    def said(images):
+        return (np.eye(3, dtype=np.float32)[images[:, 0, 0, 0] % 3], even(images))
+
     plan = Plan(
         [
             Step("4", said, lambda found: np.where(found[1], DONE, 1)),

@@ -104,9 +104,10 @@ def test_a_curve_by_hand():
     longer = np.array([[0.9, 0.1]] * 4)
     probabilities = np.stack([shorter, longer], axis=1)
     on = {0.0: np.array([0, 1, 1, 0]), 1.0: np.array([0, 0, 0, 0])}
-    ways_of = lambda setting: policies.walk(
-        probabilities, np.zeros(4, int), lambda at, known: on[setting], 0.0
-    )
+
+    def ways_of(setting):
+        return policies.walk(probabilities, np.zeros(4, int), lambda at, known: on[setting], 0.0)
+
     points = policies.curve(
         ways_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125
     )

@@ -180,7 +180,10 @@ def test_a_truncated_video_repeats_its_last_frame(tmp_path, caplog):
         for record in caplog.records
     ] == [["of", "20"]]
     assert len(seen) == 20
-    grey = lambda frame: frame.astype(float).mean(-1).reshape(-1)
+
+    def grey(frame):
+        return frame.astype(float).mean(-1).reshape(-1)
+
     assert np.corrcoef(grey(seen[3]), grey(frames[3]))[0, 1] > 0.6
     assert np.corrcoef(grey(seen[3]), grey(frames[4]))[0, 1] < 0.2
     np.testing.assert_array_equal(seen[19], seen[18])
@@ -262,7 +265,10 @@ def test_views_of_a_clip(length, stretch, views, crops, sizes):
     seen = ClipViews(8, 4, stretch, 1.0, views, crops)({"clip": of_array(clip), "label": 3}, RNG)
     extent, side = min(stretch, length), min(sizes)
     single = ClipViews(8, 4, stretch)
-    one = lambda frames: single({"clip": of_array(frames), "label": 3}, RNG)["image"]
+
+    def one(frames):
+        return single({"clip": of_array(frames), "label": 3}, RNG)["image"]
+
     if views * crops == 1:
         np.testing.assert_array_equal(seen["image"], one(clip))
         return

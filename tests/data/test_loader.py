@@ -42,12 +42,17 @@ def test_epochs_hold_every_image_once_and_differ():
     """Two epochs of 12 images in batches of 4: a permutation each, not the same; another seed gives
     another.
     """
-    order = lambda seed: np.concatenate(
-        [
-            loader.train_batches(numbered(12), with_noise, batch_size=4, seed=seed)[step]["label"]
-            for step in range(6)
-        ]
-    )
+
+    def order(seed):
+        return np.concatenate(
+            [
+                loader.train_batches(numbered(12), with_noise, batch_size=4, seed=seed)[step][
+                    "label"
+                ]
+                for step in range(6)
+            ]
+        )
+
     first, second = np.split(order(0), 2)
     assert sorted(first) == sorted(second) == list(range(12))
     assert (first != second).any()

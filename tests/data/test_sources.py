@@ -138,9 +138,12 @@ def test_folder_without_splits_holds_a_tenth_out(tmp_path):
     added.
     """
     folder_of(tmp_path, {"a": 60, "b": 60})
-    names = lambda split: {
-        (e["label"], int(e["image"][0, 0, 0])) for e in open_source(f"folder:{tmp_path}", split)
-    }
+
+    def names(split):
+        return {
+            (e["label"], int(e["image"][0, 0, 0])) for e in open_source(f"folder:{tmp_path}", split)
+        }
+
     train, test = names("train"), names("test")
     assert not train & test
     assert len(train | test) == 120

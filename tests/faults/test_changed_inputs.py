@@ -19,9 +19,10 @@ from vintk_jax.training.models import keep_arch
 def test_results_on_other_images_are_not_mixed(tmp_path):
     """A search or ranking keeps which images it is on; one that doesn't know takes any."""
     config = ml_collections.ConfigDict({"inputs": {"source": "folder:x"}})
-    claim = lambda images: configs.claim_workdir(
-        tmp_path, "search", config, (), None, {"images": images}
-    )
+
+    def claim(images):
+        return configs.claim_workdir(tmp_path, "search", config, (), None, {"images": images})
+
     configs.claim_workdir(tmp_path, "search", config, ())
     claim("one")
     claim("one")

@@ -87,7 +87,10 @@ def served(monkeypatch, goes_on, max_wait, count, rate=np.inf, firsts=None, size
         ]
     )
     if firsts is not None:
-        done = lambda found: np.full(len(found[0]), DONE)
+
+        def done(found):
+            return np.full(len(found[0]), DONE)
+
         steps = [Step(str(i), run(i), done) for i in range(max(firsts(np.arange(2000))) + 1)]
         plan = Plan(steps, firsts)
     stream, left = Stream(clock, count, rate), []

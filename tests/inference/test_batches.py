@@ -26,7 +26,10 @@ def test_fewest_rows_of_all_cuts(waiting, sizes):
     """No other multiset of batches holds the images in fewer rows, calls counted; tried are all of
     up to three batches.
     """
-    spent = lambda batches: sum(batches) + _CALL * len(batches)
+
+    def spent(batches):
+        return sum(batches) + _CALL * len(batches)
+
     mine = cut(waiting, sizes)
     assert sum(mine) - mine[-1] < waiting <= sum(mine)
     others = itertools.chain.from_iterable(

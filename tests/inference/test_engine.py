@@ -53,7 +53,9 @@ def counting_plan(keep=0.0, batches=None):
                 np.float32
             ), number_of(images)
 
-        follow = lambda found: np.where(found[1] % 3 == which, DONE, which + 1)
+        def follow(found):
+            return np.where(found[1] % 3 == which, DONE, which + 1)
+
         return Step(f"length {which}", run, follow, keep if which else 0.0)
 
     return Plan([step(which) for which in range(3)])

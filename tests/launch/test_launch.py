@@ -76,17 +76,20 @@ def test_dry_runs_print_every_command():
 
 def test_local_dry_run():
     """A cluster's processes know their place; a search's have cores of their own."""
-    run = lambda command: told(
-        sys.executable,
-        LAUNCH / "local.py",
-        "--processes",
-        "3",
-        "--dry-run",
-        "--",
-        "python",
-        "-m",
-        command,
-    ).splitlines()
+
+    def run(command):
+        return told(
+            sys.executable,
+            LAUNCH / "local.py",
+            "--processes",
+            "3",
+            "--dry-run",
+            "--",
+            "python",
+            "-m",
+            command,
+        ).splitlines()
+
     cluster, several = run("vintk_jax.train"), run("vintk_jax.search")
     assert ["JAX_PROCESS_ID=" + str(i) in line for i, line in enumerate(cluster)] == [True] * 3
     assert len({line.split()[0] for line in cluster}) == 1

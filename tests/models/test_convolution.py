@@ -30,9 +30,12 @@ def test_by_product_is_linens_convolution(sides, options, variables_for, relativ
         nn.Conv(4, sides, **options, conv_general_dilated=by_product),
     )
     variables = variables_for(plain, x)
-    both = lambda model: jax.jit(
-        jax.value_and_grad(lambda v, x: (model.apply(v, x) ** 3).sum(), argnums=(0, 1))
-    )(variables, x)
+
+    def both(model):
+        return jax.jit(
+            jax.value_and_grad(lambda v, x: (model.apply(v, x) ** 3).sum(), argnums=(0, 1))
+        )(variables, x)
+
     (wanted, wanted_gradients), (got, gradients) = both(plain), both(ours)
     assert relative_error(got, wanted) < 1e-4
     for one, other in zip(

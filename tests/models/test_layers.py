@@ -30,7 +30,10 @@ def test_gelu_is_x_phi_x_with_its_derivative():
         np.testing.assert_allclose(
             curvature, (np.asarray(slope(x + h)) - slope(x - h)) / (2 * h), atol=1e-8
         )
-        erf_form = lambda x: jnp.sum(x * 0.5 * (1 + jax.lax.erf(x / jnp.sqrt(2.0))))
+
+        def erf_form(x):
+            return jnp.sum(x * 0.5 * (1 + jax.lax.erf(x / jnp.sqrt(2.0))))
+
         plain = jax.jit(jax.grad(erf_form))(x)
         np.testing.assert_allclose(slope(x), plain, atol=1e-12)
 

@@ -62,11 +62,14 @@ def test_stem_by_definition(variables_for):
         kernel = np.asarray(variables["params"][f"conv_{i}"]["kernel"], np.float64)
         around = np.pad(x, ((0, 0), (side // 2,) * 2, (side // 2,) * 2, (0, 0)))
         rows, columns = (-(-extent // stride) for extent in x.shape[1:3])
-        place = lambda r, c, around=around, kernel=kernel, side=side, stride=stride: np.einsum(
-            "nrsc,rscf->nf",
-            around[:, r * stride : r * stride + side, c * stride : c * stride + side],
-            kernel,
-        )
+
+        def place(r, c, around=around, kernel=kernel, side=side, stride=stride):
+            return np.einsum(
+                "nrsc,rscf->nf",
+                around[:, r * stride : r * stride + side, c * stride : c * stride + side],
+                kernel,
+            )
+
         y = np.stack([np.stack([place(r, c) for c in range(columns)], 1) for r in range(rows)], 1)
         norm = variables["params"][f"norm_{i}"]
         y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-6) * norm[

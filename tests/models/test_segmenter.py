@@ -42,9 +42,11 @@ def test_kernel_is_the_jacobians(variables_for, jacobian, jacobian_kernel, relat
     v = jnp.asarray(np.float32(np.random.default_rng(1).standard_normal((6, 8, 3, 2)) / 12))
 
     def along(params, x):
-        of_one = lambda mask: jnp.einsum(
-            "nrck,rckv->nv", model.apply(params, x, masks=mask), jnp.asarray(v, x.dtype)
-        )
+        def of_one(mask):
+            return jnp.einsum(
+                "nrck,rckv->nv", model.apply(params, x, masks=mask), jnp.asarray(v, x.dtype)
+            )
+
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *masks)
         return jax.vmap(of_one, out_axes=1)(stacked)
 

@@ -50,9 +50,10 @@ def attend(params, x, grid, window, shifted, head_mask=(1, 1)):
         0,
     )
     table = params[f"relative_bias_{window}"]["table"]
-    window_of = lambda place: tuple(
-        (p - shift) % side // window for p, side in zip(place, full, strict=True)
-    )
+
+    def window_of(place):
+        return tuple((p - shift) % side // window for p, side in zip(place, full, strict=True))
+
     out = np.zeros((*grid, HEADS, DIM))
     for i in np.ndindex(*grid):
         near = [
@@ -195,7 +196,10 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
             .apply({"params": {"kernel": kernel, "bias": bias}}, images)
             .reshape(2, 48, 8)
         )
-        norm = lambda name, x: nn.LayerNorm(epsilon=1e-5).apply({"params": p[name]}, x)
+
+        def norm(name, x):
+            return nn.LayerNorm(epsilon=1e-5).apply({"params": p[name]}, x)
+
         x = norm("patch_norm", x)
         for i in range(3):
             block = WindowBlock(2, 4, 10, (3,))
@@ -204,9 +208,11 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
         x = WindowBlock(1, 4, 12, (2,)).apply({"params": p["stage_1"]["block_0"]}, x, (4, 3))
         return norm("norm", x).mean(axis=1) @ p["head"]["kernel"] + p["head"]["bias"]
 
-    stacked = lambda stage: {
-        "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *stage.values())}
-    }
+    def stacked(stage):
+        return {
+            "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *stage.values())}
+        }
+
     scanned = {"params": {**p, "stage_0": stacked(p["stage_0"]), "stage_1": stacked(p["stage_1"])}}
     wanted, *got = jax.jit(
         lambda p, v, scanned: [

@@ -99,7 +99,10 @@ def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, rela
     masks["embed"] = jnp.asarray(np.float32([1] * 5 + [0]))
     variables = variables_for(model, CLIPS)
     v = jnp.asarray(np.float32(np.random.default_rng(1).standard_normal((3, 1))))
-    apply = lambda p, x: model.apply(p, x, grid, masks=masks)
+
+    def apply(p, x):
+        return model.apply(p, x, grid, masks=masks)
+
     got = jax.jit(lambda p: ntk.kernel(apply, p, CLIPS, cotangent=v))(variables)
     assert relative_error(got, jacobian_kernel(apply, variables, CLIPS, v)) < 1e-5
 
@@ -114,7 +117,10 @@ def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, rela
         for sizes in ({}, dict(embed_dim=4, num_heads=(1,), hidden=(5,)))
     )
     variables = variables_for(wide, CLIPS)
-    first = lambda count, size: (np.arange(size) < count).astype(np.float32)
+
+    def first(count, size):
+        return (np.arange(size) < count).astype(np.float32)
+
     masks = {
         "embed": first(4, 6),
         "alive": first(1, 2),

@@ -192,7 +192,9 @@ def test_bfloat16_stays_near_float32(unrolled, stack_blocks, scan):
 def deit(p, images, heads, pool):
     """The forward pass of timm's VisionTransformer, as DeiT configures it, in NumPy float64."""
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), p)
-    dense = lambda q, x: x @ q["kernel"] + q["bias"]
+
+    def dense(q, x):
+        return x @ q["kernel"] + q["bias"]
 
     def norm(q, x):
         return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * q[

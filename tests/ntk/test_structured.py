@@ -313,7 +313,9 @@ def test_candidates_under_vmap_and_map(
 
     @jax.jit
     def in_both_ways(variables, x, both):
-        one = lambda masks: ntk.kernel(model, variables, x, masks=masks)
+        def one(masks):
+            return ntk.kernel(model, variables, x, masks=masks)
+
         return jax.vmap(one)(both), jax.lax.map(one, both)
 
     wanted = [

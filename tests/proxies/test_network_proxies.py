@@ -234,9 +234,10 @@ def test_grasp(net, found, layers, gradient):
         gradient(params, MEAN),
     )
     step = 1e-5
-    moved = lambda sign: gradient(
-        jax.tree.map(lambda p, d: p + sign * step * d, params, along), MEAN
-    )
+
+    def moved(sign):
+        return gradient(jax.tree.map(lambda p, d: p + sign * step * d, params, along), MEAN)
+
     hessian = jax.tree.map(lambda a, b: (a - b) / (2 * step), moved(1), moved(-1))
     wanted = -sum((layers(params)[path] * h).sum() for path, h in layers(hessian).items())
     np.testing.assert_allclose(found["grasp"], wanted, rtol=1e-3)
@@ -266,7 +267,10 @@ def test_synflow_and_dss(net, found, layers):
     np.testing.assert_allclose(
         found["synflow"], sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
     )
-    nuclear = lambda m: np.linalg.svd(m, compute_uv=False).sum()
+
+    def nuclear(m):
+        return np.linalg.svd(m, compute_uv=False).sum()
+
     wanted = sum(
         nuclear(w[p]) * nuclear(g[p]) if "/attention/" in p else np.abs(w[p] * g[p]).sum()
         for p in g
@@ -384,7 +388,10 @@ def test_matrices_are_by_layer():
     assert {path: m.shape for path, m in weights.matrices(stacked).items()} == {
         "params/blocks/block/fc/kernel": (2, 3, 4)
     }
-    of_layers = lambda w: jnp.sqrt(jnp.sum(w * w, axis=(1, 2)))
+
+    def of_layers(w):
+        return jnp.sqrt(jnp.sum(w * w, axis=(1, 2)))
+
     norms = jax.jit(lambda tree: weights.total(of_layers, tree))(stacked)
     parts = np.arange(24.0).reshape(2, 12)
     np.testing.assert_allclose(norms, np.linalg.norm(parts, axis=1).sum(), rtol=1e-6)

@@ -122,7 +122,10 @@ def test_a_killed_run_goes_on_to_the_same_scores(ranked, table, tmp_path):
     assert [(x["row"], x["scores"]) for x in lines(tmp_path)] == [
         (x["row"], x["scores"]) for x in lines(workdir)
     ]
-    of = lambda r: {name: proxy["accuracy"] for name, proxy in r["proxies"].items()}
+
+    def of(r):
+        return {name: proxy["accuracy"] for name, proxy in r["proxies"].items()}
+
     assert of(again) == of(result)
     # nothing left to score
     assert (

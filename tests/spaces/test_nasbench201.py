@@ -61,7 +61,10 @@ def test_parameters_without_a_table():
     """73,306 outside the cells; 243,040 and 28,000 for a convolution on one edge of all cells (10
     classes).
     """
-    params = lambda *ops: SPACE.cost(CellArch(ops + ("none",) * (6 - len(ops))), 32, 10).params
+
+    def params(*ops):
+        return SPACE.cost(CellArch(ops + ("none",) * (6 - len(ops))), 32, 10).params
+
     assert params() == params("skip_connect", "avg_pool_3x3") == 73_306
     assert params("nor_conv_3x3") - params() == 243_040
     assert params("none", "nor_conv_1x1") - params() == 28_000
@@ -89,7 +92,10 @@ def operated(op, x, p):
     if op == "none":
         return 0 * x
     if op == "avg_pool_3x3":
-        around = lambda i, j: x[:, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean((1, 2))
+
+        def around(i, j):
+            return x[:, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean((1, 2))
+
         return np.stack(
             [np.stack([around(i, j) for j in range(x.shape[2])], 1) for i in range(x.shape[1])], 1
         )
@@ -205,7 +211,10 @@ def test_kernels_under_vmap_and_map(variables, relative_error):
         lambda *leaves: np.stack(leaves),
         *[MINI.masks(CellArch(ops)) for ops in (MIXED, OPERATIONS[:0:-1] + MIXED[:2])],
     )
-    kernel = lambda model: lambda masks: ntk.kernel(model, variables, IMAGES, masks=masks)
+
+    def kernel(model):
+        return lambda masks: ntk.kernel(model, variables, IMAGES, masks=masks)
+
     plain, remat = kernel(MINI.supernet(8, 3)), kernel(MINI.supernet(8, 3, remat=True))
     mapped, *others = jax.jit(
         lambda m: (jax.lax.map(plain, m), jax.vmap(plain)(m), jax.lax.map(remat, m))

@@ -74,7 +74,10 @@ def wide(variables_for):
     """
     model = MINI.supernet(32, 3)
     variables = jax.device_get(variables_for(model, IMAGES, size=0.1))
-    one = lambda v: lambda masks: model.apply(v, IMAGES, masks=masks)
+
+    def one(v):
+        return lambda masks: model.apply(v, IMAGES, masks=masks)
+
     both = jax.jit(lambda v, stacked: (jax.vmap(one(v))(stacked), jax.lax.map(one(v), stacked)))
     return variables, lambda *masks: both(
         variables, jax.tree.map(lambda *leaves: np.stack(leaves), *masks)
@@ -127,11 +130,14 @@ def test_windows_are_cut_to_the_grid(variables_for, relative_error):
     space = dataclasses.replace(MINI, window_size=((2, 3), (2,), (2, 3), (2,)))
     model = space.supernet(32, 3)
     variables = jax.device_get(variables_for(model, IMAGES, size=0.1))
-    tables = lambda i: {
-        name
-        for name in variables["params"][f"stage_{i}"]["blocks"]["block"]["attention"]
-        if "bias" in name
-    }
+
+    def tables(i):
+        return {
+            name
+            for name in variables["params"][f"stage_{i}"]["blocks"]["block"]["attention"]
+            if "bias" in name
+        }
+
     assert [tables(i) for i in range(4)] == [
         {"relative_bias_2", "relative_bias_3"},
         {"relative_bias_2"},

@@ -28,7 +28,10 @@ def test_eigenvectors_of_a_circulant_are_frequencies(circulant):
     """Frequencies 1 and 2 lie in the four leading eigenvectors wholly, 3 not at all."""
     kernel, _ = circulant
     s = 2 * np.pi * np.arange(12) / 12
-    pair = lambda k: np.stack([np.cos(k * s), np.sin(k * s)], axis=1)
+
+    def pair(k):
+        return np.stack([np.cos(k * s), np.sin(k * s)], axis=1)
+
     assert learning.share_in_top(kernel, pair(1), 4) == pytest.approx(1)
     assert learning.share_in_top(kernel, pair(2), 4) == pytest.approx(1)
     assert learning.share_in_top(kernel, pair(3), 4) == pytest.approx(0, abs=1e-9)
@@ -38,7 +41,10 @@ def test_time_to_halve_a_frequency_is_by_its_eigenvalue(circulant):
     """log 2 / 2 lambda for power, lambda in units of the mean eigenvalue of the centred kernel."""
     kernel, row = circulant
     s = 2 * np.pi * np.arange(12) / 12
-    of = lambda k: np.sum(row * np.cos(k * s))
+
+    def of(k):
+        return np.sum(row * np.cos(k * s))
+
     mean = sum(of(k) for k in range(1, 12)) / 12
     for k in (1, 2, 3):
         wanted = np.log(2) / 2 * mean / of(k)

@@ -112,20 +112,39 @@ def test_three_workers_share_a_search(server, tmp_path):
     """Each with a workdir of its own, as on three machines: together they score what one process
     does, nothing twice, and all have its best.json.
     """
-    start = lambda name, *more: subprocess.Popen(
-        [sys.executable, "-m", "vintk_jax.search", *SEARCH, "--workdir", tmp_path / name, *more],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-    )
+
+    def start(name, *more):
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "vintk_jax.search",
+                *SEARCH,
+                "--workdir",
+                tmp_path / name,
+                *more,
+            ],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+        )
+
     assert start("alone").wait(timeout=300) == 0
     names = ["first", "second", "third"]
     workers = [start(name, f"--config.search.storage={server}") for name in names]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0, 0]
-    read = lambda name: json.loads((tmp_path / name / "best.json").read_text())
-    rows = lambda name: [
-        json.loads(line) for line in (tmp_path / name / "candidates.jsonl").read_text().splitlines()
-    ]
-    scores = lambda name: {json.dumps(row["arch"]): row["score"] for row in rows(name)}
+
+    def read(name):
+        return json.loads((tmp_path / name / "best.json").read_text())
+
+    def rows(name):
+        return [
+            json.loads(line)
+            for line in (tmp_path / name / "candidates.jsonl").read_text().splitlines()
+        ]
+
+    def scores(name):
+        return {json.dumps(row["arch"]): row["score"] for row in rows(name)}
+
     for name in names:
         assert read(name)["arch"] == read("alone")["arch"]
         assert scores(name) == scores("alone")

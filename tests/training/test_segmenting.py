@@ -70,7 +70,10 @@ def test_sliding_windows(variables_for):
     )
     images = jnp.asarray(RNG.integers(0, 256, (2, 16, 24, 3), np.uint8))
     variables = variables_for(model, jnp.zeros((1, 16, 16, 3)), size=0.1)
-    apply = lambda part: np.asarray(model.apply(variables, normalise(part)))
+
+    def apply(part):
+        return np.asarray(model.apply(variables, normalise(part)))
+
     np.testing.assert_allclose(
         make_sliding(model, 16)(variables, images[:, :, :16]), apply(images[:, :, :16]), atol=1e-5
     )

@@ -332,7 +332,10 @@ def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
     wanted = first(optax.nadamw(0.1, b2=0.99, weight_decay=0.0), params, gradient)
     scanned = moved("muon", stack_blocks(params), stack_blocks(gradient))["blocks"]["block"]
     for layers in (("attention", "qkv"), ("mlp", "fc2")):
-        of = lambda tree, layers=layers: np.asarray(tree[layers[0]][layers[1]]["kernel"])
+
+        def of(tree, layers=layers):
+            return np.asarray(tree[layers[0]][layers[1]]["kernel"])
+
         for i in range(2):
             u, _, v = np.linalg.svd(of(gradient["params"][f"block_{i}"]), full_matrices=False)
             step = of(muon[f"block_{i}"])

@@ -113,8 +113,11 @@ def reference(state, arch, images):
     """
     e = arch["embed_dim"]
     weight, bias = lambda name: state[f"{name}.weight"], lambda name: state[f"{name}.bias"]
+
     # PyTorch's default
-    norm = lambda x, name: F.layer_norm(x, (e,), weight(name)[:e], bias(name)[:e], eps=1e-5)
+    def norm(x, name):
+        return F.layer_norm(x, (e,), weight(name)[:e], bias(name)[:e], eps=1e-5)
+
     x = (
         F.conv2d(
             images,
@@ -142,10 +145,13 @@ def reference(state, arch, images):
             .reshape(*y.shape[:2], 3, heads, 64)
             .permute(2, 0, 3, 1, 4)
         )
-        table = lambda kv, b=b: sum(
-            state[f"{b}.attn.rel_pos_embed_{kv}.embeddings_table_{axis}"][at]
-            for axis, at in zip("vh", PLACES, strict=True)
-        )
+
+        def table(kv, b=b):
+            return sum(
+                state[f"{b}.attn.rel_pos_embed_{kv}.embeddings_table_{axis}"][at]
+                for axis, at in zip("vh", PLACES, strict=True)
+            )
+
         logits = (
             q @ k.transpose(-2, -1) + torch.einsum("nhtd,tsd->nhts", q, table("k"))
         ) * 64**-0.5

@@ -108,7 +108,10 @@ def google_names(rng, style, positions):
     """Random weights in Google's names: (query, key, value) by head, blocks numbered as the old
     ViTs' or as big_vision's, or in one array.
     """
-    draw = lambda *shape: (0.2 * rng.standard_normal(shape)).astype(np.float32)
+
+    def draw(*shape):
+        return (0.2 * rng.standard_normal(shape)).astype(np.float32)
+
     attention, mlp, second = (1, 3, 2) if style == "old" else (0, 0, 1)
     made = {
         "embedding/kernel": draw(8, 8, 3, 24),

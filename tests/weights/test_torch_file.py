@@ -71,7 +71,10 @@ def tensor_file(path, *, size=4, offset=0, shape=(2, 2), strides=(2, 1), content
         "I{size}\ntQI{offset}\n"
         "({shape}t({strides}tI00\n(dtRs."
     )
-    number = lambda values: "".join(f"I{value}\n" for value in values)
+
+    def number(values):
+        return "".join(f"I{value}\n" for value in values)
+
     out.write(
         body.format(
             key="w", size=size, offset=offset, shape=number(shape), strides=number(strides)

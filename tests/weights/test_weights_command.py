@@ -176,7 +176,10 @@ def test_folds_want_a_training():
     """Weights as they came can't be trained again without a part of the images, as `assign` would
     with labels.folds.
     """
-    section = lambda **fields: types.SimpleNamespace(**fields)
+
+    def section(**fields):
+        return types.SimpleNamespace(**fields)
+
     labels = section(folds=5, split="train", calibrate_split="test", allow_training_images=False)
     session = section(
         config=section(labels=labels),

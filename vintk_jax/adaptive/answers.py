@@ -62,7 +62,10 @@ class Answers:
         """The images of both."""
         if not isinstance(other, Answers) or other.names != self.names:
             return NotImplemented
-        both = lambda name: np.concatenate([getattr(self, name), getattr(other, name)])
+
+        def both(name):
+            return np.concatenate([getattr(self, name), getattr(other, name)])
+
         return Answers(self.names, *(both(field.name) for field in dataclasses.fields(self)[1:]))
 
 

@@ -83,15 +83,21 @@ def ways_assigned(
         return policies.walk(
             answers.probabilities, policies.by_price(chances[:, 0], costs, price, None), _stay, 0.0
         )
-    decide = lambda at, known: (
-        policies.by_price(chances[:, at], costs, price, at) if at < looks else _stay(at, known)
-    )
+
+    def decide(at, known):
+        return (
+            policies.by_price(chances[:, at], costs, price, at) if at < looks else _stay(at, known)
+        )
+
     return policies.walk(answers.probabilities, np.full(len(chances), start), decide, assigner.keep)
 
 
 def ways_cascaded(answers: Answers, threshold: int | float) -> Ways:
     """Where images come to by confidence, each length speaking for itself."""
-    decide = lambda at, known: policies.by_confidence(known, threshold, at)
+
+    def decide(at, known):
+        return policies.by_confidence(known, threshold, at)
+
     return policies.walk(answers.probabilities, np.zeros(len(answers.labels), int), decide, 0.0)
 
 

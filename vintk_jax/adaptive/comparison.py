@@ -221,7 +221,10 @@ def captured(entries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     tla, oracle = (
         next(entry for entry in entries if entry["name"] == name) for name in ("tla", "oracle")
     )
-    share = lambda cost: (cost(longest) - cost(tla)) / (cost(longest) - cost(oracle))
+
+    def share(cost):
+        return (cost(longest) - cost(tla)) / (cost(longest) - cost(oracle))
+
     return {
         "time": share(lambda e: 1 / e["images_per_second"]),
         "multiply_adds": share(lambda e: e["flops_per_image"]),

@@ -134,7 +134,10 @@ class Plans:
         """
         steps = []
         for i, run in enumerate(self._runs[:-1]):
-            on = lambda found, i=i: np.where(found[0].max(axis=-1) >= threshold, DONE, i + 1)
+
+            def on(found, i=i):
+                return np.where(found[0].max(axis=-1) >= threshold, DONE, i + 1)
+
             steps.append(Step(self.names[i], run, on))
         return Plan([*steps, self._last(len(steps))])
 
@@ -157,10 +160,13 @@ class Plans:
         steps = []
         for i, params in enumerate(assigner.params):
             run, variables = jax.jit(self._pass_and_look(assigner, i)), self._lengths[i].variables
-            call = lambda images, run=run, variables=variables, params=params: run(
-                variables, params, assigner.price, images
-            )
-            follow = lambda found, i=i: np.where(found[1] == i, DONE, found[1])
+
+            def call(images, run=run, variables=variables, params=params):
+                return run(variables, params, assigner.price, images)
+
+            def follow(found, i=i):
+                return np.where(found[1] == i, DONE, found[1])
+
             steps.append(
                 Step(self.names[i], call, follow, assigner.keep if i > assigner.start else 0.0)
             )
@@ -186,9 +192,10 @@ class Plans:
     def look_multiply_adds(self, assigner: Assigner) -> int:
         """Of one look of the assigner, without the pass that it shares."""
         if not assigner.shares:
-            look = lambda params, image: assigner.chances(
-                params, thumbnails(image, assigner.thumbnail)
-            )
+
+            def look(params, image):
+                return assigner.chances(params, thumbnails(image, assigner.thumbnail))
+
             return multiply_adds(look, assigner.params[0], self._image)
         counted = multiply_adds(
             self._pass_and_look(assigner, 0),

@@ -195,8 +195,11 @@ def within(
         )
     affordable = [point for point in points if point.cost <= max_cost]
     limit = float(stats.norm.ppf(confidence))
+
     # A hair of tolerance: a drop of exactly 0.5 points is within 0.5, whatever its last bit.
-    drop = lambda point: (full - point.accuracy) * 100 + limit * point.error - 1e-9
+    def drop(point):
+        return (full - point.accuracy) * 100 + limit * point.error - 1e-9
+
     fitting = [point for point in affordable if drop(point) <= max_drop]
     if not fitting:
         least = min(points, key=lambda point: point.cost)

@@ -194,7 +194,10 @@ def _source(
     notes: Sequence[str] = (),
 ) -> Source:
     """Clips whose lengths are known without reading them; `own` is the source's identity."""
-    get = lambda i: {"clip": clips[i], "label": int(labels[i])}
+
+    def get(i):
+        return {"clip": clips[i], "label": int(labels[i])}
+
     return Source(len(clips), get, classes, notes, [clip.length for clip in clips], own)
 
 

@@ -40,7 +40,10 @@ def clip(split: str, index: int) -> tuple[UInt8[np.ndarray, "frames side side 3"
     """
     _, shapes, _, members = digits.material()
     rng = np.random.default_rng([100 + list(COUNTS).index(split), index])
-    shape = lambda: shapes[members[split][rng.integers(len(members[split]))]]
+
+    def shape():
+        return shapes[members[split][rng.integers(len(members[split]))]]
+
     label, speed = int(rng.integers(len(DIRECTIONS))), float(np.exp(rng.uniform(*np.log(_SPEEDS))))
     clutter = float(rng.uniform(*digits.CLUTTER))
     angle = label * np.pi / 4

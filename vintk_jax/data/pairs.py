@@ -217,10 +217,13 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
             "segmentation.ignore)."
         )
     table = labels.table()
-    get = lambda i: {
-        "image": pixels.read_image(pairs[i][0]),
-        "label": table[_read_map(pairs[i][1])],
-    }
+
+    def get(i):
+        return {
+            "image": pixels.read_image(pairs[i][0]),
+            "label": table[_read_map(pairs[i][1])],
+        }
+
     own = identity.of_files([path for pair in pairs for path in pair], labels)
     return Source(len(pairs), get, labels.classes, identity=own)
 

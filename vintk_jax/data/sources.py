@@ -251,7 +251,10 @@ def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tupl
             "whole part, were wanted."
         )
     ends = np.linspace(start, stop, count + 1).round().astype(int).tolist()
-    part = lambda a, b: [f"{name}[{a}:{b}]"] if a < b else []
+
+    def part(a, b):
+        return [f"{name}[{a}:{b}]"] if a < b else []
+
     return [
         (f"{name}[{a}:{b}]", "+".join(part(start, a) + part(b, stop))) for a, b in pairwise(ends)
     ]

@@ -93,10 +93,15 @@ def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Pr
     looks = len(assigner.params) if assigner and assigner.shares else 0
     for number, name in enumerate(names):
         one = predictor.length(name)
-        plain = lambda variables, images, one=one: one(variables, images)[:1]
-        seen = lambda variables, images, one=one: (
-            lambda answer, tokens: (answer, features_of(answer, tokens))
-        )(*one(variables, images))
+
+        def plain(variables, images, one=one):
+            return one(variables, images)[:1]
+
+        def seen(variables, images, one=one):
+            return (lambda answer, tokens: (answer, features_of(answer, tokens)))(
+                *one(variables, images)
+            )
+
         found[name] = Program.of(
             seen if number < looks else plain, one.variables, predictor.shape, jnp.uint8
         )
@@ -104,9 +109,10 @@ def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Pr
         return found
     price = jnp.float32(assigner.price)
     if not assigner.shares:
-        look = lambda params, images: (
-            assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),
-        )
+
+        def look(params, images):
+            return (assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),)
+
         return {
             **found,
             "assigner": Program.of(look, assigner.params[0], predictor.shape, jnp.uint8),
@@ -115,6 +121,9 @@ def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Pr
         name = names[number]
         image = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
         features = jax.eval_shape(found[name].function, found[name].weights, image)[1]
-        choose = lambda params, seen, number=number: (assigner.choose(params, price, seen, number),)
+
+        def choose(params, seen, number=number):
+            return (assigner.choose(params, price, seen, number),)
+
         found[f"assigner-{number}"] = Program.of(choose, params, features.shape[1:], features.dtype)
     return found

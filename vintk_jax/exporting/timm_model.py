@@ -46,9 +46,10 @@ class Attention(nn.Module):
         self.num_heads, self.head_dim = num_heads, head_dim
         self.qkv = nn.Linear(dim, 3 * num_heads * head_dim)
         self.proj = nn.Linear(num_heads * head_dim, dim)
-        positions = lambda: (
-            RelativePositions(grid, max_distance, head_dim) if max_distance else None
-        )
+
+        def positions():
+            return RelativePositions(grid, max_distance, head_dim) if max_distance else None
+
         self.rel_pos_embed_k, self.rel_pos_embed_v = positions(), positions()
 
     def forward(self, x):

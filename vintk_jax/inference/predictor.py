@@ -68,7 +68,10 @@ class OneLength:
     def _one_view(self, variables, images):
         images = normalise(images)
         images = images if self.grid is None else fitted(images, self.grid, has_stem(self.model))
-        is_last = lambda module, method: module.name == "norm" and method == "__call__"
+
+        def is_last(module, method):
+            return module.name == "norm" and method == "__call__"
+
         logits, seen = self.model.apply(
             variables, images, capture_intermediates=is_last, mutable=["intermediates"]
         )

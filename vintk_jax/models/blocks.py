@@ -69,17 +69,25 @@ class Block(nn.Module):
         """
         if masks is None:
             return self._residuals(x, grid, embed_mask, None, None, keep)
-        live = lambda block, x: block._residuals(
-            x, grid, embed_mask, masks["heads"], masks["hidden"], keep
-        )
+
+        def live(block, x):
+            return block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], keep)
+
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
         variant = self.norm_grids.index(grid) if self.norm_grids else 0
-        scaled = lambda y: y if self.residual_scale == 1 else y * self.residual_scale
-        kept = lambda y, which: (
-            scaled(y) if keep is None else scaled(y) * keep[which][:, None, None].astype(y.dtype)
-        )
+
+        def scaled(y):
+            return y if self.residual_scale == 1 else y * self.residual_scale
+
+        def kept(y, which):
+            return (
+                scaled(y)
+                if keep is None
+                else scaled(y) * keep[which][:, None, None].astype(y.dtype)
+            )
+
         y = kept(self.attention(self.norm1(x, embed_mask, variant), grid, embed_mask, head_mask), 0)
         x = checkpoint_name(x + y, "middle")
         return x + kept(self.mlp(self.norm2(x, embed_mask, variant), embed_mask, hidden_mask), 1)

@@ -37,9 +37,10 @@ def average_pool(x: Maps) -> Maps:
     for axis in (1, 2):
         extent = x.shape[axis]
         padded = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)])
-        window = lambda start, axis=axis, padded=padded, extent=extent: jax.lax.slice_in_dim(
-            padded, start, start + extent, axis=axis
-        )
+
+        def window(start, axis=axis, padded=padded, extent=extent):
+            return jax.lax.slice_in_dim(padded, start, start + extent, axis=axis)
+
         neighbours = np.minimum(np.arange(extent) + 2, extent) - np.maximum(
             np.arange(extent) - 1, 0
         )
@@ -137,9 +138,12 @@ class Cell(nn.Module):
         nodes = [x]
         for node in range(1, 4):
             into = [i for i, (_, target) in enumerate(EDGES) if target == node]
-            edge = lambda i: Edge(self.operations[i], x.shape[-1], self.norm, name=f"edge_{i}")(
-                nodes[EDGES[i][0]], None if mask is None else mask[i]
-            )
+
+            def edge(i):
+                return Edge(self.operations[i], x.shape[-1], self.norm, name=f"edge_{i}")(
+                    nodes[EDGES[i][0]], None if mask is None else mask[i]
+                )
+
             nodes.append(sum(map(edge, into)))
         return nodes[-1]
 

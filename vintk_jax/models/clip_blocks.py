@@ -45,9 +45,10 @@ class _ClipBlock(nn.Module):
         """
         if masks is None:
             return self._residuals(x, grid, embed_mask, None, None, keep)
-        live = lambda block, x: block._residuals(
-            x, grid, embed_mask, masks["heads"], masks["hidden"], keep
-        )
+
+        def live(block, x):
+            return block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], keep)
+
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
     def _normed(

@@ -68,12 +68,18 @@ class MaskDecoder(nn.Module):
                 self.num_heads, self.head_dim, self.hidden, dtype=self.dtype, name=f"block_{i}"
             )(x, grid, embed_mask)
         x = LayerNorm(name="norm_out")(x, embed_mask)
-        linear = lambda name: nn.Dense(embed, use_bias=False, dtype=self.dtype, name=name)
+
+        def linear(name):
+            return nn.Dense(embed, use_bias=False, dtype=self.dtype, name=name)
+
         classes, patches = (
             linear("project_classes")(x[:, : self.num_classes]),
             linear("project_patches")(x[:, self.num_classes :]),
         )
-        unit = lambda v: v * jax.lax.rsqrt(jnp.sum(v * v, axis=-1, keepdims=True) + 1e-12)
+
+        def unit(v):
+            return v * jax.lax.rsqrt(jnp.sum(v * v, axis=-1, keepdims=True) + 1e-12)
+
         scores = jnp.einsum(
             "nte,nke->ntk", unit(masked(patches, embed_mask)), unit(masked(classes, embed_mask))
         )
@@ -96,9 +102,11 @@ class ConvDecoder(nn.Module):
     def __call__(
         self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None
     ) -> Float[Array, "n fine_rows fine_columns classes"]:
-        lateral = lambda i, level: nn.Dense(self.width, dtype=self.dtype, name=f"lateral_{i}")(
-            LayerNorm(name=f"norm_{i}")(level, embed_mask)
-        )
+        def lateral(i, level):
+            return nn.Dense(self.width, dtype=self.dtype, name=f"lateral_{i}")(
+                LayerNorm(name=f"norm_{i}")(level, embed_mask)
+            )
+
         x = sum(lateral(i, level) for i, level in enumerate(levels)).reshape(
             levels[0].shape[0], *grid, self.width
         )

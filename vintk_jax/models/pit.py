@@ -64,7 +64,10 @@ def depthwise_pool(
     x = _spread(x, kernel.shape[-1], in_mask, out_mask)
     rows, columns = halved(x.shape[1:3])
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    on_places = lambda v: v.astype(x.dtype)[..., None, None, :]
+
+    def on_places(v):
+        return v.astype(x.dtype)[..., None, None, :]
+
     y = on_places(bias)
     with jax.named_scope(CONVOLUTION):
         for i in range(_SIDE):

@@ -69,7 +69,10 @@ def fold(
         **tree["patch_embed"],
         "kernel": resample.resample_kernel(tree["patch_embed"]["kernel"], sides),
     }
-    resampled = lambda table: resample.resample_positions(table, model.native_grid, places)
+
+    def resampled(table):
+        return resample.resample_positions(table, model.native_grid, places)
+
     if isinstance(model, TimeSformer):
         found = {**tree["positions"], "places": resampled(tree["positions"]["places"])}
         if "times" in found:

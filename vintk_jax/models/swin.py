@@ -57,9 +57,12 @@ class WindowBlock(nn.Module):
         """
         if masks is None:
             return self._residuals(x, grid, embed_mask, None, None, window_mask, shifted)
-        live = lambda block, x: block._residuals(
-            x, grid, embed_mask, masks["heads"], masks["hidden"], window_mask, shifted
-        )
+
+        def live(block, x):
+            return block._residuals(
+                x, grid, embed_mask, masks["heads"], masks["hidden"], window_mask, shifted
+            )
+
         return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
 
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, window_mask, shifted):

@@ -44,7 +44,10 @@ def merge(
         jnp.take_along_axis(nearest, gone, axis=1), metric.shape[1] // 2, dtype=x.dtype
     )
     weighed = jnp.concatenate([x * size[..., None], size[..., None]], axis=-1)
-    take = lambda which: jnp.take_along_axis(weighed[:, ::2], which[..., None], axis=1)
+
+    def take(which):
+        return jnp.take_along_axis(weighed[:, ::2], which[..., None], axis=1)
+
     joined = jnp.concatenate(
         [take(kept), weighed[:, 1::2] + jnp.einsum("ngb,nge->nbe", onto, take(gone))], axis=1
     )

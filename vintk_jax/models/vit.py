@@ -141,9 +141,10 @@ class ViT(nn.Module):
         x = self._blocks(x, grid, embed_mask, of_blocks, keep)
         variant = self.norm_grids.index(grid) if self.norm_grids else 0
         x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
-        classifier = lambda name: nn.Dense(
-            self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name
-        )
+
+        def classifier(name):
+            return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name)
+
         head = classifier("head")
         logits = head(x[:, 0] if self.pool == "token" else x[:, 1:].mean(axis=1))
         if not (dense or self.aux_head):

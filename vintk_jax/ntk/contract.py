@@ -112,7 +112,9 @@ def _over_tokens(x, d, bias):
     n, t, _ = x.shape
 
     def block(rows, columns):
-        pairs = lambda v: v[rows].reshape(-1, v.shape[-1]) @ v[columns].reshape(-1, v.shape[-1]).T
+        def pairs(v):
+            return v[rows].reshape(-1, v.shape[-1]) @ v[columns].reshape(-1, v.shape[-1]).T
+
         products = (pairs(x) + 1 if bias else pairs(x)) * pairs(d)
         return products.reshape(rows.stop - rows.start, t, columns.stop, t).sum((1, 3))
 

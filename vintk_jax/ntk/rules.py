@@ -200,7 +200,10 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
         return depthwise(module, call, args, kwargs, tap)
     if not images or module.feature_group_count != 1 or not padded or module.mask is not None:
         return per_sample(module, call, args, kwargs, tap)
-    pair = lambda v: (v, v) if isinstance(v, int) or v is None else tuple(v)
+
+    def pair(v):
+        return (v, v) if isinstance(v, int) or v is None else tuple(v)
+
     rows = partial(
         convolution.patches,
         sides=tuple(module.kernel_size),
@@ -224,9 +227,10 @@ def depthwise(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: T
         return per_sample(module, call, args, kwargs, tap)
     (x,) = args
     sides = tuple(module.kernel_size)
-    pair = lambda v: (
-        (v, v) if isinstance(v, int) else (1, 1) if v is None else tuple(s or 1 for s in v)
-    )
+
+    def pair(v):
+        return (v, v) if isinstance(v, int) else (1, 1) if v is None else tuple(s or 1 for s in v)
+
     strides, dilation = pair(module.strides), pair(module.kernel_dilation)
     reach = [(side - 1) * apart + 1 for side, apart in zip(sides, dilation, strict=True)]
     around = jax.lax.padtype_to_pads(x.shape[1:3], reach, strides, module.padding)

@@ -148,7 +148,10 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
     both = alive[order][1:]
     progressivity = jnp.min(jnp.where(both, growth, jnp.inf), initial=jnp.inf)
     count = jnp.maximum(jnp.sum(alive), 1)
-    summed = lambda values: jnp.sum(jnp.where(alive, values, 0))
+
+    def summed(values):
+        return jnp.sum(jnp.where(alive, values, 0))
+
     return jnp.stack(
         [
             summed(entropy),

@@ -44,14 +44,20 @@ def loss_gradients(net: Network) -> Float[Array, " scores"]:
     whose gradients don't differ at all (dead ones) are left out, as in the authors' code.
     """
     parts = 2 if net.images.shape[0] % 2 == 0 else 1
-    split = lambda v: v.reshape(parts, -1, *v.shape[1:])
+
+    def split(v):
+        return v.reshape(parts, -1, *v.shape[1:])
 
     def loss(params, tap, images, labels):
-        act = lambda module, call, args, kwargs: _fisher_tap(call(*args, **kwargs), tap)
+        def act(module, call, args, kwargs):
+            return _fisher_tap(call(*args, **kwargs), tap)
+
         with nn.intercept_methods(intercepting((nn.Dense, nn.Conv, PatchEmbed), act)):
             return net.loss(params, images, labels)
 
-    of_part = lambda batch: jax.grad(loss, argnums=(0, 1))(net.params, jnp.zeros(()), *batch)
+    def of_part(batch):
+        return jax.grad(loss, argnums=(0, 1))(net.params, jnp.zeros(()), *batch)
+
     by_part, tapped = jax.lax.map(of_part, (split(net.images), split(net.labels())))
     gradients = jax.tree.map(lambda g: jnp.mean(g, axis=0), by_part)
     norms = weights.total(lambda g: jnp.sqrt(jnp.sum(g * g, axis=(1, 2))), gradients)
@@ -91,7 +97,10 @@ def grasp(net: Network) -> Float[Array, ""]:
     As a proxy with this sign: Abdelfattah et al. 2021, arXiv 2101.08134. Higher is better.
     """
     images, labels = net.images, net.labels()
-    gradient = lambda params: jax.grad(net.loss)(params, images, labels)
+
+    def gradient(params):
+        return jax.grad(net.loss)(params, images, labels)
+
     first = gradient(net.params)
     along = jax.jvp(gradient, (net.params,), (_only_matrices(first),))[1]
     return weights.total(lambda w, h: -jnp.sum(w * h, axis=(1, 2)), net.params, along)
@@ -101,7 +110,10 @@ def _only_matrices(tree: dict) -> dict:
     """The tree with everything but weight matrices set to zero: the gradient that GraSP follows is
     theirs.
     """
-    is_matrix = lambda path, leaf: path[-1].key == "kernel" and leaf.ndim >= 2
+
+    def is_matrix(path, leaf):
+        return path[-1].key == "kernel" and leaf.ndim >= 2
+
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf if is_matrix(path, leaf) else jnp.zeros_like(leaf), tree
     )

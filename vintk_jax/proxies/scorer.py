@@ -142,7 +142,9 @@ class Scorer:
             return jax.lax.map(of_seed, (params, directions, keys))
 
         def many(params, images, directions, keys, masks):
-            candidate = lambda m: one(params, images, directions, keys, m)
+            def candidate(m):
+                return one(params, images, directions, keys, m)
+
             return jax.lax.map(candidate, masks) if self._mapped else jax.vmap(candidate)(masks)
 
         everywhere, spread = PartitionSpec(), PartitionSpec("candidates")

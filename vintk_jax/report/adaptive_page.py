@@ -31,11 +31,14 @@ DOTS = {"random": (MUTED, "X", "random, the assigner's mix"), "oracle": (RAMP[2]
 
 def _draw(axes, result: Mapping[str, Any], *, oracle: bool = True) -> None:
     entries = result["methods"]
-    of = lambda name: sorted(
-        (e["images_per_second"], 100 * e["accuracy"])
-        for e in entries
-        if e["name"].split("-")[0] == name
-    )
+
+    def of(name):
+        return sorted(
+            (e["images_per_second"], 100 * e["accuracy"])
+            for e in entries
+            if e["name"].split("-")[0] == name
+        )
+
     for name, (colour, marker, label) in CURVES.items():
         if of(name):
             axes.plot(*zip(*of(name), strict=True), color=colour, marker=marker, label=label)

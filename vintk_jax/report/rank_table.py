@@ -32,7 +32,10 @@ def rank_rows(result: Mapping[str, Any], accuracy: str) -> list[tuple[str, ...]]
     found = {
         name: (proxy, proxy["accuracy"][accuracy]) for name, proxy in result["proxies"].items()
     }
-    tau = lambda item: -2.0 if item[1][1]["kendall_tau"] is None else item[1][1]["kendall_tau"]
+
+    def tau(item):
+        return -2.0 if item[1][1]["kendall_tau"] is None else item[1][1]["kendall_tau"]
+
     return [
         _row(name, proxy, compared)
         for name, (proxy, compared) in sorted(found.items(), key=tau, reverse=True)

@@ -43,9 +43,12 @@ def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -
     )
     table = colours(len(task.test.classes))
     grey = np.full(3, 200, np.uint8)
-    paint = lambda maps: np.where(
-        (truth == IGNORED)[..., None], grey, table[np.minimum(maps, len(table) - 1)]
-    )
+
+    def paint(maps):
+        return np.where(
+            (truth == IGNORED)[..., None], grey, table[np.minimum(maps, len(table) - 1)]
+        )
+
     columns = {"image": images, "truth": paint(truth), "prediction": paint(said)}
     shown = np.unique(np.concatenate([truth[truth != IGNORED], said.reshape(-1)]))
     height, width = images.shape[1:3]

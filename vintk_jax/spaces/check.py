@@ -49,7 +49,9 @@ def check(
         """Samples can be drawn: every decision at random, decoded."""
         archs.extend(dict.fromkeys(space.sample(rng) for _ in range(num_samples)))
 
-    members = lambda: archs[:num_members]
+    def members():
+        return archs[:num_members]
+
     for function, arguments in (
         (promises.choices, lambda: (space,)),
         (sample, lambda: ()),

@@ -154,9 +154,10 @@ class LvVitSpace(SearchSpace):
     def subnet(self, params: dict, arch: Any) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
         tree, e, w = params["params"], arch.embed_dim, arch.stem_width
-        convolution = lambda name, kernel: {
-            "kernel": kernel[..., :w] if name == "conv_0" else kernel[..., :w, :w]
-        }
+
+        def convolution(name, kernel):
+            return {"kernel": kernel[..., :w] if name == "conv_0" else kernel[..., :w, :w]}
+
         cut = {
             "stem": {
                 name: convolution(name, own["kernel"])

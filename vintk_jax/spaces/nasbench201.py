@@ -150,11 +150,14 @@ class CellSpace(SearchSpace):
         kept = {f"edge_{i}": op for i, op in enumerate(arch.ops) if op in SIDES}
         for i in range(len(self.channels) if kept else 0):
             stage = params["params"][f"stage_{i}"]
-            cell = lambda j, stage=stage: (
-                jax.tree.map(lambda leaf: leaf[j], stage["blocks"]["cell"])
-                if "blocks" in stage
-                else stage[f"cell_{j}"]
-            )
+
+            def cell(j, stage=stage):
+                return (
+                    jax.tree.map(lambda leaf: leaf[j], stage["blocks"]["cell"])
+                    if "blocks" in stage
+                    else stage[f"cell_{j}"]
+                )
+
             cut[f"stage_{i}"] = {
                 f"cell_{j}": {edge: {op: cell(j)[edge][op]} for edge, op in kept.items()}
                 for j in range(self.count)

@@ -202,10 +202,13 @@ def masks(space: SearchSpace, archs: Sequence[Any]) -> None:
     """One tree of one set of shapes, of float32 zeros and ones, for all; the same for the
     stem's.
     """
-    shapes_of = lambda tree: {
-        "/".join(path): (np.shape(leaf), np.asarray(leaf).dtype)
-        for path, leaf in flatten_dict(tree).items()
-    }
+
+    def shapes_of(tree):
+        return {
+            "/".join(path): (np.shape(leaf), np.asarray(leaf).dtype)
+            for path, leaf in flatten_dict(tree).items()
+        }
+
     wanted = shapes_of(space.masks(archs[0]))
     for arch in archs:
         for method in ("masks", "stem_masks"):
@@ -297,12 +300,18 @@ def kernel(
     direction = np.random.default_rng(1).standard_normal((*outputs, 1))
     for arch in archs:
         mask = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), space.masks(arch))
-        along = lambda v, x, mask=mask: jnp.sum(
-            (wide.apply(v, x, masks=mask) * direction[..., 0]).reshape(len(x), -1), axis=1
-        )
+
+        def along(v, x, mask=mask):
+            return jnp.sum(
+                (wide.apply(v, x, masks=mask) * direction[..., 0]).reshape(len(x), -1), axis=1
+            )
+
         wanted = definition.kernel(definition.jacobian(along, variables, images), np.ones((1, 1)))
         with jax.enable_x64(dtype == "float64"):
-            cast = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
+
+            def cast(tree):
+                return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
+
             run = jax.jit(
                 lambda v, x, m, d: ntk.kernel(
                     wide, v, x, cotangent=d, masks=m, dtype=jnp.dtype(dtype)

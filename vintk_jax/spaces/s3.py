@@ -198,7 +198,10 @@ class S3Space(SearchSpace):
         the live ones.
         """
         widest = self._widest()
-        first = lambda count, size: (np.arange(size) < count).astype(np.float32)
+
+        def first(count, size):
+            return (np.arange(size) < count).astype(np.float32)
+
         masks = {}
         for i in range(len(self.depth)):
             alive = first(arch.depth[i], widest.depth[i])

@@ -62,9 +62,10 @@ def path(
         np.cos(2 * np.pi * s)[:, None, None, None] * first
         + np.sin(2 * np.pi * s)[:, None, None, None] * second
     )
-    pair = lambda k: (
-        np.sqrt(2) * np.stack([np.cos(2 * np.pi * k * s), np.sin(2 * np.pi * k * s)], axis=1)
-    )
+
+    def pair(k):
+        return np.sqrt(2) * np.stack([np.cos(2 * np.pi * k * s), np.sin(2 * np.pi * k * s)], axis=1)
+
     return Signals("target", _standardised(images), {f"{k} a round": pair(k) for k in frequencies})
 
 

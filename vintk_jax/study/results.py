@@ -121,9 +121,12 @@ def write(
     from.
     """
     origin = {"seed": seed, "score_name": score, "limits": limits, "config": digest}
-    shown = lambda c: {
-        k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")
-    }
+
+    def shown(c):
+        return {
+            k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")
+        }
+
     winner, front = best(candidates), pareto(candidates)
     write_json(workdir / "best.json", {"space": space, **shown(winner), **origin})
     write_json(

@@ -124,7 +124,10 @@ class Checkpoints:
             self._refuse_anew()
             return None
         step, parts, meta = found
-        place = lambda number: jax.device_put(jnp.int32(number), like.step.sharding)
+
+        def place(number):
+            return jax.device_put(jnp.int32(number), like.step.sharding)
+
         return State(place(step), parts["params"], parts["optimizer"], parts.get("ema")), meta
 
     def restore_params(self, like: Any, say: Callable[[str], None]) -> tuple[Any, dict[str, Any]]:

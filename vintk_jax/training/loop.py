@@ -339,9 +339,10 @@ def _checked(measured: dict[str, np.ndarray], setup: Setup, step: int) -> dict[s
             "checkpoint is kept."
         )
     names = setup.trained.names
-    by_length = lambda values: {
-        name: round(float(value), 6) for name, value in zip(names, values, strict=True)
-    }
+
+    def by_length(values):
+        return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
+
     return {
         "loss": float(measured["loss"]),
         "losses": by_length(measured["losses"]),

@@ -17,7 +17,10 @@ def mixup(images: Images, targets: Targets, key: jax.Array, alpha: float) -> tup
     arXiv 1710.09412).
     """
     share = jax.random.beta(key, alpha, alpha)
-    mix = lambda x: share * x + (1 - share) * x[::-1]
+
+    def mix(x):
+        return share * x + (1 - share) * x[::-1]
+
     return mix(images), mix(targets)
 
 
@@ -54,8 +57,13 @@ def mix(
     neither.
     """
     which, draw = jax.random.split(key)
-    blend = lambda: mixup(images, targets, draw, float(mixup_alpha))
-    cut = lambda: cutmix(images, targets, draw, float(cutmix_alpha))
+
+    def blend():
+        return mixup(images, targets, draw, float(mixup_alpha))
+
+    def cut():
+        return cutmix(images, targets, draw, float(cutmix_alpha))
+
     if mixup_alpha > 0 and cutmix_alpha > 0:
         return jax.lax.cond(jax.random.bernoulli(which), blend, cut)
     return blend() if mixup_alpha > 0 else cut() if cutmix_alpha > 0 else (images, targets)

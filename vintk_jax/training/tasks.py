@@ -169,9 +169,9 @@ def _clips(config: ml_collections.ConfigDict) -> Task:
     augmented = ClipAugment(_augment(config), own.frames, own.stretch)
 
     def predict(model: nn.Module, grid: Length | None) -> Callable:
-        probabilities = lambda params, clips: jax.nn.softmax(
-            make_predict(model, grid)(params, clips)
-        )
+        def probabilities(params, clips):
+            return jax.nn.softmax(make_predict(model, grid)(params, clips))
+
         return lambda params, clips: jnp.log(
             over_views(lambda one: probabilities(params, one), clips)
         )

@@ -55,11 +55,14 @@ def assembled(plain: Mapping[str, np.ndarray], model: ViT | TimeSformer) -> dict
 
     def gather(path, leaf):
         names = _names(path)
-        own = lambda array: (
-            np.broadcast_to(array, (len(model.norm_grids), *array.shape))
-            if _lengths_axis(names, model)
-            else array
-        )
+
+        def own(array):
+            return (
+                np.broadcast_to(array, (len(model.norm_grids), *array.shape))
+                if _lengths_axis(names, model)
+                else array
+            )
+
         if names[0] == "blocks":
             return jnp.asarray(
                 np.stack(

@@ -37,13 +37,16 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         block = _MIDDLE if scanned else f"{_MIDDLE}_{i}"
         one = (lambda array, i=i: array[i]) if scanned else lambda array: array
         heads = f"{block}/MultiHeadDotProductAttention_{attention}"
-        qkv = lambda leaf, heads=heads: tuple(
-            f"{heads}/{part}/{leaf}" for part in ("query", "key", "value")
-        )
-        joined = lambda *parts, one=one: np.concatenate(
-            [one(p).reshape(len(one(p)), -1) for p in parts], axis=1
-        )
-        flat = lambda *parts, one=one: np.concatenate([one(p).reshape(-1) for p in parts])
+
+        def qkv(leaf, heads=heads):
+            return tuple(f"{heads}/{part}/{leaf}" for part in ("query", "key", "value"))
+
+        def joined(*parts, one=one):
+            return np.concatenate([one(p).reshape(len(one(p)), -1) for p in parts], axis=1)
+
+        def flat(*parts, one=one):
+            return np.concatenate([one(p).reshape(-1) for p in parts])
+
         found |= {
             f"block_{i}/attention/qkv/kernel": Rule(qkv("kernel"), joined),
             f"block_{i}/attention/qkv/bias": Rule(qkv("bias"), flat),

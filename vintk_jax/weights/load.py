@@ -212,10 +212,11 @@ def _refuse(
     if extra:
         said.append(f"nothing in the model takes {', '.join(extra)}")
     if others := [path for path in differ if path not in classes]:
-        shaped = lambda path: (
-            f"{' + '.join(found.names[path])} (as {path} {plain[path].shape} where {shapes[path]} "
-            "is wanted)"
-        )
+
+        def shaped(path):
+            names = " + ".join(found.names[path])
+            return f"{names} (as {path} {plain[path].shape} where {shapes[path]} is wanted)"
+
         said.append(f"of another shape are {', '.join(map(shaped, others))}")
     if classes:
         said.append(
