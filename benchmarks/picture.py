@@ -11,7 +11,6 @@ import jax
 from vintk_jax import proxies, spaces
 from vintk_jax.data import inputs
 from vintk_jax.ntk import reductions
-from vintk_jax.proxies.base import STEM
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
 from vintk_jax.report.picture import write_search_picture
@@ -43,16 +42,13 @@ def main() -> None:
     scorer = Scorer(
         Supernet(space, batches, KernelSettings(**section("ntk")), seed=seed), measurements
     )
-    kernels = scorer.measure([space.from_json(best["arch"])])[0][0]
+    measured = scorer.measure([space.from_json(best["arch"])])[0][0]
+    kernels = [m.name for m in measurements if m.of == "kernel" and not m.stem]
     write_search_picture(
         arguments.picture,
         candidates=candidates,
         pareto=[c["number"] for c in front],
-        spectra={
-            view: reductions.spectrum(kernel).tolist()
-            for view, kernel in kernels.items()
-            if not view.endswith(STEM)
-        },
+        spectra={view: reductions.spectrum(measured[view]).tolist() for view in kernels},
         arch=best["arch"],
         title=f"{space.name}: {len(candidates):,} architectures, none trained",
     )
