@@ -25,7 +25,7 @@ from vintk_jax import spaces
 
 EPOCHS, CANDIDATES = 15, 200
 LIMIT_M = COMMON_M[1]
-SCORES = ("vintk", "flops", "root_width", "params")
+SCORES = ("vintk", "flops", "vintk_kernel", "root_width", "params")
 
 
 def searched(score: str, workdir: Path) -> dict[str, Any]:
@@ -85,18 +85,22 @@ def main() -> None:
 
     def work(one: tuple[int, str]) -> None:
         seed, name = one
-        entry = kept.found[name]
-        of = ["--data", str(arguments.data.resolve()), "--one", json.dumps(entry["arch"])]
+        arch = kept.found[name]["arch"]
+        of = ["--data", str(arguments.data.resolve()), "--one", json.dumps(arch)]
         found = in_child("benchmarks.cifar_pays", [*of, str(seed)], cores)
         with lock:
-            accuracy = {**kept.found[name].get("accuracy", {}), str(seed): found["accuracy"]}
-            kept.add(name, {**entry, "accuracy": accuracy})
+            for other, entry in list(kept.found.items()):
+                if entry["arch"] == arch:
+                    accuracy = {**entry.get("accuracy", {}), str(seed): found["accuracy"]}
+                    kept.add(other, {**entry, "accuracy": accuracy})
 
+    # Searches that found the same architecture share its trainings.
+    firsts = {json.dumps(entry["arch"]): name for name, entry in reversed(kept.found.items())}
     left = [
         (seed, name)
         for seed in range(arguments.seeds)
         for name, entry in kept.found.items()
-        if str(seed) not in entry.get("accuracy", {})
+        if firsts[json.dumps(entry["arch"])] == name and str(seed) not in entry.get("accuracy", {})
     ]
     with ThreadPoolExecutor(len(cores)) as pool:
         list(pool.map(work, left))
