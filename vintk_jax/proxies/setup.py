@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from vintk_jax.data import clip_inputs, inputs
 from vintk_jax.errors import UserError
+from vintk_jax.ntk import fourier
 from vintk_jax.proxies.base import Measurement
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
 from vintk_jax.spaces import SearchSpace
@@ -69,7 +70,11 @@ def make_supernet(
 ) -> Supernet:
     """The supernet with the views of the images that the measurements need, by the config's `ntk`,
     `fourier` and `seed`.
+
+    Raises:
+        UserError: for features that can't be, also where no score asks for them.
     """
+    fourier.channels(config.fourier.mode, config.fourier.num_features)
     batches = views(
         images, needed_views(measurements), jax.random.key(config.seed), **config.fourier
     )
