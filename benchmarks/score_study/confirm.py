@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks import common
-from benchmarks.score_study.forms import HALF
+from benchmarks.score_study.tried import HALF
 from vintk_jax.ranking import scores, tables
 from vintk_jax.ranking.statistics import kendall_tau, partial_tau
 

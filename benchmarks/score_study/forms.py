@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import common
+from benchmarks.score_study import tried
 from benchmarks.score_study.collect import ROWS
 from vintk_jax.ntk import reductions
 from vintk_jax.proxies import counts
 from vintk_jax.ranking import statistics, tables
 
-HALF = np.random.default_rng(0).permutation(60)[:30]
 RHOS = (1.0, 30.0, 1000.0)
 
 
@@ -190,14 +189,12 @@ def main() -> None:
     parser.add_argument("--table", required=True)
     parser.add_argument("--measured", type=Path, required=True, help="folder of collect's files")
     parser.add_argument("--accuracy", default="cifar10")
-    parser.add_argument("--rows", choices=("first", "second", "all"), default="first")
+    parser.add_argument("--rows", choices=tried.ROWS, default="first")
     parser.add_argument("--show", type=int, default=40)
     arguments = parser.parse_args()
     table = tables.load(arguments.table, 0, 0)
     accuracy = table.accuracies()[arguments.accuracy]
-    first = np.isin(table.rows, HALF)
-    keep = {"first": first, "second": ~first, "all": np.ones(len(first), bool)}[arguments.rows]
-    keep &= np.isfinite(accuracy)
+    keep = tried.kept_rows(table, accuracy, arguments.rows)
     y = accuracy[keep]
     results = {}
     for name, values in count_values(table).items():
@@ -220,21 +217,7 @@ def main() -> None:
                 results.setdefault(f"gaussian: {name}", []).append(
                     statistics.kendall_tau(values, y)
                 )
-    ranked = sorted(results.items(), key=lambda item: -np.nanmean(item[1]))
-    rows = [
-        [name, f"{np.nanmean(taus):.3f}", f"{np.nanmin(taus):.3f}", str(len(taus))]
-        for name, taus in ranked
-    ]
-    common.print_table(
-        f"{arguments.rows} {keep.sum()} rows",
-        ["form", "tau", "least", "seeds"],
-        rows[: arguments.show],
-    )
-    print(f"{len(results)} forms and counts")
-    common.write_json(
-        common.RESULTS / f"score_forms-{table.name}-{arguments.rows}.json",
-        {name: [round(float(t), 4) for t in taus] for name, taus in ranked},
-    )
+    tried.report("forms", table, arguments.rows, results, arguments.show)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int
 
 from benchmarks import cifar_table, common
-from benchmarks.score_study.forms import HALF
+from benchmarks.score_study.tried import HALF
 from benchmarks.trainings import Kept
 from vintk_jax import ntk, spaces
 from vintk_jax.ntk.learning import left_out_error

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks import common
-from benchmarks.score_study.forms import HALF, count_values
+from benchmarks.score_study import tried
+from benchmarks.score_study.forms import count_values
 from vintk_jax.data import inputs
 from vintk_jax.ntk.learning import features_gram, left_out_error
 from vintk_jax.ranking import statistics, tables
@@ -93,14 +93,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--accuracy", default="cifar10")
-    parser.add_argument("--rows", choices=("first", "second", "all"), default="first")
+    parser.add_argument("--rows", choices=tried.ROWS, default="first")
     parser.add_argument("--show", type=int, default=40)
     arguments = parser.parse_args()
     table = tables.load(arguments.table, 0, 0)
     accuracy = table.accuracies()[arguments.accuracy]
-    first = np.isin(table.rows, HALF)
-    keep = {"first": first, "second": ~first, "all": np.ones(len(first), bool)}[arguments.rows]
-    keep &= np.isfinite(accuracy)
+    keep = tried.kept_rows(table, accuracy, arguments.rows)
     results: dict[str, list[float]] = {}
     counts = {name: found[keep] for name, found in count_values(table).items()}
     for name, found in counts.items():
@@ -116,21 +114,7 @@ def main() -> None:
         for name, found in {**alone, **noise, **joined(noise, counts)}.items():
             tau = statistics.kendall_tau(found, accuracy[keep])
             results.setdefault(f"{view}: {name}", []).append(tau)
-    ranked = sorted(results.items(), key=lambda item: -np.nanmean(item[1]))
-    rows = [
-        [name, f"{np.mean(taus):.3f}", f"{np.std(taus):.3f}", f"{min(taus):.3f}", str(len(taus))]
-        for name, taus in ranked
-    ]
-    common.print_table(
-        f"{table.name}, {arguments.rows} rows: {keep.sum()}",
-        ["form", "tau", "deviation", "least", "seeds"],
-        rows[: arguments.show],
-    )
-    print(f"{len(results)} forms and counts")
-    common.write_json(
-        common.RESULTS / f"score_learnability-{table.name}-{arguments.rows}.json",
-        {name: [round(float(t), 4) for t in taus] for name, taus in ranked},
-    )
+    tried.report("learnability", table, arguments.rows, results, arguments.show)
 
 
 if __name__ == "__main__":
