@@ -35,16 +35,16 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     from vintk_jax.set_up import set_up_training
 
     set_up_training()
-    from vintk_jax.adaptive import assigned
+    from vintk_jax.adaptive import assigner_files
     from vintk_jax.adaptive.session import Session
     from vintk_jax.inference.engine import Engine
 
     session = Session.open(workdir, runpy.run_path(config)["get_config"](), print)
-    assigner, calibration = assigned.read(session.folder, session.predictor.identity)
+    assigner, calibration = assigner_files.read(session.folder, session.predictor.identity)
     assigner = assigner.at(calibration.choose("assigned", 2.0, np.inf, 0.9))
     plans, shape = session.plans, session.plans.shape
     images = np.random.default_rng(0).integers(0, 256, (2048, *shape), np.uint8)
-    plan, shortest = plans.assigned(assigner), plans.fixed(plans.names[0])
+    plan, shortest = assigner.plan(plans), plans.fixed(plans.names[0])
 
     def seconds(call) -> float:
         start = time.perf_counter()

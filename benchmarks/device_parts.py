@@ -227,10 +227,10 @@ def training(sizes: Sizes) -> Iterator[Measurement]:
 
 def inference(sizes: Sizes) -> Iterator[Measurement]:
     """Images a second at each length, and with lengths that differ by image, by the engine."""
-    from vintk_jax.adaptive.plans import Plans
     from vintk_jax.inference.engine import Engine
+    from vintk_jax.inference.plans import Plans
     from vintk_jax.inference.predictor import Predictor
-    from vintk_jax.training.models import Trained
+    from vintk_jax.tasks.model_spec import ModelSpec
 
     size, lengths = sizes.vit.image_size, sizes.vit.lengths
 
@@ -240,7 +240,7 @@ def inference(sizes: Sizes) -> Iterator[Measurement]:
         model = revit(sizes.vit, lengths, jnp.bfloat16)
         first = jnp.zeros((1, size, size, 3))
         params = jax.jit(lambda key: model.init(key, first, grids[0]))(jax.random.key(0))
-        trained = Trained(model, grids, size, "deit")
+        trained = ModelSpec(model, grids, size, "deit")
         return Plans(Predictor(trained, params, tuple(map(str, range(10)))))
 
     def rate(batch: int, length: str) -> Figures:

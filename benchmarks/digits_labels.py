@@ -34,13 +34,13 @@ def main() -> None:
     from vintk_jax.set_up import set_up_training
 
     set_up_training()
-    from vintk_jax.adaptive import assigned, calibration, fitting
+    from vintk_jax.adaptive import assigner_files, calibration, fitting
     from vintk_jax.adaptive.session import Session
     from vintk_jax.data.digits import scene
 
     config = runpy.run_path("configs/tla_digits.py")["get_config"]()
     session = Session.open(workdir, config, print)
-    assigner, _ = assigned.read(session.folder, session.predictor.identity)
+    assigner, _ = assigner_files.read(session.folder, session.predictor.identity)
     answers = session.answers(session.predictor, *session.open_split("assign"), lambda done: None)
     needs_more = ~answers.right[:, 0] & answers.right.any(axis=1)
     scenes = [scene("assign", i) for i in range(len(answers.labels))]
@@ -63,7 +63,7 @@ def main() -> None:
     how = fitting.Fit(
         config.labels.none_right, **{name: config.tla[name] for name in fitting.FIELDS}
     )
-    chances = calibration.crossed_chances(assigner, answers, how, config.seed, 1)[:, 0]
+    chances = calibration.cross_fitted_chances(assigner, answers, how, config.seed, 1)[:, 0]
     rows.append(
         [
             "the assigner, after the shortest pass",

@@ -31,10 +31,10 @@ def main() -> None:
     from vintk_jax.set_up import set_up_training
 
     set_up_training()
-    from vintk_jax.adaptive import assigned
-    from vintk_jax.adaptive.plans import Plans
+    from vintk_jax.adaptive import assigner_files
     from vintk_jax.exporting.load import Model
     from vintk_jax.inference.engine import Engine
+    from vintk_jax.inference.plans import Plans
     from vintk_jax.inference.predictor import Predictor
 
     folder = arguments.workdir / "export"
@@ -46,13 +46,15 @@ def main() -> None:
     )
     engines = {}
     if "budget" in exported.plan:
-        assigner, calibration = assigned.read(arguments.workdir / "assign", predictor.identity)
+        assigner, calibration = assigner_files.read(
+            arguments.workdir / "assign", predictor.identity
+        )
         budget = exported.plan["budget"]
         point = calibration.choose(
             "assigned", budget["max_drop"], budget["max_cost"], budget["confidence"]
         )
         engines["assigned"] = Engine(
-            Plans(predictor).assigned(assigner.at(point)), predictor.shape, (64, arguments.images)
+            assigner.at(point).plan(Plans(predictor)), predictor.shape, (64, arguments.images)
         )
 
     def ways(length: str) -> dict[str, Callable]:

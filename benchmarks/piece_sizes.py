@@ -48,9 +48,10 @@ def step_of(case: Case, pieces: int) -> tuple[Callable[[], Any], int]:
     import optax
 
     from benchmarks.revits import revit
-    from vintk_jax.training.objectives import Classification
+    from vintk_jax.tasks.objectives import Classification
     from vintk_jax.training.pieces import bytes_a_sample
-    from vintk_jax.training.step import Recipe, State, make_train_step
+    from vintk_jax.training.step import Recipe, make_train_step
+    from vintk_jax.workdir.state import State
 
     grids = tuple((side, side) for side in case.lengths)
     model = revit(case, case.lengths)

@@ -9,9 +9,10 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from vintk_jax.models.vit import ViT
-from vintk_jax.training.objectives import Classification
+from vintk_jax.tasks.objectives import Classification
 from vintk_jax.training.optimizer import make_optimizer, make_schedule
-from vintk_jax.training.step import Recipe, State, make_train_step
+from vintk_jax.training.step import Recipe, make_train_step
+from vintk_jax.workdir.state import State
 
 
 def revit(case: Any, lengths: tuple[int, ...], dtype: DTypeLike | None = None) -> ViT:

@@ -23,7 +23,7 @@ from vintk_jax.exporting import folder, timm
 from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces import promises
-from vintk_jax.training.models import Trained
+from vintk_jax.tasks.model_spec import ModelSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -187,7 +187,7 @@ def test_program_of_the_timm_export(tmp_path):
     """docs/export.md's second, in the folder of an export."""
     pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
     model = ViT(12, (2, 2), (20, 20), 6, 3, patch_size=8, native_grid=(4, 4))
-    trained = Trained(model, ((4, 4),), 32, "fan_in")
+    trained = ModelSpec(model, ((4, 4),), 32, "fan_in")
     predictor = Predictor(trained, jax.jit(trained.draw)(jax.random.key(0)), ("a", "b", "c"))
     folder.write(tmp_path / "out", predictor, None, {}, {}, ("timm",))
     program = (

@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
 
     from pathlib import Path
 
-    from vintk_jax.adaptive import assigned
+    from vintk_jax.adaptive import assigner_files
     from vintk_jax.adaptive.session import FOLDER
     from vintk_jax.exporting.folder import check, write
     from vintk_jax.exporting.programs import programs_of
@@ -43,14 +43,14 @@ def main(argv: list[str]) -> None:
     )
     assigner, about = None, {"weights": predictor.identity, "crop_ratio": trained.data.crop_ratio}
     if config.adaptive == "yes" or (
-        config.adaptive == "auto" and (workdir / FOLDER / assigned.RECORD).exists()
+        config.adaptive == "auto" and (workdir / FOLDER / assigner_files.RECORD).exists()
     ):
         budget = (
             config.budget
             if config.budget.max_drop >= 0
             else configs.read_claimed(workdir, "assign").budget
         )
-        assigner, calibration = assigned.read(workdir / FOLDER, predictor.identity)
+        assigner, calibration = assigner_files.read(workdir / FOLDER, predictor.identity)
         point = calibration.choose("assigned", **budget)
         assigner = assigner.at(point)
         about |= {

@@ -21,23 +21,21 @@ def main(argv: list[str]) -> None:
     if invocation is None:
         return
     config, workdir = invocation.config, invocation.workdir
-    trained = configs.read_claimed(workdir, "train")
+    training = configs.read_claimed(workdir, "train")
     set_up_training(invocation.compile_cache)
 
     from filelock import FileLock, Timeout
 
-    from vintk_jax.adaptive.predicting import predict_adaptively, predict_at_lengths
-    from vintk_jax.inference.segmenting import predict_segments
     from vintk_jax.report.console import make_console
+    from vintk_jax.tasks import kind_of
 
     console = make_console()
-    predict = (
-        predict_segments
-        if "segmentation" in trained
-        else predict_adaptively
-        if "budget" in config
-        else predict_at_lengths
-    )
+    if kind_of(training).name == "segmentation":
+        from vintk_jax.inference.segmenting import predict_segments as predict
+    elif "budget" in config:
+        from vintk_jax.adaptive.predict import predict_adaptively as predict
+    else:
+        from vintk_jax.inference.fixed_lengths import predict_at_lengths as predict
     try:
         with FileLock(workdir / ".infer.lock", timeout=0):
             predict(invocation, console)

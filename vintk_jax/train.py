@@ -36,22 +36,26 @@ def main(argv: list[str]) -> None:
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.segments import write_predictions
     from vintk_jax.report.train_table import measure_tables
-    from vintk_jax.training.loop import fit, set_up
-    from vintk_jax.training.models import keep_arch
+    from vintk_jax.tasks.architecture import keep_arch
+    from vintk_jax.training.loop import fit
+    from vintk_jax.training.setup import set_up
+    from vintk_jax.weights import weights_reader
 
     console = make_console(quiet=jax.process_index() > 0)
     _as_begun(config, workdir)
     setup = set_up(config)
     config.optimizer.accumulate = setup.recipe.accumulate
     count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
-    lengths = ", ".join(setup.trained.names)
-    train, test, dense = (
-        setup.task.train,
-        setup.task.test,
-        setup.task.objective.measure == "mean_iou",
-    )
+    lengths = ", ".join(setup.spec.names)
+    train = setup.task.train
+    test = setup.task.test
+    dense = setup.task.objective.measure == "mean_iou"
+
+    def say(note: str) -> None:
+        console.print(note, style="yellow")
+
     console.print(
-        f"{type(setup.trained.model).__name__} of {count / 1e6:.2f} M parameters, token lengths "
+        f"{type(setup.spec.model).__name__} of {count / 1e6:.2f} M parameters, token lengths "
         f"{lengths}, on {len(train):,} images of "
         f"{config.data.source} ({config.data.image_size} px, {len(train.classes)} classes): "
         f"{setup.steps:,} steps of "
@@ -71,9 +75,8 @@ def main(argv: list[str]) -> None:
             FileLock(workdir / f".train.{jax.process_index()}.lock", timeout=0),
             Progress(setup.steps, unit="steps", console=console) as progress,
         ):
-            reached, params = fit(
-                setup, workdir, progress, lambda note: console.print(note, style="yellow")
-            )
+            read_weights = weights_reader(config, setup.spec.model, say)
+            reached, params = fit(setup, workdir, progress, say, read_weights)
     except Timeout as error:
         raise UserError(
             f"Another process trains into {workdir}. Wait for it, or choose another --workdir."

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from vintk_jax.adaptive import assigned, assigners, calibration, labels
+from vintk_jax.adaptive import assigner_files, assigner_networks, calibration, length_labels
 from vintk_jax.adaptive.answers import Answers
-from vintk_jax.adaptive.calibration import Calibration, chances_of, crossed_chances, fitted
+from vintk_jax.adaptive.assigner import FeatureAssigner, make_assigner
+from vintk_jax.adaptive.calibration import Calibration, chances_of, cross_fitted_chances, fitted
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
-from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
+from vintk_jax.inference.plans import Plans
 
 HOW = Fit(
     none_right="shortest",
@@ -34,10 +35,10 @@ def test_smallest_right_length(right):
     """By going through the lengths; the choices for images that none is right about."""
     by_hand = [next((i for i, value in enumerate(row) if value), None) for row in right]
     for none_right, label, weight in (("shortest", 0, 1.0), ("longest", 2, 1.0), ("drop", 0, 0.0)):
-        got, weights = labels.smallest_right(right, none_right)
+        got, weights = length_labels.smallest_right(right, none_right)
         assert got.tolist() == [label if i is None else i for i in by_hand]
         assert weights.tolist() == [weight if i is None else 1.0 for i in by_hand]
-    shares = labels.distribution(right, "drop", ("a", "b", "c"))
+    shares = length_labels.distribution(right, "drop", ("a", "b", "c"))
     known = [i for i in by_hand if i is not None]
     assert shares["none"] == pytest.approx(1 - len(known) / 20)
     if known:
@@ -45,7 +46,7 @@ def test_smallest_right_length(right):
             [known.count(i) / len(known) for i in range(3)]
         )
     with pytest.raises(UserError, match="none_right='middle'"):
-        labels.smallest_right(right, "middle")
+        length_labels.smallest_right(right, "middle")
 
 
 def separable(count=600):
@@ -61,14 +62,14 @@ def separable(count=600):
 
 
 @pytest.mark.parametrize(
-    ("target", "again"), [("smallest", True), ("each", False)], ids=assigners.TARGETS
+    ("target", "again"), [("smallest", True), ("each", False)], ids=assigner_networks.TARGETS
 )
 def test_an_assigner_learns_chances(target, again):
     """One from the first right length on, nothing below it: what the images are made by, for new
     ones too; the same parameters from the same seed.
     """
     features, right, _ = separable()
-    module = assigners.make("shared", 3, 16, 8)
+    module = assigner_networks.make("shared", 3, 16, 8)
     how = dataclasses.replace(HOW, target=target, none_right="drop")
     params, losses = fit_assigner(module, features, right, COSTS, how, 0)
     assert losses[-20:].mean() < 0.75 * losses[:5].mean()
@@ -76,7 +77,7 @@ def test_an_assigner_learns_chances(target, again):
 
     @jax.jit
     def chances(params, features):
-        return assigners.chances(module.apply(params, features), target)
+        return assigner_networks.chances(module.apply(params, features), target)
 
     # Images that none is right about are left out.
     wanted = np.where(np.arange(3) >= first[:, None], 1.0, 0.0)
@@ -91,7 +92,7 @@ def test_the_cost_term_leans_to_cheaper_lengths():
     falls.
     """
     features, right, _ = separable()
-    module = assigners.make("shared", 3, 16, 8)
+    module = assigner_networks.make("shared", 3, 16, 8)
 
     @jax.jit
     def probabilities(params, features):
@@ -119,7 +120,7 @@ def test_fits_that_cannot_be(changed, words):
     features, right, _ = separable(100)
     with pytest.raises(UserError, match=words):
         fit_assigner(
-            assigners.make("shared", 3, 8, 8),
+            assigner_networks.make("shared", 3, 8, 8),
             features,
             right,
             COSTS,
@@ -135,17 +136,17 @@ def test_fits_that_cannot_be(changed, words):
 def test_assigners_that_cannot_be(kind, width, thumbnail, words):
     """One message each, with what was meant."""
     with pytest.raises(UserError, match=words):
-        assigners.make(kind, 3, width, thumbnail)
+        assigner_networks.make(kind, 3, width, thumbnail)
 
 
-@pytest.mark.parametrize("kind", assigners.KINDS)
+@pytest.mark.parametrize("kind", assigner_networks.KINDS)
 def test_every_kind_gives_a_number_a_length(kind, variables_for):
     """From what `example` shows."""
-    module = assigners.make(kind, 3, 8, 16)
-    seen = assigners.example(module, 12, 16)
+    module = assigner_networks.make(kind, 3, 8, 16)
+    seen = assigner_networks.example(module, 12, 16)
     logits = jax.jit(module.apply)(variables_for(module, seen), np.repeat(seen, 2, axis=0))
     assert logits.shape == (2, 3)
-    assert assigners.reads_features(module) == (kind == "shared")
+    assert assigner_networks.reads_features(module) == (kind == "shared")
 
 
 def answers(count=200):
@@ -172,7 +173,7 @@ def test_answers_add_up_and_say_who_is_right():
         one + dataclasses.replace(one, names=("1", "4", "64"))
 
 
-def test_crossed_chances_know_nothing_of_the_image_they_are_for(monkeypatch):
+def test_cross_fitted_chances_know_nothing_of_the_image_they_are_for(monkeypatch):
     """With labels that are drawn at random, an assigner that has seen them remembers; a crossed one
     can't: at two looks, by halves instead of fifths.
     """
@@ -183,10 +184,10 @@ def test_crossed_chances_know_nothing_of_the_image_they_are_for(monkeypatch):
         probabilities=np.where(right[..., None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32),
         features=RNG.standard_normal((200, 2, 40)).astype(np.float32),
     )
-    bare = Assigner(assigners.make("shared", 3, 64, 8), (), "each", 8, 0.0, COSTS)
+    bare = make_assigner("shared", 64, "each", 8, 0.0, COSTS)
     how = dataclasses.replace(HOW, target="each", epochs=60.0)
     seen = chances_of(fitted(bare, made, how, 0, 1)[0], made)
-    crossed = crossed_chances(bare, made, how, 0, 2)
+    crossed = cross_fitted_chances(bare, made, how, 0, 2)
     assert crossed.shape == (200, 2, 3)
 
     def agreement(chances):
@@ -200,11 +201,10 @@ def test_crossed_chances_know_nothing_of_the_image_they_are_for(monkeypatch):
 @pytest.fixture
 def kept(tmp_path, variables_for):
     """An assigner on disk, and what was kept."""
-    module = assigners.make("shared", 3, 8, 8)
-    params = tuple(
-        variables_for(module, assigners.example(module, 6, 8), seed=look) for look in range(2)
-    )
-    assigner = Assigner(module, params, "smallest", 8, 0.3, COSTS)
+    bare = make_assigner("shared", 8, "smallest", 8, 0.3, COSTS)
+    example = assigner_networks.example(bare.module, 6, 8)
+    params = tuple(variables_for(bare.module, example, seed=stage) for stage in range(2))
+    assigner = dataclasses.replace(bare, params=params)
     points = Calibration(
         200,
         0.8,
@@ -212,7 +212,7 @@ def kept(tmp_path, variables_for):
         [Point(0.7, 0.78, 0.6, 0.1, (1.0, 0.0, 0.0))],
     )
     tla = {"kind": "shared", "width": 8, "thumbnail": 8, "target": "smallest", "keep": 0.3}
-    assigned.save(
+    assigner_files.save(
         tmp_path,
         assigner,
         points,
@@ -224,17 +224,17 @@ def kept(tmp_path, variables_for):
 def test_an_assigner_comes_back_as_it_was(kept):
     """Weights, costs, calibration."""
     folder, assigner, points = kept
-    got, read = assigned.read(folder, "abc")
+    got, read = assigner_files.read(folder, "abc")
     jax.tree.map(np.testing.assert_array_equal, got.params, assigner.params)
     assert dataclasses.replace(got, params=()) == dataclasses.replace(assigner, params=())
     assert read == points
     with pytest.raises(UserError, match="belongs to weights abc; the checkpoint has xyz"):
-        assigned.read(folder, "xyz")
+        assigner_files.read(folder, "xyz")
 
 
 def spoil_record(folder):
     """Half of it."""
-    path = folder / assigned.RECORD
+    path = folder / assigner_files.RECORD
     path.write_text(path.read_text()[:100])
 
 
@@ -255,24 +255,28 @@ def test_a_spoilt_assigner_is_refused(kept, spoil, words):
     """Saying which command makes it again."""
     spoil(kept[0])
     with pytest.raises(UserError, match=rf"{words}.*vintk_jax\.assign"):
-        assigned.read(kept[0], "abc")
+        assigner_files.read(kept[0], "abc")
 
 
 def test_no_assigner(tmp_path):
     """Says which command makes one."""
     with pytest.raises(UserError, match=r"There is no .*vintk_jax\.assign"):
-        assigned.read(tmp_path, "abc")
+        assigner_files.read(tmp_path, "abc")
 
 
 class FakePlans(Plans):
-    """What calibration asks of plans: lengths of 1, 2 and 4, a look of 0.1."""
+    """What calibration asks of plans: lengths of 1, 2 and 4."""
 
     def __init__(self):
         self.multiply_adds = {"1": 1.0, "4": 2.0, "16": 4.0}
 
-    def paid(self, assigner=None):
-        """Nothing ahead; each pass with its look."""
-        return 0.0, np.array([1.0, 2.0, 4.0]) + (0.1 * np.array([1, 1, 0]) if assigner else 0)
+
+class FakeAssigner(FeatureAssigner):
+    """A stage costs 0.1."""
+
+    def multiply_adds(self, plans):
+        """Of a stage."""
+        return 0.1
 
 
 def test_calibration_knows_every_start():
@@ -280,7 +284,8 @@ def test_calibration_knows_every_start():
     shorter; with true chances, cheaper than that.
     """
     made = answers(300)
-    assigner = Assigner(assigners.make("shared", 3, 8, 8), ({}, {}), "smallest", 8, 0.0, COSTS)
+    module = assigner_networks.make("shared", 3, 8, 8)
+    assigner = FakeAssigner(module, ({}, {}), "smallest", 8, 0.0, COSTS)
     true = np.repeat(made.right[:, None].astype(np.float32), 2, axis=1)
     found = Calibration.of(made, true, assigner, FakePlans())
     assert found.full == made.right[:, 2].mean()

@@ -13,7 +13,7 @@ from training.commands import command, run, small_training, start
 from vintk_jax import assign as assign_command
 from vintk_jax import infer as infer_command
 from vintk_jax.errors import UserError
-from vintk_jax.inference.run import Predictions, summarise
+from vintk_jax.inference.predictions import Predictions, summarise
 
 LABELS = [
     "--config.labels.split=assign[:160]",

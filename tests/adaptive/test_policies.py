@@ -61,7 +61,7 @@ def walked_alone(probabilities, first, decide, keep):
     keep=st.floats(0, 1),
     seed=st.integers(0, 5),
 )
-def test_walks(probabilities, threshold, keep, seed):
+def test_simulated_outcomes(probabilities, threshold, keep, seed):
     """All images at once come where each would by itself: by confidence, by random jumps."""
     rng = np.random.default_rng(seed)
     first, jumps = (
@@ -77,14 +77,14 @@ def test_walks(probabilities, threshold, keep, seed):
         "jump": lambda at, known: np.maximum(jumps[:, at], at),
     }
     for name, decide in of_all.items():
-        ways = policies.walk(probabilities, first, decide, keep)
+        outcomes = policies.simulate(probabilities, first, decide, keep)
         for i in range(len(probabilities)):
             at, known, passes = walked_alone(
                 probabilities[i], first[i], partial(of_one[name], i), keep
             )
-            assert ways.lengths[i] == at
-            np.testing.assert_allclose(ways.probabilities[i], known, atol=1e-12)
-            assert ways.passes[i].tolist() == [passes.count(length) for length in range(3)]
+            assert outcomes.lengths[i] == at
+            np.testing.assert_allclose(outcomes.probabilities[i], known, atol=1e-12)
+            assert outcomes.passes[i].tolist() == [passes.count(length) for length in range(3)]
 
 
 def test_thresholds_reach_from_nobody_to_everybody():
@@ -105,11 +105,14 @@ def test_a_curve_by_hand():
     probabilities = np.stack([shorter, longer], axis=1)
     on = {0.0: np.array([0, 1, 1, 0]), 1.0: np.array([0, 0, 0, 0])}
 
-    def ways_of(setting):
-        return policies.walk(probabilities, np.zeros(4, int), lambda at, known: on[setting], 0.0)
+    def outcomes_of(setting):
+        def decide(at, known):
+            return on[setting]
+
+        return policies.simulate(probabilities, np.zeros(4, int), decide, 0.0)
 
     points = policies.curve(
-        ways_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125
+        outcomes_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125
     )
     # Two of four wrong where the longest is right: a deviation of 1/2, over the root of 4.
     assert points == [

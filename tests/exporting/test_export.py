@@ -12,18 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vintk_jax.adaptive import assigners
+from vintk_jax.adaptive import assigner_networks
 from vintk_jax.adaptive.answers import features_of, thumbnails
-from vintk_jax.adaptive.plans import Assigner, Plans
+from vintk_jax.adaptive.assigner import make_assigner
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import folder, programs
 from vintk_jax.exporting.load import Model
 from vintk_jax.inference.engine import Engine
+from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces import promises
-from vintk_jax.training.models import Trained
+from vintk_jax.tasks.model_spec import ModelSpec
 
 CLASSES = ("a", "b", "c")
 GRIDS = ((4, 4), (3, 3), (2, 2))
@@ -64,7 +65,7 @@ np.savez(sys.argv[2], probabilities=probabilities, lengths=lengths, **at_lengths
 
 def predictor_of(model, grids, frames=0):
     """A model with random weights, which tell images apart."""
-    trained = Trained(model, grids, 32, "fan_in", frames)
+    trained = ModelSpec(model, grids, 32, "fan_in", frames)
     shown = jnp.zeros((1, *trained.shape))
     return Predictor(trained, promises.draw(model, shown, grids[0], seed=1), CLASSES)
 
@@ -96,7 +97,8 @@ def assigner_of(kind, predictor, images, start=0):
     images stay where it first looks.
     """
     names, costs = predictor.names, tuple(np.linspace(0.3, 1, len(predictor.names)))
-    module = assigners.make(kind, len(names), 8, 16)
+    bare = make_assigner(kind, 8, "each", 16, 0.3, costs)
+    module = bare.module
     one = predictor.length(tuple(reversed(names))[start])
 
     @jax.jit
@@ -104,10 +106,10 @@ def assigner_of(kind, predictor, images, start=0):
         return features_of(*one(variables, images)) if kind == "shared" else thumbnails(images, 16)
 
     seen = read(one.variables, images)
-    example = assigners.example(module, seen.shape[1], 16)
+    example = assigner_networks.example(module, seen.shape[1], 16)
     looks = len(names) - 1 if kind == "shared" else 1
     params = tuple(promises.draw(module, example, size=0.45, seed=i) for i in range(looks))
-    assigner = Assigner(module, params, "each", 16, 0.3, costs, start=start)
+    assigner = dataclasses.replace(bare, params=params, start=start)
     first = params[start if kind == "shared" else 0]
     chances, there = np.asarray(jax.jit(assigner.chances)(first, seen)), np.asarray(costs)
     paid = np.where(np.arange(len(costs)) == start, 0, there) if kind == "shared" else there

@@ -7,8 +7,9 @@ import optax
 import pytest
 
 from vintk_jax.data.pairs import IGNORED
-from vintk_jax.training.objectives import Classification, Segmentation
-from vintk_jax.training.step import Recipe, State, make_train_step
+from vintk_jax.tasks.objectives import Classification, Segmentation
+from vintk_jax.training.step import Recipe, make_train_step
+from vintk_jax.workdir.state import State
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (8, 6, 6, 3)).astype(np.uint8)

@@ -11,9 +11,9 @@ from training.commands import SMALL, command
 from vintk_jax import config as configs
 from vintk_jax import settings, spaces
 from vintk_jax.errors import UserError
-from vintk_jax.inference.run import summarise
+from vintk_jax.inference.predictions import summarise
+from vintk_jax.tasks.architecture import keep_arch
 from vintk_jax.train import main as train_main
-from vintk_jax.training.models import keep_arch
 
 
 def test_results_on_other_images_are_not_mixed(tmp_path):

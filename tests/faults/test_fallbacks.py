@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vintk_jax.errors import UserError
-from vintk_jax.training.checkpoints import Checkpoints
-from vintk_jax.training.step import State
+from vintk_jax.workdir.checkpoints import Checkpoints
+from vintk_jax.workdir.state import State
 
 
 def saved(folder, keep=2):

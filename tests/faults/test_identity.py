@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vintk_jax.data.sources import open_source
-from vintk_jax.inference.run import Predictions
+from vintk_jax.inference.predictions import Predictions
 
 X = np.random.default_rng(0).integers(0, 255, (8, 6, 6, 3)).astype(np.uint8)
 Y = np.arange(8) % 2

@@ -14,10 +14,10 @@ import pytest
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import folder as exports
 from vintk_jax.inference.predictor import Predictor
-from vintk_jax.training.checkpoints import Checkpoints
-from vintk_jax.training.models import Trained
-from vintk_jax.training.step import State
+from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.weights import workdir as imports
+from vintk_jax.workdir.checkpoints import Checkpoints
+from vintk_jax.workdir.state import State
 
 OURS = {"programs": {"16": {"stablehlo": "16.stablehlo"}}, "formats": ["stablehlo"]}
 OURS |= {"lengths": ["16"], "classes": ["a"]}
@@ -71,7 +71,7 @@ def test_an_empty_folder_and_none(tmp_path):
         exports._check_ours(tmp_path / "file")
 
 
-MODEL = Trained(nn.Dense(1), (None,), 32, "own")
+MODEL = ModelSpec(nn.Dense(1), (None,), 32, "own")
 
 
 def export(path, **about):

@@ -2,6 +2,7 @@
 first pixel.
 """
 
+import dataclasses
 import threading
 import time
 
@@ -13,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inference.test_batches import cut
-from ml_collections import ConfigDict
 
 from vintk_jax.adaptive.answers import Answers, features_of
-from vintk_jax.adaptive.assigners import example, make
-from vintk_jax.adaptive.calibration import chances_of, ways_assigned
-from vintk_jax.adaptive.plans import Assigner, Plans
+from vintk_jax.adaptive.assigner import make_assigner
+from vintk_jax.adaptive.assigner_networks import example
+from vintk_jax.adaptive.calibration import chances_of
 from vintk_jax.defaults.training import training
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
+from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
-from vintk_jax.training.models import build
+from vintk_jax.tasks.classification import build
 
 SIDE = 2
 
@@ -185,11 +186,12 @@ def test_sizes_that_make_no_sense(sizes, wait):
 @pytest.fixture(scope="module")
 def predictor(variables_for):
     """A small ReViT with three lengths and random weights."""
-    config = ConfigDict(training().model.to_dict())
-    config.embed_dim, config.depth, config.num_heads = 16, 1, 2
-    trained = build(config, 10, 16)
-    params = variables_for(trained.model, jnp.zeros((1, *trained.shape)), trained.grids[0])
-    return Predictor(trained, params, tuple("0123456789"))
+    config = training()
+    config.data.image_size = 16
+    config.model.update(embed_dim=16, depth=1, num_heads=2)
+    spec = build(config, 10)
+    params = variables_for(spec.model, jnp.zeros((1, *spec.shape)), spec.grids[0])
+    return Predictor(spec, params, tuple("0123456789"))
 
 
 @pytest.fixture(scope="module")
@@ -243,9 +245,9 @@ def test_order_and_waiting_change_no_bit(plans, known):
 
 
 @pytest.mark.parametrize("start", [0, 1, 2])
-def test_an_assigned_plan_is_what_calibration_walked(plans, known, variables_for, start):
+def test_an_assigned_plan_is_what_calibration_simulated(plans, known, variables_for, start):
     """From each first length, over more images than the ring's first turn: lengths and
-    probabilities of `ways_assigned`.
+    probabilities of `FeatureAssigner.outcomes`.
     """
     images, probabilities, features = known
     answers = Answers(
@@ -255,12 +257,12 @@ def test_an_assigned_plan_is_what_calibration_walked(plans, known, variables_for
         np.zeros((300, 8, 8, 3), np.uint8),
         features,
     )
-    module = make("shared", 3, 8, 8)
-    shown = example(module, features.shape[-1], 8)
-    params = tuple(variables_for(module, shown, seed=look) for look in range(2))
-    assigner = Assigner(module, params, "smallest", 8, 0.3, plans.costs, price=0.15, start=start)
-    wanted = ways_assigned(answers, chances_of(assigner, answers), assigner, 0.15, start)
-    engine = Engine(plans.assigned(assigner), (16, 16, 3), (4,))
+    bare = make_assigner("shared", 8, "smallest", 8, 0.3, plans.costs)
+    shown = example(bare.module, features.shape[-1], 8)
+    params = tuple(variables_for(bare.module, shown, seed=stage) for stage in range(2))
+    assigner = dataclasses.replace(bare, params=params, price=0.15, start=start)
+    wanted = assigner.outcomes(answers, chances_of(assigner, answers), 0.15, start)
+    engine = Engine(assigner.plan(plans), (16, 16, 3), (4,))
     assert engine.ahead < 300
     block = engine.all(images)
     # a choice between equals may go either way

@@ -12,10 +12,12 @@ import pytest
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.models import depth
 from vintk_jax.models.vit import ViT
-from vintk_jax.training import mixing
-from vintk_jax.training.objectives import Classification, length_losses, normalise
+from vintk_jax.tasks import mixing
+from vintk_jax.tasks.base import make_predict
+from vintk_jax.tasks.objectives import Classification, length_losses, normalise
 from vintk_jax.training.optimizer import is_decayed, make_optimizer, make_schedule
-from vintk_jax.training.step import Recipe, State, make_predict, make_train_step, stochastic_depth
+from vintk_jax.training.step import Recipe, make_train_step, stochastic_depth
+from vintk_jax.workdir.state import State
 
 GRIDS = ((2, 2), (1, 1))
 MODEL = ViT(

@@ -11,8 +11,8 @@ from training.commands import SMALL, checksums, command, finish, metrics, start,
 from vintk_jax import train as train_command
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
-from vintk_jax.training.objectives import Classification, length_losses, normalise
-from vintk_jax.training.token_labels import Teacher, TokenLabelling, resized
+from vintk_jax.tasks.objectives import Classification, length_losses, normalise
+from vintk_jax.tasks.patch_labels import Teacher, TokenLabelling, resized
 
 RNG = np.random.default_rng(0)
 BATCH = {

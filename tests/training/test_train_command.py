@@ -17,7 +17,8 @@ from vintk_jax import infer as infer_command
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.spaces.autoformer import TINY
-from vintk_jax.training.models import build, keep_arch, with_kept_arch
+from vintk_jax.tasks.architecture import keep_arch, with_kept_arch
+from vintk_jax.tasks.classification import build
 
 RUN = [
     "--config.optimizer.epochs=8",
@@ -212,7 +213,7 @@ def test_a_found_architecture_at_two_lengths(tmp_path):
         about="",
         default_config="",
     ).config
-    trained = build(config.model, 10, 32)
+    trained = build(config, 10)
     assert trained.grids == ((4, 4), (2, 2))
     count = sum(
         leaf.size for leaf in jax.tree.leaves(jax.eval_shape(trained.draw, jax.random.key(0)))
@@ -222,7 +223,8 @@ def test_a_found_architecture_at_two_lengths(tmp_path):
     assert count == wanted - smaller_patches + second_norms
     keep_arch(config.model, tmp_path / "workdir")
     (tmp_path / "best.json").unlink()
-    assert build(with_kept_arch(config.model, tmp_path / "workdir"), 10, 32) == trained
+    config.model = with_kept_arch(config.model, tmp_path / "workdir")
+    assert build(config, 10) == trained
 
 
 def test_a_found_model_that_is_no_vit(tmp_path):
@@ -233,9 +235,9 @@ def test_a_found_model_that_is_no_vit(tmp_path):
 
     def parse(*options):
         words = ["train", "--config", "configs/revit_digits.py", arch_option, *options]
-        return configs.parse(words, command="train", about="", default_config="").config.model
+        return configs.parse(words, command="train", about="", default_config="").config
 
-    trained = build(parse("--config.model.lengths=(4,)"), 10, 32)
+    trained = build(parse("--config.model.lengths=(4,)"), 10)
     assert trained.names == ("all",)
     variables = jax.eval_shape(trained.draw, jax.random.key(0))
     pit = spaces.get("pit")
@@ -247,8 +249,8 @@ def test_a_found_model_that_is_no_vit(tmp_path):
     # the model's own 0.02, not one over the inputs' root, 0.18
     assert 0.015 < float(inner.std()) < 0.025
     for options, words in (
-        (("--config.model.lengths=(4,)", "--config.model.dtype=bfloat16"), "no field `dtype`"),
+        (("--config.model.lengths=(4,)", "--config.model.dtype=bfloat16"), "computes in float32"),
         ((), "one length"),
     ):
         with pytest.raises(UserError, match=words):
-            build(parse(*options), 10, 32)
+            build(parse(*options), 10)

@@ -16,9 +16,9 @@ from vintk_jax.data.moving import DIRECTIONS
 from vintk_jax.defaults.clips import clips
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import Predictor
-from vintk_jax.training.models import keep_arch, with_kept_arch
-from vintk_jax.training.tasks import task_of
-from vintk_jax.training.timesformers import build_timesformer
+from vintk_jax.tasks import kind_of
+from vintk_jax.tasks.architecture import keep_arch, with_kept_arch
+from vintk_jax.tasks.clips import build
 
 SMALL = [
     "--config.data.train_split=train[:64]",
@@ -104,7 +104,7 @@ def test_a_found_architecture(tmp_path):
         "--config.clips.lengths=((8, 4), (2, 2))",
     ]
     config = configs.parse(words, command="train", about="", default_config="").config
-    trained = build_timesformer(config, 8)
+    trained = build(config, 8)
     variables = jax.eval_shape(trained.draw, jax.random.key(0))
     norms = 2 * 48 * (3 * 2 + 1)
     space = spaces.get("deit-video-mini")
@@ -116,7 +116,7 @@ def test_a_found_architecture(tmp_path):
     keep_arch(config.model, tmp_path / "workdir")
     path.unlink()
     config.model = with_kept_arch(config.model, tmp_path / "workdir")
-    assert build_timesformer(config, 8) == trained
+    assert build(config, 8) == trained
 
 
 @pytest.mark.parametrize(
@@ -187,25 +187,25 @@ def test_views_are_averaged():
     config.model.embed_dim, config.model.depth, config.data.image_size = 16, 1, 16
     config.clips.stretch, config.clips.views, config.clips.lengths = 4, 3, ((4, 2), (2, 1))
     config.data.train_split, config.data.test_split = "train[:8]", "test[:6]"
-    task = task_of(config)
-    assert task.trained.shape == (3, 8, 16, 16, 3)
+    task = kind_of(config).open_task(config)
+    assert task.spec.shape == (3, 8, 16, 16, 3)
     params = jax.tree.map(
         lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
-        task.trained.draw(jax.random.key(0)),
+        task.spec.draw(jax.random.key(0)),
     )
     seen = np.stack(
-        [task.look(element, np.random.default_rng(0))["image"] for element in task.test]
+        [task.eval_transform(element, np.random.default_rng(0))["image"] for element in task.test]
     )
     config.clips.views = 1
-    alone = task_of(config)
-    by_itself = Predictor(alone.trained, params, DIRECTIONS, alone.look)
-    together = Predictor(task.trained, params, DIRECTIONS, task.look)
-    for name, grid in zip(together.names, task.trained.grids, strict=True):
+    alone = kind_of(config).open_task(config)
+    by_itself = Predictor(alone.spec, params, DIRECTIONS, alone.eval_transform)
+    together = Predictor(task.spec, params, DIRECTIONS, task.eval_transform)
+    for name, grid in zip(together.names, task.spec.grids, strict=True):
         wanted = np.mean([by_itself(seen[:, view], name) for view in range(3)], axis=0)
         assert np.abs(wanted - np.asarray(by_itself(seen[:, 0], name))).max() > 1e-3
         np.testing.assert_allclose(together(seen, name), wanted, atol=1e-6)
         np.testing.assert_allclose(
-            jnp.exp(task.predict(task.trained.model, grid)(params, jnp.asarray(seen))),
+            jnp.exp(task.predict(task.spec.model, grid)(params, jnp.asarray(seen))),
             wanted,
             atol=1e-5,
         )
@@ -228,7 +228,7 @@ def test_short_clips_are_told(tmp_path):
         "part=0",
         "part=1",
     )
-    task = task_of(config)
+    task = kind_of(config).open_task(config)
     assert [len(source) for source in (task.train, task.test)] == [2, 1]
     assert task.train.notes == (
         "1 clip(s) of part=0 are shorter than clips.frames=8: some of their frames are shown "

@@ -12,7 +12,7 @@ import pytest
 from vintk_jax import spaces
 from vintk_jax.config import read_claimed
 from vintk_jax.errors import UserError
-from vintk_jax.inference.loading import load_trained
+from vintk_jax.tasks.loading import load_trained
 from vintk_jax.weights import load_weights
 from vintk_jax.weights.__main__ import main
 

@@ -16,8 +16,8 @@ from vintk_jax.adaptive.session import Session
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.models.vit import ViT
+from vintk_jax.tasks.objectives import normalise
 from vintk_jax.train import main as train_main
-from vintk_jax.training.objectives import normalise
 from vintk_jax.weights.__main__ import main
 
 MODEL = ViT(16, (2, 2), (32, 32), 8, 10, patch_size=8, native_grid=(4, 4))

@@ -155,7 +155,7 @@ def collect(
         block = _read(path)
         if block is None:
             run = run or _program(predictor, side)
-            block = _block(run, source, range(start, stop), batch_size, predictor.look)
+            block = _block(run, source, range(start, stop), batch_size, predictor.eval_transform)
             write_atomically(path, _packed(block))
         blocks.append(block)
         advance(stop)

@@ -6,59 +6,52 @@ import dataclasses
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from vintk_jax.adaptive import guarantees, policies
 from vintk_jax.adaptive.answers import Answers
+from vintk_jax.adaptive.assigner import Assigner, Chances
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
-from vintk_jax.adaptive.plans import Assigner, Plans
-from vintk_jax.adaptive.policies import Point, Ways
+from vintk_jax.adaptive.policies import Outcomes, Point
 from vintk_jax.errors import UserError
+from vintk_jax.inference.plans import Plans
 
-Chances = Float[np.ndarray, "n looks lengths"]
 FOLDS = 5
 
 
-def seen_at(assigner: Assigner, answers: Answers, look: int) -> np.ndarray:
-    """What an assigner reads of the images."""
-    return answers.features[:, look] if assigner.shares else answers.thumbnails
-
-
 def fitted(
-    assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int
+    assigner: Assigner, answers: Answers, how: Fit, seed: int, stages: int
 ) -> tuple[Assigner, list[float]]:
-    """An assigner that has learned from the images, for so many looks; the mean loss of the last
+    """An assigner that has learned from the images, for so many stages; the mean loss of the last
     tenth of the steps of each.
     """
-    found, losses = [], []
-    for look in range(looks):
-        params, of_steps = fit_assigner(
+    params = []
+    losses = []
+    for stage in range(stages):
+        of_stage, of_steps = fit_assigner(
             assigner.module,
-            seen_at(assigner, answers, look),
+            assigner.inputs(answers, stage),
             answers.right,
             assigner.costs,
             how,
             seed,
         )
-        found.append(params)
+        params.append(of_stage)
         losses.append(float(of_steps[-max(len(of_steps) // 10, 1) :].mean()))
-    return dataclasses.replace(assigner, params=tuple(found)), losses
+    return dataclasses.replace(assigner, params=tuple(params)), losses
 
 
 def chances_of(assigner: Assigner, answers: Answers) -> Chances:
     """An assigner's chances for images that it has not learned from."""
     run = jax.jit(assigner.chances)
-    return np.stack(
-        [
-            np.asarray(run(params, seen_at(assigner, answers, look)))
-            for look, params in enumerate(assigner.params)
-        ],
-        axis=1,
-    )
+    stages = [
+        np.asarray(run(params, assigner.inputs(answers, stage)))
+        for stage, params in enumerate(assigner.params)
+    ]
+    return np.stack(stages, axis=1)
 
 
-def crossed_chances(
-    assigner: Assigner, answers: Answers, how: Fit, seed: int, looks: int
+def cross_fitted_chances(
+    assigner: Assigner, answers: Answers, how: Fit, seed: int, stages: int
 ) -> Chances:
     """Chances for the images that the assigner has learned from, each by an assigner of the same
     kind that hasn't seen it.
@@ -66,43 +59,22 @@ def crossed_chances(
     The images are cut into `FOLDS` parts, of which each is foreseen from the others.
     """
     count = len(answers.labels)
-    found = np.zeros((count, looks, len(answers.names)), np.float32)
+    chances = np.zeros((count, stages, len(answers.names)), np.float32)
     part = np.random.default_rng(seed).permutation(count) % FOLDS
     for fold in range(FOLDS):
-        learned, _ = fitted(assigner, answers.some(part != fold), how, seed, looks)
-        found[part == fold] = chances_of(learned, answers.some(part == fold))
-    return found
+        learned, _ = fitted(assigner, answers.some(part != fold), how, seed, stages)
+        chances[part == fold] = chances_of(learned, answers.some(part == fold))
+    return chances
 
 
-def ways_assigned(
-    answers: Answers, chances: Chances, assigner: Assigner, price: int | float, start: int = 0
-) -> Ways:
-    """Where images come to by an assigner's chances, at a price and from a first length."""
-    costs, looks = np.array(assigner.costs), chances.shape[1]
-    if not assigner.shares:
-        return policies.walk(
-            answers.probabilities, policies.by_price(chances[:, 0], costs, price, None), _stay, 0.0
-        )
-
-    def decide(at, known):
-        return (
-            policies.by_price(chances[:, at], costs, price, at) if at < looks else _stay(at, known)
-        )
-
-    return policies.walk(answers.probabilities, np.full(len(chances), start), decide, assigner.keep)
-
-
-def ways_cascaded(answers: Answers, threshold: int | float) -> Ways:
-    """Where images come to by confidence, each length speaking for itself."""
+def cascade_outcomes(answers: Answers, threshold: int | float) -> Outcomes:
+    """What images come to by confidence, each length speaking for itself."""
 
     def decide(at, known):
         return policies.by_confidence(known, threshold, at)
 
-    return policies.walk(answers.probabilities, np.zeros(len(answers.labels), int), decide, 0.0)
-
-
-def _stay(at: int, known: np.ndarray) -> np.ndarray:
-    return np.full(len(known), at)
+    first = np.zeros(len(answers.labels), int)
+    return policies.simulate(answers.probabilities, first, decide, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,35 +98,44 @@ class Calibration:
         """Go through all settings.
 
         Args:
-            chances: of the images, from `chances_of` or `crossed_chances`.
+            chances: of the images, from `chances_of` or `cross_fitted_chances`.
             assigner: with weights, for what it costs.
         """
-        longest = list(plans.multiply_adds.values())[-1]
-        first, paid = plans.paid(assigner)
-        assigned, last = [], len(answers.names) - 1
-        starts = (
-            (*range(len(assigner.params)), last) if assigner.shares else (0,)
-        )  # from the last, nobody is asked: no budget is out of reach
-        for start in starts:
-            assigned += policies.curve(
-                lambda price, start=start: ways_assigned(answers, chances, assigner, price, start),
-                [0.0]
-                if start == last
-                else policies.prices(chances[:, start:], np.array(assigner.costs)),
+        longest = plans.paid[-1]
+        first, paid = assigner.paid(plans)
+        right = answers.right[:, -1]
+
+        def assigned_from(start: int) -> list[Point]:
+            def outcomes(price):
+                return assigner.outcomes(answers, chances, price, start)
+
+            prices = [0.0]
+            if start < len(answers.names) - 1:
+                prices = policies.prices(chances[:, start:], np.array(assigner.costs))
+            return policies.curve(
+                outcomes,
+                prices,
                 answers.labels,
-                answers.right[:, -1],
+                right,
                 paid / longest,
                 first / longest,
                 start,
             )
-        cascade = policies.curve(
-            lambda threshold: ways_cascaded(answers, threshold),
+
+        def cascade(threshold):
+            return cascade_outcomes(answers, threshold)
+
+        assigned = []
+        for start in assigner.first_lengths:
+            assigned += assigned_from(start)
+        cascaded = policies.curve(
+            cascade,
             policies.thresholds(answers.probabilities.max(axis=-1)),
             answers.labels,
-            answers.right[:, -1],
-            plans.paid()[1] / longest,
+            right,
+            plans.paid / longest,
         )
-        return cls(len(answers.labels), float(answers.right[:, -1].mean()), assigned, cascade)
+        return cls(len(answers.labels), float(right.mean()), assigned, cascaded)
 
     def choose(
         self,

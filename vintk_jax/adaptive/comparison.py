@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from vintk_jax.adaptive import policies
+from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.adaptive.calibration import Calibration
-from vintk_jax.adaptive.plans import Assigner, Plans
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import Block, Engine, Plan
+from vintk_jax.inference.plans import Plans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +56,9 @@ def methods(
         max_cost: share of the longest length's cost, for the first budget; confidence: with which
             drops are kept; by: how (`Calibration.choose`).
     """
-    costs = tuple(plans.paid()[1])
-    first, paid = plans.paid(assigner)
-    paid = tuple(paid) if assigner.shares else (first, *paid)
-    found = [
+    costs = tuple(plans.paid)
+    paid = assigner.paid_by_step(plans)
+    compared = [
         Method(f"fixed-{name}", None, plans.fixed(name), (plans.multiply_adds[name],))
         for name in reversed(plans.names)
     ]
@@ -66,14 +66,14 @@ def methods(
     drawn = np.random.default_rng(seed).choice(
         len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix)
     )
-    found.append(Method("random", budgets[0], plans.known(drawn), costs))
-    found.append(Method("tla", budgets[0], plans.assigned(assigner.at(point)), paid))
+    compared.append(Method("random", budgets[0], plans.known(drawn), costs))
+    compared.append(Method("tla", budgets[0], assigner.at(point).plan(plans), paid))
     for budget, point in _settings(calibration, "assigned", budgets[1:], confidence, by):
-        found.append(Method("tla", budget, plans.assigned(assigner.at(point)), paid))
+        compared.append(Method("tla", budget, assigner.at(point).plan(plans), paid))
     for budget, point in _settings(calibration, "cascade", budgets, confidence, by):
-        found.append(Method("cascade", budget, plans.cascade(point.setting), costs))
+        compared.append(Method("cascade", budget, plans.cascade(point.setting), costs))
     smallest = np.where(right.any(axis=1), right.argmax(axis=1), 0)
-    return [*found, *_merging(plans), Method("oracle", None, plans.known(smallest), costs)]
+    return [*compared, *_merging(plans), Method("oracle", None, plans.known(smallest), costs)]
 
 
 def _settings(

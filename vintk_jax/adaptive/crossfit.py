@@ -14,12 +14,14 @@ from vintk_jax.adaptive.session import Session
 from vintk_jax.data.sources import folds, open_source
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.report.progress import Progress
-from vintk_jax.training.loop import fit, set_up
-from vintk_jax.training.models import with_kept_arch
-from vintk_jax.training.tasks import kinds_of
+from vintk_jax.tasks import kind_of
+from vintk_jax.tasks.architecture import with_kept_arch
+from vintk_jax.training.loop import fit
+from vintk_jax.training.setup import set_up
+from vintk_jax.weights import weights_reader
 
 
-def crossed_answers(
+def cross_fitted_answers(
     session: Session,
     count: int,
     progress_of: Callable[[int, str], Progress],
@@ -37,13 +39,14 @@ def crossed_answers(
     Raises:
         UserError: as training does, and for folds that can't be.
     """
-    where, found = session.trained.data.source, []
-    for number, (part, others) in enumerate(
-        folds(where, session.trained.data.train_split, count, kinds_of(session.trained))
-    ):
-        config = ml_collections.ConfigDict(session.trained.to_dict())
+    where = session.training.data.source
+    sources = kind_of(session.training).sources
+    answers = []
+    parts = folds(where, session.training.data.train_split, count, sources)
+    for number, (part, others) in enumerate(parts):
+        config = ml_collections.ConfigDict(session.training.to_dict())
         config.data.train_split = others
-        config.model.arch = with_kept_arch(session.trained.model, session.workdir).arch
+        config.model.arch = with_kept_arch(session.training.model, session.workdir).arch
         setup = set_up(config)
         # Models of other images or labels, as these were before, are not taken for these.
         folder = session.folder / "folds" / f"{number}-{setup.task.train.identity}"
@@ -51,9 +54,10 @@ def crossed_answers(
         configs.claim_workdir(folder, "train", config, ())
         say(f"Fold {number + 1} of {count}: trained without {part}")
         with progress_of(setup.steps, "steps") as progress:
-            fit(setup, folder, progress, say)
+            read_weights = weights_reader(config, setup.spec.model, say)
+            fit(setup, folder, progress, say, read_weights)
         predictor = Predictor.load(folder, config, session.config.checkpoint, say)
-        source = open_source(where, part, kinds_of(session.trained))
+        source = open_source(where, part, sources)
         with progress_of(len(source), "images") as progress:
-            found.append(session.answers(predictor, source, f"{where} {part}", progress.update))
-    return reduce(add, found)
+            answers.append(session.answers(predictor, source, f"{where} {part}", progress.update))
+    return reduce(add, answers)

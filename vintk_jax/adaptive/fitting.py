@@ -11,8 +11,8 @@ import numpy as np
 import optax
 from jaxtyping import Bool, Float, Shaped
 
-from vintk_jax.adaptive.assigners import TARGETS
-from vintk_jax.adaptive.labels import smallest_right
+from vintk_jax.adaptive.assigner_networks import TARGETS
+from vintk_jax.adaptive.length_labels import smallest_right
 from vintk_jax.errors import UserError
 from vintk_jax.training.optimizer import make_schedule
 

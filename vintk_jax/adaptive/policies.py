@@ -2,15 +2,16 @@
 and that number for a budget.
 
 A policy decides after each pass whether an image is answered or goes on to a longer length, so an
-image's way through the lengths, what it costs and what comes out are found by walking it: the
-engine does it on a stream, `walk` on answers that are known.
+image's way through the lengths, what it costs and what comes out are found by following it: the
+engine does it on a stream, `simulate` on answers that are known.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy import stats
 
 from vintk_jax.errors import UserError
@@ -20,8 +21,8 @@ Probabilities = Float[np.ndarray, "n lengths classes"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Ways:
-    """Where images came to.
+class Outcomes:
+    """What images came to.
 
     Attributes:
         lengths: that answered, cheapest first from 0.
@@ -34,43 +35,44 @@ class Ways:
     passes: Int[np.ndarray, "n lengths"]
 
 
-def walk(
+def simulate(
     probabilities: Probabilities,
     first: Lengths,
     decide: Callable[[int, Float[np.ndarray, "n classes"]], Lengths],
-    keep: int | float,
-) -> Ways:
+    earlier_weight: int | float,
+) -> Outcomes:
     """Take images from length to length until a policy stops them.
 
     Args:
         probabilities: of a model, at every length, cheapest first.
         first: the length that each image starts at.
-        decide: (a length, what is known by then of all images) -> the length to go on to; that
-            length itself to stop.
-        keep: weight that what was known has in what comes after: two lengths err differently, and
-            the first pass is paid for (our choice).
+        decide: (a length, the answers by then of all images) -> the length to go on to; that length
+            itself to stop.
+        earlier_weight: weight that earlier answers have in what comes after. Two lengths err
+            differently, and the first pass is paid for (our choice).
     """
-    everyone, last = np.arange(len(first)), probabilities.shape[1] - 1
-    at, known = first.copy(), probabilities[everyone, first]
+    everyone = np.arange(len(first))
+    at = first.copy()
+    answers = probabilities[everyone, first]
     passes = np.zeros(probabilities.shape[:2], int)
     passes[everyone, first] = 1
-    for length in range(last):
-        after = decide(length, known)
-        on = (at == length) & (after > length)
-        known = np.where(
-            on[:, None], keep * known + (1 - keep) * probabilities[everyone, after], known
-        )
-        at = np.where(on, after, at)
-        passes[everyone[on], after[on]] += 1
-    return Ways(at, known, passes)
+    for length in range(probabilities.shape[1] - 1):
+        after = decide(length, answers)
+        goes_on = (at == length) & (after > length)
+        longer = probabilities[everyone, after]
+        blended = earlier_weight * answers + (1 - earlier_weight) * longer
+        answers = np.where(goes_on[:, None], blended, answers)
+        at = np.where(goes_on, after, at)
+        passes[everyone[goes_on], after[goes_on]] += 1
+    return Outcomes(at, answers, passes)
 
 
 def by_price(
-    chances: Float[np.ndarray, "n lengths"],
-    costs: Float[np.ndarray, " lengths"],
-    price: int | float,
+    chances: Shaped[Any, "n lengths"],
+    costs: Sequence[float] | Float[np.ndarray, " lengths"],
+    price: Any,
     at: int | None,
-) -> Lengths:
+) -> Shaped[Any, " n"]:
     """The length with the best chance less its price: chance of being right, minus price times the
     cost of going there.
 
@@ -79,14 +81,23 @@ def by_price(
     takes the likeliest label).
 
     Args:
-        chances: an assigner's, of being right at each length, cheapest first.
+        chances: an assigner's, of being right at each length, cheapest first: NumPy's or JAX's, and
+            so is what is returned.
         costs: of running each length, as shares of the longest's.
+        price: a number, in right answers for the longest length's cost.
         at: the length that has been run, where staying is free; no shorter one is chosen. None
             before any.
     """
-    there = np.arange(len(costs))
-    worth = chances - price * np.where(there == at, 0.0, costs)
-    return np.where(there < (0 if at is None else at), -np.inf, worth).argmax(axis=1)
+    xp = chances.__array_namespace__()
+    lengths = np.arange(len(costs))
+    paid = xp.asarray(np.where(lengths == at, 0.0, costs))
+    allowed = lengths >= (0 if at is None else at)
+    return xp.argmax(xp.where(allowed, chances - price * paid, -np.inf), axis=-1)
+
+
+def stay(at: int, answers: np.ndarray) -> Lengths:
+    """Every image is answered where it is."""
+    return np.full(len(answers), at)
 
 
 def by_confidence(
@@ -127,7 +138,7 @@ class Point:
 
 
 def curve(
-    ways_of: Callable[[float], Ways],
+    outcomes_of: Callable[[float], Outcomes],
     settings: Sequence[float],
     labels: Int[np.ndarray, " n"],
     longest: Bool[np.ndarray, " n"],
@@ -145,11 +156,11 @@ def curve(
     """
     points = []
     for setting in settings:
-        ways = ways_of(setting)
-        mix = np.bincount(ways.lengths, minlength=len(paid)) / len(labels)
-        right = ways.probabilities.argmax(axis=1) == labels
+        outcomes = outcomes_of(setting)
+        mix = np.bincount(outcomes.lengths, minlength=len(paid)) / len(labels)
+        right = outcomes.probabilities.argmax(axis=1) == labels
         error = 100 * (right.astype(float) - longest).std() / np.sqrt(len(labels))
-        cost = first + (ways.passes @ paid).mean()
+        cost = first + (outcomes.passes @ paid).mean()
         points.append(
             Point(
                 float(setting),

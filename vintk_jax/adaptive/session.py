@@ -12,11 +12,11 @@ import numpy as np
 
 from vintk_jax import config as configs
 from vintk_jax.adaptive.answers import Answers, collect
-from vintk_jax.adaptive.plans import Plans
-from vintk_jax.data.sources import Source, in_common, open_source
+from vintk_jax.data.sources import Kinds, Source, in_common, open_source
 from vintk_jax.errors import UserError
+from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
-from vintk_jax.training.tasks import kinds_of
+from vintk_jax.tasks import kind_of
 
 FOLDER = "assign"  # in the workdir
 
@@ -26,12 +26,13 @@ class Session:
     """A trained model and the config that it is used under.
 
     Attributes:
-        config: of assign or infer; trained: of the training.
+        config: of assign or infer.
+        training: the config of the training.
     """
 
     workdir: Path
     config: ml_collections.ConfigDict
-    trained: ml_collections.ConfigDict
+    training: ml_collections.ConfigDict
     predictor: Predictor
     plans: Plans
 
@@ -44,16 +45,21 @@ class Session:
         Raises:
             UserError: when nothing was, it can't be read, or it has one length only.
         """
-        trained = configs.read_claimed(workdir, "train")
+        training = configs.read_claimed(workdir, "train")
         if config.checkpoint not in ("best", "last"):
-            raise UserError(f"checkpoint={config.checkpoint!r} came; best or last was wanted.")
-        predictor = Predictor.load(workdir, trained, config.checkpoint, say)
+            raise UserError(f"Expected checkpoint to be best or last, got {config.checkpoint!r}.")
+        predictor = Predictor.load(workdir, training, config.checkpoint, say)
         if len(predictor.names) < 2:
             raise UserError(
-                f"The model in {workdir} has one token length ({predictor.names[0]}); two at least "
-                "were wanted: model.lengths."
+                f"Expected a model of two token lengths at least (model.lengths), got one in "
+                f"{workdir}: {predictor.names[0]}."
             )
-        return cls(workdir, config, trained, predictor, Plans(predictor))
+        return cls(workdir, config, training, predictor, Plans(predictor))
+
+    @property
+    def sources(self) -> Kinds:
+        """What opens the data that the training may name."""
+        return kind_of(self.training).sources
 
     @property
     def folder(self) -> Path:
@@ -67,40 +73,42 @@ class Session:
         Raises:
             UserError: naming the splits that overlap.
         """
-        data, labels = self.trained.data, self.config.labels
-        if labels.folds and self.trained.optimizer.epochs == 0 and not self.trained.optimizer.steps:
+        data = self.training.data
+        labels = self.config.labels
+        optimizer = self.training.optimizer
+        if labels.folds and optimizer.epochs == 0 and not optimizer.steps:
             raise UserError(
-                f"labels.folds={labels.folds} came, but the model's weights are other people's as "
-                "they came: there is no training to repeat without a "
-                "part. Give labels.split images that they weren't trained on."
+                f"Expected labels.folds=0 for weights of others, got {labels.folds}: there is no "
+                "training to repeat without a part. Give labels.split images that the weights "
+                "weren't trained on."
             )
         if labels.folds and labels.calibrate_split == "":
             raise UserError(
-                f"labels.folds={labels.folds} came without labels.calibrate_split: the folds' "
-                "models have learned from fewer images than the one in "
-                "use, whose thresholds want images that none of them has seen."
+                f"Expected labels.calibrate_split beside labels.folds={labels.folds}, got none. "
+                "The folds' models have learned from fewer images than the one in use: its "
+                "thresholds need images that none of them has seen."
             )
-        learned = (
-            0
-            if labels.folds
-            else in_common(data.source, labels.split, data.train_split, kinds_of(self.trained))
-        )
+        learned = 0
+        if not labels.folds:
+            learned = in_common(data.source, labels.split, data.train_split, self.sources)
         if learned and not labels.allow_training_images:
             raise UserError(
-                f"{learned:,} images of labels.split={labels.split} are of those that the model "
-                f"was trained on ({data.train_split}); it is right about "
-                "them at fewer tokens than about new ones. Train on a part "
+                f"Expected labels.split of images that the model wasn't trained on, got "
+                f"{labels.split}: {learned:,} of them are in {data.train_split}, and the model is "
+                "right about these at fewer tokens than about new ones. Train on a part "
                 "(data.train_split=train[:90%]) and give the rest here, let models of "
                 "labels.folds=5 parts label each other's, or set labels.allow_training_images=True."
             )
-        own = {} if labels.folds else {"labels.split": labels.split}
-        for name, other in {**own, "the training's train_split": data.train_split}.items():
-            if common := labels.calibrate_split and in_common(
-                data.source, labels.calibrate_split, other, kinds_of(self.trained)
-            ):
+        if not labels.calibrate_split:
+            return
+        others = {} if labels.folds else {"labels.split": labels.split}
+        others["the training's train_split"] = data.train_split
+        for name, other in others.items():
+            common = in_common(data.source, labels.calibrate_split, other, self.sources)
+            if common:
                 raise UserError(
-                    f"{common:,} images of labels.calibrate_split={labels.calibrate_split} are in "
-                    f"{name}={other}; others were wanted."
+                    f"Expected other images in labels.calibrate_split={labels.calibrate_split} "
+                    f"than in {name}={other}, got {common:,} that are in both."
                 )
 
     def answers(
@@ -124,8 +132,8 @@ class Session:
 
     def open_split(self, split: str, most: int | None = None) -> tuple[Source, str]:
         """A split of the training's source, or its first images, and a name for it."""
-        where = self.trained.data.source
-        source = open_source(where, split, kinds_of(self.trained))
-        return source if most is None or most >= len(source) else source.part(
-            np.arange(most)
-        ), f"{where} {split}"
+        where = self.training.data.source
+        source = open_source(where, split, self.sources)
+        if most is not None and most < len(source):
+            source = source.part(np.arange(most))
+        return source, f"{where} {split}"

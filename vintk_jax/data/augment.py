@@ -4,7 +4,7 @@ erasing, on the host, image by image.
 Pillow does the work on pixels; what is drawn follows DeiT's recipe (Touvron et al. 2021, arXiv
 2012.12877, table 9), whose RandAugment is timm's "rand-m9-mstd0.5-inc1": two operations an image,
 each with probability one half, magnitudes about 9 of 10. Mixing images with each other is done on
-the device (`training.mixing`). Libraries looked at: albumentations is no longer kept, Keras draws
+the device (`tasks.mixing`). Libraries looked at: albumentations is no longer kept, Keras draws
 RandAugment once for a whole batch, torchvision brings PyTorch.
 """
 

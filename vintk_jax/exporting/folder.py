@@ -22,7 +22,7 @@ import numpy as np
 
 from vintk_jax import config as configs
 from vintk_jax import system_errors
-from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.adaptive.assigner import Assigner, FeatureAssigner
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError, first_of
 from vintk_jax.exporting import timm
@@ -89,8 +89,8 @@ def write(
             "lengths": list(reversed(predictor.names)),
             "formats": list(formats),
             "platforms": list(PLATFORMS),
-            "start": assigner.start if assigner and assigner.shares else len(predictor.names) - 1,
-            "keep": assigner.keep if assigner and assigner.shares else 0.0,
+            "start": _first_length(predictor, assigner),
+            "keep": assigner.earlier_weight if assigner else 0.0,
             "programs": described,
         }
         if set(formats) & set(PROGRAMS):
@@ -282,6 +282,15 @@ def _copy(loader: str, folder: Path) -> None:
     (folder / loader).write_text(
         resources.files("vintk_jax.exporting").joinpath(loader).read_text()
     )
+
+
+def _first_length(predictor: Predictor, assigner: Assigner | None) -> int:
+    """The length that comes first where no stage reads images: the assigner's; without one, the
+    longest.
+    """
+    if isinstance(assigner, FeatureAssigner):
+        return assigner.start
+    return len(predictor.names) - 1
 
 
 def _name_of(array: np.ndarray) -> str:

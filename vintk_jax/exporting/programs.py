@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from vintk_jax.adaptive.answers import features_of, thumbnails
-from vintk_jax.adaptive.plans import Assigner
+from vintk_jax.adaptive.answers import features_of
+from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.errors import UserError
-from vintk_jax.inference.predictor import Predictor
+from vintk_jax.inference.predictor import OneLength, Predictor
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FORMATS = ("stablehlo", "onnx")
@@ -89,41 +89,39 @@ def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Pr
     reads them; "assigner": images -> the number of a length; "assigner-i": features of a pass at
     length i -> the number of a length, i to stay. Numbers count from the cheapest length.
     """
-    names, found = tuple(reversed(predictor.names)), {}
-    looks = len(assigner.params) if assigner and assigner.shares else 0
+    names = tuple(reversed(predictor.names))
+    stages = [] if assigner is None else assigner.stages()
+    with_features = {stage.after for stage in stages}
+    programs = {}
     for number, name in enumerate(names):
-        one = predictor.length(name)
-
-        def plain(variables, images, one=one):
-            return one(variables, images)[:1]
-
-        def seen(variables, images, one=one):
-            return (lambda answer, tokens: (answer, features_of(answer, tokens)))(
-                *one(variables, images)
-            )
-
-        found[name] = Program.of(
-            seen if number < looks else plain, one.variables, predictor.shape, jnp.uint8
+        length = predictor.length(name)
+        function = _with_features(length) if number in with_features else _alone(length)
+        programs[name] = Program.of(function, length.variables, predictor.shape, jnp.uint8)
+    for stage in stages:
+        inputs = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
+        if stage.after is not None:
+            before = programs[names[stage.after]]
+            inputs = jax.eval_shape(before.function, before.weights, inputs)[1]
+        programs[stage.name] = Program.of(
+            stage.choose, stage.params, inputs.shape[1:], inputs.dtype
         )
-    if assigner is None:
-        return found
-    price = jnp.float32(assigner.price)
-    if not assigner.shares:
+    return programs
 
-        def look(params, images):
-            return (assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),)
 
-        return {
-            **found,
-            "assigner": Program.of(look, assigner.params[0], predictor.shape, jnp.uint8),
-        }
-    for number, params in enumerate(assigner.params):
-        name = names[number]
-        image = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
-        features = jax.eval_shape(found[name].function, found[name].weights, image)[1]
+def _alone(length: OneLength) -> Callable:
+    """Images -> (probabilities,)."""
 
-        def choose(params, seen, number=number):
-            return (assigner.choose(params, price, seen, number),)
+    def run(variables, images):
+        return length(variables, images)[:1]
 
-        found[f"assigner-{number}"] = Program.of(choose, params, features.shape[1:], features.dtype)
-    return found
+    return run
+
+
+def _with_features(length: OneLength) -> Callable:
+    """Images -> (probabilities, features)."""
+
+    def run(variables, images):
+        probabilities, tokens = length(variables, images)
+        return probabilities, features_of(probabilities, tokens)
+
+    return run

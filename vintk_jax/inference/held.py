@@ -200,14 +200,15 @@ class Held:
         """Wait for the group that was started first; answer its images or send them on."""
         which, slots, running = self.running.popleft()
         step = self._plan.steps[which]
-        found = tuple(np.asarray(array)[: len(slots)] for array in running)
+        outputs = tuple(np.asarray(array)[: len(slots)] for array in running)
         if step.name:
             if self._known is None:
-                self._known = np.zeros((self._capacity, found[0].shape[1]), np.float32)
-            if step.keep:
-                found = (step.keep * self._known[slots] + (1 - step.keep) * found[0], *found[1:])
-            self._known[slots] = found[0]
-        after = step.follow(found)
+                self._known = np.zeros((self._capacity, outputs[0].shape[1]), np.float32)
+            if step.earlier_weight:
+                earlier = step.earlier_weight * self._known[slots]
+                outputs = (earlier + (1 - step.earlier_weight) * outputs[0], *outputs[1:])
+            self._known[slots] = outputs[0]
+        after = step.follow(outputs)
         self._ended_at[slots[after == DONE]] = which
         self._enqueue(slots[after != DONE], after[after != DONE])
 

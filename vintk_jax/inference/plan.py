@@ -26,13 +26,13 @@ class Step:
             are probabilities, where it can answer.
         follow: those arrays, rows of real images only, -> the number of the next step of each
             image, or `DONE`.
-        keep: weight that the probabilities known from an earlier step have in this one's.
+        earlier_weight: weight that the probabilities of an earlier step have in this one's.
     """
 
     name: str
     run: Callable[[UInt8[np.ndarray, "batch *image 3"]], tuple[Any, ...]]
     follow: Callable[[tuple[np.ndarray, ...]], Int[np.ndarray, " n"]]
-    keep: float = 0.0
+    earlier_weight: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ probabilities = predictor(images, "16")         # uint8 (n, size, size, 3) -> (n
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from vintk_jax.data.images import distinct
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
-from vintk_jax.inference.loading import load_trained
 from vintk_jax.models.revit import fitted, fold, has_stem
-from vintk_jax.training.checkpoints import BEST, checksum
-from vintk_jax.training.models import Trained
-from vintk_jax.training.objectives import normalise
-from vintk_jax.training.tasks import look_of
-from vintk_jax.training.timesformers import over_views
+from vintk_jax.tasks import kind_of
+from vintk_jax.tasks.loading import load_trained
+from vintk_jax.tasks.model_spec import ModelSpec
+from vintk_jax.tasks.objectives import normalise
+from vintk_jax.tasks.views import over_views
+from vintk_jax.workdir.checkpoints import BEST, checksum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +47,12 @@ class OneLength:
     grid: tuple[int, ...] | None
 
     @classmethod
-    def of(cls, trained: Trained, params: Any, grid: tuple[int, ...] | None) -> "OneLength":
+    def of(cls, spec: ModelSpec, params: Any, grid: tuple[int, ...] | None) -> "OneLength":
         """Fold a trained model's variables for a length."""
-        return cls(
-            *(
-                (trained.model, params)
-                if grid is None
-                else fold(trained.model, params, grid, trained.image_size, trained.frames)
-            ),
-            grid,
-        )
+        if grid is None:
+            return cls(spec.model, params, None)
+        model, variables = fold(spec.model, params, grid, spec.image_size, spec.frames)
+        return cls(model, variables, grid)
 
     def __call__(
         self, variables: Any, images: UInt8[Array, "n *image 3"]
@@ -63,49 +60,56 @@ class OneLength:
         """Probabilities, and what the last norm gives the classifier; of a clip in several views,
         the means.
         """
-        return over_views(lambda shown: self._one_view(variables, shown), images)
+        return over_views(partial(self._one_view, variables), images)
+
+    def probabilities(
+        self, variables: Any, images: UInt8[Array, "n *image 3"]
+    ) -> Float[Array, "n classes"]:
+        """Probabilities alone."""
+        return self(variables, images)[0]
 
     def _one_view(self, variables, images):
         images = normalise(images)
-        images = images if self.grid is None else fitted(images, self.grid, has_stem(self.model))
+        if self.grid is not None:
+            images = fitted(images, self.grid, has_stem(self.model))
 
-        def is_last(module, method):
+        def is_last_norm(module, method):
             return module.name == "norm" and method == "__call__"
 
-        logits, seen = self.model.apply(
-            variables, images, capture_intermediates=is_last, mutable=["intermediates"]
+        logits, captured = self.model.apply(
+            variables, images, capture_intermediates=is_last_norm, mutable=["intermediates"]
         )
-        return jax.nn.softmax(logits.astype(jnp.float32)), seen["intermediates"]["norm"][
-            "__call__"
-        ][0]
+        tokens = captured["intermediates"]["norm"]["__call__"][0]
+        return jax.nn.softmax(logits.astype(jnp.float32)), tokens
 
 
 class Predictor:
     """Class probabilities of images at any of the lengths that a model was trained for.
 
     Args:
-        trained: the model.
+        spec: the model.
         params: its variables.
         classes: names of its outputs.
-        look: makes an image, or a clip, ready for it; the centre square without one.
+        eval_transform: makes an image, or a clip, ready for it; the centre square without one.
     """
 
     def __init__(
-        self, trained: Trained, params: Any, classes: tuple[str, ...], look: Transform | None = None
+        self,
+        spec: ModelSpec,
+        params: Any,
+        classes: tuple[str, ...],
+        eval_transform: Transform | None = None,
     ):
-        self.classes, self.shape, self.look = (
-            tuple(distinct(classes)),
-            trained.shape,
-            look or Centre(trained.image_size),
-        )
+        self.classes = tuple(distinct(classes))
+        self.shape = spec.shape
+        self.eval_transform = eval_transform or Centre(spec.image_size)
         self.identity = f"{checksum(params):08x}"
         self._lengths = {
-            name: OneLength.of(trained, params, grid)
-            for name, grid in zip(trained.names, trained.grids, strict=True)
+            name: OneLength.of(spec, params, grid)
+            for name, grid in zip(spec.names, spec.grids, strict=True)
         }
-        self._runs = {
-            name: jax.jit(lambda variables, images, one=one: one(variables, images)[0])
-            for name, one in self._lengths.items()
+        self._programs = {
+            name: jax.jit(length.probabilities) for name, length in self._lengths.items()
         }
 
     @classmethod
@@ -128,13 +132,14 @@ class Predictor:
         """
         workdir = Path(workdir)
         config = configs.read_claimed(workdir, "train") if config is None else config
-        if "segmentation" in config:
+        kind = kind_of(config)
+        if kind.name == "segmentation":
             raise UserError(
-                f"{workdir} holds a segmenter; a classifier was wanted. `python -m "
+                f"Expected a classifier, got a segmenter in {workdir}. `python -m "
                 "vintk_jax.infer` writes its maps."
             )
-        trained, params, classes = load_trained(workdir, config, which, say)
-        return cls(trained, params, classes, look_of(config))
+        spec, params, classes = load_trained(workdir, config, which, say)
+        return cls(spec, params, classes, kind.eval_transform(config))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,12 +152,14 @@ class Predictor:
         Raises:
             UserError: for a length that wasn't trained.
         """
-        by_side = {one.grid[-1] if one.grid else 0: name for name, one in self._lengths.items()}
+        by_side = {
+            length.grid[-1] if length.grid else 0: name for name, length in self._lengths.items()
+        }
         unknown = [side for side in sides if side not in by_side]
         if unknown:
             raise UserError(
-                f"lengths={tuple(sides)} came; the model was trained for {tuple(by_side)} tokens a "
-                "side."
+                f"Expected lengths of {tuple(by_side)} tokens a side, which the model was trained "
+                f"for, got {tuple(sides)}."
             )
         return tuple(by_side[side] for side in sides) or self.names
 
@@ -167,12 +174,12 @@ class Predictor:
             UserError: for images of another type or shape, and for a length that there isn't.
         """
         check_batch(images, self.shape)
-        if length not in self._runs:
+        if length not in self._programs:
             raise UserError(f"Expected a length of {', '.join(self.names)}, got {length!r}.")
         if not len(images):
             return jnp.zeros((0, len(self.classes)))
-        return self._runs[length](self._lengths[length].variables, images)
+        return self._programs[length](self._lengths[length].variables, images)
 
-    def length(self, name: str) -> "OneLength":
+    def length(self, name: str) -> OneLength:
         """The model of one length, to build other programs from."""
         return self._lengths[name]

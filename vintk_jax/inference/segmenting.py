@@ -22,11 +22,11 @@ from vintk_jax.data.loader import in_order
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.files import drop_torn_line, write_atomically
-from vintk_jax.inference.loading import load_trained
 from vintk_jax.report.progress import COMPILING, Progress
 from vintk_jax.report.segments import colours
-from vintk_jax.training.checkpoints import checksum
-from vintk_jax.training.tasks import predict_of
+from vintk_jax.tasks.loading import load_trained
+from vintk_jax.tasks.segmentation import predict_of, size_of
+from vintk_jax.workdir.checkpoints import checksum
 
 MAPS = "maps"  # a folder in the workdir
 
@@ -97,13 +97,13 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
         UserError: for whatever in the config doesn't fit.
     """
     config, workdir = invocation.config, invocation.workdir
-    trained_by = configs.read_claimed(workdir, "train")
-    own, (source, folder, pictures) = trained_by.segmentation, _source(config, trained_by)
-    trained, params, classes = load_trained(
-        workdir, trained_by, config.checkpoint, lambda note: console.print(note, style="yellow")
+    training = configs.read_claimed(workdir, "train")
+    source, folder, pictures = _source(config, training)
+    spec, params, classes = load_trained(
+        workdir, training, config.checkpoint, lambda note: console.print(note, style="yellow")
     )
-    values = tuple(own.labels) or tuple(range(len(classes)))
-    size = own.height or trained_by.data.image_size, own.width or trained_by.data.image_size
+    values = tuple(training.segmentation.labels) or tuple(range(len(classes)))
+    size = size_of(training)
     console.print(
         f"{len(source):,} pictures, {len(classes)} classes, batches of {config.data.batch_size}, "
         f"into {workdir / MAPS}"
@@ -126,11 +126,12 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    predict = jax.jit(
-        lambda p, images: (
-            predict_of(trained_by)(trained.model, None)(p, images).argmax(-1).astype("uint8")
-        )
-    )
+    logits_of = predict_of(training)(spec.model, None)
+
+    @jax.jit
+    def predict(params, images):
+        return logits_of(params, images).argmax(-1).astype("uint8")
+
     weights = identity.of_words(checksum(params), values, size)
     made = Made(workdir / MAPS)
     wrong: list[str] = []

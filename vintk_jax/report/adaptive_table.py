@@ -1,14 +1,10 @@
 """Assigners and adaptive inference for the terminal."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.box
 from rich.table import Table
-
-from vintk_jax.adaptive import guarantees
-from vintk_jax.adaptive.calibration import Calibration
 
 
 def _table(*headings: str) -> Table:
@@ -27,39 +23,6 @@ def label_table(distributions: Mapping[str, Mapping[str, float]]) -> Table:
     for what, shares in distributions.items():
         table.add_row(what, *(f"{shares[name]:.1%}" for name in (*names, "none")))
     return table
-
-
-def budget_line(
-    calibration: Calibration,
-    max_drop: int | float,
-    max_cost: int | float,
-    confidence: int | float,
-    by: str = "measured",
-) -> str:
-    """What the assigner is expected to come to within a budget, and what can be promised of it."""
-    point = calibration.choose("assigned", max_drop, max_cost, confidence, by)
-    line = (
-        f"Within {max_drop} points ({confidence:.0%} sure) and {max_cost:.0%} of the cost, "
-        f"{by}: {point.accuracy:.2%} at {point.cost:.1%} of the "
-        f"longest length's multiply-adds; the longest alone {calibration.full:.2%} (on the "
-        f"{calibration.images:,} images that thresholds were set by)."
-    )
-    promise = calibration.promise(point, confidence)
-    if promise is None:
-        return line
-    line += (
-        f" Promised of new images, {confidence:.0%} sure: at most {promise:.2f} points less than "
-        "the longest."
-    )
-    if by == "promised" and point.longest and math.isfinite(max_drop):
-        needed = guarantees.images_needed(max_drop, confidence)
-        line += (
-            f" No shorter length can be promised; that takes {needed:,} images at least, none of "
-            "them lost."
-            if needed > 0
-            else " No shorter length can be promised to lose nothing."
-        )
-    return line
 
 
 def prediction_table(summary: Mapping[str, Any], rates: Mapping[str, float]) -> Table:

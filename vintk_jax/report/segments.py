@@ -28,18 +28,16 @@ def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -
     with those predicted; grey is not measured.
 
     Args:
-        task: a `training.tasks.Task` of pixels.
+        task: a `tasks.base.Task` of pixels.
         params: the model's variables.
     """
     from matplotlib.figure import Figure
 
     chosen = np.linspace(0, len(task.test) - 1, min(count, len(task.test))).astype(int)
-    pairs = [task.look(task.test[int(i)], np.random.default_rng(0)) for i in chosen]
+    pairs = [task.eval_transform(task.test[int(i)], np.random.default_rng(0)) for i in chosen]
     images, truth = (np.stack([pair[key] for pair in pairs]) for key in ("image", "label"))
     said = np.asarray(
-        jax.jit(lambda p, x: task.predict(task.trained.model, None)(p, x).argmax(-1))(
-            params, images
-        )
+        jax.jit(lambda p, x: task.predict(task.spec.model, None)(p, x).argmax(-1))(params, images)
     )
     table = colours(len(task.test.classes))
     grey = np.full(3, 200, np.uint8)

@@ -7,7 +7,7 @@ from typing import Any
 import rich.box
 from rich.table import Table
 
-from vintk_jax.training import metrics
+from vintk_jax.workdir import metrics
 
 NAMES = {"accuracy": "accuracy", "mean_iou": "mean intersection over union"}
 

@@ -1,6 +1,6 @@
-"""The train step and the evaluation step, as pure functions to be jitted.
+"""The train step, as a pure function to be jitted.
 
-A ReViT sees every token length in each step: the losses of all are averaged (`training.objectives`
+A ReViT sees every token length in each step: the losses of all are averaged (`tasks.objectives`
 says what they are).
 """
 
@@ -10,36 +10,14 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
 from vintk_jax.models.revit import Length
-from vintk_jax.training.objectives import Objective, normalise
-
-
-@flax.struct.dataclass
-class State:
-    """All that a step changes; also its shapes or shardings, in the places of the arrays.
-
-    Attributes:
-        step: how many were done.
-        params: the model's variables, float32.
-        opt_state: the optimiser's.
-        ema: a running mean of the parameters; None without one.
-    """
-
-    step: Any
-    params: Any
-    opt_state: Any
-    ema: Any
-
-    @property
-    def best_params(self) -> Any:
-        """What is evaluated: the running mean where there is one."""
-        return self.params if self.ema is None else self.ema
+from vintk_jax.tasks.objectives import Objective
+from vintk_jax.workdir.state import State
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,12 +141,3 @@ def _mean(piece: Callable, params: Any, pieces: Any) -> Any:
 def _ema_decay(decay: float, step: Array) -> Array:
     """Shorter at the start, when the first parameters should be forgotten soon."""
     return jnp.minimum(decay, (1 + step) / (10 + step))
-
-
-def make_predict(
-    model: nn.Module, grid: Length | None
-) -> Callable[[Any, Array], Float[Array, "n *places classes"]]:
-    """A function (params, uint8 images) -> logits at one token length."""
-    return lambda params, images: model.apply(
-        params, normalise(images), *(() if grid is None else (grid,))
-    ).astype(jnp.float32)

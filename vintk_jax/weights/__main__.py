@@ -22,8 +22,8 @@ def main(argv: list[str]) -> None:
     set_up_training(invocation.compile_cache)
 
     from vintk_jax.report.console import make_console
-    from vintk_jax.training.models import build, keep_arch
-    from vintk_jax.training.timesformers import build_timesformer
+    from vintk_jax.tasks import kind_of
+    from vintk_jax.tasks.architecture import keep_arch
     from vintk_jax.weights import files, load, rules
     from vintk_jax.weights.sizes import Sizes, training_config
     from vintk_jax.weights.workdir import class_names, write_checkpoints
@@ -42,22 +42,18 @@ def main(argv: list[str]) -> None:
     sizes = Sizes.of(rules.mapped(opened, scheme, 0))
     training = training_config(config, sizes)
     classes = class_names(config.classes, opened.described, sizes.num_classes)
-    trained = (
-        build_timesformer(training, len(classes))
-        if sizes.attention
-        else build(training.model, len(classes), training.data.image_size)
-    )
-    lengths = ", ".join(trained.names)
+    spec = kind_of(training).build(training, len(classes))
+    lengths = ", ".join(spec.names)
     console.print(
-        f"{scheme.title}: a {type(trained.model).__name__} of {trained.model.embed_dim} columns, "
-        f"{trained.model.num_blocks} blocks, "
-        f"{trained.model.num_heads[0]} heads, {sizes.num_classes} classes; "
+        f"{scheme.title}: a {type(spec.model).__name__} of {spec.model.embed_dim} columns, "
+        f"{spec.model.num_blocks} blocks, "
+        f"{spec.model.num_heads[0]} heads, {sizes.num_classes} classes; "
         f"{training.data.image_size} px, token lengths {lengths}",
         soft_wrap=True,
     )
     params = load.load_weights(
         opened.path,
-        trained.model,
+        spec.model,
         pixels=config.pixels,
         averaged=config.averaged,
         say=lambda note: console.print(note, style="yellow"),
@@ -67,7 +63,7 @@ def main(argv: list[str]) -> None:
         return
     configs.claim_workdir(workdir, "train", training, ())
     keep_arch(training.model, workdir)
-    if write_checkpoints(workdir, trained, params, classes):
+    if write_checkpoints(workdir, spec, params, classes):
         console.print(
             f"{workdir} held other weights, or other names of classes; they were replaced.",
             style="yellow",

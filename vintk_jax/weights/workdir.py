@@ -14,9 +14,9 @@ import numpy as np
 
 from vintk_jax import system_errors
 from vintk_jax.errors import UserError
-from vintk_jax.training.checkpoints import BEST, LAST, Checkpoints, checksum
-from vintk_jax.training.models import Trained
-from vintk_jax.training.step import State
+from vintk_jax.tasks.model_spec import ModelSpec
+from vintk_jax.workdir.checkpoints import BEST, LAST, Checkpoints, checksum
+from vintk_jax.workdir.state import State
 
 _NO_OPTIMIZER = {"none": np.int32(0)}
 _RECORD = {"model", "checksums", "classes"}  # what an import's says; a training's says more
@@ -57,7 +57,7 @@ def class_names(where: str, described: Mapping[str, Any], count: int) -> tuple[s
 
 
 def write_checkpoints(
-    workdir: Path, trained: Trained, params: Any, classes: tuple[str, ...]
+    workdir: Path, spec: ModelSpec, params: Any, classes: tuple[str, ...]
 ) -> bool:
     """The best and the last, at step 0, without an optimiser: nothing goes on training from them.
 
@@ -79,7 +79,7 @@ def write_checkpoints(
         if there[kind] not in (None, wanted):
             _remove(folder)
             replaced = True
-        checkpoints = Checkpoints(folder, 1, trained.describe())
+        checkpoints = Checkpoints(folder, 1, spec.describe())
         checkpoints.save(state, classes=list(classes))
         checkpoints.close()
     return replaced

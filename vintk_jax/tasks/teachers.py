@@ -10,18 +10,17 @@ import ml_collections
 
 from vintk_jax import config as configs
 from vintk_jax.errors import UserError
-from vintk_jax.inference.loading import load_trained
 from vintk_jax.models.vit import ViT
-from vintk_jax.training.checkpoints import BEST
-from vintk_jax.training.models import Trained
-from vintk_jax.training.objectives import Classification
-from vintk_jax.training.token_labels import Teacher, TokenLabelling
+from vintk_jax.tasks.model_spec import ModelSpec
+from vintk_jax.tasks.objectives import Classification
+from vintk_jax.tasks.patch_labels import Teacher, TokenLabelling
+from vintk_jax.workdir.checkpoints import BEST
 
 
-def with_token_labels(
+def with_patch_labels(
     objective: Classification,
     config: ml_collections.ConfigDict,
-    trained: Trained,
+    spec: ModelSpec,
     classes: Sequence[str],
 ) -> Classification:
     """The objective, with labels for patches where the model has an `aux_head` or the loss a
@@ -31,44 +30,52 @@ def with_token_labels(
         UserError: for a model or a teacher that can't classify patches, or other classes.
     """
     where = config.loss.teacher
-    if not (where or getattr(trained.model, "aux_head", False)):
+    if not (where or getattr(spec.model, "aux_head", False)):
         return objective
-    if not isinstance(trained.model, ViT) or not (
-        trained.model.aux_head or trained.model.pool == "mean"
-    ):
+    if not _classifies_patches(spec):
         raise UserError(
-            f"loss.teacher={where} came for a {type(trained.model).__name__} that doesn't classify "
-            "patches. Set model.aux_head=True or model.pool=mean."
+            "Expected a ViT that classifies patches as the student of "
+            f"loss.teacher={where}, got a {type(spec.model).__name__}. Set model.aux_head=True or "
+            "model.pool=mean."
         )
     if config.loss.token_weight < 0:
         raise UserError(
-            f"loss.token_weight={config.loss.token_weight} came; no negative number was wanted."
+            f"Expected loss.token_weight of 0 at least, got {config.loss.token_weight}."
         )
     teacher, frozen = _teacher(where, tuple(classes)) if where else (None, None)
     fields = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
     return TokenLabelling(
         **fields,
-        grids=trained.grids,
+        grids=spec.grids,
         weight=config.loss.token_weight,
         teacher=teacher,
         frozen=frozen,
     )
 
 
+def _classifies_patches(spec: ModelSpec) -> bool:
+    return isinstance(spec.model, ViT) and (spec.model.aux_head or spec.model.pool == "mean")
+
+
 def _teacher(where: str, classes: tuple[str, ...]) -> tuple[Teacher, dict]:
+    # A teacher is a training of its own: the import comes when there is one, not in a circle.
+    from vintk_jax.tasks import kind_of
+    from vintk_jax.tasks.loading import load_trained
+
     workdir = Path(where).expanduser()
     config = configs.read_claimed(workdir, "train")
-    if "segmentation" in config or "clips" in config:
-        raise UserError(f"loss.teacher={where} holds no classifier of images; one was wanted.")
-    found, variables, known = load_trained(workdir, config, BEST, lambda note: None)
+    kind = kind_of(config).name
+    if kind != "classification":
+        raise UserError(f"Expected loss.teacher to be a classifier of images, got {kind}: {where}.")
+    spec, variables, known = load_trained(workdir, config, BEST, lambda note: None)
     if known != classes:
         raise UserError(
-            f"loss.teacher={where} knows {len(known)} classes ({known[0]}, ...); the "
-            f"{len(classes)} of the data were wanted."
+            f"Expected a loss.teacher of the data's {len(classes)} classes, got {where}, which "
+            f"knows {len(known)} ({known[0]}, ...)."
         )
-    if not isinstance(found.model, ViT) or not (found.model.aux_head or found.model.pool == "mean"):
+    if not _classifies_patches(spec):
         raise UserError(
             f"loss.teacher={where} can't classify patches. Train one with "
             "--config.model.pool=mean, or an LV-ViT."
         )
-    return Teacher(found.model, found.grids[0], found.image_size), variables
+    return Teacher(spec.model, spec.grids[0], spec.image_size), variables

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from vintk_jax.training.objectives import Classification, length_losses
+from vintk_jax.tasks.objectives import Classification, length_losses
 
 Grid = tuple[int, int]
 Targets = tuple[Float[Array, "n classes"], Float[Array, "n rows columns classes"]]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.data.pairs import IGNORED
-from vintk_jax.training import mixing
+from vintk_jax.tasks import mixing
 
 
 def normalise(images: UInt8[Array, "n *image 3"]) -> Float[Array, "n *image 3"]:

@@ -12,12 +12,12 @@ import jax
 import orbax.checkpoint as ocp
 
 from vintk_jax import config as configs
-from vintk_jax.adaptive import assigners
+from vintk_jax.adaptive.assigner import Assigner, make_assigner
+from vintk_jax.adaptive.assigner_networks import example
 from vintk_jax.adaptive.calibration import Calibration
-from vintk_jax.adaptive.plans import Assigner
 from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
-from vintk_jax.training.checkpoints import checksum
+from vintk_jax.workdir.checkpoints import checksum
 
 RECORD, _WEIGHTS = "assigner.json", "assigner"
 
@@ -56,18 +56,25 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
     again = "Run `python -m vintk_jax.assign` on this workdir."
     try:
         record = json.loads(path.read_text())
-        tla, known = record["tla"], record["calibration"]
-        module = assigners.make(tla["kind"], len(record["names"]), tla["width"], tla["thumbnail"])
-        seen = assigners.example(module, record["features"], tla["thumbnail"])
+        tla = record["tla"]
+        known = record["calibration"]
+        untrained = make_assigner(
+            tla["kind"],
+            tla["width"],
+            tla["target"],
+            tla["thumbnail"],
+            tla["keep"],
+            tuple(record["costs"]),
+        )
+        inputs = example(untrained.module, record["features"], tla["thumbnail"])
         curves = {
             name: [Point(**point | {"mix": tuple(point["mix"])}) for point in known[name]]
             for name in ("assigned", "cascade")
         }
         calibration = Calibration(known["images"], known["full"], **curves)
-        bare = Assigner(
-            module, (), tla["target"], tla["thumbnail"], tla["keep"], tuple(record["costs"])
-        )
-        model, looks, wanted = record["model"], record["looks"], record["checksum"]
+        model = record["model"]
+        stages = record["looks"]
+        expected_checksum = record["checksum"]
     except FileNotFoundError as error:
         raise UserError(f"There is no {path}. {again}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -78,7 +85,7 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
         raise UserError(
             f"{path} belongs to weights {model}; the checkpoint has {identity}. {again}"
         )
-    like = (jax.eval_shape(module.init, jax.random.key(0), seen),) * looks
+    like = (jax.eval_shape(untrained.module.init, jax.random.key(0), inputs),) * stages
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like
@@ -86,9 +93,9 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             params = checkpointer.restore((folder / _WEIGHTS).absolute(), like)
-        if checksum(params) != wanted:
+        if checksum(params) != expected_checksum:
             raise ValueError("the numbers are not those that were written")
     except Exception as error:  # orbax and tensorstore raise many types
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"The assigner in {folder} is corrupt ({words}). {again}") from error
-    return dataclasses.replace(bare, params=tuple(params)), calibration
+    return dataclasses.replace(untrained, params=tuple(params)), calibration

@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 
 from vintk_jax import system_errors
 from vintk_jax.errors import UserError
-from vintk_jax.training.step import State
+from vintk_jax.workdir.state import State
 
 LAST, BEST = "last", "best"
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.models.vit import ViT
-from vintk_jax.training.objectives import normalise
+from vintk_jax.tasks.objectives import normalise
 
 
 class SharedHead(nn.Module):

@@ -1,0 +1,57 @@
+"""What a test set says of a model's parameters."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vintk_jax.data import loader
+from vintk_jax.data.sources import Source
+from vintk_jax.training import sharding
+from vintk_jax.training.setup import Setup
+
+
+class Evaluator:
+    """The objective's measure of parameters on a source at every length, by one program."""
+
+    def __init__(self, setup: Setup, source: Source):
+        self._setup = setup
+        self._source = source
+        params = jax.tree.map(lambda leaf: leaf.sharding, setup.like.params)
+        of_batch = jax.sharding.NamedSharding(setup.mesh, sharding.BATCH)
+        task = setup.task
+        predicts = [task.predict(task.spec.model, grid) for grid in task.spec.grids]
+
+        def count(params, batch):
+            answers = [predict(params, batch["image"]) for predict in predicts]
+            return jnp.stack([task.objective.count(answer, batch) for answer in answers])
+
+        # One program for all lengths: two at a time, each with sums over processes, may wait for
+        # each other's for ever.
+        self._count = jax.jit(count, in_shardings=(params, of_batch))
+
+    def __call__(self, params: Any) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """By the name of the length: the measure, and its details by class where the objective has
+        any.
+        """
+        config = self._setup.config
+        task = self._setup.task
+        batches = loader.eval_batches(
+            self._source,
+            task.eval_transform,
+            batch_size=config.data.batch_size,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+        )
+        total = 0.0
+        for batch in batches:
+            placed = sharding.put_batch(self._setup.mesh, batch)
+            total = total + np.asarray(self._count(params, placed), np.float64)
+        measures = {}
+        by_class = {}
+        for name, of_length in zip(task.spec.names, total, strict=True):
+            measures[name], details = task.objective.measured(of_length, self._source.classes)
+            if details:
+                by_class[name] = details
+        return measures, by_class
