@@ -45,7 +45,8 @@ def test_commands_and_their_fields_exist(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
     for words in commands_of(page):
-        module, arguments = words[2], words[3:]
+        module = words[2]
+        arguments = words[3:]
         assert importlib.util.find_spec(module), words
         own = [word for word in arguments if word.startswith("--config")]
         if not module.startswith("vintk_jax.") or not own or "N" in arguments:

@@ -18,7 +18,8 @@ def main(argv: list[str]) -> None:
     )
     if invocation is None:
         return
-    config, workdir = invocation.config, invocation.workdir
+    config = invocation.config
+    workdir = invocation.workdir
     configs.read_claimed(workdir, "train")
     set_up_training(invocation.compile_cache)
 

@@ -110,7 +110,8 @@ def may_pass(error: BaseException) -> bool:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error, what it came of, and the members of groups among them."""
-    waiting, seen = [error], set()
+    waiting = [error]
+    seen = set()
     while waiting:
         one = waiting.pop()
         if id(one) in seen:

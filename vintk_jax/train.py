@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
     )
     if invocation is None:
         return
-    config, workdir = invocation.config, invocation.workdir
+    config = invocation.config
+    workdir = invocation.workdir
     set_up_training(invocation.compile_cache)
 
     import jax

@@ -15,7 +15,8 @@ import psutil
 from vintk_jax.errors import UserError
 
 # Our choice: what compresses better than that holds nothing; small files are let be.
-RATIO, ALWAYS = 64, 2**28
+RATIO = 64
+ALWAYS = 2**28
 
 
 def most_bytes(path: Path) -> int:

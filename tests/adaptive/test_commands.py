@@ -199,7 +199,8 @@ def test_the_whole_flow(tmp_path):
     """A search finds an architecture, which is trained at two lengths, gets an assigner, and runs
     each image at its own length.
     """
-    found, workdir = tmp_path / "search", tmp_path / "found"
+    found = tmp_path / "search"
+    workdir = tmp_path / "found"
     small = [
         "--config.space=tiny_space:SPACE",
         "--config.inputs.num_images=4",

@@ -42,7 +42,9 @@ def test_a_higher_price_never_buys_more_tokens(chances, at):
 
 def walked_alone(probabilities, first, decide, keep):
     """One image's way, passes and answer, as its definition says."""
-    at, known, passes = first, probabilities[first], [first]
+    at = first
+    known = probabilities[first]
+    passes = [first]
     while at < len(probabilities) - 1:
         after = decide(at, known)
         if after <= at:
@@ -64,10 +66,8 @@ def walked_alone(probabilities, first, decide, keep):
 def test_simulated_outcomes(probabilities, threshold, keep, seed):
     """All images at once come where each would by itself: by confidence, by random jumps."""
     rng = np.random.default_rng(seed)
-    first, jumps = (
-        rng.integers(0, 3, len(probabilities)),
-        rng.integers(0, 3, (len(probabilities), 3)),
-    )
+    first = rng.integers(0, 3, len(probabilities))
+    jumps = rng.integers(0, 3, (len(probabilities), 3))
     of_one = {
         "sure": lambda i, at, known: at if known.max() >= threshold else at + 1,
         "jump": lambda i, at, known: max(jumps[i, at], at),

@@ -126,7 +126,7 @@ def assigned(name, kind, start):
     """An assigner of the subject, and the engine's lengths and probabilities."""
     predictor, images, _ = subject(name)
     assigner = assigner_of(kind, predictor, images, start)
-    plan = Plans(predictor).assigned(assigner)
+    plan = assigner.plan(Plans(predictor))
     block = Engine(plan, predictor.shape, (9,)).all(images)
     lengths = [plan.steps[i].name for i in block.steps]
     assert len(set(lengths)) > 1

@@ -34,7 +34,8 @@ def test_results_on_other_images_are_not_mixed(tmp_path):
 
 def test_training_goes_on_with_its_classes(tmp_path):
     """A class that was renamed is named, and the checkpoints stay as they are."""
-    data, rng = tmp_path / "data", np.random.default_rng(0)
+    data = tmp_path / "data"
+    rng = np.random.default_rng(0)
     for split in ("train", "test"):
         for name in ("cat", "dog"):
             (data / split / name).mkdir(parents=True)
@@ -56,7 +57,8 @@ def test_training_goes_on_with_its_classes(tmp_path):
 def test_an_architecture_that_has_changed_since(tmp_path):
     """Is named before anything is written: the copy that predicting needs stays."""
     space = spaces.get("autoformer-tiny")
-    best, run = tmp_path / "best.json", tmp_path / "run"
+    best = tmp_path / "best.json"
+    run = tmp_path / "run"
     run.mkdir()
     model = ml_collections.ConfigDict({"arch": str(best)})
     archs = [

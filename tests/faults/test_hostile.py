@@ -102,7 +102,8 @@ def test_a_header_of_version_3_is_checked(tmp_path):
 
 def test_a_storage_of_the_older_layout_is_no_larger_than_the_file(tmp_path):
     """Its size stands in the pickle; the numbers follow."""
-    magic, protocol = 0x1950A86A20F9469CFC6C, 1001
+    magic = 0x1950A86A20F9469CFC6C
+    protocol = 1001
     parts = [pickle.dumps(part, protocol=2) for part in (magic, protocol, {"little_endian": True})]
     parts.append(pickled({"w": tensor("0", 2**40, (4,), (1,))}))
     parts += [pickle.dumps(["0"], protocol=2), struct.pack("<q", 2**40), bytes(16)]
@@ -173,7 +174,8 @@ def test_ordinary_checkpoints_are_taken(tmp_path, archived):
     settings = argparse.Namespace(lr=0.1, tags={1, "a"}, where=Path("x"))
     optimizer = {"state": {0: {"step": 3}}, "param_groups": [{"betas": (0.9, 0.99)}]}
     whole = pickled({"model": state, "args": settings, "optimizer": optimizer})
-    numbers, path = np.arange(4, dtype=np.float32), tmp_path / "w.pth"
+    numbers = np.arange(4, dtype=np.float32)
+    path = tmp_path / "w.pth"
     if archived:
         archive(path, whole, **{"0": numbers.tobytes()})
     else:

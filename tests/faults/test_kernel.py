@@ -187,7 +187,8 @@ def test_parameters_from_elsewhere():
     """A body that is closed over has no share: refused, also under jit; neural-tangents is
     right.
     """
-    body, head = nn.Dense(4, name="body"), nn.Dense(3)
+    body = nn.Dense(4, name="body")
+    head = nn.Dense(3)
     frozen = promises.draw(body, X)
     params = promises.draw(head, jnp.zeros((4, 4)))
 

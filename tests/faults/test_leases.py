@@ -121,7 +121,8 @@ def test_a_lost_lease_is_not_renewed(tmp_path, monkeypatch):
 
 def test_a_suspended_process_is_named(tmp_path, monkeypatch):
     """With the time after which its candidates are taken over."""
-    first, second = ledger_in(tmp_path, lease_s=100.0), ledger_in(tmp_path)
+    first = ledger_in(tmp_path, lease_s=100.0)
+    second = ledger_in(tmp_path)
     monkeypatch.setitem(second._me, "started", 0.0)
     first.take(2)
     monkeypatch.setattr(psutil.Process, "status", lambda self: psutil.STATUS_STOPPED)
@@ -133,7 +134,8 @@ def waiting_for_a_generation(folder, monkeypatch, **changed):
     claimed the next one early.
     """
     given = {"generation": 1, "remote": True} | changed
-    first, early = ledger_in(folder, **given), ledger_in(folder, **given)
+    first = ledger_in(folder, **given)
+    early = ledger_in(folder, **given)
     on_another_host(monkeypatch, early, "early")
     (candidate,) = first.take(1)
     early._open(early.study.ask())

@@ -163,7 +163,8 @@ def test_an_export_over_an_export(tmp_path):
 
 def test_what_comes_while_an_export_is_made(tmp_path):
     """Is refused as ever, and the folder has its name again."""
-    path, new = export(tmp_path / "x"), made(tmp_path / ".new", OURS)
+    path = export(tmp_path / "x")
+    new = made(tmp_path / ".new", OURS)
     edit(path)
     before = contents(path)
     with pytest.raises(UserError, match=r"x holds load\.py"):
@@ -174,7 +175,8 @@ def test_what_comes_while_an_export_is_made(tmp_path):
 
 def test_an_export_into_a_link(tmp_path):
     """Goes where it leads, also where nothing is yet; links in a circle are refused."""
-    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    target = tmp_path / "disk" / "target"
+    link = tmp_path / "link"
     link.symlink_to(target)
     for note in (0, 1):
         export(link, note=note)
@@ -202,7 +204,8 @@ def test_the_folder_that_a_command_runs_in(tmp_path, monkeypatch):
 
 def test_a_mount_point(tmp_path, monkeypatch):
     """Can't be moved: one message, and nothing is left behind."""
-    path, replace = export(tmp_path / "x"), os.replace
+    path = export(tmp_path / "x")
+    replace = os.replace
 
     def busy(source, target):
         if Path(source) == path:
@@ -215,7 +218,8 @@ def test_a_mount_point(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["x"]
 
 
-PARAMS, OTHERS = {"w": np.ones(3, np.float32)}, {"w": np.zeros(3, np.float32)}
+PARAMS = {"w": np.ones(3, np.float32)}
+OTHERS = {"w": np.zeros(3, np.float32)}
 
 
 def imported(workdir, params, classes=("a",)):

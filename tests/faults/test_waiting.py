@@ -10,7 +10,8 @@ from vintk_jax.inference import engine, held
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 from vintk_jax.inference.feeds import StreamFeed
 
-MOST, SIZES = 64, (1, 8, 64)
+MOST = 64
+SIZES = (1, 8, 64)
 CALL, ROW = 0.008, 0.0005  # seconds of a batch, and of each row
 
 
@@ -29,8 +30,11 @@ class Stream(StreamFeed):
     """So many images, of which `rate` come a second; the engine takes them when it wants."""
 
     def __init__(self, clock, count, rate=np.inf):
-        self.clock, self.count, self.rate = clock, count, rate
-        self.taken, self.admitted = 0, []
+        self.clock = clock
+        self.count = count
+        self.rate = rate
+        self.taken = 0
+        self.admitted = []
 
     @property
     def ended(self):
@@ -93,7 +97,8 @@ def served(monkeypatch, goes_on, max_wait, count, rate=np.inf, firsts=None, size
 
         steps = [Step(str(i), run(i), done) for i in range(max(firsts(np.arange(2000))) + 1)]
         plan = Plan(steps, firsts)
-    stream, left = Stream(clock, count, rate), []
+    stream = Stream(clock, count, rate)
+    left = []
     for block in Engine(plan, (1, 1, 3), sizes, max_wait)._blocks(stream, max_wait):
         left += [clock.now] * len(block.steps)
         assert len(stream.admitted) - len(left) <= 64 * MOST

@@ -20,7 +20,9 @@ class Named:
     """Pickles as a name, or as a call of it."""
 
     def __init__(self, module, name, *arguments):
-        self.module, self.name, self.arguments = module, name, arguments
+        self.module = module
+        self.name = name
+        self.arguments = arguments
 
 
 class Storage:

@@ -90,7 +90,8 @@ def test_images_in_memory(count, size):
     """The same answers, and the batches of a step are those that its images are best cut into, all
     there at once.
     """
-    batches, sizes = [], tuple(sorted({1, size}))
+    batches = []
+    sizes = tuple(sorted({1, size}))
     block = Engine(counting_plan(batches=batches), (SIDE, SIDE, 3), sizes).all(numbered(count))
     np.testing.assert_array_equal(block.steps, np.arange(count) % 3)
     np.testing.assert_array_equal(
@@ -168,7 +169,8 @@ def test_what_the_stream_raises_comes_after_the_answers_before_it():
         yield from numbered(5)
         raise OSError("the disk is gone")
 
-    answers, found = Engine(counting_plan(), (SIDE, SIDE, 3), (2,), 0.0)(stream()), []
+    answers = Engine(counting_plan(), (SIDE, SIDE, 3), (2,), 0.0)(stream())
+    found = []
     with pytest.raises(OSError, match="disk is gone"):
         found.extend(answer.index for answer in answers)
     assert found == list(range(5))
@@ -222,7 +224,8 @@ def test_order_and_waiting_change_no_bit(plans, known):
     bound; at others, equal to 1e-5.
     """
     rng = np.random.default_rng(0)
-    images, alone = known[0][:40], known[1][:40].swapaxes(0, 1)
+    images = known[0][:40]
+    alone = known[1][:40].swapaxes(0, 1)
     sure = np.sort(alone[0].max(axis=1))
     threshold = float((sure[19] + sure[20]) / 2)
     plan = plans.cascade(threshold)
@@ -277,7 +280,8 @@ def test_memory_is_flat_over_ten_thousand_images(predictor):
     """
     from vintk_jax.data.augment import Centre
 
-    rng, transform = np.random.default_rng(0), Centre(16)
+    rng = np.random.default_rng(0)
+    transform = Centre(16)
 
     def stream():
         for _ in range(10_000):
@@ -289,7 +293,8 @@ def test_memory_is_flat_over_ten_thousand_images(predictor):
             yield transform(element, rng)["image"]
 
     memory = psutil.Process().memory_info
-    engine, at = Engine(Plans(predictor).cascade(0.2), (16, 16, 3), (1, 8, 64), 0.01), 0
+    engine = Engine(Plans(predictor).cascade(0.2), (16, 16, 3), (1, 8, 64), 0.01)
+    at = 0
     engine.warm_up()
     for answer in engine(stream()):
         at = memory().rss if answer.index == 3000 else at

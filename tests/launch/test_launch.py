@@ -90,7 +90,8 @@ def test_local_dry_run():
             command,
         ).splitlines()
 
-    cluster, several = run("vintk_jax.train"), run("vintk_jax.search")
+    cluster = run("vintk_jax.train")
+    several = run("vintk_jax.search")
     assert ["JAX_PROCESS_ID=" + str(i) in line for i, line in enumerate(cluster)] == [True] * 3
     assert len({line.split()[0] for line in cluster}) == 1
     assert all("JAX_" not in line and "# cores [" in line for line in several)
@@ -119,10 +120,8 @@ def alone(tmp_path_factory):
     """What one process finds with one device, as each of several has; a program for two devices may
     differ in a score's last bits.
     """
-    workdir, environment = (
-        tmp_path_factory.mktemp("alone"),
-        {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": "1"},
-    )
+    workdir = tmp_path_factory.mktemp("alone")
+    environment = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": "1"}
     subprocess.run(
         [sys.executable, "-m", "vintk_jax.search", *SEARCH, "--workdir", workdir],
         cwd=ROOT,

@@ -77,11 +77,9 @@ def test_sliding_windows(variables_for):
     np.testing.assert_allclose(
         make_sliding(model, 16)(variables, images[:, :, :16]), apply(images[:, :, :16]), atol=1e-5
     )
-    got, left, right = (
-        make_sliding(model, 16)(variables, images),
-        apply(images[:, :, :16]),
-        apply(images[:, :, 8:]),
-    )
+    got = make_sliding(model, 16)(variables, images)
+    left = apply(images[:, :, :16])
+    right = apply(images[:, :, 8:])
     wanted = np.concatenate(
         [left[:, :, :8], (left[:, :, 8:] + right[:, :, :8]) / 2, right[:, :, 8:]], axis=2
     )
@@ -128,7 +126,8 @@ def test_training_on_a_folder(camvid, tmp_path):
     """The command learns what is dark and what is bright; the table, the metrics and the picture
     are there; a resumed run has nothing left to do.
     """
-    workdir, options = tmp_path / "run", [f"--config.data.source=pairs:{camvid}", *SMALL]
+    workdir = tmp_path / "run"
+    options = [f"--config.data.source=pairs:{camvid}", *SMALL]
     options += [
         "--config.segmentation.decoder=conv",
         "--config.optimizer.epochs=30",
@@ -193,14 +192,10 @@ def test_training_on_a_folder(camvid, tmp_path):
 )
 def test_what_does_not_fit_is_told_before_training(options, words, camvid, tmp_path):
     """One message by the field at fault, and nothing is written."""
-    workdir, small = (
-        tmp_path / "run",
-        [
-            option
-            for option in SMALL
-            if option.split("=")[0] not in {o.split("=")[0] for o in options}
-        ],
-    )
+    workdir = tmp_path / "run"
+    small = [
+        option for option in SMALL if option.split("=")[0] not in {o.split("=")[0] for o in options}
+    ]
     argv = [
         "train",
         "--config",

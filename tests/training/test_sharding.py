@@ -66,7 +66,8 @@ def test_eight_devices_give_the_losses_of_one(tmp_path):
     )
     for process in running:
         finish(process)
-    one, eight = losses(tmp_path / "one"), losses(tmp_path / "eight")
+    one = losses(tmp_path / "one")
+    eight = losses(tmp_path / "eight")
     assert len(one[0]) == 3
     assert eight[0] == pytest.approx(one[0], rel=1e-5)
     assert eight[1] == one[1]
@@ -92,6 +93,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
         for process in running:
             with process:
                 process.kill()
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    one = losses(tmp_path / "one")
+    two = losses(tmp_path / "two")
     assert two[0] == pytest.approx(one[0], rel=1e-5)
     assert two[1] == one[1]

@@ -83,7 +83,8 @@ def test_losses_of_the_lengths():
     """Cross-entropy for the longest; for the shorter a mean of label and teacher, of which no
     gradient goes to the teacher.
     """
-    logits, targets = RNG.standard_normal((2, 5, 3)), np.eye(3)[[0, 1, 2, 1, 0]]
+    logits = RNG.standard_normal((2, 5, 3))
+    targets = np.eye(3)[[0, 1, 2, 1, 0]]
     teacher = np.exp(logits[0]) / np.exp(logits[0]).sum(-1, keepdims=True)
     divergence = cross_entropy(logits[1], teacher) - cross_entropy(logits[0], teacher)
     wanted = [
@@ -99,7 +100,8 @@ def test_losses_of_the_lengths():
     def of_student(longest, shorter, targets):
         return jax.grad(lambda longest: losses(longest, shorter, targets)[1])(longest)
 
-    logits, targets = logits.astype(np.float32), targets.astype(np.float32)
+    logits = logits.astype(np.float32)
+    targets = targets.astype(np.float32)
     np.testing.assert_allclose(losses(*logits, targets), wanted, rtol=1e-5)
     assert not np.asarray(of_student(*logits, targets)).any()
 
@@ -121,7 +123,9 @@ def test_a_step_of_plain_descent_follows_the_gradient_of_the_mean_loss(shallow, 
     assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-5)
     accuracy = [(np.argmax(one, -1) == BATCH["label"]).mean() for one in logits]
     np.testing.assert_allclose(metrics["train_accuracy"], accuracy)
-    before, after, wanted = flat(shallow), flat(state.params), flat(gradient)
+    before = flat(shallow)
+    after = flat(state.params)
+    wanted = flat(gradient)
     assert before.keys() == after.keys() == wanted.keys()
     for name in wanted:
         moved = (before[name] - after[name]) / np.float32(0.1)
@@ -163,10 +167,13 @@ def test_running_mean_and_random_numbers_by_step(params):
     start = State(np.int32(0), params, optimizer.init(params), params)
     first, again, later = (run(start.replace(step=np.int32(step)), BATCH)[0] for step in (0, 0, 7))
     jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
-    before, at_first, at_later = flat(params), flat(first.params), flat(later.params)
+    before = flat(params)
+    at_first = flat(first.params)
+    at_later = flat(later.params)
     assert np.sqrt(sum(np.sum((at_first[name] - at_later[name]) ** 2) for name in before)) > 1e-4
     for state, decay in ((first, 0.1), (later, 8 / 17)):
-        after, mean = flat(state.params), flat(state.ema)
+        after = flat(state.params)
+        mean = flat(state.ema)
         assert mean.keys() == before.keys()
         for name in before:
             wanted = decay * before[name] + (1 - decay) * after[name]
@@ -207,7 +214,8 @@ def test_mixup_and_cutmix():
     drawn half of the time.
     """
     images = np.arange(4, dtype=np.float32)[:, None, None, None] * np.ones((4, 16, 16, 1)) + 1
-    images, targets = images.astype(np.float32), np.eye(4, dtype=np.float32)
+    images = images.astype(np.float32)
+    targets = np.eye(4, dtype=np.float32)
 
     @jax.jit
     def run(images, targets, key):
@@ -227,7 +235,8 @@ def test_mixup_and_cutmix():
         if set(values) <= {1.0, 4.0}:
             cut += 1
             foreign = mixed[0, :, :, 0] == 4
-            rows, columns = foreign.any(axis=1), foreign.any(axis=0)
+            rows = foreign.any(axis=1)
+            columns = foreign.any(axis=0)
             assert foreign.sum() == rows.sum() * columns.sum()
     assert 10 < cut < 30
     for alphas in ((0.0, 0.0), (0.0, 1.0), (0.8, 0.0)):
@@ -266,7 +275,8 @@ def test_adamw_by_its_definition(params):
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 
-    got, state = params, jax.jit(optimizer.init)(params)
+    got = params
+    state = jax.jit(optimizer.init)(params)
     for gradient in gradients:
         got, state = update(got, state, gradient)
 
@@ -285,13 +295,16 @@ def test_adamw_by_its_definition(params):
     ]
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         names = [part.key for part in path]
-        wanted, m, v = np.asarray(leaf, np.float64), 0.0, 0.0
+        wanted = np.asarray(leaf, np.float64)
+        m = 0.0
+        v = 0.0
         for t, (gradient, norm) in enumerate(zip(gradients, norms, strict=True), start=1):
             g = gradient
             for name in names:
                 g = g[name]
             g = np.asarray(g, np.float64) * min(1, 0.5 / norm)
-            m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
+            m = 0.9 * m + 0.1 * g
+            v = 0.99 * v + 0.01 * g**2
             adam = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
             decay = 0.3 * wanted if names[-1] == "kernel" else 0
             wanted = wanted - float(schedule(t - 1)) * 0.5 ** (3 - layers[names[1]]) * (
@@ -315,10 +328,8 @@ def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
         ),
         params,
     )
-    schedule, rest = (
-        make_schedule(0.1, 0, 10),
-        {"weight_decay": 0.0, "beta2": 0.99, "clip_norm": 0, "layer_decay": 1},
-    )
+    schedule = make_schedule(0.1, 0, 10)
+    rest = {"weight_decay": 0.0, "beta2": 0.99, "clip_norm": 0, "layer_decay": 1}
 
     def moved(name, params, gradient):
         return first(make_optimizer(params, schedule, name=name, **rest), params, gradient)

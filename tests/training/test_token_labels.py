@@ -111,7 +111,9 @@ def test_a_trained_teacher(tmp_path):
     """Train a teacher, an LV-ViT on its labels (the same after a kill), and spend tokens by it, all
     by the ordinary commands.
     """
-    teacher, student, killed = tmp_path / "teacher", tmp_path / "student", tmp_path / "killed"
+    teacher = tmp_path / "teacher"
+    student = tmp_path / "student"
+    killed = tmp_path / "killed"
     finish(train(teacher, "--config.model.pool=mean", "--config.optimizer.epochs=1"))
     options = [*LVVIT, f"--config.loss.teacher={teacher}", "--config.optimizer.epochs=3"]
     finish(start(command("train", "revit_digits", student, *options)))

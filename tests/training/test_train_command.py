@@ -80,7 +80,9 @@ def test_a_killed_run_ends_as_the_one_never_killed(whole, tmp_path):
 @pytest.mark.slow
 def test_five_kills_at_random_steps(whole, tmp_path):
     """Bitwise the same state after five."""
-    draw, kills, workdir = random.Random(0), 0, tmp_path / "killed"
+    draw = random.Random(0)
+    kills = 0
+    workdir = tmp_path / "killed"
     for after in sorted(draw.sample(range(2, 23), 5)):
         kills += kill_once(workdir, after, *RUN)
     assert kills == 5
@@ -219,7 +221,8 @@ def test_a_found_architecture_at_two_lengths(tmp_path):
         leaf.size for leaf in jax.tree.leaves(jax.eval_shape(trained.draw, jax.random.key(0)))
     )
     wanted = TINY.cost(TINY.from_json(arch), 64, 10).params
-    smaller_patches, second_norms = 3 * (16**2 - 8**2) * 192, 25 * 2 * 192
+    smaller_patches = 3 * (16**2 - 8**2) * 192
+    second_norms = 25 * 2 * 192
     assert count == wanted - smaller_patches + second_norms
     keep_arch(config.model, tmp_path / "workdir")
     (tmp_path / "best.json").unlink()

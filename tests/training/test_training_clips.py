@@ -33,16 +33,14 @@ SMALL = [
 
 def test_training_at_every_length(tmp_path):
     """The command runs, measures each length by its tokens, goes on where it was."""
-    workdir, options = (
-        tmp_path / "run",
-        [
-            *SMALL,
-            "--config.optimizer.epochs=4",
-            "--config.checkpoints.every_epochs=1",
-            "--config.loss.drop_path=0.1",
-            "--config.augment.mixup=0.2",
-        ],
-    )
+    workdir = tmp_path / "run"
+    options = [
+        *SMALL,
+        "--config.optimizer.epochs=4",
+        "--config.checkpoints.every_epochs=1",
+        "--config.loss.drop_path=0.1",
+        "--config.augment.mixup=0.2",
+    ]
     output = run(command("train", "revit_clips", workdir, *options))
     accuracies = [line["accuracy"] for line in metrics(workdir) if "accuracy" in line]
     assert len(accuracies) == 4
@@ -184,9 +182,14 @@ def test_views_are_averaged():
     a training measures, and where a model is used.
     """
     config = clips()
-    config.model.embed_dim, config.model.depth, config.data.image_size = 16, 1, 16
-    config.clips.stretch, config.clips.views, config.clips.lengths = 4, 3, ((4, 2), (2, 1))
-    config.data.train_split, config.data.test_split = "train[:8]", "test[:6]"
+    config.model.embed_dim = 16
+    config.model.depth = 1
+    config.data.image_size = 16
+    config.clips.stretch = 4
+    config.clips.views = 3
+    config.clips.lengths = ((4, 2), (2, 1))
+    config.data.train_split = "train[:8]"
+    config.data.test_split = "test[:6]"
     task = kind_of(config).open_task(config)
     assert task.spec.shape == (3, 8, 16, 16, 3)
     params = jax.tree.map(
@@ -214,7 +217,8 @@ def test_views_are_averaged():
 
 def test_short_clips_are_told(tmp_path):
     """How many have fewer frames than the model is shown; all are used."""
-    config, path = clips(), tmp_path / "set.npz"
+    config = clips()
+    path = tmp_path / "set.npz"
     frames = np.zeros((23, 8, 8, 3), np.uint8)
     np.savez(
         path,
@@ -223,11 +227,9 @@ def test_short_clips_are_told(tmp_path):
         label=np.array([0, 1, 1]),
         part=np.array([0, 0, 1]),
     )
-    config.data.source, config.data.train_split, config.data.test_split = (
-        f"npz:{path}",
-        "part=0",
-        "part=1",
-    )
+    config.data.source = f"npz:{path}"
+    config.data.train_split = "part=0"
+    config.data.test_split = "part=1"
     task = kind_of(config).open_task(config)
     assert [len(source) for source in (task.train, task.test)] == [2, 1]
     assert task.train.notes == (
@@ -242,7 +244,8 @@ def test_lengths_assigned_to_clips(tmp_path):
     """An architecture that a search found, trained, labelled and run by the commands that images
     have, in two views: every clip gets an answer.
     """
-    workdir, found = tmp_path / "run", tmp_path / "search"
+    workdir = tmp_path / "run"
+    found = tmp_path / "search"
     few = [
         "--config.space=deit-video-mini",
         "--config.inputs.image_size=32",

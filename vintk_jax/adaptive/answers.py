@@ -166,7 +166,9 @@ def collect(
 def _block(
     run: Callable, source: Source, indices: Sequence[int], batch_size: int, transform: Transform
 ) -> dict[str, np.ndarray]:
-    rng, parts, labels = np.random.default_rng(0), [], []
+    rng = np.random.default_rng(0)
+    parts = []
+    labels = []
     for start in range(0, len(indices), batch_size):
         made = [transform(source[i], rng) for i in indices[start : start + batch_size]]
         labels += [element["label"] for element in made]

@@ -19,7 +19,8 @@ from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
 from vintk_jax.workdir.checkpoints import checksum
 
-RECORD, _WEIGHTS = "assigner.json", "assigner"
+RECORD = "assigner.json"
+_WEIGHTS = "assigner"
 
 
 def save(

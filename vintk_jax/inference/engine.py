@@ -68,12 +68,10 @@ class Engine:
                 f"Batch sizes {tuple(batch_sizes)} and a wait of {max_wait} s came; whole "
                 "positive sizes and no negative wait were wanted."
             )
-        self.plan, self._sizes, self._max_wait, self._shape = (
-            plan,
-            tuple(sorted(set(batch_sizes))),
-            max_wait,
-            tuple(shape),
-        )
+        self.plan = plan
+        self._sizes = tuple(sorted(set(batch_sizes)))
+        self._max_wait = max_wait
+        self._shape = tuple(shape)
 
     @property
     def ahead(self) -> int:

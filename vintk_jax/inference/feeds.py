@@ -19,7 +19,8 @@ class ArrayFeed:
     """Images that lie in memory: all there at once."""
 
     def __init__(self, images: UInt8[ndarray, "n *image 3"]):
-        self._images, self._taken = images, 0
+        self._images = images
+        self._taken = 0
 
     @property
     def ended(self) -> bool:
@@ -48,7 +49,8 @@ class StreamFeed:
     """
 
     def __init__(self, images: Iterable[Image | UserError], ahead: int):
-        self._images, self._ahead = images, ahead
+        self._images = images
+        self._ahead = ahead
         self._read: deque = deque()
         self._changed = threading.Condition()
         self._over = self._stopped = False

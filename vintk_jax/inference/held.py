@@ -26,7 +26,8 @@ from vintk_jax.inference.plan import DONE, FAILED, WAITING, Block, Plan
 
 _AHEAD = 2  # full batches of a stream taken and not yet handed to the device
 # Of a full batch's rows, what late images may waste; saved for so many full batches' rows at most.
-_SHARE, _SAVED = 0.04, 2.0
+_SHARE = 0.04
+_SAVED = 2.0
 _PATIENCE = 6  # batches that go by a late image before it goes whatever it wastes
 
 
@@ -41,7 +42,9 @@ class Held:
         capacity: int,
         max_wait: int | float,
     ):
-        self._plan, self._sizes, self._capacity = plan, sizes, capacity
+        self._plan = plan
+        self._sizes = sizes
+        self._capacity = capacity
         self._max_wait = max_wait
         self._images = np.zeros((capacity, *shape), np.uint8)
         self._ended_at = np.full(capacity, WAITING)
@@ -219,9 +222,11 @@ class Held:
         count = int(missing.argmax()) if missing.any() else len(slots)
         if not count:
             return None
-        start, slots = self._given, slots[:count]
+        start = self._given
+        slots = slots[:count]
         self._given += count
         known = np.zeros((self._capacity, 0), np.float32) if self._known is None else self._known
         errors = {i: self._errors.pop(i) for i in sorted(self._errors) if i < self._given}
-        passes, self._passes = self._passes, np.zeros_like(self._passes)
+        passes = self._passes
+        self._passes = np.zeros_like(self._passes)
         return Block(start, self._ended_at[slots], known[slots], errors, passes)

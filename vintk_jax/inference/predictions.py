@@ -30,7 +30,8 @@ class Predictions:
     """
 
     def __init__(self, path: Path, key: str):
-        self.path, self._partial = path, path.with_name(f".{path.name}.{key}.partial")
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.{key}.partial")
         named_alike = path.parent.glob(f".{path.name}.*.partial")
         self.others = sorted(other for other in named_alike if other != self._partial)
         self._partial.touch()
@@ -76,7 +77,8 @@ def predict(
         threads: that read images.
         advance: called with the number of lines.
     """
-    begun, records = time.perf_counter(), deque()
+    begun = time.perf_counter()
+    records = deque()
 
     def images() -> Iterator[Any]:
         for i, element in enumerate(in_order(source, transform, start, threads), start=start):

@@ -37,7 +37,8 @@ def write_map(
     """A PNG with a palette: its values are `values` of the classes, its colours those of
     predictions.png.
     """
-    table, palette = np.zeros(256, np.uint8), np.zeros((256, 3), np.uint8)
+    table = np.zeros(256, np.uint8)
+    palette = np.zeros((256, 3), np.uint8)
     table[: len(values)] = values
     palette[list(values)] = colours(len(values))
     image = Image.fromarray(table[classes], "P")
@@ -96,7 +97,8 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
     Raises:
         UserError: for whatever in the config doesn't fit.
     """
-    config, workdir = invocation.config, invocation.workdir
+    config = invocation.config
+    workdir = invocation.workdir
     training = configs.read_claimed(workdir, "train")
     source, folder, pictures = _source(config, training)
     spec, params, classes = load_trained(
@@ -145,7 +147,8 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
             if "error" in element:
                 wrong.append(element["error"])
             else:
-                element["picture"], element["map"] = pictures[i - 1], maps[i - 1]
+                element["picture"] = pictures[i - 1]
+                element["map"] = maps[i - 1]
                 element["of"] = identity.of_words(
                     identity.of_files([folder / element["picture"]]), weights
                 )
@@ -183,7 +186,8 @@ class Made:
     """
 
     def __init__(self, folder: Path):
-        self._folder, self._file = folder, folder / ".made.jsonl"
+        self._folder = folder
+        self._file = folder / ".made.jsonl"
         drop_torn_line(self._file)
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         # By the map, since it holds what was written to it last, of whichever picture.

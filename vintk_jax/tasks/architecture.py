@@ -50,7 +50,8 @@ def read_best(where: str) -> tuple[spaces.SearchSpace, Any]:
     path = Path(where).expanduser()
     try:
         best = json.loads(path.read_text())
-        space, fields = best["space"], best["arch"]
+        space = best["space"]
+        fields = best["arch"]
     except FileNotFoundError as error:
         raise UserError(
             f"model.arch={where} came, but there is no such file. `python -m vintk_jax.search` "

@@ -35,7 +35,8 @@ def cutmix(
     side = jnp.sqrt(1 - jax.random.beta(of_share, alpha, alpha))
 
     def inside(key, length):
-        centre, half = jax.random.uniform(key, maxval=length), side * length / 2
+        centre = jax.random.uniform(key, maxval=length)
+        half = side * length / 2
         places = jnp.arange(length)
         return (places >= jnp.round(centre - half)) & (places < jnp.round(centre + half))
 

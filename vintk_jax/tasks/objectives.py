@@ -210,7 +210,8 @@ class Segmentation:
         self, logits: Float[Array, "n height width classes"], batch: dict[str, Array]
     ) -> Int[Array, "classes classes"]:
         """Pixels by their class (rows) and the class that was said (columns)."""
-        label, said = batch["label"].astype(jnp.int32), jnp.argmax(logits, axis=-1)
+        label = batch["label"].astype(jnp.int32)
+        said = jnp.argmax(logits, axis=-1)
         counted = (label != IGNORED) & (batch["weight"] > 0)[:, None, None]
         cell = jnp.where(counted, label * self.num_classes + said, self.num_classes**2)
         return jnp.bincount(cell.reshape(-1), length=self.num_classes**2 + 1)[:-1].reshape(

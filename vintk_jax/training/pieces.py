@@ -19,7 +19,8 @@ from jax.extend.core import jaxprs_in_params
 # How many times the last cache the outputs of all operations of a forward pass may be: of a batch
 # that stays whole, and of a piece of one that doesn't (XLA writes few of them to memory, and each
 # piece costs a sum of gradients). Measured, not derived: benchmarks/piece_sizes.py.
-_WHOLE, _PIECE = 24, 16
+_WHOLE = 24
+_PIECE = 16
 _UNKNOWN = 2**25  # bytes of a cache that the system says nothing of
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 

@@ -36,7 +36,8 @@ def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh:
     Raises:
         UserError: if the sizes don't multiply to the number of devices.
     """
-    count, rest = jax.device_count(), fsdp * tensor
+    count = jax.device_count()
+    rest = fsdp * tensor
     if data == -1 and rest > 0 and count % rest == 0:
         data = count // rest
     if min(data, fsdp, tensor) < 1 or data * rest != count:

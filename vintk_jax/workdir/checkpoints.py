@@ -22,7 +22,8 @@ from vintk_jax import system_errors
 from vintk_jax.errors import UserError
 from vintk_jax.workdir.state import State
 
-LAST, BEST = "last", "best"
+LAST = "last"
+BEST = "best"
 
 
 def checksum(tree: Any) -> int:
@@ -55,7 +56,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int, model: dict[str, Any], *, read_only: bool = False):
-        self._folder, self._model, self._read_only = folder.absolute(), model, read_only
+        self._folder = folder.absolute()
+        self._model = model
+        self._read_only = read_only
         # Two managers at work at once would meet at each other's barriers without names of their
         # own.
         apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder.name)

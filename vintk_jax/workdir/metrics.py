@@ -24,7 +24,9 @@ class Metrics:
     """
 
     def __init__(self, folder: Path, step: int, *, writing: bool = True):
-        self._folder, self._step, self._writing = folder, step, writing
+        self._folder = folder
+        self._step = step
+        self._writing = writing
 
     def __enter__(self) -> "Metrics":
         if self._writing:
