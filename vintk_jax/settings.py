@@ -61,6 +61,6 @@ def check(config: ml_collections.ConfigDict) -> None:
         rule = RULES.get(name, CHECKED_WHERE_USED)
         if not rule.allows(value):
             hint = nearest(value, rule.choices) if isinstance(value, str) and rule.choices else ""
-            wrong.append(f"Expected {name} to be {rule.expected}, got {value!r}.{hint}")
+            wrong.append(f"Expected {rule.expected}, got {name}={value!r}.{hint}")
     if wrong:
         raise UserError(" ".join([*wrong, "--help says what each field means."]))
