@@ -18,7 +18,7 @@ from vintk_jax.defaults.search import search
 def get_config(size: str = "small") -> ml_collections.ConfigDict:
     """The search of "small" or "mini"."""
     config = search("deit-video-mini" if size == "mini" else "deit-video")
-    config.inputs.source = "digits"  # moving
+    config.inputs.source = "digits"
     config.inputs.num_images = 16  # a clip costs as much as its frames
     if size == "mini":
         config.inputs.image_size = 32  # the moving digits' own

@@ -28,7 +28,10 @@ def get_config(kind: str = "") -> ml_collections.ConfigDict:
     CPU.
     """
     if kind not in ("", "lvvit"):
-        raise UserError(f"configs/revit_cifar10.py:{kind} came; nothing or :lvvit was wanted.")
+        raise UserError(
+            f"Expected configs/revit_cifar10.py or configs/revit_cifar10.py:lvvit, got "
+            f"configs/revit_cifar10.py:{kind}."
+        )
     config = training()
     config.data.source = "tfds:cifar10"
     config.data.train_split = "train[:80%]"

@@ -18,6 +18,6 @@ def get_config() -> ml_collections.ConfigDict:
     """The defaults of a video training."""
     config = clips()
     config.clips.lengths = ((8, 2), (4, 2), (2, 2))
-    config.optimizer.epochs = 7.0  # passes over the 12,000 clips
+    config.optimizer.epochs = 7.0
     config.checkpoints.every_epochs = 1.75
     return config

@@ -24,5 +24,8 @@ def get_config(kind: str = "") -> ml_collections.ConfigDict:
     of about that size.
     """
     if kind not in ("", "lvvit"):
-        raise UserError(f"configs/revit_digits.py:{kind} came; nothing or :lvvit was wanted.")
+        raise UserError(
+            f"Expected configs/revit_digits.py or configs/revit_digits.py:lvvit, got "
+            f"configs/revit_digits.py:{kind}."
+        )
     return as_lvvit(training(), "runs/teacher_digits") if kind else training()

@@ -25,16 +25,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.image_size = 32
     config.data.batch_size = 12
     config.model.patch_size = 8
-    config.clips.stretch = 32  # frames: two to four strokes of a waving hand
-    # from its start to its end: a bend is a person who stands, for a third of its clip
+    config.clips.stretch = 32  # two to four strokes of a waving hand
+    # A clip of a bend shows for a third of its time a person who stands.
     config.clips.views = 3
     config.clips.lengths = ((8, 4), (4, 2), (2, 2))  # 128, 16 and 8 tokens
     config.augment.resized_crop = 0.5
     config.augment.padding = 4
     config.augment.flip = True
-    config.augment.randaugment_ops = 2  # without it walls and shirts are learnt by heart
+    config.augment.randaugment_ops = 2  # without it, walls and shirts are learnt by heart
     config.loss.label_smoothing = 0.1
-    config.optimizer.epochs = 400.0  # passes over some 24 clips, a random stretch of each
+    config.optimizer.epochs = 400.0  # there are some 24 clips, each time another stretch of each
     config.optimizer.learning_rate = 2e-3
     config.checkpoints.every_epochs = 100.0
     return config

@@ -19,6 +19,5 @@ from vintk_jax.defaults.search import search
 def get_config(size: str = "small") -> ml_collections.ConfigDict:
     """The search of "small" or "mini"."""
     config = search(f"seg-{size or 'small'}")
-    # classes that the scored models tell apart
     config.ntk.num_classes = 11 if size == "mini" else 19
     return config

@@ -31,20 +31,20 @@ NAMES = (
 def get_config() -> ml_collections.ConfigDict:
     """A ViT of 8-pixel patches on squares of 128 pixels, measured on whole pictures."""
     config = segmentation()
-    config.data.source = "pairs:camvid"  # a folder of pictures and maps
-    config.data.image_size = 128  # pixels a side of the squares that are trained on
-    config.data.batch_size = 8  # squares a step
+    config.data.source = "pairs:camvid"
+    config.data.image_size = 128
+    config.data.batch_size = 8
     config.model.lengths = (16,)  # patches of 8 pixels
-    config.model.embed_dim = 72  # width of a token
-    config.model.depth = 6  # blocks
-    config.augment.flip = True  # mirror half of the pictures
-    config.optimizer.epochs = 30.0  # passes over the 367 pictures
-    config.optimizer.learning_rate = 4e-3  # peak
-    config.segmentation.labels = tuple(range(11))  # the classes' values
+    config.model.embed_dim = 72
+    config.model.depth = 6
+    config.augment.flip = True
+    config.optimizer.epochs = 30.0
+    config.optimizer.learning_rate = 4e-3
+    config.segmentation.labels = tuple(range(11))
     config.segmentation.ignore = (11,)  # unlabelled
-    config.segmentation.names = NAMES  # of the classes
-    config.segmentation.scale = (0.7, 1.5)  # pictures are resized by
-    config.segmentation.height = 180  # of a picture
-    config.segmentation.width = 240  # of a picture
-    config.checkpoints.every_epochs = 5.0  # epochs between evaluations
+    config.segmentation.names = NAMES
+    config.segmentation.scale = (0.7, 1.5)
+    config.segmentation.height = 180
+    config.segmentation.width = 240
+    config.checkpoints.every_epochs = 5.0
     return config

@@ -17,5 +17,5 @@ from vintk_jax.defaults.segmentation import segmentation
 def get_config() -> ml_collections.ConfigDict:
     """The defaults of a segmenter's training."""
     config = segmentation()
-    config.optimizer.epochs = 3.0  # passes over the 32,000 images
+    config.optimizer.epochs = 3.0
     return config

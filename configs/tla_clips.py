@@ -18,15 +18,13 @@ def get_config() -> ml_collections.ConfigDict:
     was tried).
     """
     config = adaptive()
-    config.labels.calibrate_split = "calibrate"  # clips that thresholds are set by
-    # few clips need more than the shortest length: a class of their own for the others learns
-    # little
+    config.labels.calibrate_split = "calibrate"
+    # Few clips need more than the shortest length; as classes, the other lengths learn little.
     config.tla.target = "each"
     config.tla.epochs = 10.0
     config.tla.learning_rate = 3e-3
-    # where the longest length is the fastest on 2 cores; short ones want more still
+    # The longest length is fastest at this size on 2 cores; short ones at a still larger one.
     config.data.batch_size = 128
     config.engine.batch_sizes = (1, 8, 32)
-    # percentage points that accuracy may be below the longest length's
     config.budget.max_drop = 0.5
     return config

@@ -13,7 +13,7 @@ from vintk_jax.defaults.adaptive import adaptive
 def get_config() -> ml_collections.ConfigDict:
     """Labels and thresholds from altered copies of four clips each."""
     config = adaptive()
-    config.checkpoint = "last"  # the best is chosen by the clips that are tested on
+    config.checkpoint = "last"  # the best one is chosen by the clips of the test
     config.labels.split = "part=1"
     config.labels.calibrate_split = "part=2"
     config.tla.batch_size = 32

@@ -24,7 +24,7 @@ def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
     space = {**OTHERS, CELLS: CELLS}.get(size, f"autoformer-{size or 'tiny'}")
     config = search(space)
     if size in ("cifar", CELLS):
-        config.inputs.image_size = 32  # what their networks are trained on
+        config.inputs.image_size = 32  # the size that these networks are trained at
     if size == "cifar":
         config.ntk.num_classes = 10
     return config

@@ -1,3 +1,3 @@
-"""Fields that several configs share, with their meanings: the comment behind `config.a.b = value`
-is what --help shows.
+"""The fields of every command's config, each defined once: default value, meaning, and a rule for
+what it may be (`field`). Config files are filled from these tables and change values.
 """

@@ -2,11 +2,25 @@
 
 import ml_collections
 
+from vintk_jax.defaults.field import Field, add_fields
+from vintk_jax.defaults.rules import CHECKED_WHERE_USED, NOT_NEGATIVE
+
+COMPILE_CACHE = {
+    "compile_cache.folder": Field(
+        "auto",
+        "folder of compiled programs; auto: the one that the variable VINTK_COMPILE_CACHE names, "
+        "or else the user's cache folder; off: none",
+        CHECKED_WHERE_USED,
+    ),
+    "compile_cache.max_gb": Field(
+        1.0,
+        "gigabytes that the folder may take; the programs that were not used for longest are "
+        "removed first",
+        NOT_NEGATIVE,
+    ),
+}
+
 
 def add_compile_cache(config: ml_collections.ConfigDict) -> None:
-    """Add the section compile_cache, which no result depends on."""
-    config.compile_cache = ml_collections.ConfigDict()
-    # folder of compiled programs; auto: VINTK_COMPILE_CACHE, or else the user's cache folder; off
-    config.compile_cache.folder = "auto"
-    # gigabytes that the folder may take; the programs that were not used for longest go first
-    config.compile_cache.max_gb = 1.0
+    """Add the section compile_cache, which no result depends on, to a config of your own."""
+    add_fields(config, COMPILE_CACHE)

@@ -2,34 +2,75 @@
 
 import ml_collections
 
+from vintk_jax.defaults.field import Field, add_fields
+from vintk_jax.defaults.rules import (
+    AT_LEAST_TWO,
+    CHECKED_WHERE_USED,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    choice,
+)
+
+FOURIER = {
+    "fourier.mode": Field(
+        "coords",
+        "what random Fourier features are taken of: each pixel's colour (pixel), patches (patch) "
+        "or positions (coords)",
+        choice("pixel", "patch", "coords"),
+    ),
+    "fourier.num_features": Field(
+        32, "number of features, cosines and sines together", AT_LEAST_TWO
+    ),
+    "fourier.sigma": Field(
+        3.0,
+        "standard deviation of the frequencies, in cycles per standard deviation of the input "
+        "(coords: per side)",
+        POSITIVE,
+    ),
+}
+
+SCORING = {
+    "inputs.source": Field(
+        "photos",
+        "images that architectures are scored on: photos (no download), noise, tfds:NAME, "
+        "folder:PATH or npz:PATH; for a space of video models clips: digits (moving, no download), "
+        "noise, clips:PATH, npz:PATH or tfds:NAME",
+        CHECKED_WHERE_USED,
+    ),
+    "inputs.split": Field(
+        "train",
+        "the split of the source that clips are drawn from, for a space of video models",
+        CHECKED_WHERE_USED,
+    ),
+    "inputs.num_images": Field(48, "images, or clips, in the kernel", AT_LEAST_TWO),
+    "inputs.image_size": Field(
+        64,
+        "pixels a side that architectures are scored at; a multiple of the patch size",
+        COUNT,
+    ),
+    **FOURIER,
+    "ntk.implementation": Field(
+        "structured",
+        "how kernels are computed: structured is the fast one, the others are the library "
+        "neural_tangents",
+        choice("structured", "neural_tangents", "neural_tangents_ntvp"),
+    ),
+    "ntk.cotangent": Field(
+        "random",
+        "what the kernel takes of the logits: their sum, random directions, or all classes (full)",
+        choice("sum", "random", "full"),
+    ),
+    "ntk.num_directions": Field(1, "random directions that scores are averaged over", COUNT),
+    "ntk.num_seeds": Field(1, "draws of the weights that scores are averaged over", COUNT),
+    "ntk.num_classes": Field(100, "outputs of the scored models", COUNT),
+    "ntk.dtype": Field("float32", "type of the computation", choice("float32", "float64")),
+    "ntk.memory_gb": Field(
+        0.0, "gigabytes of memory that kernels may take, per device; 0: what is free", NOT_NEGATIVE
+    ),
+}
+
 
 def add_scoring(config: ml_collections.ConfigDict) -> None:
-    """Add the sections inputs, fourier and ntk."""
-    config.inputs = ml_collections.ConfigDict()
-    # photos (no download), noise, tfds:NAME, folder:PATH, npz:PATH; of clips: see split
-    config.inputs.source = "photos"
-    # of a video space, whose clips come from digits (moving, no download), noise, clips:PATH,
-    # npz:PATH, tfds:NAME
-    config.inputs.split = "train"
-    config.inputs.num_images = 48  # images, or clips, in the kernel
-    # pixels a side that architectures are scored at; a multiple of the patch size
-    config.inputs.image_size = 64
-
-    config.fourier = ml_collections.ConfigDict()
-    # random Fourier features of each pixel's colour (pixel), of patches (patch), of positions
-    # (coords)
-    config.fourier.mode = "coords"
-    config.fourier.num_features = 32  # cosines and sines together
-    # standard deviation of the frequencies: cycles per standard deviation of the input (coords: per
-    # side)
-    config.fourier.sigma = 3.0
-
-    config.ntk = ml_collections.ConfigDict()
-    # structured (fast), neural_tangents, neural_tangents_ntvp
-    config.ntk.implementation = "structured"
-    config.ntk.cotangent = "random"  # of the logits: sum, random directions, full (all classes)
-    config.ntk.num_directions = 1  # random directions averaged over
-    config.ntk.num_seeds = 1  # draws of the weights averaged over
-    config.ntk.num_classes = 100  # outputs of the scored models
-    config.ntk.dtype = "float32"  # float32 or float64
-    config.ntk.memory_gb = 0.0  # memory that kernels may take, per device; 0: what is free
+    """Add the sections inputs, fourier and ntk to a config of your own."""
+    add_fields(config, SCORING)

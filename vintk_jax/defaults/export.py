@@ -1,0 +1,40 @@
+"""A trained model as a folder that runs without vintk_jax."""
+
+import dataclasses
+
+import ml_collections
+
+from vintk_jax.defaults.adaptive import BUDGET
+from vintk_jax.defaults.compile_cache import COMPILE_CACHE
+from vintk_jax.defaults.field import Field, filled
+from vintk_jax.defaults.predicting import CHECKPOINT
+from vintk_jax.defaults.rules import CHECKED_WHERE_USED, choice, several
+
+EXPORT = {
+    **CHECKPOINT,
+    "folder": Field("", "folder to write; empty: export/ in the workdir", CHECKED_WHERE_USED),
+    "formats": Field(
+        ("stablehlo",),
+        "stablehlo (for jax), onnx (by jax2onnx: requirements-onnx.txt), timm (PyTorch, weights "
+        "by timm's names)",
+        several(choice("stablehlo", "onnx", "timm"), "formats", least=1),
+    ),
+    "adaptive": Field(
+        "auto",
+        "whether lengths are assigned; auto: where there is an assigner",
+        choice("auto", "yes", "no"),
+    ),
+    **BUDGET,
+    "budget.max_drop": dataclasses.replace(
+        BUDGET["budget.max_drop"],
+        default=-1.0,
+        meaning="percentage points that accuracy may be below the longest length's; inf: no "
+        "limit; -1: the whole budget that `assign` was given",
+    ),
+    **COMPILE_CACHE,
+}
+
+
+def export() -> ml_collections.ConfigDict:
+    """The fields of `vintk_jax.export`: the best checkpoint, into the workdir."""
+    return filled(EXPORT)
