@@ -6,7 +6,7 @@ from pathlib import Path
 import vintk_jax
 
 ROOT = Path(vintk_jax.__file__).parent
-# From the top. What isn't named here (errors, files, config, ...) is the ground below all.
+# From the top. What isn't named here (errors, files, registry, ...) is the ground below all.
 FLOORS = (
     {"search", "rank", "spectrum", "train", "assign", "infer", "export"},  # the commands
     {"adaptive", "exporting"},
@@ -15,6 +15,9 @@ FLOORS = (
     {"tasks"},
     {"workdir", "report", "spaces"},
     {"data", "ntk"},
+    {"config"},
+    {"command_line"},
+    {"settings"},
     {"models", "defaults"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -233,19 +233,19 @@ def test_the_whole_flow(tmp_path):
     [
         (
             ["--config.labels.split=train[1900:]"],
-            "100 images of labels.split=train[1900:] are of those that the model was trained on",
+            "train[1900:]: 100 of them are in train[:2000]",
         ),
         (
             ["--config.labels.calibrate_split=assign[100:200]"],
-            "60 images of labels.calibrate_split=assign[100:200] are in labels.split",
+            "labels.split=assign[:160], got 60 that are in both",
         ),
         (
             ["--config.labels.calibrate_split=train[10:20]", "--config.labels.folds=2"],
-            "10 images of labels.calibrate_split",
+            "got 10 that are in both",
         ),
         (
             ["--config.labels.calibrate_split=", "--config.labels.folds=2"],
-            "labels.folds=2 came without labels.calibrate_split",
+            "Expected labels.calibrate_split beside labels.folds=2",
         ),
         (["--config.tla.kind=share"], "Did you mean"),
         (["--config.checkpoint=first"], "best or last"),
