@@ -12,7 +12,7 @@ from vintk_jax import ntk
 from vintk_jax.models.vit import ViT
 from vintk_jax.ntk import definition, structured
 from vintk_jax.ntk.measures import Factors
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 from vintk_jax.spaces.by_choices import leading_ones
 
 MODEL = ViT(
@@ -77,7 +77,7 @@ def by_the_jacobian(model, params, masks):
 )
 def test_shares_are_the_jacobians(model, masks):
     """Layer by layer, to 1e-5; and they add up to the kernel."""
-    params = promises.draw(model, IMAGES, size=0.3)
+    params = conformance.draw(model, IMAGES, size=0.3)
     run = jax.jit(
         lambda params: (
             ntk.by_layer(model, params, IMAGES, masks=masks),
@@ -106,7 +106,7 @@ def test_factors_of_a_linear_layer():
     """
     model = nn.Sequential([nn.Dense(4), nn.LayerNorm(), nn.Dense(2, use_bias=False)])
     x = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)), jnp.float32)
-    params = promises.draw(model, x)
+    params = conformance.draw(model, x)
     directions = np.float32([[1.0, 0.0], [0.5, 2.0]])
     found = ntk.by_layer(
         model, params, x, measure=Factors(sizes, 3), cotangent=jnp.asarray(directions)
@@ -140,7 +140,7 @@ class Scans(nn.Module):
 def test_a_scan_that_hands_on_no_taps():
     """What to add is said; the kernel as a whole needs none."""
     x = jnp.ones((2, 3))
-    params = promises.draw(Scans(), x)
+    params = conformance.draw(Scans(), x)
     assert ntk.kernel(Scans(), params, x).shape == (2, 2)
     with pytest.raises(structured.UnsupportedModel, match=r"'taps'.*variable_axes"):
         ntk.by_layer(Scans(), params, x)
@@ -150,5 +150,5 @@ def test_paths_are_those_of_the_parameters():
     """A module that is a layer itself has the empty path."""
     x = jnp.ones((2, 3))
     model = nn.Dense(2)
-    layers = ntk.by_layer(model, promises.draw(model, x), x)
+    layers = ntk.by_layer(model, conformance.draw(model, x), x)
     assert list(layers) == [""]

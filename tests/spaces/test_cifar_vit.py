@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vintk_jax import ntk, spaces
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 from vintk_jax.spaces.cifar_vit import CifarVitArch, CifarVitSpace
 
 SPACE = spaces.get("cifar-vit")
@@ -30,20 +30,20 @@ MEMBERS = [
 
 def test_masked_supernet_is_the_small_model():
     """Logits and kernel, in float64."""
-    promises.masks(MINI, MEMBERS)
-    promises.supernet(MINI, MEMBERS, 8)
+    conformance.masks(MINI, MEMBERS)
+    conformance.supernet(MINI, MEMBERS, 8)
 
 
 @pytest.mark.slow
 def test_unrolled_supernet_is_the_small_model():
     """Without a scan."""
-    promises.supernet(MINI, MEMBERS, 8, scan=False)
+    conformance.supernet(MINI, MEMBERS, 8, scan=False)
 
 
 @pytest.mark.slow
 def test_kernel_is_the_jacobians():
     """The structured kernel of the masked supernet is the full Jacobian's."""
-    promises.kernel(MINI, MEMBERS[:1], 8)
+    conformance.kernel(MINI, MEMBERS[:1], 8)
 
 
 def test_shares_of_layers():
@@ -52,7 +52,7 @@ def test_shares_of_layers():
     """
     model = MINI.supernet(8, 3)
     images = jnp.asarray(np.random.default_rng(0).standard_normal((3, 8, 8, 3)), jnp.float32)
-    params = promises.draw(model, images, size=0.1)
+    params = conformance.draw(model, images, size=0.1)
 
     @jax.jit
     def run(masks):

@@ -12,7 +12,7 @@ from tiny_space import S3 as MINI_S3
 
 from vintk_jax import spaces
 from vintk_jax.errors import UnknownName, UserError
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.block_shapes import traced_blocks
 from vintk_jax.spaces.deit_video import DeitVideoSpace
@@ -79,7 +79,7 @@ def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classe
     """Parameters of the initialised model and multiply-adds of its traced forward pass, both
     exactly; nothing is computed.
     """
-    promises.counts(space, [sample(space, seed)], image_size, num_classes)
+    conformance.counts(space, [sample(space, seed)], image_size, num_classes)
 
 
 @each_space
@@ -108,7 +108,7 @@ def test_what_the_classifier_reads(space):
     shape = (2, *space.input_shape(32))
     images = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
     masks = jax.tree.map(jnp.asarray, space.stem_masks(arch))
-    variables = promises.draw(wide, images)
+    variables = conformance.draw(wide, images)
     logits = jax.jit(lambda v, x, m: wide.apply(v, x, masks=m))(variables, images, masks)
     assert space.pools(arch) == bool(np.any(np.abs(logits[0] - logits[1]) > 1e-6))
 
@@ -117,7 +117,7 @@ def test_what_the_classifier_reads(space):
 @given(seed=seeds)
 def test_round_trips(space, seed):
     """JSON text and decisions give the architecture back; decisions are those of `choices`."""
-    promises.round_trips(space, [sample(space, seed)])
+    conformance.round_trips(space, [sample(space, seed)])
 
 
 @each_space
@@ -125,7 +125,7 @@ def test_cheapest_is_no_dearer_than_any(space):
     """Neither of 200 samples nor of a single step up; and it belongs to the space. It has the
     fewest multiply-adds too, but where larger patches save these and cost parameters.
     """
-    promises.least(space, [sample(space, seed) for seed in range(200)])
+    conformance.least(space, [sample(space, seed) for seed in range(200)])
     if space.name == "cifar-vit":
         assert space.least().params == space.cost(space.cheapest()).params
     else:
@@ -149,7 +149,7 @@ def test_size_counts_the_members(space, count):
     other.
     """
     members = list(space.enumerate())
-    promises.sizes(space)
+    conformance.sizes(space)
     assert space.size() == count
     assert all(space.from_json(space.to_json(arch)) == arch for arch in members)
     assert {sample(space, seed) for seed in range(8 * count + 300)} == set(members)
@@ -249,9 +249,9 @@ BOTH_WAYS = [
 @pytest.fixture
 def weights_on_the_host(monkeypatch):
     """Weights are drawn as NumPy arrays, of which a cut compiles nothing."""
-    draw = promises.draw
+    draw = conformance.draw
     monkeypatch.setattr(
-        promises, "draw", lambda *args, **kwargs: jax.device_get(draw(*args, **kwargs))
+        conformance, "draw", lambda *args, **kwargs: jax.device_get(draw(*args, **kwargs))
     )
 
 
@@ -261,5 +261,5 @@ def test_masked_supernet_is_the_small_model(space, scan):
     """Logits and kernel under an architecture's masks are those of its own model with the cut-down
     weights; for some members.
     """
-    promises.masks(space, MEMBERS[space.name])
-    promises.supernet(space, MEMBERS[space.name], 32, scan=scan)
+    conformance.masks(space, MEMBERS[space.name])
+    conformance.supernet(space, MEMBERS[space.name], 32, scan=scan)

@@ -5,7 +5,7 @@
 import pytest
 from test_every_space import SPACES, sample
 
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 
 
 def with_every_option(space):
@@ -33,4 +33,4 @@ def with_every_option(space):
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_parameters_of_many_samples(space):
     """Counted parameters are those of the initialised model."""
-    promises.counts(space, with_every_option(space), flops=False)
+    conformance.counts(space, with_every_option(space), flops=False)

@@ -15,7 +15,7 @@ import my_space
 import numpy as np
 import pytest
 
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 
 pytestmark = pytest.mark.slow  # every command of the guide is run
 
@@ -171,7 +171,7 @@ def test_the_supernet_in_float32(small):
         small.decode({"embed_dim": w, "depth": d, **dict(zip(names, o))})
         for w, d, o in zip((16, 24), (2, 1), options)
     ]
-    promises.masks(small, archs)
-    promises.supernet(small, archs, 32)
-    promises.kernel(small, archs[:1], 32, dtype="float32")
-    promises.kernel(small, archs[:1], 32, remat=True)
+    conformance.masks(small, archs)
+    conformance.supernet(small, archs, 32)
+    conformance.kernel(small, archs[:1], 32, dtype="float32")
+    conformance.kernel(small, archs[:1], 32, remat=True)

@@ -74,7 +74,7 @@ def tap_depthwise(
     options: tuple[tuple[str, Any], ...],
 ) -> Float[Array, "n *out b"]:
     """The depth-wise convolution y of a padded x, unchanged; in the backward pass its measure goes
-    to the tap (see `contract.depthwise_gram`).
+    to the tap (see `contractions.depthwise_gram`).
     """
     return y
 

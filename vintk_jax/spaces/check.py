@@ -1,6 +1,6 @@
 """Check a search space: `python -m vintk_jax.spaces.check my_space:SPACE`.
 
-Every promise of a space (`promises`) is tried out on random architectures; nothing is trained.
+Every promise of a space (`conformance`) is tried out on random architectures; nothing is trained.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from vintk_jax import config as configs
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import avoid_wrong_fusions
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +53,16 @@ def check(
         return archs[:num_members]
 
     for function, arguments in (
-        (promises.choices, lambda: (space,)),
+        (conformance.choices, lambda: (space,)),
         (sample, lambda: ()),
-        (promises.round_trips, lambda: (space, archs)),
-        (promises.refusals, lambda: (space, archs)),
-        (promises.sizes, lambda: (space,)),
-        (promises.counts, lambda: (space, archs, None, None, flops)),
-        (promises.least, lambda: (space, archs)),
-        (promises.masks, lambda: (space, archs)),
-        (promises.supernet, lambda: (space, members(), image_size)),
-        (promises.kernel, lambda: (space, members()[:1], image_size)),
+        (conformance.round_trips, lambda: (space, archs)),
+        (conformance.refusals, lambda: (space, archs)),
+        (conformance.sizes, lambda: (space,)),
+        (conformance.counts, lambda: (space, archs, None, None, flops)),
+        (conformance.least, lambda: (space, archs)),
+        (conformance.masks, lambda: (space, archs)),
+        (conformance.supernet, lambda: (space, members(), image_size)),
+        (conformance.kernel, lambda: (space, members()[:1], image_size)),
     ):
         begun, fault = time.perf_counter(), None
         try:
@@ -73,7 +73,7 @@ def check(
             where = traceback.extract_tb(error.__traceback__)[-1]
             fault = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
         yield Finding(function.__doc__.splitlines()[0], fault, time.perf_counter() - begun)
-        if function in (promises.choices, sample) and fault:
+        if function in (conformance.choices, sample) and fault:
             return
 
 
