@@ -49,7 +49,8 @@ def main(argv: list[str]) -> None:
     )
     if invocation is None:
         return
-    config, workdir = invocation.config, invocation.workdir
+    config = invocation.config
+    workdir = invocation.workdir
     _check(config)
     set_up_jax("float32", invocation.compile_cache)
 
@@ -68,7 +69,9 @@ def main(argv: list[str]) -> None:
     from vintk_jax.spectral import experiment, signals
 
     console = make_console()
-    size, count, model = config.signals.image_size, config.signals.num_images, config.model
+    size = config.signals.image_size
+    count = config.signals.num_images
+    model = config.model
     key = jax.random.key(config.seed)
     ends = inputs.load("photos", 2, size, config.seed).images
     both = [

@@ -85,25 +85,28 @@ def test_scaled_residuals_are_scaled_last_layers(scan, variables_for):
     """Halving what is added is halving the weights of the layers that add it; also beside
     stochastic depth.
     """
-    model, plain = ViT(**SIZES, residual_scale=0.5, scan=scan), ViT(**SIZES, scan=scan)
+    model = ViT(**SIZES, residual_scale=0.5, scan=scan)
+    plain = ViT(**SIZES, scan=scan)
     variables = variables_for(model, IMAGES)
     halved = jax.tree_util.tree_map_with_path(
         lambda path, leaf: np.asarray(leaf) / 2 if path[-2].key in ("proj", "fc2") else leaf,
         variables,
     )
-    keep = np.random.default_rng(2).uniform(size=(2, 2, 4)).astype(np.float32)
+    drop_path_mask = np.random.default_rng(2).uniform(size=(2, 2, 4)).astype(np.float32)
 
     @jax.jit
-    def run(variables, halved, keep):
+    def run(variables, halved, drop_path_mask):
         return (
             model.apply(variables, IMAGES),
             plain.apply(halved, IMAGES),
-            model.apply(variables, IMAGES, keep=keep),
-            plain.apply(halved, IMAGES, keep=keep),
+            model.apply(variables, IMAGES, drop_path_mask=drop_path_mask),
+            plain.apply(halved, IMAGES, drop_path_mask=drop_path_mask),
             plain.apply(variables, IMAGES),
         )
 
-    got, wanted, got_kept, wanted_kept, unscaled = map(np.asarray, run(variables, halved, keep))
+    got, wanted, got_kept, wanted_kept, unscaled = map(
+        np.asarray, run(variables, halved, drop_path_mask)
+    )
     np.testing.assert_allclose(got, wanted, atol=1e-5)
     np.testing.assert_allclose(got_kept, wanted_kept, atol=1e-5)
     assert np.abs(got - unscaled).max() > 1e-2

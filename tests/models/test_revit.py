@@ -92,22 +92,23 @@ def test_stochastic_depth_multiplies_residuals(scan, variables_for):
     """All ones change nothing; zeros for a sample leave out every block for it, and for it
     alone.
     """
-    model, empty = ViT(**KIND, scan=scan), ViT(**{**KIND, "num_heads": (), "hidden": ()})
+    model = ViT(**KIND, scan=scan)
+    empty = ViT(**{**KIND, "num_heads": (), "hidden": ()})
     variables = variables_for(model, IMAGES)
     stem = {"params": {k: v for k, v in variables["params"].items() if not k.startswith("block")}}
-    keep = np.ones((2, 2, 4), np.float32)
-    dropped = keep.copy()
+    drop_path_mask = np.ones((2, 2, 4), np.float32)
+    dropped = drop_path_mask.copy()
     dropped[:, :, 1] = 0
 
     @jax.jit
-    def run(variables, stem, keep):
+    def run(variables, stem, drop_path_mask):
         return (
             model.apply(variables, IMAGES),
-            model.apply(variables, IMAGES, keep=keep),
+            model.apply(variables, IMAGES, drop_path_mask=drop_path_mask),
             empty.apply(stem, IMAGES),
         )
 
-    before, kept, of_stem = map(np.asarray, run(variables, stem, keep))
+    before, kept, of_stem = map(np.asarray, run(variables, stem, drop_path_mask))
     without = np.asarray(run(variables, stem, dropped)[1])
     np.testing.assert_allclose(kept, before, atol=1e-6)
     np.testing.assert_allclose(without[1], of_stem[1], atol=1e-6)
@@ -130,9 +131,9 @@ def test_images_are_resized_to_sides_that_the_grid_divides():
 def test_lengths_without_norms_and_finer_than_pixels_are_refused():
     """Both by name."""
     model = ViT(**KIND, norm_grids=GRIDS)
-    with pytest.raises(ValueError, match=r"\(1, 1\) tokens"):
+    with pytest.raises(ValueError, match=r"norms for.*got \(1, 1\)"):
         jax.eval_shape(lambda key: model.init(key, IMAGES, (1, 1)), jax.random.key(0))
     with pytest.raises(ValueError, match=r"\(40, 40\) tokens"):
         fit_to_grid(IMAGES, (40, 40))
-    with pytest.raises(ValueError, match=r"\(1, 1\) tokens"):
+    with pytest.raises(ValueError, match=r"norms for.*got \(1, 1\)"):
         fold(model, {}, (1, 1), 32)

@@ -80,7 +80,8 @@ def test_borders_that_patches_do_not_fill(variables_for, relative_error):
     padded = jnp.asarray(np.pad(IMAGES, ((0, 0), (0, 2), (0, 0), (0, 0))))
     variables = variables_for(model, padded)
     run = jax.jit(model.apply)
-    got, wanted = run(variables, IMAGES), np.asarray(run(variables, padded))
+    got = run(variables, IMAGES)
+    wanted = np.asarray(run(variables, padded))
     assert got.shape == (3, 6, 8, 3)
     assert relative_error(got, wanted[:, :6]) < 1e-6
 
@@ -89,10 +90,8 @@ def test_mask_decoder_by_its_formulas(variables_for, relative_error):
     """Without blocks: cosines between projected class tokens and patches, standardised over
     classes, then scaled and shifted.
     """
-    decoder, rng = (
-        MaskDecoder(num_classes=4, depth=0, num_heads=2, head_dim=3, hidden=5),
-        np.random.default_rng(0),
-    )
+    decoder = MaskDecoder(num_classes=4, depth=0, num_heads=2, head_dim=3, hidden=5)
+    rng = np.random.default_rng(0)
     x = jnp.asarray(np.float32(rng.standard_normal((2, 6, 5))))
     variables = variables_for(decoder, [x], (2, 3))
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
@@ -144,7 +143,11 @@ def test_stochastic_depth_reaches_every_stage(variables_for, relative_error):
     other = jax.tree_util.tree_map_with_path(
         lambda path, leaf: np.asarray(leaf) + 1 if "stage" in str(path) else leaf, variables
     )
-    run = jax.jit(lambda variables, keep: model.apply(variables, IMAGES, keep=keep))
+    run = jax.jit(
+        lambda variables, drop_path_mask: model.apply(
+            variables, IMAGES, drop_path_mask=drop_path_mask
+        )
+    )
     assert relative_error(run(variables, none), run(other, none)) < 1e-6
     one = none.copy()
     one[1, 0] = 1.0

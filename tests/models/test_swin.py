@@ -13,7 +13,9 @@ from scipy.stats import norm as gauss
 from vintk_jax.models.swin import PatchMerging, Swin, WindowBlock
 from vintk_jax.models.windows import WindowAttention, by_pair
 
-HEADS, DIM, EMBED = 2, 4, 6
+HEADS = 2
+DIM = 4
+EMBED = 6
 # Grid, window, shifted: one that divides; shifted; filled up in both axes; filled up and shifted; a
 # window that covers the grid, or a side of it.
 CASES = [
@@ -93,7 +95,8 @@ def test_a_mask_chooses_the_window(variables_for, relative_error):
     """Each of two windows, and a dead head; two options that are one window share it, and without a
     mask the last counts.
     """
-    grid, x = (4, 5), normal(2, 20, EMBED)
+    grid = (4, 5)
+    x = normal(2, 20, EMBED)
     module = WindowAttention(HEADS, DIM, (3, 2, 2))
     variables = variables_for(module, x, grid, size=1.0)
     assert {name for name in variables["params"] if "bias" in name} == {
@@ -190,7 +193,8 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
     p = variables["params"]
 
     def by_hand(p, images):
-        kernel, bias = p["patch_embed"]["kernel"], p["patch_embed"]["bias"]
+        kernel = p["patch_embed"]["kernel"]
+        bias = p["patch_embed"]["bias"]
         x = (
             nn.Conv(8, (4, 4), (4, 4), padding="VALID")
             .apply({"params": {"kernel": kernel, "bias": bias}}, images)
@@ -229,13 +233,15 @@ def test_a_block_is_two_residuals(variables_for, relative_error):
     """x + attention(norm(x)), then x + mlp(norm(x)), with the attention of the definition; a dead
     block passes its input on.
     """
-    grid, x = (4, 6), normal(1, 24, EMBED)
+    grid = (4, 6)
+    x = normal(1, 24, EMBED)
     module = WindowBlock(HEADS, DIM, 5, (2,))
     variables = variables_for(module, x, grid, size=0.5)
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
     normed = layer_norm(p["norm1"], np.asarray(x, np.float64))
     after = x + attend({"params": p["attention"]}, normed[0], grid, 2, True)
-    fc1, fc2 = p["mlp"]["fc1"], p["mlp"]["fc2"]
+    fc1 = p["mlp"]["fc1"]
+    fc2 = p["mlp"]["fc2"]
     hidden = layer_norm(p["norm2"], after) @ fc1["kernel"] + fc1["bias"]
     wanted = after + (hidden * gauss.cdf(hidden)) @ fc2["kernel"] + fc2["bias"]
     masks = {"alive": np.float32(1), "heads": np.ones(HEADS), "hidden": np.ones(5)}

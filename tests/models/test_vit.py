@@ -169,7 +169,7 @@ def test_images_that_do_not_divide_are_refused(unrolled, size, grid, words):
 @pytest.mark.parametrize("differing", [{"num_heads": (2, 3)}, {"hidden": (20, 24)}])
 def test_scan_refuses_blocks_that_differ(differing):
     """Blocks that differ can't share one traced body."""
-    with pytest.raises(ValueError, match="scan=True needs equal"):
+    with pytest.raises(ValueError, match="Expected equal heads"):
         jax.eval_shape(ViT(**{**TINY, **differing}, scan=True).init, jax.random.key(0), IMAGES)
 
 
@@ -201,8 +201,11 @@ def deit(p, images, heads, pool):
             "scale"
         ] + q["bias"]
 
-    n, patch, e = len(images), p["patch_embed"]["kernel"].shape[0], p["head"]["kernel"].shape[0]
-    rows, columns = images.shape[1] // patch, images.shape[2] // patch
+    n = len(images)
+    patch = p["patch_embed"]["kernel"].shape[0]
+    e = p["head"]["kernel"].shape[0]
+    rows = images.shape[1] // patch
+    columns = images.shape[2] // patch
     x = np.zeros((n, 1 + rows * columns, e))
     x[:, 0] = p["class_token"]["token"]
     for r in range(rows):

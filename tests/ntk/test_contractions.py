@@ -14,7 +14,8 @@ def share(x, d, bias):
     """The definition, sample by sample: the Gram of the per-sample gradients of W (and of the
     bias), in float64.
     """
-    x, d = np.asarray(x, np.float64), np.asarray(d, np.float64)
+    x = np.asarray(x, np.float64)
+    d = np.asarray(d, np.float64)
     gradients = [
         np.concatenate([(xn.T @ dn).ravel(), dn.sum(0) if bias else []])
         for xn, dn in zip(x, d, strict=True)
@@ -93,7 +94,8 @@ def test_symmetric_skips_the_upper_triangle():
 def test_linear_macs_is_the_cheaper_of_the_two(n, t, a, b):
     """Counts by the formulas of the docstring; the cheaper one is reported."""
     pairs = sum(range(1, n + 1))
-    gradients, tokens = n * t * a * b + pairs * a * b, pairs * t * t * (a + b)
+    gradients = n * t * a * b + pairs * a * b
+    tokens = pairs * t * t * (a + b)
     assert contractions.gradients_macs(n, t, a, b) == gradients
     assert contractions.tokens_macs(n, t, a, b) == tokens
     assert contractions.linear_macs(n, t, a, b) == min(gradients, tokens)

@@ -33,7 +33,8 @@ def mapped(mode, images, key=KEY, sigma=0.3):
 def test_features_are_cosines_and_sines():
     """[cos 2 pi B v, sin 2 pi B v], entry by entry."""
     rng = np.random.default_rng(0)
-    v, b = rng.standard_normal((4, 3)), rng.standard_normal((5, 3))
+    v = rng.standard_normal((4, 3))
+    b = rng.standard_normal((5, 3))
     got = jax.jit(fourier.features)(v.astype(np.float32), b.astype(np.float32))
     got = np.asarray(got)
     assert got.shape == (4, 10)

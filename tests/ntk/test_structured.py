@@ -12,7 +12,8 @@ from vintk_jax.models.vit import ViT
 from vintk_jax.ntk import rules, structured
 from vintk_jax.ntk.structured import UnsupportedModel
 
-F32, F64 = np.dtype("float32"), np.dtype("float64")
+F32 = np.dtype("float32")
+F64 = np.dtype("float64")
 
 
 class Around(nn.Module):
@@ -169,7 +170,8 @@ def test_rule_equals_the_definition(name, variables_for, jacobian_kernel, relati
     layer, shape, *args = LAYERS[name]
     model = Around(layer, tuple(args), integers=isinstance(layer, nn.Embed))
     x = normal(*shape)
-    variables, v = variables_for(model, x), DIRECTION
+    variables = variables_for(model, x)
+    v = DIRECTION
     wanted = jacobian_kernel(model.apply, variables, x, v)
     assert relative_error(in_float64(model, variables, x, cotangent=v), wanted) < 1e-10
 
@@ -283,7 +285,8 @@ def test_neural_tangents_on_the_whole_vit(
     vit_variables, vit_jacobians, stack_blocks, jacobian_kernel, relative_error
 ):
     """Its Jacobian contraction, for the trace over outputs, on the masked scanned ViT."""
-    model, variables = ViT(**TINY, scan=True), stack_blocks(vit_variables)
+    model = ViT(**TINY, scan=True)
+    variables = stack_blocks(vit_variables)
     got = structured_kernel(
         model, variables, IMAGES, cotangent="full", masks=MASKS, implementation="neural_tangents"
     )
@@ -294,7 +297,8 @@ def test_neural_tangents_on_the_whole_vit(
 @pytest.mark.filterwarnings("ignore:size requires ndarray:DeprecationWarning")
 def test_neural_tangents_by_vector_products(variables_for, jacobian_kernel, relative_error):
     """Its other implementation, which needs no Jacobian."""
-    model, x = Around(nn.Dense(4)), normal(4, 3, 5)
+    model = Around(nn.Dense(4))
+    x = normal(4, 3, 5)
     variables = variables_for(model, x)
     got = structured_kernel(
         model, variables, x, cotangent="full", implementation="neural_tangents_ntvp"
@@ -308,7 +312,8 @@ def test_candidates_under_vmap_and_map(
     """Two candidates' masks through one compiled function: vmapped, mapped one after another, and
     each by the definition.
     """
-    model, stacked = ViT(**TINY, scan=True), stack_blocks(vit_variables)
+    model = ViT(**TINY, scan=True)
+    stacked = stack_blocks(vit_variables)
     both = jax.tree.map(lambda mask: np.stack([mask, np.ones_like(mask)]), MASKS)
 
     @jax.jit
@@ -507,8 +512,10 @@ def test_parameters_read_outside_their_rule_are_refused(
     """Tying that never calls a method of the tied module: the sum of shares is wrong, so the model
     is refused by name.
     """
-    model, x = Tied(by), normal(4, 3)
-    variables, ones = variables_for(model, x), np.ones((5, 1), np.float32)
+    model = Tied(by)
+    x = normal(4, 3)
+    variables = variables_for(model, x)
+    ones = np.ones((5, 1), np.float32)
     naive = unchecked_kernel(model, variables, x, ones)
     assert relative_error(naive, jacobian_kernel(model.apply, variables, x, ones)) > 0.01
     with pytest.raises(UnsupportedModel, match="table"):
@@ -522,7 +529,8 @@ def test_without_the_check_the_sum_is_wrong(name, variables_for, jacobian_kernel
     """
     model = REFUSED[name][0]
     x = normal(4, 3)
-    variables, v = variables_for(model, x), np.ones((3, 1), np.float32)
+    variables = variables_for(model, x)
+    v = np.ones((3, 1), np.float32)
     wanted = jacobian_kernel(model.apply, variables, x, v)
     assert relative_error(unchecked_kernel(model, variables, x, v), wanted) > 0.01
     exact = structured_kernel(model, variables, x, implementation="neural_tangents")
@@ -545,10 +553,8 @@ def test_a_registered_layer_may_use_its_parameters_twice(
 ):
     """`per_sample` joins the uses within one call: refused before it is registered, exact after."""
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
-    model, x = (
-        Around(nn.Sequential([nn.Dense(4), Twice(), nn.Dense(2)])),
-        normal(4, 3, 3),
-    )
+    model = Around(nn.Sequential([nn.Dense(4), Twice(), nn.Dense(2)]))
+    x = normal(4, 3, 3)
     variables = variables_for(model, x)
     with pytest.raises(UnsupportedModel, match="layers_1"):
         ntk.kernel(model, variables, x)
@@ -567,7 +573,8 @@ def test_a_check_traces_a_layer_once(monkeypatch, variables_for):
             return super().__call__(x)
 
     monkeypatch.setattr(rules, "_RULES", {**rules._RULES, Counted: rules.per_sample})
-    model, x = Around(nn.Sequential([Counted(), nn.Dense(2), Counted()])), jnp.ones((4, 3, 3))
+    model = Around(nn.Sequential([Counted(), nn.Dense(2), Counted()]))
+    x = jnp.ones((4, 3, 3))
     variables = variables_for(model, x)
     traced.clear()
     assert structured.check(model.apply, variables, x).outputs == (3,)

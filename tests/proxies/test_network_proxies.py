@@ -194,7 +194,8 @@ def gradient(net):
         wanted = jnp.sum(logits * jax.nn.one_hot(labels, 5), axis=-1)
         return jnp.sum(shares * (jax.nn.logsumexp(logits, axis=-1) - wanted))
 
-    compiled, labels = jax.jit(jax.grad(loss)), np.asarray(net.labels())
+    compiled = jax.jit(jax.grad(loss))
+    labels = np.asarray(net.labels())
 
     def run(params, shares):
         params, images, shares = jax.tree.map(
@@ -251,7 +252,8 @@ def test_zico(net, found, layers, gradient):
     wanted = 0.0
     for path in halves[0]:
         both = np.stack([half[path] for half in halves]).astype(np.float32)
-        deviation, mean = both.std(0), np.abs(both).mean(0)
+        deviation = both.std(0)
+        mean = np.abs(both).mean(0)
         wanted += np.log((mean[deviation > 0] / deviation[deviation > 0]).sum())
     np.testing.assert_allclose(score("zico", found), wanted, rtol=1e-2)
 

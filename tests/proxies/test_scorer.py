@@ -94,10 +94,8 @@ def measured(scorer, archs):
 def test_kernels_are_those_of_each_architectures_own_model(measured, archs, images, drawn):
     """Both views' of one, the plain one of the other."""
     for arch, of_arch, names in zip(archs, measured, (("plain",), tuple(images)), strict=False):
-        own, inputs = (
-            kernels_of(SPACE.model(arch, 32, num_classes=5)),
-            {view: images[view] for view in names},
-        )
+        own = kernels_of(SPACE.model(arch, 32, num_classes=5))
+        inputs = {view: images[view] for view in names}
         for of_seed, (variables, direction) in zip(of_arch, drawn, strict=True):
             cut = {
                 view: jax.tree.map(np.asarray, SPACE.subnet(variables[view], arch))
@@ -152,7 +150,8 @@ def test_blocks_effect_is_on_both_kernels():
     centre = np.eye(6) - 1 / 6
     share = {name: np.trace(centre @ k @ centre) / np.trace(k) for name, k in kernels.items()}
     # the plain stem tells nothing apart, the Fourier stem nearly all
-    plain, fourier = share["plain"], 1 - share["fourier"]
+    plain = share["plain"]
+    fourier = 1 - share["fourier"]
     assert share["plain stem"] < 0.5 < share["fourier stem"]
     assert proxies.get("blocks_effect").score(kernels) == pytest.approx(plain + fourier)
 
@@ -201,7 +200,8 @@ def test_stems_are_kernels_without_blocks(scorer, measured, archs, images, drawn
 
 def test_signs_of_the_baselines():
     """A flat spectrum trains better than a steep one, for every score that claims to see it."""
-    flat, steep = np.diag([1.0, 1.0, 1.0]), np.diag([3.0, 1e-3, 1e-4])
+    flat = np.diag([1.0, 1.0, 1.0])
+    steep = np.diag([3.0, 1e-3, 1e-4])
     for name in ("ntk_cond", "ntk_participation", "ntk_effective_rank", "ntk_log_determinant"):
         proxy = proxies.get(name)
         assert proxy.score({"plain": flat}) > proxy.score({"plain": steep})

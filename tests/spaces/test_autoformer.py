@@ -97,7 +97,8 @@ def test_subnet_takes_the_same_weights_from_either_supernet(variables_for, stack
     variables = variables_for(MINI.supernet(32, 3, scan=False), IMAGES)
     variables, stacked = jax.device_get((variables, stack_blocks(variables)))
     arch = AutoFormer(16, 2, (1, 2), (1.0, 1.5))
-    one, other = MINI.subnet(variables, arch), MINI.subnet(stacked, arch)
+    one = MINI.subnet(variables, arch)
+    other = MINI.subnet(stacked, arch)
     jax.tree.map(np.testing.assert_array_equal, one, other)
     qkv = variables["params"]["block_0"]["attention"]["qkv"]["kernel"]
     wanted = np.concatenate([qkv[:16, part * 128 : part * 128 + 64] for part in range(3)], axis=1)

@@ -158,7 +158,8 @@ def test_weights_are_cut_by_name(variables_for):
     images = jnp.zeros((1, 8, 8, 3))
     variables = jax.device_get(variables_for(SPACE.supernet(8, 3), images))
     arch = SPACE.decode({"width": 4, "depth": 1, "act_0": "relu", "act_1": "relu"})
-    cut, tree = SPACE.subnet(variables, arch)["params"], variables["params"]
+    cut = SPACE.subnet(variables, arch)["params"]
+    tree = variables["params"]
     assert jax.tree.map(jnp.shape, {"params": cut}) == jax.tree.map(
         jnp.shape, variables_for(SPACE.model(arch, 8, num_classes=3), images)
     )

@@ -85,5 +85,5 @@ def test_architectures_outside_the_space():
 def test_images_of_another_size():
     """A model is for one size."""
     model = MINI.model(MEMBERS[0], 8)
-    with pytest.raises(ValueError, match="16 x 16 pixels came; this model is for 8 x 8"):
+    with pytest.raises(ValueError, match="8 x 8 pixels, got 16 x 16"):
         jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))

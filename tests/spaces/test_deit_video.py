@@ -31,7 +31,8 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     """The structured kernel of the masked, scanned supernet, in float32, by the definition of the
     member's own model.
     """
-    model, own = MINI.supernet(32, 3), MINI.model(MEMBER, 32, num_classes=3)
+    model = MINI.supernet(32, 3)
+    own = MINI.model(MEMBER, 32, num_classes=3)
     variables = jax.device_get(variables_for(model, CLIPS, size=0.1))
     v = np.random.default_rng(1).standard_normal((3, 1)).astype(np.float32)
     got = jax.jit(lambda p, x, v, masks: ntk.kernel(model, p, x, cotangent=v, masks=masks))(

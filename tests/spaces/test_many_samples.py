@@ -12,7 +12,8 @@ def with_every_option(space):
     """Samples that between them have every option of every decision, each beside every option of
     the first (a width, mostly).
     """
-    archs, met = [], set()
+    archs = []
+    met = set()
     choices = space.choices()
     first = next(iter(choices))
     for seed in range(2000):

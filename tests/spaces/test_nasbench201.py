@@ -45,7 +45,8 @@ def test_published_counts(nas_tables):
     """
     rows = json.loads((nas_tables / "nasbench201.json").read_text())["rows"]
     assert len(rows) == 399
-    beside, in_cells = set(), 5 * (16 * 32**2 + 32 * 16**2 + 64 * 8**2)
+    beside = set()
+    in_cells = 5 * (16 * 32**2 + 32 * 16**2 + 64 * 8**2)
     for row in rows:
         arch = SPACE.from_json(row["arch"])
         assert SPACE.to_json(arch) == row["arch"]
@@ -110,7 +111,8 @@ def logits_of(arch, params, x):
     x = normalised(convolved(x, params["stem"]["kernel"]), params["stem_norm"])
     for stage in range(2):
         if stage:
-            p, before = params["reduction_1"], x
+            p = params["reduction_1"]
+            before = x
             x = normalised(
                 convolved(np.maximum(x, 0), p["first"]["conv"]["kernel"], 2), p["first"]["norm"]
             )
@@ -215,7 +217,8 @@ def test_kernels_under_vmap_and_map(variables, relative_error):
     def kernel(model):
         return lambda masks: ntk.kernel(model, variables, IMAGES, masks=masks)
 
-    plain, remat = kernel(MINI.supernet(8, 3)), kernel(MINI.supernet(8, 3, remat=True))
+    plain = kernel(MINI.supernet(8, 3))
+    remat = kernel(MINI.supernet(8, 3, remat=True))
     mapped, *others = jax.jit(
         lambda m: (jax.lax.map(plain, m), jax.vmap(plain)(m), jax.lax.map(remat, m))
     )(stacked)

@@ -70,7 +70,8 @@ def run_python(source, scope, folder):
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
     """A folder in which somebody has done all that the guide says, top to bottom."""
-    folder, scope = tmp_path_factory.mktemp("guide"), {"__name__": "guide"}
+    folder = tmp_path_factory.mktemp("guide")
+    scope = {"__name__": "guide"}
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         for language, source in BLOCKS[1:]:  # the first is the example
@@ -124,7 +125,9 @@ def test_every_block_runs(followed):
 
 def formula(arch, image_size, num_classes):
     """Parameters and multiply-adds by hand."""
-    e, tokens, width = arch.embed_dim, (image_size // 16) ** 2, 4 * 32
+    e = arch.embed_dim
+    tokens = (image_size // 16) ** 2
+    width = 4 * 32
     params = (16 * 16 * 3 + 1) * e + tokens * e + 2 * e + (e + 1) * num_classes
     flops = tokens * 16 * 16 * 3 * e + e * num_classes
     for mixer, ratio in zip(arch.mixer, arch.mlp_ratio, strict=True):

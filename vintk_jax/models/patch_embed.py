@@ -16,12 +16,10 @@ def grid_of(image_shape: tuple[int, ...], patch_size: int, grid: int | Grid | No
     Raises:
         ValueError: if the image does not divide into the patches or the grid asked for.
     """
-    height, width = image_shape[-3], image_shape[-2]
+    height, width = image_shape[-3:-1]
     if grid is None:
-        wanted, pieces = (
-            f"multiples of the patch size {patch_size}",
-            (height // patch_size, width // patch_size),
-        )
+        wanted = f"multiples of the patch size {patch_size}"
+        pieces = (height // patch_size, width // patch_size)
         fits = height % patch_size == 0 and width % patch_size == 0 and min(pieces) > 0
     else:
         pieces = (grid, grid) if isinstance(grid, int) else grid
@@ -65,7 +63,8 @@ def cut_patches(
 ) -> Float[Array, "n tokens rows columns channels"]:
     """Non-overlapping patches in raster order."""
     n, height, width, channels = images.shape
-    rows, columns = height // grid[0], width // grid[1]
+    rows = height // grid[0]
+    columns = width // grid[1]
     x = images.reshape(n, grid[0], rows, grid[1], columns, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, grid[0] * grid[1], rows, columns, channels)
 

@@ -82,7 +82,8 @@ def fourier_images(
     Raises:
         UserError: as `channels`; or for images that don't divide into patches in mode "patch".
     """
-    extents, (height, width, colours) = images.shape[1:-1], images.shape[-3:]
+    extents = images.shape[1:-1]
+    height, width, colours = images.shape[-3:]
     out = channels(mode, num_features, colours)
     dims = {"pixel": colours, "patch": PATCH**2 * colours, "coords": len(extents)}[mode]
     frequencies = sigma * jax.random.normal(key, (num_features // 2, dims), images.dtype)

@@ -231,7 +231,8 @@ def depthwise(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: T
     def pair(v):
         return (v, v) if isinstance(v, int) else (1, 1) if v is None else tuple(s or 1 for s in v)
 
-    strides, dilation = pair(module.strides), pair(module.kernel_dilation)
+    strides = pair(module.strides)
+    dilation = pair(module.kernel_dilation)
     reach = [(side - 1) * apart + 1 for side, apart in zip(sides, dilation, strict=True)]
     around = jax.lax.padtype_to_pads(x.shape[1:3], reach, strides, module.padding)
     padded = jnp.pad(x, ((0, 0), *around, (0, 0)))

@@ -67,7 +67,8 @@ def _interceptor(act: Callable) -> Callable:
     busy = []
 
     def intercept(call, args, kwargs, context):
-        module, method = context.module, context.method_name
+        module = context.module
+        method = context.method_name
         if busy or method == "setup" or module.is_initializing() or not _own_parameters(module):
             return call(*args, **kwargs)
         rule = rules.rule_for(module)

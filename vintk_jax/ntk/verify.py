@@ -86,7 +86,8 @@ def _compare(apply: _Function, params: dict, inputs: Shaped[Array, "n ..."]) -> 
         found, wanted = jax.jit(functools.partial(_both, apply, structure))(
             params, samples, direction
         )
-        found, wanted = np.asarray(found), np.asarray(wanted)
+        found = np.asarray(found)
+        wanted = np.asarray(wanted)
         scale = np.abs(wanted).max()
         apart = np.abs(found - wanted).max() / scale if scale else np.abs(found).max()
         precision = _lowest_precision(apply, params, samples)

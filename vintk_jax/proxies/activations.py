@@ -100,10 +100,8 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
 
     def act(module, call, args, kwargs):
         x, _, embed_mask, masks = (*args, None, None)[:4]
-        variables, alone = (
-            {"params": module.variables["params"]},
-            module.clone(parent=None, name=None),
-        )
+        variables = {"params": module.variables["params"]}
+        alone = module.clone(parent=None, name=None)
         y = call(*args, **kwargs)
         alive = jnp.ones(()) if masks is None else masks["alive"]
         trainability = _trainability(
@@ -140,7 +138,9 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
             "in --config.proxies."
         )
     blocks = jnp.concatenate([slot.reshape(-1, slot.shape[-1])[:, :_STATISTICS] for slot in slots])
-    alive, entropy, trainability = blocks[:, 0] > 0, blocks[:, 1], blocks[:, 2]
+    alive = blocks[:, 0] > 0
+    entropy = blocks[:, 1]
+    trainability = blocks[:, 2]
     # Dead blocks lie behind live ones of their stage, possibly ahead of the next stage's: compare
     # each live block with the live one before.
     order = jnp.argsort(~alive, stable=True)

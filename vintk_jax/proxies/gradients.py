@@ -96,7 +96,8 @@ def grasp(net: Network) -> Float[Array, ""]:
 
     As a proxy with this sign: Abdelfattah et al. 2021, arXiv 2101.08134. Higher is better.
     """
-    images, labels = net.images, net.labels()
+    images = net.images
+    labels = net.labels()
 
     def gradient(params):
         return jax.grad(net.loss)(params, images, labels)
@@ -150,7 +151,8 @@ def dss(net: Network) -> Float[Array, ""]:
     rows = {}
     with nn.intercept_methods(_noting_rows(rows)):
         positive, gradients = _linearised(net)
-    kernels, grads = weights.matrices(positive), weights.matrices(gradients)
+    kernels = weights.matrices(positive)
+    grads = weights.matrices(gradients)
     shares = []
     for path, g in grads.items():
         w = kernels[path]

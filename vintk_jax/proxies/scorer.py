@@ -89,7 +89,8 @@ class Scorer:
         """Hold the structured kernel of a space that isn't ours against gradients, for one of its
         architectures.
         """
-        model, masks = self.supernet.model(), self._space.masks(self._space.example())
+        model = self.supernet.model()
+        masks = self._space.masks(self._space.example())
         masks = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), masks)
         view = next(iter(self.supernet.images))
         params = jax.tree.map(lambda leaf: leaf[0], self.supernet.params[view])
@@ -147,7 +148,8 @@ class Scorer:
 
             return jax.lax.map(candidate, masks) if self._mapped else jax.vmap(candidate)(masks)
 
-        everywhere, spread = PartitionSpec(), PartitionSpec("candidates")
+        everywhere = PartitionSpec()
+        spread = PartitionSpec("candidates")
         specs = (everywhere, everywhere, everywhere, everywhere, spread)
         return jax.jit(
             jax.shard_map(

@@ -87,7 +87,8 @@ class Supernet:
                 f"ntk.cotangent={settings.cotangent!r} came; one of {', '.join(ntk.COTANGENTS)} "
                 "was wanted."
             )
-        self.space, self.settings = space, settings
+        self.space = space
+        self.settings = settings
         self.devices = jax.local_devices()
         self.mesh = jax.make_mesh(
             (len(self.devices),), ("candidates",), axis_types=(AxisType.Auto,), devices=self.devices

@@ -90,7 +90,8 @@ class AutoFormerSpace(SearchSpace):
         meet the places of keys and values: together fewer than the textbook form's 2 t^2 64.
         """
         grid = image_size // PATCH
-        tokens, e = grid**2 + 1, arch.embed_dim
+        tokens = grid**2 + 1
+        e = arch.embed_dim
         params = (PATCH**2 * 3 + 1) * e + e + tokens * e + 2 * e + (e + 1) * num_classes
         flops = grid**2 * PATCH**2 * 3 * e + e * num_classes
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
@@ -125,7 +126,8 @@ class AutoFormerSpace(SearchSpace):
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> ViT:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
-        depth, e = max(self.depth), max(self.embed_dim)
+        depth = max(self.depth)
+        e = max(self.embed_dim)
         hidden = (int(e * max(self.mlp_ratio)),) * depth
         return self._vit(
             e,
@@ -171,7 +173,8 @@ class AutoFormerSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: AutoFormer) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, e = params["params"], arch.embed_dim
+        tree = params["params"]
+        e = arch.embed_dim
         cut = {
             "patch_embed": leading(tree["patch_embed"], e),
             "class_token": leading(tree["class_token"], e),

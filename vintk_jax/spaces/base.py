@@ -149,7 +149,8 @@ class SearchSpace(abc.ABC):
         Raises:
             UserError: for masks that know no `alive`.
         """
-        masks, found = self.masks(arch), []
+        masks = self.masks(arch)
+        found = []
 
         def without(node: Mapping[str, Any]) -> dict[str, Any]:
             if "alive" in node:

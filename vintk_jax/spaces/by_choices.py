@@ -87,7 +87,8 @@ def encode(space: Any, arch: Any) -> dict[str, Any]:
         if hasattr(arch, name):
             chosen[name] = getattr(arch, name)
         elif numbered and hasattr(arch, numbered[0]):
-            values, place = getattr(arch, numbered[0]), numbered[1]
+            values = getattr(arch, numbered[0])
+            place = numbered[1]
             chosen[name] = values[place] if place < len(values) else options[0]
         else:
             either = f"{name}{f' or {numbered[0]}' if numbered else ''}"
@@ -123,10 +124,8 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
     """
     example = space.example()
     names = [field.name for field in dataclasses.fields(example)]
-    missing, unknown = (
-        [name for name in names if name not in fields],
-        [name for name in fields if name not in names],
-    )
+    missing = [name for name in names if name not in fields]
+    unknown = [name for name in fields if name not in names]
     if missing or unknown:
         what = f"without {', '.join(missing)}" if missing else f"with {', '.join(unknown)}"
         raise InvalidArchitecture(
@@ -155,7 +154,8 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
         chosen[name] = options[options.index(chosen[name])]  # the space's own 4.0 for a 4
     arch = space.decode(chosen)
     for name in names:
-        value, wanted = _tuples(fields[name]), getattr(arch, name)
+        value = _tuples(fields[name])
+        wanted = getattr(arch, name)
         if isinstance(wanted, tuple) and len(value) != len(wanted):
             at_depth = f" at depth={chosen['depth']}" if "depth" in chosen else ""
             raise InvalidArchitecture(
@@ -175,7 +175,8 @@ def traced_cost(space: Any, arch: Any, image_size: int, num_classes: int) -> Cos
 
     Tracing is what takes the time, so one trace serves both, and an architecture is counted once.
     """
-    model, sizes = space.model(arch, image_size, num_classes=num_classes), []
+    model = space.model(arch, image_size, num_classes=num_classes)
+    sizes = []
 
     def run(key, image):
         logits, variables = model.init_with_output(key, image)
@@ -210,7 +211,9 @@ def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[st
     Raises:
         UserError: for a weight that the supernet doesn't have, or has smaller or with other axes.
     """
-    wide, narrow, given = _shapes(space, None), _shapes(space, arch), flatten_dict(params)
+    wide = _shapes(space, None)
+    narrow = _shapes(space, arch)
+    given = flatten_dict(params)
     cut = {}
     for path, shape in narrow.items():
         where = "/".join(path[1:])
@@ -241,7 +244,8 @@ def descend(space: Any, price: Callable[[Any], Any]) -> Any:
     Each decision in turn takes its cheapest option, beginning with the first of all, until nothing
     changes.
     """
-    chosen, before = space.encode(space.example()), None
+    chosen = space.encode(space.example())
+    before = None
     while chosen != before:
         before = dict(chosen)
         for name, options in space.choices().items():
@@ -253,7 +257,8 @@ def descend(space: Any, price: Callable[[Any], Any]) -> Any:
 
 def combinations(space: Any) -> Iterator[Any]:
     """The architectures of all combinations of choices, each once."""
-    names, seen = list(space.choices()), set()
+    names = list(space.choices())
+    seen = set()
     for options in itertools.product(*space.choices().values()):
         arch = space.decode(dict(zip(names, options, strict=True)))
         if arch not in seen:

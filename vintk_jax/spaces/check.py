@@ -64,7 +64,8 @@ def check(
         (conformance.supernet, lambda: (space, members(), image_size)),
         (conformance.kernel, lambda: (space, members()[:1], image_size)),
     ):
-        begun, fault = time.perf_counter(), None
+        begun = time.perf_counter()
+        fault = None
         try:
             function(*arguments())
         except UserError as error:
@@ -108,7 +109,8 @@ def main(argv: list[str]) -> None:
     )
     given = parser.parse_args(argv[1:])
     avoid_wrong_fusions()
-    space, broken = spaces.get(given.space), 0
+    space = spaces.get(given.space)
+    broken = 0
     for found in check(space, given.image_size, given.samples, given.members, not given.own_flops):
         broken += found.fault is not None
         print(

@@ -134,16 +134,21 @@ class CifarVitSpace(SearchSpace):
     def cost(self, arch: CifarVitArch, image_size: int = 32, num_classes: int = 10) -> Cost:
         """Parameters, and multiply-adds of convolutions, matrix products and attention."""
         patches = (self._grid(image_size, arch)) ** 2
-        tokens, inner = patches + 1, arch.num_heads * arch.head_dim
-        side, channels, first = arch.patch_size, 3, arch.embed_dim[0]
-        params, flops = 0, 0
+        tokens = patches + 1
+        inner = arch.num_heads * arch.head_dim
+        side = arch.patch_size
+        channels = 3
+        first = arch.embed_dim[0]
+        params = 0
+        flops = 0
         if arch.stem_width:
             w = arch.stem_width
             ahead = (3, w, w)
             kernels = sum(k**2 * a * w for (k, _), a in zip(LAYERS, ahead, strict=True))
             params += kernels + 2 * w * len(LAYERS)
             flops += (image_size // STRIDE) ** 2 * kernels
-            side, channels = side // STRIDE, w
+            side = side // STRIDE
+            channels = w
         params += (side**2 * channels + 1) * first + first + tokens * first
         flops += patches * side**2 * channels * first
         before = first
@@ -226,7 +231,8 @@ class CifarVitSpace(SearchSpace):
         """See `StagedViT.__call__`; the first columns, heads, dimensions of a head and hidden
         units, and the first blocks of a stage are the live ones.
         """
-        widest, deepest = max(self.embed_dim), max(self.depth)
+        widest = max(self.embed_dim)
+        deepest = max(self.depth)
         of_block = np.outer(
             leading_ones(arch.num_heads, max(self.num_heads)),
             leading_ones(arch.head_dim, max(self.head_dim)),
@@ -250,7 +256,8 @@ class CifarVitSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: CifarVitArch) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, dims = params["params"], arch.embed_dim
+        tree = params["params"]
+        dims = arch.embed_dim
         source = "from_stem" if arch.stem_width else "from_pixels"
         patch = f"{source}_{arch.patch_size}"
         positions = f"positions_{arch.patch_size}"

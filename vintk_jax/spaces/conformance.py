@@ -50,7 +50,8 @@ def draw(module: Any, *args: Any, size: int | float = 0.3, seed: int = 0) -> Any
 
 
 def _error(got: Any, wanted: Any) -> float:
-    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+    got = np.asarray(got, np.float64)
+    wanted = np.asarray(wanted, np.float64)
     return (
         float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
         if got.shape == wanted.shape
@@ -143,14 +144,13 @@ def counts(
         image_size, num_classes: None for the space's own, that limits are stated for.
         flops: whether multiply-adds are checked too.
     """
-    shape, given = (
-        space.input_shape(image_size or 0),
-        {"image_size": image_size} if image_size else {},
-    )
+    shape = space.input_shape(image_size or 0)
+    given = {"image_size": image_size} if image_size else {}
     given |= {"num_classes": num_classes} if num_classes else {}
     image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     for arch in archs:
-        model, cost = space.model(arch, **given), space.cost(arch, **given)
+        model = space.model(arch, **given)
+        cost = space.cost(arch, **given)
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
         owned = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
         at = f"at {' x '.join(map(str, shape[:-1]))} px, for {arch}"
@@ -242,7 +242,8 @@ def supernet(
     """
     if not archs:
         return
-    wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
+    wide = space.supernet(image_size, num_classes, **options)
+    images = _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     with jax.enable_x64(True):
         run = jax.jit(
@@ -252,10 +253,8 @@ def supernet(
             )
         )
         for arch in archs:
-            small, cut = (
-                space.model(arch, image_size, num_classes=num_classes),
-                space.subnet(variables, arch),
-            )
+            small = space.model(arch, image_size, num_classes=num_classes)
+            cut = space.subnet(variables, arch)
             shapes = flatten_dict(jax.eval_shape(small.init, jax.random.key(0), images))
             given = flatten_dict(cut)
             for path in shapes | given:
@@ -294,7 +293,8 @@ def kernel(
     """The structured kernel of the masked supernet is the Jacobian's."""
     if not archs:
         return
-    wide, images = space.supernet(image_size, num_classes, **options), _inputs(space, image_size)
+    wide = space.supernet(image_size, num_classes, **options)
+    images = _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     outputs = jax.eval_shape(wide.apply, variables, images).shape[1:]
     direction = np.random.default_rng(1).standard_normal((*outputs, 1))

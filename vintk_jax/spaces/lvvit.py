@@ -46,13 +46,12 @@ class LvVitSpace(SearchSpace):
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Parameters, and multiply-adds of convolutions, matrix products and attention."""
-        grid, half, e, w = (
-            self._grid(image_size),
-            image_size // STRIDE,
-            arch.embed_dim,
-            arch.stem_width,
-        )
-        tokens, side = grid**2 + 1, PATCH // STRIDE
+        grid = self._grid(image_size)
+        half = image_size // STRIDE
+        e = arch.embed_dim
+        w = arch.stem_width
+        tokens = grid**2 + 1
+        side = PATCH // STRIDE
         kernels = sum(
             k**2 * channels * w for (k, _), channels in zip(LAYERS, (3, w, w), strict=True)
         )
@@ -96,8 +95,10 @@ class LvVitSpace(SearchSpace):
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> ViT:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
-        depth, e = max(self.depth), max(self.embed_dim)
-        heads, hidden = (max(self.num_heads),) * depth, (int(e * max(self.mlp_ratio)),) * depth
+        depth = max(self.depth)
+        e = max(self.embed_dim)
+        heads = (max(self.num_heads),) * depth
+        hidden = (int(e * max(self.mlp_ratio)),) * depth
         return self._vit(
             e,
             max(self.stem_width),
@@ -153,7 +154,9 @@ class LvVitSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: Any) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, e, w = params["params"], arch.embed_dim, arch.stem_width
+        tree = params["params"]
+        e = arch.embed_dim
+        w = arch.stem_width
 
         def convolution(name, kernel):
             return {"kernel": kernel[..., :w] if name == "conv_0" else kernel[..., :w, :w]}

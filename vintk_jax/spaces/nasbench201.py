@@ -80,8 +80,10 @@ class CellSpace(SearchSpace):
         """Parameters, and multiply-adds of convolutions (borders as inner pixels) and the
         classifier; poolings have none.
         """
-        side, before = _checked(self.name, image_size, len(self.channels)), 0
-        last, first = self.channels[-1], self.channels[0]
+        side = _checked(self.name, image_size, len(self.channels))
+        before = 0
+        last = self.channels[-1]
+        first = self.channels[0]
         params = 27 * first + 2 * first + 2 * last + (last + 1) * num_classes
         flops = side**2 * 27 * first + last * num_classes
         for c in self.channels:

@@ -16,7 +16,8 @@ from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading
 
-PATCH, STRIDE = 16, 8
+PATCH = 16
+STRIDE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +135,8 @@ class PitSpace(SearchSpace):
         """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels)
         and attention.
         """
-        grid, dims = _grid(self.name, image_size), arch.embed_dims
+        grid = _grid(self.name, image_size)
+        dims = arch.embed_dims
         patches = grid[0] * grid[1]
         params = (PATCH**2 * 3 + 1) * dims[0] + dims[0] + patches * dims[0]
         flops = patches * PATCH**2 * 3 * dims[0]
@@ -221,7 +223,8 @@ class PitSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: PitArch) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, dims = params["params"], arch.embed_dims
+        tree = params["params"]
+        dims = arch.embed_dims
         cut = {
             "patch_embed": leading(tree["patch_embed"], dims[0]),
             "class_token": leading(tree["class_token"], dims[0]),

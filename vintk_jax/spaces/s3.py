@@ -97,7 +97,8 @@ class S3Space(SearchSpace):
                 f"An {self.name} architecture came without {', '.join(missing)}."
             )
         for field in FIELDS:
-            options, values = getattr(self, field), fields[field]
+            options = getattr(self, field)
+            values = fields[field]
             listed = isinstance(values, list | tuple) and len(values) == len(options)
             if not listed or any(
                 value not in of_stage for value, of_stage in zip(values, options, strict=True)
@@ -132,7 +133,8 @@ class S3Space(SearchSpace):
         """Parameters, and multiply-adds of matrix products and attention; a grid that windows don't
         divide costs what it is filled up to.
         """
-        grids, dims = self._grids(image_size), arch.embed_dim
+        grids = self._grids(image_size)
+        dims = arch.embed_dim
         params = (PATCH**2 * 3 + 1) * dims[0] + 2 * dims[0]
         flops = grids[0] ** 2 * PATCH**2 * 3 * dims[0]
         stages = zip(
@@ -142,7 +144,9 @@ class S3Space(SearchSpace):
             if i:
                 params += 4 * dims[i - 1] * (2 + e)
                 flops += grid**2 * 4 * dims[i - 1] * e
-            side, width, tokens = min(window, grid), heads * HEAD_DIM, grid**2
+            side = min(window, grid)
+            width = heads * HEAD_DIM
+            tokens = grid**2
             full = -(-grid // side) * side
             params += depth * (
                 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
@@ -227,7 +231,8 @@ class S3Space(SearchSpace):
         """Leading columns of every weight, and the positions of the chosen windows; from a scanned
         supernet or one that isn't.
         """
-        tree, dims = params["params"], arch.embed_dim
+        tree = params["params"]
+        dims = arch.embed_dim
         cut = {
             "patch_embed": leading(tree["patch_embed"], dims[0]),
             "patch_norm": leading(tree["patch_norm"], dims[0]),
@@ -236,7 +241,8 @@ class S3Space(SearchSpace):
         }
         for i, depth in enumerate(arch.depth):
             if i:
-                before, reduction = dims[i - 1], tree[f"merge_{i}"]["reduction"]["kernel"]
+                before = dims[i - 1]
+                reduction = tree[f"merge_{i}"]["reduction"]["kernel"]
                 cut[f"merge_{i}"] = {
                     "norm": {
                         name: leaf.reshape(4, -1)[:, :before].reshape(-1)

@@ -65,7 +65,8 @@ def run(
             )
         )
         init = jax.jit(model.init)
-        numbers, curves = {name: [] for name in names}, []
+        numbers = {name: [] for name in names}
+        curves = []
         for seed in range(seeds):
             drawn = jax.random.fold_in(key, seed)
             params = init(drawn, jnp.asarray(images[:1]))
@@ -76,10 +77,8 @@ def run(
             curve = np.stack([errors[:, owner == i].mean(axis=1) for i in range(len(names))])
             curves.append(curve)
             for i, (name, targets) in enumerate(signals.targets.items()):
-                share, time = (
-                    learning.share_in_top(kernel, targets, top),
-                    learning.time_to_halve(kernel, targets),
-                )
+                share = learning.share_in_top(kernel, targets, top)
+                time = learning.time_to_halve(kernel, targets)
                 numbers[name].append((share, time, _steps_to_halve(curve[i])))
             report(f"{signals.name}, {view}, draw {seed + 1} of {seeds}")
         result[view] = {
