@@ -10,7 +10,8 @@ import pytest
 
 from vintk_jax import ntk
 from vintk_jax.models.vit import ViT
-from vintk_jax.ntk import definition, structured
+from vintk_jax.ntk import definition
+from vintk_jax.ntk.intercepting import UnsupportedModel
 from vintk_jax.ntk.measures import Factors
 from vintk_jax.spaces import conformance
 from vintk_jax.spaces.by_choices import leading_ones
@@ -142,7 +143,7 @@ def test_a_scan_that_hands_on_no_taps():
     x = jnp.ones((2, 3))
     params = conformance.draw(Scans(), x)
     assert ntk.kernel(Scans(), params, x).shape == (2, 2)
-    with pytest.raises(structured.UnsupportedModel, match=r"'taps'.*variable_axes"):
+    with pytest.raises(UnsupportedModel, match=r"'taps'.*variable_axes"):
         ntk.by_layer(Scans(), params, x)
 
 

@@ -15,7 +15,7 @@ from scipy.signal import correlate2d
 from vintk_jax import ntk, spaces
 from vintk_jax.models.cells import EDGES, OPERATIONS, average_pool
 from vintk_jax.models.channel_norm import ChannelNorm
-from vintk_jax.ntk.structured import UnsupportedModel
+from vintk_jax.ntk.intercepting import UnsupportedModel
 from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
 
 SPACE = spaces.get("nasbench201")
