@@ -86,5 +86,8 @@ def of_resizing(old: tuple[int, ...], new: tuple[int, ...]) -> int:
     Args:
         old, new: shapes before and after.
     """
-    image = jax.ShapeDtypeStruct(old, jnp.float32)
-    return multiply_adds(lambda x: jax.image.resize(x, new, "bilinear"), image)
+
+    def resize(image):
+        return jax.image.resize(image, new, "bilinear")
+
+    return multiply_adds(resize, jax.ShapeDtypeStruct(old, jnp.float32))

@@ -29,7 +29,7 @@ def test_az_nas_wants_transformer_blocks(variables_for):
     """A network of cells has none: told so, with what to do."""
     model = CELLS.model(ARCH, 8, num_classes=5)
     images = jnp.ones((2, 8, 8, 3))
-    with pytest.raises(UserError, match=r"CellNet has none.*--config.proxies"):
+    with pytest.raises(UserError, match=r"got a CellNet.*--config.proxies"):
         jax.eval_shape(measure("az_nas", model, images), variables_for(model, images))
 
 

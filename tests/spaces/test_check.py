@@ -102,7 +102,7 @@ class CountsOtherwise(Good):
         (Dear, "has fewer params and flops than least() says"),
         (WrongSize, "size() is 41; enumerate() gives 40, 40 different"),
         (Halves, "masks holds [0.0, 0.5, 1.0]"),
-        (Wide, "float64; float32 was wanted"),
+        (Wide, "Expected float32 masks, got float64"),
         (Uneven, "masks has 'embed' of ("),
         (Raises, "KeyError"),
     ],

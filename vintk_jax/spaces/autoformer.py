@@ -12,9 +12,10 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 HEAD_DIM = 64
 PATCH = 16
@@ -96,16 +97,9 @@ class AutoFormerSpace(SearchSpace):
         flops = grid**2 * PATCH**2 * 3 * e + e * num_classes
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
             width = heads * self.head_dim
-            tables = 4 * (2 * MAX_DISTANCE + 2) * self.head_dim
-            params += (
-                4 * e
-                + (e + 1) * 3 * width
-                + (width + 1) * e
-                + (e + 1) * hidden
-                + (hidden + 1) * e
-                + tables
-            )
-            flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
+            of_block = block_cost(e, width, hidden, tokens)
+            params += of_block.params + 4 * (2 * MAX_DISTANCE + 2) * self.head_dim
+            flops += of_block.flops
             flops += 2 * tokens * (4 * grid - 1) * width + 2 * tokens**2 * heads * (2 * grid + 2)
         return Cost(params, flops)
 
@@ -180,7 +174,7 @@ class AutoFormerSpace(SearchSpace):
             "class_token": leading(tree["class_token"], e),
             "positions": leading(tree["positions"], e),
             "norm": leading(tree["norm"], e),
-            "head": {"kernel": tree["head"]["kernel"][:e], "bias": tree["head"]["bias"]},
+            "head": leading_inputs(tree["head"], e),
         }
         widest = (max(self.num_heads), self.head_dim)
         for i, (heads, hidden) in enumerate(zip(arch.num_heads, arch.hidden, strict=True)):

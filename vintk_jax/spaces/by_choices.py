@@ -50,8 +50,9 @@ def leading_ones(counts: int | Sequence[int], size: int) -> Float[np.ndarray, "*
 
 
 def _numbered(name: str) -> tuple[str, int] | None:
-    found = re.fullmatch(r"(.+)_(\d+)", name)
-    return (found[1], int(found[2])) if found else None
+    """A decision's name without the number behind it, and the number."""
+    match = re.fullmatch(r"(.+)_(\d+)", name)
+    return (match[1], int(match[2])) if match else None
 
 
 @functools.lru_cache
@@ -91,7 +92,7 @@ def encode(space: Any, arch: Any) -> dict[str, Any]:
             place = numbered[1]
             chosen[name] = values[place] if place < len(values) else options[0]
         else:
-            either = f"{name}{f' or {numbered[0]}' if numbered else ''}"
+            either = f"{name} or {numbered[0]}" if numbered else name
             raise UserError(
                 f"{space.name} has a decision {name!r}, but {type(arch).__name__} has no attribute "
                 f"{either} to read it from. Name the "
@@ -115,8 +116,9 @@ def to_json(arch: Any) -> dict[str, Any]:
 
 
 def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
-    """The dataclass of these fields, if its decisions are options of the space and decode to it
-    again.
+    """The dataclass of these fields.
+
+    Its decisions have to be options of the space and decode to it again.
 
     Raises:
         InvalidArchitecture: naming the field that is missing, unknown, or has a value outside the
@@ -193,12 +195,8 @@ def _shapes(space: Any, arch: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Shapes of the variables of an architecture, or with None of the supernet, by path."""
     module = space.supernet() if arch is None else space.model(arch)
     image = jax.ShapeDtypeStruct((1, *space.input_shape()), jnp.float32)
-    return {
-        path: leaf.shape
-        for path, leaf in flatten_dict(
-            jax.eval_shape(module.init, jax.random.key(0), image)
-        ).items()
-    }
+    variables = flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
+    return {path: leaf.shape for path, leaf in variables.items()}
 
 
 def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[str, Any]:
@@ -229,11 +227,9 @@ def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[st
                 f"{where} is {shape} in {arch} and {wide[path]} in the supernet of {space.name}: "
                 "it can't be cut from that. Override `subnet`."
             )
+        lengths = zip(shape, wide[path], strict=True)
         cut[path] = given[path][
-            tuple(
-                slice(mine if mine != its else None)
-                for mine, its in zip(shape, wide[path], strict=True)
-            )
+            tuple(slice(mine if mine != its else None) for mine, its in lengths)
         ]
     return unflatten_dict(cut)
 
@@ -249,27 +245,35 @@ def descend(space: Any, price: Callable[[Any], Any]) -> Any:
     while chosen != before:
         before = dict(chosen)
         for name, options in space.choices().items():
-            chosen[name] = min(
-                options, key=lambda option, name=name: price(space.decode({**chosen, name: option}))
-            )
+            prices = [price(space.decode({**chosen, name: option})) for option in options]
+            chosen[name] = options[prices.index(min(prices))]
     return space.decode(chosen)
 
 
 def combinations(space: Any) -> Iterator[Any]:
     """The architectures of all combinations of choices, each once."""
     names = list(space.choices())
-    seen = set()
+    given = set()
     for options in itertools.product(*space.choices().values()):
         arch = space.decode(dict(zip(names, options, strict=True)))
-        if arch not in seen:
-            seen.add(arch)
+        if arch not in given:
+            given.add(arch)
             yield arch
 
 
 def count_alive(masks: Mapping[str, Any]) -> int:
     """Ones in the masks named `alive`, at any depth."""
-    return sum(
-        int(np.sum(v)) if k == "alive" else count_alive(v)
-        for k, v in masks.items()
-        if k == "alive" or isinstance(v, Mapping)
+    count = 0
+    for name, mask in masks.items():
+        if name == "alive":
+            count += int(np.sum(mask))
+        elif isinstance(mask, Mapping):
+            count += count_alive(mask)
+    return count
+
+
+def has_alive(masks: Mapping[str, Any]) -> bool:
+    """Whether there is a mask named `alive`, at any depth."""
+    return "alive" in masks or any(
+        has_alive(mask) for mask in masks.values() if isinstance(mask, Mapping)
     )

@@ -8,7 +8,7 @@ import dataclasses
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,25 +49,25 @@ def check(
         """Samples can be drawn: every decision at random, decoded."""
         archs.extend(dict.fromkeys(space.sample(rng) for _ in range(num_samples)))
 
-    def members():
-        return archs[:num_members]
+    def checks() -> Iterator[tuple[Callable, tuple]]:
+        yield conformance.choices, (space,)
+        yield sample, ()
+        # Here the architectures are drawn.
+        members = archs[:num_members]
+        yield conformance.round_trips, (space, archs)
+        yield conformance.refusals, (space, archs)
+        yield conformance.sizes, (space,)
+        yield conformance.counts, (space, archs, None, None, flops)
+        yield conformance.least, (space, archs)
+        yield conformance.masks, (space, archs)
+        yield conformance.supernet, (space, members, image_size)
+        yield conformance.kernel, (space, members[:1], image_size)
 
-    for function, arguments in (
-        (conformance.choices, lambda: (space,)),
-        (sample, lambda: ()),
-        (conformance.round_trips, lambda: (space, archs)),
-        (conformance.refusals, lambda: (space, archs)),
-        (conformance.sizes, lambda: (space,)),
-        (conformance.counts, lambda: (space, archs, None, None, flops)),
-        (conformance.least, lambda: (space, archs)),
-        (conformance.masks, lambda: (space, archs)),
-        (conformance.supernet, lambda: (space, members(), image_size)),
-        (conformance.kernel, lambda: (space, members()[:1], image_size)),
-    ):
+    for function, arguments in checks():
         begun = time.perf_counter()
         fault = None
         try:
-            function(*arguments())
+            function(*arguments)
         except UserError as error:
             fault = str(error)
         except Exception as error:  # the space's own code, which may raise anything
@@ -111,22 +111,17 @@ def main(argv: list[str]) -> None:
     avoid_wrong_fusions()
     space = spaces.get(given.space)
     broken = 0
-    for found in check(space, given.image_size, given.samples, given.members, not given.own_flops):
-        broken += found.fault is not None
-        print(
-            f"{'ok    ' if found.fault is None else 'BROKEN'} {found.promise} ({found.seconds:.1f} "
-            "s)",
-            flush=True,
-        )
-        if found.fault is not None:
-            print(f"       {found.fault}", flush=True)
-    print(
-        f"{space.name} breaks {broken} promise(s)."
-        if broken
-        else f"{space.name} keeps what a space promises."
-    )
+    findings = check(space, given.image_size, given.samples, given.members, not given.own_flops)
+    for finding in findings:
+        verdict = "ok    " if finding.fault is None else "BROKEN"
+        print(f"{verdict} {finding.promise} ({finding.seconds:.1f} s)", flush=True)
+        if finding.fault is not None:
+            broken += 1
+            print(f"       {finding.fault}", flush=True)
     if broken:
+        print(f"{space.name} breaks {broken} promise(s).")
         sys.exit(1)
+    print(f"{space.name} keeps what a space promises.")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.conv_stem import LAYERS, STRIDE
 from vintk_jax.models.staged_vit import HALF, POOLS, StagedViT
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +134,7 @@ class CifarVitSpace(SearchSpace):
 
     def cost(self, arch: CifarVitArch, image_size: int = 32, num_classes: int = 10) -> Cost:
         """Parameters, and multiply-adds of convolutions, matrix products and attention."""
-        patches = (self._grid(image_size, arch)) ** 2
+        patches = self._grid(image_size, arch) ** 2
         tokens = patches + 1
         inner = arch.num_heads * arch.head_dim
         side = arch.patch_size
@@ -147,7 +148,7 @@ class CifarVitSpace(SearchSpace):
             kernels = sum(k**2 * a * w for (k, _), a in zip(LAYERS, ahead, strict=True))
             params += kernels + 2 * w * len(LAYERS)
             flops += (image_size // STRIDE) ** 2 * kernels
-            side = side // STRIDE
+            side //= STRIDE
             channels = w
         params += (side**2 * channels + 1) * first + first + tokens * first
         flops += patches * side**2 * channels * first
@@ -157,8 +158,9 @@ class CifarVitSpace(SearchSpace):
                 params += (before + 1) * e
                 flops += tokens * before * e
             for m in hidden:
-                params += 4 * e + (e + 1) * 3 * inner + (inner + 1) * e + (e + 1) * m + (m + 1) * e
-                flops += tokens * (4 * e * inner + 2 * e * m) + 2 * tokens**2 * inner
+                of_block = block_cost(e, inner, m, tokens)
+                params += of_block.params
+                flops += of_block.flops
             before = e
         params += 2 * before + (before + 1) * num_classes
         return Cost(params, flops + before * num_classes)
@@ -264,7 +266,7 @@ class CifarVitSpace(SearchSpace):
         cut = {
             **{name: leading(tree[name], dims[0]) for name in (patch, positions, "class_token")},
             "norm": leading(tree["norm"], dims[-1]),
-            "head": {"kernel": tree["head"]["kernel"][: dims[-1]], "bias": tree["head"]["bias"]},
+            "head": leading_inputs(tree["head"], dims[-1]),
         }
         if arch.stem_width:
             cut["stem"] = dict(tree["stem"])

@@ -1,5 +1,5 @@
-"""What every search space promises, each promise a function that raises `BrokenPromise` with what
-is wrong.
+"""What every search space promises: for each promise a function that raises `BrokenPromise` with
+what is wrong.
 
 `python -m vintk_jax.spaces.check` tries them on a space of yours, the tests on the built-in ones.
 """
@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,8 +30,8 @@ class BrokenPromise(UserError):
     """Something that a search space promises and doesn't keep."""
 
 
-def _require(kept: bool, otherwise: str) -> None:
-    if not kept:
+def _require(is_so: bool, otherwise: str) -> None:
+    if not is_so:
         raise BrokenPromise(otherwise)
 
 
@@ -39,41 +40,41 @@ def draw(module: Any, *args: Any, size: int | float = 0.3, seed: int = 0) -> Any
     zeros would hide mistakes.
     """
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda key: module.init(key, *args), jax.random.key(0))
+
+    def init(key):
+        return module.init(key, *args)
 
     def value(path, leaf):
         noise = size * rng.standard_normal(leaf.shape)
         # In NumPy: a cast by JAX would be a compiled program for each shape.
         return jnp.asarray(np.float32(noise + 1 if path[-1].key == "scale" else noise))
 
-    return jax.tree_util.tree_map_with_path(value, shapes)
+    return jax.tree_util.tree_map_with_path(value, jax.eval_shape(init, jax.random.key(0)))
 
 
 def _error(got: Any, wanted: Any) -> float:
     got = np.asarray(got, np.float64)
     wanted = np.asarray(wanted, np.float64)
-    return (
-        float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
-        if got.shape == wanted.shape
-        else math.inf
-    )
+    if got.shape != wanted.shape:
+        return math.inf
+    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
 
 
 def choices(space: SearchSpace) -> None:
     """Options are values that a search's storage gives back as they were, each named once."""
-    found = space.choices()
-    _require(bool(found), "choices() is empty.")
-    for name, options in found.items():
+    decisions = space.choices()
+    _require(bool(decisions), "choices() is empty.")
+    for name, options in decisions.items():
         _require(
             isinstance(options, tuple) and len(options) > 0,
-            f"choices()[{name!r}] is {options!r}; a tuple of options was wanted.",
+            f"Expected a tuple of options, got choices()[{name!r}] = {options!r}.",
         )
         for option in options:
             plain = option is None or type(option) in (bool, int, float, str)
             _require(
                 plain,
-                f"choices()[{name!r}] has {option!r}; numbers, strings, True, False or None were "
-                "wanted.",
+                "Expected numbers, strings, True, False or None as options, got "
+                f"{option!r} in choices()[{name!r}].",
             )
         _require(
             len(set(options)) == len(options),
@@ -113,20 +114,15 @@ def refusals(space: SearchSpace, archs: Sequence[Any]) -> None:
     """A value outside the space is refused in every field of the JSON."""
     fields = json.loads(json.dumps(space.to_json(archs[0])))
     for field, value in fields.items():
+        wrong = "no such option"
+        if isinstance(value, list):
+            wrong = [wrong] * len(value)
         try:
-            taken = space.from_json(
-                {
-                    **fields,
-                    field: ["no such option"] * len(value)
-                    if isinstance(value, list)
-                    else "no such option",
-                }
-            )
+            taken = space.from_json({**fields, field: wrong})
         except InvalidArchitecture:
             continue
         raise BrokenPromise(
-            f"from_json took 'no such option' for {field} and gave {taken}; InvalidArchitecture "
-            "was wanted."
+            f"Expected InvalidArchitecture of from_json for {field}='no such option', got {taken}."
         )
 
 
@@ -215,7 +211,8 @@ def masks(space: SearchSpace, archs: Sequence[Any]) -> None:
             tree = getattr(space, method)(arch)
             for name, (shape, dtype) in shapes_of(tree).items():
                 _require(
-                    dtype == np.float32, f"{method} has {name!r} of {dtype}; float32 was wanted."
+                    dtype == np.float32,
+                    f"Expected float32 masks, got {dtype} for {name!r} in {method}.",
                 )
                 _require(
                     (shape, dtype) == wanted.get(name),
@@ -228,7 +225,7 @@ def masks(space: SearchSpace, archs: Sequence[Any]) -> None:
             values = np.unique(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]))
             _require(
                 set(values) <= {0.0, 1.0},
-                f"{method} holds {values.tolist()} for {arch}; zeros and ones were wanted.",
+                f"Expected zeros and ones in {method}, got {values.tolist()} for {arch}.",
             )
 
 
@@ -246,40 +243,50 @@ def supernet(
     images = _inputs(space, image_size)
     variables = draw(wide, images, size=0.1)
     with jax.enable_x64(True):
-        run = jax.jit(
-            lambda v, x, m: (
-                wide.apply(v, x, masks=m),
-                ntk.kernel(wide, v, x, masks=m, dtype=jnp.float64),
-            )
-        )
+
+        @jax.jit
+        def of_supernet(variables, images, masks):
+            logits = wide.apply(variables, images, masks=masks)
+            return logits, ntk.kernel(wide, variables, images, masks=masks, dtype=jnp.float64)
+
         for arch in archs:
-            small = space.model(arch, image_size, num_classes=num_classes)
+            model = space.model(arch, image_size, num_classes=num_classes)
             cut = space.subnet(variables, arch)
-            shapes = flatten_dict(jax.eval_shape(small.init, jax.random.key(0), images))
-            given = flatten_dict(cut)
-            for path in shapes | given:
-                mine, its = (
-                    None if path not in tree else tree[path].shape for tree in (given, shapes)
-                )
-                _require(
-                    mine == its,
-                    f"subnet gives {'/'.join(path[1:])} as {mine}, the model has {its}, for "
-                    f"{arch}.",
-                )
-            cut, own_images, own_masks = _float64((cut, images, space.masks(arch)))
-            got = run(_float64(variables), own_images, own_masks)
-            wanted = jax.jit(
-                lambda v, x, m=small: (m.apply(v, x), ntk.kernel(m, v, x, dtype=jnp.float64))
-            )(cut, own_images)
+            _check_shapes(cut, jax.eval_shape(model.init, jax.random.key(0), images), arch)
+            supernet_inputs = _float64((variables, images, space.masks(arch)))
+            model_inputs = _float64((cut, images))
+            got = of_supernet(*supernet_inputs)
+            wanted = _logits_and_kernel(model, *model_inputs)
             for what, mine, its in zip(("logits", "kernel"), got, wanted, strict=True):
                 apart = _error(mine, its)
                 _require(
                     apart < TOLERANCE,
                     f"The {what} of the masked supernet are {apart:.1e} from the model's own, "
-                    f"relatively, for {arch}. Is a mask missing behind a layer "
-                    "(its bias fills dead columns), or does `subnet` cut other entries than the "
-                    "masks leave?",
+                    f"relatively, for {arch}. Is a mask missing behind a layer (its bias fills "
+                    "dead columns), or does `subnet` cut other entries than the masks leave?",
                 )
+
+
+def _logits_and_kernel(model: Any, variables: Any, images: Any) -> tuple[jax.Array, jax.Array]:
+    @jax.jit
+    def run(variables, images):
+        logits = model.apply(variables, images)
+        return logits, ntk.kernel(model, variables, images, dtype=jnp.float64)
+
+    return run(variables, images)
+
+
+def _check_shapes(cut: Any, wanted: Any, arch: Any) -> None:
+    """Whether `subnet` gives weights of the names and shapes that the model has."""
+    shapes = [
+        {path: leaf.shape for path, leaf in flatten_dict(tree).items()} for tree in (cut, wanted)
+    ]
+    for path in shapes[1] | shapes[0]:
+        mine, its = (of_tree.get(path) for of_tree in shapes)
+        _require(
+            mine == its,
+            f"subnet gives {'/'.join(path[1:])} as {mine}, the model has {its}, for {arch}.",
+        )
 
 
 def kernel(
@@ -298,31 +305,31 @@ def kernel(
     variables = draw(wide, images, size=0.1)
     outputs = jax.eval_shape(wide.apply, variables, images).shape[1:]
     direction = np.random.default_rng(1).standard_normal((*outputs, 1))
-    for arch in archs:
-        mask = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), space.masks(arch))
 
-        def along(v, x, mask=mask):
-            return jnp.sum(
-                (wide.apply(v, x, masks=mask) * direction[..., 0]).reshape(len(x), -1), axis=1
-            )
+    def cast(leaf):
+        return jnp.asarray(leaf, dtype)
+
+    @jax.jit
+    def run(variables, images, masks, directions):
+        return ntk.kernel(
+            wide, variables, images, cotangent=directions, masks=masks, dtype=jnp.dtype(dtype)
+        )
+
+    for arch in archs:
+        masks = jax.tree.map(partial(jnp.asarray, dtype=jnp.float32), space.masks(arch))
+
+        def along(variables, images, masks=masks):
+            outputs = wide.apply(variables, images, masks=masks) * direction[..., 0]
+            return jnp.sum(outputs.reshape(len(images), -1), axis=1)
 
         wanted = definition.kernel(definition.jacobian(along, variables, images), np.ones((1, 1)))
         with jax.enable_x64(dtype == "float64"):
-
-            def cast(tree):
-                return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
-
-            run = jax.jit(
-                lambda v, x, m, d: ntk.kernel(
-                    wide, v, x, cotangent=d, masks=m, dtype=jnp.dtype(dtype)
-                )
-            )
-            apart = _error(run(*map(cast, (variables, images, mask, direction))), wanted)
+            given = jax.tree.map(cast, (variables, images, masks, direction))
+            apart = _error(run(*given), wanted)
         _require(
             apart < TOLERANCE,
             f"The structured kernel is {apart:.1e} from the Jacobian's, relatively, for {arch}. Is "
-            "the rule of a layer of yours wrong, or does "
-            "the model mix samples?",
+            "the rule of a layer of yours wrong, or does the model mix samples?",
         )
 
 
@@ -332,4 +339,4 @@ def _inputs(space: SearchSpace, side: int) -> jax.Array:
 
 
 def _float64(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+    return jax.tree.map(partial(np.asarray, dtype=np.float64), tree)

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from vintk_jax.errors import UserError
@@ -18,6 +17,7 @@ from vintk_jax.models.cells import EDGES, OPERATIONS, SIDES, CellNet
 from vintk_jax.models.channel_norm import Norm
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 from vintk_jax.spaces.block_shapes import BlockShape
+from vintk_jax.spaces.cutting import block_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,21 +149,17 @@ class CellSpace(SearchSpace):
         cut = {
             name: node for name, node in params["params"].items() if not name.startswith("stage_")
         }
-        kept = {f"edge_{i}": op for i, op in enumerate(arch.ops) if op in SIDES}
-        for i in range(len(self.channels) if kept else 0):
-            stage = params["params"][f"stage_{i}"]
-
-            def cell(j, stage=stage):
-                return (
-                    jax.tree.map(lambda leaf: leaf[j], stage["blocks"]["cell"])
-                    if "blocks" in stage
-                    else stage[f"cell_{j}"]
-                )
-
-            cut[f"stage_{i}"] = {
-                f"cell_{j}": {edge: {op: cell(j)[edge][op]} for edge, op in kept.items()}
-                for j in range(self.count)
-            }
+        convolutions = {f"edge_{i}": op for i, op in enumerate(arch.ops) if op in SIDES}
+        if not convolutions:
+            return {"params": cut}
+        for i in range(len(self.channels)):
+            cells = {}
+            for j in range(self.count):
+                cell = block_at(params["params"][f"stage_{i}"], j, "cell")
+                cells[f"cell_{j}"] = {
+                    edge: {op: cell[edge][op]} for edge, op in convolutions.items()
+                }
+            cut[f"stage_{i}"] = cells
         return {"params": cut}
 
     def cheapest(self) -> CellArch:

@@ -12,9 +12,10 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.pit import PiT, halved
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 PATCH = 16
 STRIDE = 8
@@ -146,10 +147,9 @@ class PitSpace(SearchSpace):
                 params += (9 + 1) * e + (dims[i - 1] + 1) * e
                 flops += grid[0] * grid[1] * 9 * e + dims[i - 1] * e
             tokens = grid[0] * grid[1] + 1
-            params += depth * (
-                4 * e + (e + 1) * 3 * e + (e + 1) * e + (e + 1) * hidden + (hidden + 1) * e
-            )
-            flops += depth * (tokens * (4 * e * e + 2 * e * hidden) + 2 * tokens**2 * e)
+            of_block = block_cost(e, e, hidden, tokens)
+            params += depth * of_block.params
+            flops += depth * of_block.flops
         return Cost(
             params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes
         )
@@ -230,7 +230,7 @@ class PitSpace(SearchSpace):
             "class_token": leading(tree["class_token"], dims[0]),
             "positions": leading(tree["positions"], dims[0]),
             "norm": leading(tree["norm"], dims[-1]),
-            "head": {"kernel": tree["head"]["kernel"][: dims[-1]], "bias": tree["head"]["bias"]},
+            "head": leading_inputs(tree["head"], dims[-1]),
         }
         widest = (max(self.num_heads), max(self.base_dim))
         for i, depth in enumerate(arch.depth):

@@ -12,8 +12,9 @@ from vintk_jax.counting import of_resizing
 from vintk_jax.errors import UserError
 from vintk_jax.models.segmenter import DECODERS, Segmenter
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 _BY_STAGE = ("depth", "num_heads", "mlp_ratio")
 
@@ -97,7 +98,7 @@ class SegmenterSpace(SearchSpace):
         params = (self.patch_size**2 * 3 + 1) * e + t * e
         flops = t * self.patch_size**2 * 3 * e
         for depth, heads, hidden in zip(arch.depth, arch.num_heads, arch.hidden, strict=True):
-            of_block = self._block(e, heads, hidden, t)
+            of_block = block_cost(e, heads * self.head_dim, hidden, t)
             params += depth * of_block.params
             flops += depth * of_block.flops
         w = self.conv_width
@@ -105,7 +106,7 @@ class SegmenterSpace(SearchSpace):
         if arch.decoder == "linear":
             return Cost(params + 2 * e + (e + 1) * k, flops + t * e * k)
         if arch.decoder == "mask":
-            of_block = self._block(e, self.mask_heads, self.mask_hidden, t + k)
+            of_block = block_cost(e, self.mask_heads * self.head_dim, self.mask_hidden, t + k)
             params += 2 * e + (e + 1) * e + k * e + 2 * e + 2 * e * e + 2 * k
             flops += t * e * e + (t + k) * e * e + t * k * e
             return Cost(
@@ -123,12 +124,6 @@ class SegmenterSpace(SearchSpace):
         width = self.conv_width
         within = of_resizing((rows, columns, width), (2 * rows, 2 * columns, width))
         return within + of_resizing((2 * rows, 2 * columns, classes), pixels)
-
-    def _block(self, e: int, heads: int, hidden: int, tokens: int) -> Cost:
-        """Parameters and multiply-adds of a block."""
-        width = heads * self.head_dim
-        params = 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
-        return Cost(params, tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width)
 
     def _grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
         if isinstance(image_size, int) and image_size:
@@ -236,7 +231,7 @@ class SegmenterSpace(SearchSpace):
             ):
                 cut[name] = leading(part, e)
             elif name.startswith("lateral") or (name, arch.decoder) == ("classify", "linear"):
-                cut[name] = {"kernel": part["kernel"][:e], "bias": part["bias"]}
+                cut[name] = leading_inputs(part, e)
             else:
                 cut[name] = dict(part)
         return cut
