@@ -73,10 +73,8 @@ def test_skews_select_by_distance_and_are_transposes(g):
     """y[i, s] = x[i, s - i + g - 1] by loops; <skew x, y> = <x, transpose y> for all x and y."""
     x = np.random.default_rng(0).standard_normal((2, g, 2 * g - 1)).astype(np.float32)
     y = np.random.default_rng(1).standard_normal((2, g, g)).astype(np.float32)
-    run = jax.jit(
-        lambda x, y: (attention.by_distance_to_pairs(x), attention._pairs_to_by_distance(y))
-    )
-    pairs, back = map(np.asarray, run(x, y))
+    pairs = np.asarray(jax.jit(attention.by_distance_to_pairs)(x))
+    back = np.asarray(jax.jit(attention._pairs_to_by_distance)(y))
     assert back.shape == x.shape
     for i in range(g):
         for s in range(g):
@@ -95,7 +93,11 @@ def test_attention_is_softmax_attention(max_distance, variables_for):
     x = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((2, 7, 10))))
     variables = variables_for(module, x, grid)
     p = jax.tree.map(np.asarray, variables["params"])
-    run = jax.jit(lambda v, x, mask: module.apply(v, x, grid, None, mask))
+
+    @jax.jit
+    def run(variables, x, mask):
+        return module.apply(variables, x, grid, None, mask)
+
     assert p["qkv"]["kernel"].shape == (10, 3 * heads * DIM)
     assert p["proj"]["kernel"].shape == (heads * DIM, 10)
     assert ("relative_keys" in p) == ("relative_values" in p) == (max_distance > 0)

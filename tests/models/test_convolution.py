@@ -30,9 +30,10 @@ def test_by_product_is_linens_convolution(sides, options, variables_for, relativ
     variables = variables_for(plain, x)
 
     def both(model):
-        return jax.jit(
-            jax.value_and_grad(lambda v, x: (model.apply(v, x) ** 3).sum(), argnums=(0, 1))
-        )(variables, x)
+        def cubes(variables, x):
+            return (model.apply(variables, x) ** 3).sum()
+
+        return jax.jit(jax.value_and_grad(cubes, argnums=(0, 1)))(variables, x)
 
     wanted, wanted_gradients = both(plain)
     got, gradients = both(ours)

@@ -2,6 +2,8 @@
 and as a ReViT.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,10 +90,11 @@ def test_scaled_residuals_are_scaled_last_layers(scan, variables_for):
     model = ViT(**SIZES, residual_scale=0.5, scan=scan)
     plain = ViT(**SIZES, scan=scan)
     variables = variables_for(model, IMAGES)
-    halved = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: np.asarray(leaf) / 2 if path[-2].key in ("proj", "fc2") else leaf,
-        variables,
-    )
+
+    def halve_last(path, leaf):
+        return np.asarray(leaf) / 2 if path[-2].key in ("proj", "fc2") else leaf
+
+    halved = jax.tree_util.tree_map_with_path(halve_last, variables)
     drop_path_mask = np.random.default_rng(2).uniform(size=(2, 2, 4)).astype(np.float32)
 
     @jax.jit
@@ -139,7 +142,7 @@ def test_without_a_patch_classifier_the_head_classifies_them(variables_for):
     """A model that averages its patches: the logits are the average of the patches'."""
     model = ViT(**SIZES, pool="mean")
     variables = variables_for(model, IMAGES)
-    run = jax.jit(lambda variables: model.apply(variables, IMAGES, (2, 2), dense=True))
+    run = jax.jit(partial(model.apply, images=IMAGES, grid=(2, 2), dense=True))
     logits, of_patches = run(variables)
     assert of_patches.shape == (4, 4, 3)
     np.testing.assert_allclose(logits, np.asarray(of_patches).mean(axis=1), atol=1e-5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import norm as gauss
+from trees import float64, stacked
 
 from vintk_jax.models.swin import PatchMerging, Swin, WindowBlock
 from vintk_jax.models.windows import WindowAttention, by_pair
@@ -41,7 +42,7 @@ def attend(params, x, grid, window, shifted, head_mask=(1, 1)):
     grid is rolled up and to the left by half a window; a pair of one window attends to each other
     unless rolling made it neighbours.
     """
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
+    params = float64(params["params"])
     full = [-(-g // window) * window for g in grid]
     shift = window // 2 if shifted and window < min(grid) else 0
     filled = np.zeros((*full, x.shape[-1]))
@@ -86,7 +87,11 @@ def test_attention_is_the_definition(grid, window, shifted, variables_for, relat
     module = WindowAttention(HEADS, DIM, (window,))
     variables = variables_for(module, x, grid, size=1.0)
     wanted = [attend(variables, image, grid, window, shifted) for image in np.asarray(x)]
-    run = jax.jit(lambda v, x, flag: [module.apply(v, x, grid, shifted=s) for s in (shifted, flag)])
+
+    @jax.jit
+    def run(variables, x, flag):
+        return [module.apply(variables, x, grid, shifted=s) for s in (shifted, flag)]
+
     for got in run(variables, x, jnp.asarray(shifted)):
         assert relative_error(got, wanted) < 1e-5
 
@@ -134,9 +139,9 @@ def test_biases_by_pair(window):
         for q in places
     ]
     wanted = np.moveaxis(tables[:, index], -1, 1)
-    of_both, of_one = jax.jit(lambda t: (by_pair(t, window), by_pair(t[0], window)))(tables)
-    np.testing.assert_array_equal(of_both, wanted)
-    np.testing.assert_array_equal(of_one, wanted[0])
+    run = jax.jit(by_pair, static_argnums=1)
+    np.testing.assert_array_equal(run(tables, window), wanted)
+    np.testing.assert_array_equal(run(tables[0], window), wanted[0])
 
 
 def layer_norm(own, x):
@@ -212,20 +217,21 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
         x = WindowBlock(1, 4, 12, (2,)).apply({"params": p["stage_1"]["block_0"]}, x, (4, 3))
         return norm("norm", x).mean(axis=1) @ p["head"]["kernel"] + p["head"]["bias"]
 
-    def stacked(stage):
-        return {
-            "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *stage.values())}
-        }
+    stages = {
+        name: {"blocks": {"block": stacked(p[name].values())}} for name in ("stage_0", "stage_1")
+    }
+    scanned = {"params": {**p, **stages}}
 
-    scanned = {"params": {**p, "stage_0": stacked(p["stage_0"]), "stage_1": stacked(p["stage_1"])}}
-    wanted, *got = jax.jit(
-        lambda p, v, scanned: [
+    @jax.jit
+    def run(p, variables, scanned):
+        return [
             by_hand(p, images),
-            model.apply(v, images),
-            Swin(**SMALL, remat=True).apply(v, images),
+            model.apply(variables, images),
+            Swin(**SMALL, remat=True).apply(variables, images),
             Swin(**SMALL, scan=True).apply(scanned, images),
         ]
-    )(p, variables, scanned)
+
+    wanted, *got = run(p, variables, scanned)
     assert all(relative_error(logits, wanted) < 1e-5 for logits in got)
 
 
@@ -237,7 +243,7 @@ def test_a_block_is_two_residuals(variables_for, relative_error):
     x = normal(1, 24, EMBED)
     module = WindowBlock(HEADS, DIM, 5, (2,))
     variables = variables_for(module, x, grid, size=0.5)
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    p = float64(variables["params"])
     normed = layer_norm(p["norm1"], np.asarray(x, np.float64))
     after = x + attend({"params": p["attention"]}, normed[0], grid, 2, True)
     fc1 = p["mlp"]["fc1"]

@@ -4,10 +4,13 @@ and time.
 Hugging Face's implementation is compared in tests/weights/test_peers.py.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from trees import float64
 
 from vintk_jax import ntk
 from vintk_jax.models.grouped_attention import GroupedAttention
@@ -55,7 +58,7 @@ def test_groups_by_loops(groups, variables_for, relative_error):
     layer = GroupedAttention(groups, heads, dim)
     x = np.random.default_rng(0).standard_normal((2, count, 5)).astype(np.float32)
     variables = variables_for(layer, jnp.asarray(x), frames)
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    p = float64(variables["params"])
     qkv = (x @ p["qkv"]["kernel"] + p["qkv"]["bias"]).reshape(2, count, 3, heads, dim)
     if groups == "time":
         members = [
@@ -105,7 +108,7 @@ def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, rela
     def apply(p, x):
         return model.apply(p, x, grid, masks=masks)
 
-    got = jax.jit(lambda p: ntk.kernel(apply, p, CLIPS, cotangent=v))(variables)
+    got = jax.jit(partial(ntk.kernel, apply, cotangent=v))(variables, CLIPS)
     assert relative_error(got, jacobian_kernel(apply, variables, CLIPS, v)) < 1e-5
 
 
@@ -199,7 +202,7 @@ def test_norms_by_length(variables_for):
     model = timesformer(norm_grids=((4, 2, 2), (2, 1, 1)))
     variables = variables_for(model, CLIPS, (4, 2, 2))
     with pytest.raises(ValueError, match=r"norms for.*got \(2, 2, 2\)"):
-        jax.eval_shape(lambda v: model.apply(v, CLIPS, (2, 2, 2)), variables)
+        jax.eval_shape(partial(model.apply, clips=CLIPS, grid=(2, 2, 2)), variables)
 
     def change(path, leaf):
         leaf = np.array(leaf)

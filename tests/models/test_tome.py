@@ -16,8 +16,9 @@ def merged_by_hand(x, size, metric, count):
     unit = metric / np.linalg.norm(metric, axis=-1, keepdims=True)
     first = list(range(0, len(x), 2))
     second = list(range(1, len(x), 2))
-    best = {a: max(second, key=lambda b: unit[a] @ unit[b]) for a in first[1:]}
-    gone = sorted(best, key=lambda a: -(unit[a] @ unit[best[a]]))[:count]
+    best = {a: second[np.argmax(unit[second] @ unit[a])] for a in first[1:]}
+    likeness = {a: unit[a] @ unit[b] for a, b in best.items()}
+    gone = sorted(best, key=likeness.get, reverse=True)[:count]
     sums = x * size[:, None]
     sizes = size.copy()
     for a in gone:

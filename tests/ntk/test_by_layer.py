@@ -79,12 +79,12 @@ def by_the_jacobian(model, params, masks):
 def test_shares_are_the_jacobians(model, masks):
     """Layer by layer, to 1e-5; and they add up to the kernel."""
     params = conformance.draw(model, IMAGES, size=0.3)
-    run = jax.jit(
-        lambda params: (
-            ntk.by_layer(model, params, IMAGES, masks=masks),
-            ntk.kernel(model, params, IMAGES, masks=masks),
-        )
-    )
+
+    @jax.jit
+    def run(params):
+        layers = ntk.by_layer(model, params, IMAGES, masks=masks)
+        return layers, ntk.kernel(model, params, IMAGES, masks=masks)
+
     layers, whole = run(params)
     wanted = by_the_jacobian(model, params, masks)
     assert layers.keys() == wanted.keys()

@@ -1,5 +1,7 @@
 """Both orders of summation of a linear layer's share."""
 
+from functools import partial
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -69,7 +71,7 @@ def test_symmetric_blocks(n, t):
     """
     assert n * t >= contractions._MIN_ROWS
     x, d = draw(n, t, 3, 2)
-    got = np.asarray(jax.jit(lambda x, d: contractions._over_tokens(x, d, True))(x, d))
+    got = np.asarray(jax.jit(partial(contractions._over_tokens, bias=True))(x, d))
     wanted = share(x, d, True)
     np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max())
     np.testing.assert_array_equal(got, got.T)
@@ -85,7 +87,8 @@ def test_symmetric_skips_the_upper_triangle():
         asked[rows, columns] += 1
         return jnp.asarray(full[rows, columns])
 
-    np.testing.assert_array_equal(jax.jit(lambda: contractions._symmetric(9, 100, block))(), full)
+    run = jax.jit(partial(contractions._symmetric, 9, 100, block))
+    np.testing.assert_array_equal(run(), full)
     assert (asked[np.tril_indices(9)] == 1).all()
     assert asked.sum() < 81
 

@@ -1,6 +1,7 @@
 """Random Fourier features of images."""
 
 import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,8 @@ NUM = {"pixel": 8, "patch": 512, "coords": 10}
 @functools.cache
 def compiled(mode, num_features, sigma):
     """A function (images, key) -> features, compiled."""
-    return jax.jit(
-        lambda images, key: fourier_images(
-            images, key, mode=mode, num_features=num_features, sigma=sigma
-        )
-    )
+    features = partial(fourier_images, mode=mode, num_features=num_features, sigma=sigma)
+    return jax.jit(features)
 
 
 def mapped(mode, images, key=KEY, sigma=0.3):

@@ -22,7 +22,11 @@ def measure(name, model, images):
     """A function of the variables."""
     function = next(m for m in proxies.get(name).measurements if m.of == "network").function
     key = jax.random.key(1)
-    return lambda variables: function(Network(model, variables, images, None, 5, key))
+
+    def run(variables):
+        return function(Network(model, variables, images, None, 5, key))
+
+    return run
 
 
 def test_az_nas_wants_transformer_blocks(variables_for):

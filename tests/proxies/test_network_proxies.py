@@ -3,6 +3,8 @@ each proxy against its definition.
 """
 
 import functools
+from functools import partial
+from operator import itemgetter
 
 import flax.linen as nn
 import jax
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 from tiny_space import S3
+from trees import float64, name_of
 
 from vintk_jax import proxies
 from vintk_jax.data import inputs
@@ -73,7 +76,7 @@ def test_every_proxy_of_a_network_is_tested_here():
 @pytest.mark.parametrize(
     "space",
     [MINI, *(pytest.param(space, marks=pytest.mark.slow) for space in (PIT, S3, CELLS, CLIPS))],
-    ids=lambda space: space.name,
+    ids=name_of,
 )
 def test_masked_supernet_gives_what_the_small_model_does(space):
     """Every proxy, for an architecture that switches off columns, heads, hidden units and a
@@ -89,7 +92,7 @@ def test_masked_supernet_gives_what_the_small_model_does(space):
     scorer = Scorer(supernet, measurements, batch_size=2)
     key = jax.random.split(jax.random.key(3), 1)[0]
     # on one device, as the other tests have theirs, who share a program
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], supernet.params["plain"])
+    params = jax.tree.map(itemgetter(0), jax.device_get(supernet.params["plain"]))
     arch = ARCHS[space]
     [of_seeds] = scorer.measure([arch])
     own = together(space.model(arch, 32, num_classes=5), frozenset(m.name for m in measurements))
@@ -198,9 +201,7 @@ def gradient(net):
     labels = np.asarray(net.labels())
 
     def run(params, shares):
-        params, images, shares = jax.tree.map(
-            lambda leaf: np.asarray(leaf, np.float64), (params, net.images, np.asarray(shares))
-        )
+        params, images, shares = float64((params, net.images, np.asarray(shares)))
         with jax.enable_x64(True):
             return jax.tree.map(np.asarray, compiled(params, images, labels, shares))
 
@@ -229,17 +230,24 @@ def test_gradient_norm_and_snip(net, found, layers, gradient):
 
 def test_grasp(net, found, layers, gradient):
     """The Hessian times the gradient by central differences of gradients in float64."""
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), net.params)
-    along = jax.tree_util.tree_map_with_path(
-        lambda path, v: v if path[-1].key == "kernel" else np.zeros_like(v),
-        gradient(params, MEAN),
-    )
+    params = float64(net.params)
+
+    def only_kernels(path, leaf):
+        return leaf if path[-1].key == "kernel" else np.zeros_like(leaf)
+
+    along = jax.tree_util.tree_map_with_path(only_kernels, gradient(params, MEAN))
     step = 1e-5
 
-    def moved(sign):
-        return gradient(jax.tree.map(lambda p, d: p + sign * step * d, params, along), MEAN)
+    def gradient_at(distance):
+        def moved(leaf, direction):
+            return leaf + distance * direction
 
-    hessian = jax.tree.map(lambda a, b: (a - b) / (2 * step), moved(1), moved(-1))
+        return gradient(jax.tree.map(moved, params, along), MEAN)
+
+    def slope(ahead, behind):
+        return (ahead - behind) / (2 * step)
+
+    hessian = jax.tree.map(slope, gradient_at(step), gradient_at(-step))
     wanted = -sum((layers(params)[path] * h).sum() for path, h in layers(hessian).items())
     np.testing.assert_allclose(found["grasp"], wanted, rtol=1e-3)
 
@@ -262,9 +270,15 @@ def test_synflow_and_dss(net, found, layers):
     """Gradients of the summed logits with absolute weights at an image of ones; nuclear norms from
     NumPy's singular values.
     """
-    positive = jax.tree.map(lambda leaf: np.abs(np.asarray(leaf)), net.params)
+    positive = jax.tree.map(np.abs, jax.device_get(net.params))
     ones = np.ones((1, 32, 32, 3), np.float32)
-    g = layers(jax.jit(jax.grad(lambda p, x: MODEL.apply(p, x).sum()))(positive, ones))
+
+    @jax.jit
+    @jax.grad
+    def run(params, x):
+        return MODEL.apply(params, x).sum()
+
+    g = layers(run(positive, ones))
     w = layers(positive)
     np.testing.assert_allclose(
         found["synflow"], sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
@@ -351,8 +365,8 @@ def test_az_nas(net, found, inside):
     def jacobians(params, inputs):
         blocks = [Block(ARCH.num_heads[i], 64, ARCH.hidden[i], 14) for i in range(2)]
         return [
-            jax.jacrev(lambda x, own=own, block=block: block.apply({"params": own}, x, (2, 2)))(x)
-            for own, block, x in zip(params, blocks, inputs, strict=True)
+            jax.jacrev(block.apply, argnums=1)({"params": of_block}, x, (2, 2))
+            for of_block, block, x in zip(params, blocks, inputs, strict=True)
         ]
 
     sign = np.asarray(jax.random.rademacher(KEY, outputs[0].shape, jnp.float32), np.float64)
@@ -394,6 +408,6 @@ def test_matrices_are_by_layer():
     def of_layers(w):
         return jnp.sqrt(jnp.sum(w * w, axis=(1, 2)))
 
-    norms = jax.jit(lambda tree: weights.total(of_layers, tree))(stacked)
+    norms = jax.jit(partial(weights.total, of_layers))(stacked)
     parts = np.arange(24.0).reshape(2, 12)
     np.testing.assert_allclose(norms, np.linalg.norm(parts, axis=1).sum(), rtol=1e-6)

@@ -253,14 +253,12 @@ def test_measures_by_layer(supernet, images, archs, drawn):
 
 def test_a_proxy_of_layers(supernet, archs):
     """Its score is called with the layers of each view."""
-    proxy = proxies.Proxy.of_layers(
-        "total",
-        KERNEL,
-        lambda views: float(
-            sum(np.trace(s, axis1=-2, axis2=-1).sum() for s in views["plain"].values())
-        ),
-        "plain",
-    )
+
+    def total(views):
+        shares = views["plain"].values()
+        return float(sum(np.trace(share, axis1=-2, axis2=-1).sum() for share in shares))
+
+    proxy = proxies.Proxy.of_layers("total", KERNEL, total, "plain")
     measured = Scorer(supernet, proxy.measurements, batch_size=2).measure(archs[:1])[0]
     kernels = Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2).measure(archs[:1])[0]
     wanted = [np.trace(found["plain"]) for found in kernels]

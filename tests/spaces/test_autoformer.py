@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
+from trees import name_of
 
 from vintk_jax import spaces
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
@@ -18,7 +19,7 @@ SPACES = [space for space in map(spaces.get, spaces.names()) if isinstance(space
 MINI = AutoFormerSpace("mini", (16, 24), (1, 2), (1, 2), (1.0, 1.5))  # 2 (4 + 16) members
 IMAGES = jnp.asarray(np.zeros((3, 32, 32, 3), np.float32))
 seeds = st.integers(0, 10**6)
-each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+each_space = pytest.mark.parametrize("space", SPACES, ids=name_of)
 
 
 def sample(space, seed):

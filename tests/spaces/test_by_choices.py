@@ -138,7 +138,11 @@ def test_costs_are_counted_once_and_only_where_a_limit_asks(monkeypatch):
         (3 + 1) * 6 + 2 * (6 + 1) * 6 + (6 + 1) * 10,
         3 * 6 + 2 * 36 + 60,
     )
-    monkeypatch.setattr(Perceptrons, "model", lambda *_, **__: pytest.fail("counted again"))
+
+    def counted_again(*_, **__):
+        pytest.fail("counted again")
+
+    monkeypatch.setattr(Perceptrons, "model", counted_again)
     assert SPACE.cost(arch, 32, 10).params == 178
     assert Limits(max_latency_ms=1.0).fits(SPACE, SPACE.example())
     Limits().check(SPACE)

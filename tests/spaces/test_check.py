@@ -162,13 +162,12 @@ def test_a_rule_that_is_wrong(small, monkeypatch):
 
 def test_the_command_ends_with_1(capsys, monkeypatch):
     """And one line a promise."""
-    monkeypatch.setattr(
-        check,
-        "check",
-        lambda *_: iter(
-            [check.Finding("Kept.", None, 0.0), check.Finding("Not kept.", "Because.", 0.0)]
-        ),
-    )
+
+    def one_broken(*_):
+        yield check.Finding("Kept.", None, 0.0)
+        yield check.Finding("Not kept.", "Because.", 0.0)
+
+    monkeypatch.setattr(check, "check", one_broken)
     with pytest.raises(SystemExit) as stopped:
         check.main(["check", "autoformer-tiny", "--samples", "3"])
     assert stopped.value.code == 1

@@ -2,6 +2,8 @@
 member.
 """
 
+from functools import partial
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from tiny_space import S3 as MINI_S3
+from trees import name_of
 
 from vintk_jax import spaces
 from vintk_jax.errors import UnknownName, UserError
@@ -50,7 +53,7 @@ MINI_CLIPS = DeitVideoSpace(
     "mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32
 )
 seeds = st.integers(0, 10**6)
-each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+each_space = pytest.mark.parametrize("space", SPACES, ids=name_of)
 
 
 class Mine(AutoFormerSpace):
@@ -73,7 +76,7 @@ COSTS += [(space, 1, 64, 10) for space in FIRST_OF_A_CLASS]
 @pytest.mark.parametrize(
     ("space", "seed", "image_size", "num_classes"),
     COSTS,
-    ids=lambda value: getattr(value, "name", None),
+    ids=name_of,
 )
 def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classes):
     """Parameters of the initialised model and multiply-adds of its traced forward pass, both
@@ -99,7 +102,7 @@ def test_blocks_are_those_of_the_model(space):
 @pytest.mark.parametrize(
     "space",
     [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS, MINI_CELLS],
-    ids=lambda space: space.name,
+    ids=name_of,
 )
 def test_what_the_classifier_reads(space):
     """Without its blocks, a model that pools tells images apart; a class token has seen none."""
@@ -109,7 +112,7 @@ def test_what_the_classifier_reads(space):
     images = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
     masks = jax.tree.map(jnp.asarray, space.stem_masks(arch))
     variables = conformance.draw(wide, images)
-    logits = jax.jit(lambda v, x, m: wide.apply(v, x, masks=m))(variables, images, masks)
+    logits = jax.jit(wide.apply)(variables, images, masks=masks)
     assert space.pools(arch) == bool(np.any(np.abs(logits[0] - logits[1]) > 1e-6))
 
 
@@ -142,7 +145,7 @@ def test_cheapest_is_no_dearer_than_any(space):
         (MINI_SEG, 384),
         (MINI_CLIPS, 40),
     ],
-    ids=lambda value: getattr(value, "name", None),
+    ids=name_of,
 )
 def test_size_counts_the_members(space, count):
     """As many as `enumerate` gives, all different and valid; samples reach all of them and no
@@ -189,15 +192,13 @@ def test_spaces_by_name():
             spaces.get(wrong)
 
 
-@pytest.mark.parametrize(
-    "space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS], ids=lambda space: space.name
-)
+@pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS], ids=name_of)
 def test_image_sizes_that_patches_do_not_fill(space):
     """A size that no whole number of patches fills is refused before anything is built."""
     for build in (
-        lambda: space.model(space.cheapest(), 44),
-        lambda: space.supernet(44),
-        lambda: space.supernet(8),
+        partial(space.model, space.cheapest(), 44),
+        partial(space.supernet, 44),
+        partial(space.supernet, 8),
     ):
         with pytest.raises(ValueError, match=r"image_size=(44|8).*(16|32)"):
             build()
@@ -250,9 +251,11 @@ BOTH_WAYS = [
 def weights_on_the_host(monkeypatch):
     """Weights are drawn as NumPy arrays, of which a cut compiles nothing."""
     draw = conformance.draw
-    monkeypatch.setattr(
-        conformance, "draw", lambda *args, **kwargs: jax.device_get(draw(*args, **kwargs))
-    )
+
+    def draw_on_host(*args, **kwargs):
+        return jax.device_get(draw(*args, **kwargs))
+
+    monkeypatch.setattr(conformance, "draw", draw_on_host)
 
 
 @pytest.mark.usefixtures("weights_on_the_host")

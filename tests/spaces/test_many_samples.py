@@ -4,6 +4,7 @@
 
 import pytest
 from test_every_space import SPACES, sample
+from trees import name_of
 
 from vintk_jax.spaces import conformance
 
@@ -31,7 +32,7 @@ def with_every_option(space):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+@pytest.mark.parametrize("space", SPACES, ids=name_of)
 def test_parameters_of_many_samples(space):
     """Counted parameters are those of the initialised model."""
     conformance.counts(space, with_every_option(space), flops=False)

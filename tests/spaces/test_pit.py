@@ -3,6 +3,7 @@ architectures.
 """
 
 import json
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -66,9 +67,8 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     model = space.supernet(32, 3)
     own = space.model(arch, 32, num_classes=3)
     variables = jax.device_get(variables_for(model, x, size=0.1))
-    got = jax.jit(lambda p, x, v, masks: ntk.kernel(model, p, x, cotangent=v, masks=masks))(
-        variables, x, v, space.masks(arch)
-    )
+    run = jax.jit(partial(ntk.kernel, model))
+    got = run(variables, x, cotangent=v, masks=space.masks(arch))
     cut = space.subnet(variables, arch)
     assert relative_error(got, jacobian_kernel(own.apply, cut, x, v)) < 1e-5
 

@@ -61,9 +61,11 @@ def test_residuals_solve_the_gradient_flow():
     centre = np.eye(6) - 1 / 6
     centred = centre @ kernel @ centre
     centred /= np.trace(centred) / 6
-    solved = solve_ivp(
-        lambda _, r: -centred @ r, (0, 2), target[:, 0], t_eval=[0.5, 2.0], rtol=1e-9, atol=1e-12
-    ).y
+
+    def flow(_, residual):
+        return -centred @ residual
+
+    solved = solve_ivp(flow, (0, 2), target[:, 0], t_eval=[0.5, 2.0], rtol=1e-9, atol=1e-12).y
     wanted = np.sum(solved**2, axis=0) / np.sum(target**2)
     np.testing.assert_allclose(
         learning.residuals(kernel, target, np.array([0.5, 2.0])), wanted, rtol=1e-5

@@ -55,7 +55,7 @@ def _along(
     if directions.shape[-1] == 1:
         return along(directions[..., 0])
     each = jax.lax.map(along, jnp.moveaxis(directions, -1, 0))
-    return jax.tree.map(lambda values: values.mean(0), each)
+    return jax.tree.map(partial(jnp.mean, axis=0), each)
 
 
 def kernel(
