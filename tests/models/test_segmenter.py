@@ -98,11 +98,11 @@ def test_mask_decoder_by_its_formulas(variables_for, relative_error):
     variables = variables_for(decoder, [x], (2, 3))
     p = float64(variables["params"])
 
-    def norm(v, own):
+    def norm(v, params):
         centred = v - v.mean(-1, keepdims=True)
         return (
-            centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * own["scale"]
-            + own["bias"]
+            centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * params["scale"]
+            + params["bias"]
         )
 
     def unit(v):

@@ -144,9 +144,9 @@ def test_biases_by_pair(window):
     np.testing.assert_array_equal(run(tables[0], window), wanted[0])
 
 
-def layer_norm(own, x):
+def layer_norm(params, x):
     """Over the last axis, with epsilon 1e-5, in float64."""
-    scale, bias = (np.asarray(own[name], np.float64) for name in ("scale", "bias"))
+    scale, bias = (np.asarray(params[name], np.float64) for name in ("scale", "bias"))
     variance = x.var(-1, keepdims=True)
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(variance + 1e-5) * scale + bias
 

@@ -232,8 +232,8 @@ def test_folded_once_is_the_same(attention, variables_for, relative_error):
     def run(variables, clips):
         pairs = []
         for length in lengths:
-            ordinary, own = fold(model, variables, length, 8, 4)
-            logits = ordinary.apply(own, fitted(clips, length))
+            ordinary, folded = fold(model, variables, length, 8, 4)
+            logits = ordinary.apply(folded, fitted(clips, length))
             pairs.append((logits, model.apply(variables, clips, length)))
         return pairs
 

@@ -58,8 +58,8 @@ def by_the_jacobian(model, params, masks):
     flat = {}
     start = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params["params"]):
-        own = jacobian[:, start : start + leaf.size].reshape(3, *leaf.shape)
-        flat.setdefault("/".join(key.key for key in path[:-1]), []).append(own)
+        of_parameter = jacobian[:, start : start + leaf.size].reshape(3, *leaf.shape)
+        flat.setdefault("/".join(key.key for key in path[:-1]), []).append(of_parameter)
         start += leaf.size
     shares = {}
     for path, leaves in flat.items():
@@ -109,7 +109,7 @@ def test_factors_of_a_linear_layer():
     x = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)), jnp.float32)
     params = conformance.draw(model, x)
     directions = np.float32([[1.0, 0.0], [0.5, 2.0]])
-    found = ntk.by_layer(
+    layers = ntk.by_layer(
         model, params, x, measure=Factors(sizes, 3), cotangent=jnp.asarray(directions)
     )
     inputs = np.asarray(nn.Sequential(model.layers[:2]).apply(params, x))
@@ -118,9 +118,9 @@ def test_factors_of_a_linear_layer():
         d = np.tile(direction, (5, 1))
         gradient = inputs.T @ d
         wanted.append([np.sum(inputs**2), np.sum(d**2), np.sum(gradient**2)])
-    np.testing.assert_allclose(found["layers_2"], np.mean(wanted, axis=0), rtol=1e-5)
-    assert found["layers_0"][0] == pytest.approx(float(np.sum(x**2)) + 5, rel=1e-5)
-    assert not np.any(found["layers_1"])
+    np.testing.assert_allclose(layers["layers_2"], np.mean(wanted, axis=0), rtol=1e-5)
+    assert layers["layers_0"][0] == pytest.approx(float(np.sum(x**2)) + 5, rel=1e-5)
+    assert not np.any(layers["layers_1"])
 
 
 class _Step(nn.Module):

@@ -58,9 +58,9 @@ def every_order(x, d):
 def test_both_orders_equal_the_definition(n, t, a, b, seed):
     """Every order is the definition."""
     x, d = draw(n, t, a, b, seed)
-    for bias, found in zip((False, True), every_order(x, d), strict=True):
+    for bias, shares in zip((False, True), every_order(x, d), strict=True):
         wanted = share(x, d, bias)
-        for got in found:
+        for got in shares:
             np.testing.assert_allclose(got, wanted, atol=1e-5 * (1 + np.abs(wanted).max()))
 
 

@@ -57,8 +57,8 @@ def test_naswot_of_cells(variables_for):
             model.apply(variables, images)
         return inputs, measure("naswot", model, images)(variables)
 
-    inputs, found = run(variables_for(model, images))
+    inputs, got = run(variables_for(model, images))
     codes = [np.asarray(x > 0).reshape(len(images), -1) for x in map(np.asarray, inputs)]
     assert len(codes) == 2 * 2 * 6 + 2
     wanted = sum((code[:, None] == code[None]).sum(-1) for code in codes)
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(got, wanted)

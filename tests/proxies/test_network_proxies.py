@@ -95,8 +95,10 @@ def test_masked_supernet_gives_what_the_small_model_does(space):
     params = jax.tree.map(itemgetter(0), jax.device_get(supernet.params["plain"]))
     arch = ARCHS[space]
     [of_seeds] = scorer.measure([arch])
-    own = together(space.model(arch, 32, num_classes=5), frozenset(m.name for m in measurements))
-    wanted = own(jax.tree.map(np.asarray, space.subnet(params, arch)), images, key)
+    of_model = together(
+        space.model(arch, 32, num_classes=5), frozenset(m.name for m in measurements)
+    )
+    wanted = of_model(jax.tree.map(np.asarray, space.subnet(params, arch)), images, key)
     assert set(of_seeds[0]) == set(wanted) == {m.name for m in measurements}
     for name in set(wanted) - {"az_nas"}:
         rtol = np.full(np.shape(wanted[name]), 2e-3)
@@ -137,7 +139,7 @@ def net(variables_for):
 
 
 @pytest.fixture(scope="module")
-def found(net):
+def measured(net):
     """Every measurement of the model, in float64 and by name, by the one compiled function."""
     run = together(MODEL, frozenset(m.name for m in MEASUREMENTS))
     return {
@@ -216,19 +218,19 @@ def score(name, measured):
     return proxies.get(name).score(measured)
 
 
-def test_gradient_norm_and_snip(net, found, layers, gradient):
+def test_gradient_norm_and_snip(net, measured, layers, gradient):
     """From the gradients, layer by layer."""
     g = layers(gradient(net.params, MEAN))
     w = layers(net.params)
     np.testing.assert_allclose(
-        score("grad_norm", found), sum(np.linalg.norm(v) for v in g.values()), rtol=1e-4
+        score("grad_norm", measured), sum(np.linalg.norm(v) for v in g.values()), rtol=1e-4
     )
     np.testing.assert_allclose(
-        score("snip", found), sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-4
+        score("snip", measured), sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-4
     )
 
 
-def test_grasp(net, found, layers, gradient):
+def test_grasp(net, measured, layers, gradient):
     """The Hessian times the gradient by central differences of gradients in float64."""
     params = float64(net.params)
 
@@ -249,10 +251,10 @@ def test_grasp(net, found, layers, gradient):
 
     hessian = jax.tree.map(slope, gradient_at(step), gradient_at(-step))
     wanted = -sum((layers(params)[path] * h).sum() for path, h in layers(hessian).items())
-    np.testing.assert_allclose(found["grasp"], wanted, rtol=1e-3)
+    np.testing.assert_allclose(measured["grasp"], wanted, rtol=1e-3)
 
 
-def test_zico(net, found, layers, gradient):
+def test_zico(net, measured, layers, gradient):
     """NumPy's mean and standard deviation over the two halves, layer by layer."""
     halves = [
         layers(gradient(net.params, shares)) for shares in ((0.5, 0.5, 0, 0), (0, 0, 0.5, 0.5))
@@ -263,10 +265,10 @@ def test_zico(net, found, layers, gradient):
         deviation = both.std(0)
         mean = np.abs(both).mean(0)
         wanted += np.log((mean[deviation > 0] / deviation[deviation > 0]).sum())
-    np.testing.assert_allclose(score("zico", found), wanted, rtol=1e-2)
+    np.testing.assert_allclose(score("zico", measured), wanted, rtol=1e-2)
 
 
-def test_synflow_and_dss(net, found, layers):
+def test_synflow_and_dss(net, measured, layers):
     """Gradients of the summed logits with absolute weights at an image of ones; nuclear norms from
     NumPy's singular values.
     """
@@ -281,7 +283,7 @@ def test_synflow_and_dss(net, found, layers):
     g = layers(run(positive, ones))
     w = layers(positive)
     np.testing.assert_allclose(
-        found["synflow"], sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
+        measured["synflow"], sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
     )
 
     def nuclear(m):
@@ -291,7 +293,7 @@ def test_synflow_and_dss(net, found, layers):
         nuclear(w[p]) * nuclear(g[p]) if "/attention/" in p else np.abs(w[p] * g[p]).sum()
         for p in g
     )
-    np.testing.assert_allclose(found["dss"], wanted, rtol=1e-3)
+    np.testing.assert_allclose(measured["dss"], wanted, rtol=1e-3)
 
 
 class TwoLayers(nn.Module):
@@ -336,17 +338,17 @@ def test_two_layers_by_hand(count):
         assert np.isfinite(score("zico", measured))
 
 
-def test_naswot(found, inside):
+def test_naswot(measured, inside):
     """Pairs of images compared unit by unit, from the layers' outputs as Linen captures them."""
     outputs = [output for path, output in inside.items() if path.endswith("fc1")]
     assert len(outputs) == 2
     codes = np.concatenate([np.asarray(output).reshape(4, -1) > 0 for output in outputs], axis=1)
     agree = np.array([[np.sum(one == other) for other in codes] for one in codes], float)
-    np.testing.assert_array_equal(found["naswot"], agree)
-    assert score("naswot", found) == pytest.approx(np.log(np.linalg.det(agree)))
+    np.testing.assert_array_equal(measured["naswot"], agree)
+    assert score("naswot", measured) == pytest.approx(np.log(np.linalg.det(agree)))
 
 
-def test_az_nas(net, found, inside):
+def test_az_nas(net, measured, inside):
     """Blocks' outputs as Linen captures them, singular values from NumPy, the block's Jacobian in
     full.
     """
@@ -358,7 +360,7 @@ def test_az_nas(net, found, inside):
         share = values / values.sum()
         entropies.append(-np.sum(share * np.log(share + 1e-8)))
     np.testing.assert_allclose(
-        found["az_nas"][:2], [sum(entropies), entropies[1] - entropies[0]], rtol=1e-3, atol=1e-4
+        measured["az_nas"][:2], [sum(entropies), entropies[1] - entropies[0]], rtol=1e-3, atol=1e-4
     )
 
     @jax.jit
@@ -381,7 +383,7 @@ def test_az_nas(net, found, inside):
         )
         s = np.linalg.norm(matrix, 2)
         trainabilities.append(2 - s - 1 / (s + 1e-6))
-    np.testing.assert_allclose(found["az_nas"][2], np.mean(trainabilities), rtol=1e-3)
+    np.testing.assert_allclose(measured["az_nas"][2], np.mean(trainabilities), rtol=1e-3)
 
 
 def test_az_nas_joins_by_rank():

@@ -94,14 +94,14 @@ def measured(scorer, archs):
 def test_kernels_are_those_of_each_architectures_own_model(measured, archs, images, drawn):
     """Both views' of one, the plain one of the other."""
     for arch, of_arch, names in zip(archs, measured, (("plain",), tuple(images)), strict=False):
-        own = kernels_of(SPACE.model(arch, 32, num_classes=5))
+        of_model = kernels_of(SPACE.model(arch, 32, num_classes=5))
         inputs = {view: images[view] for view in names}
         for of_seed, (variables, direction) in zip(of_arch, drawn, strict=True):
             cut = {
                 view: jax.tree.map(np.asarray, SPACE.subnet(variables[view], arch))
                 for view in inputs
             }
-            for view, wanted in own(cut, inputs, direction).items():
+            for view, wanted in of_model(cut, inputs, direction).items():
                 np.testing.assert_allclose(
                     of_seed[view], wanted, rtol=1e-4, atol=1e-5 * float(np.abs(wanted).max())
                 )
@@ -121,9 +121,9 @@ def test_variants_that_save_memory_give_the_same_kernels(
     """Of one view; each view has its kernel for itself."""
     saving = Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2)
     monkeypatch.setattr(saving, "_compiled", saving._build(*variant))
-    for found, wanted in zip(saving.measure(archs), measured, strict=False):
+    for got, wanted in zip(saving.measure(archs), measured, strict=False):
         for seed in DRAWS:
-            kernel = found[seed]["plain"]
+            kernel = got[seed]["plain"]
             np.testing.assert_allclose(
                 kernel, wanted[seed]["plain"], rtol=1e-4, atol=1e-5 * np.abs(kernel).max()
             )
@@ -261,7 +261,7 @@ def test_a_proxy_of_layers(supernet, archs):
     proxy = proxies.Proxy.of_layers("total", KERNEL, total, "plain")
     measured = Scorer(supernet, proxy.measurements, batch_size=2).measure(archs[:1])[0]
     kernels = Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2).measure(archs[:1])[0]
-    wanted = [np.trace(found["plain"]) for found in kernels]
+    wanted = [np.trace(of_draw["plain"]) for of_draw in kernels]
     assert score(proxy, measured, {}) == pytest.approx(wanted, rel=1e-5)
 
 

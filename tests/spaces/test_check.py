@@ -87,8 +87,8 @@ class CountsOtherwise(Good):
     """A multiply-add too many."""
 
     def cost(self, arch, image_size=224, num_classes=1000):
-        found = super().cost(arch, image_size, num_classes)
-        return found._replace(flops=found.flops + 1)
+        cost = super().cost(arch, image_size, num_classes)
+        return cost._replace(flops=cost.flops + 1)
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ class CountsOtherwise(Good):
 )
 def test_each_broken_promise_is_told(space, says):
     """One message, of the check that is for it, which comes in spite of the others."""
-    found = list(check.check(space(), num_samples=8, num_members=0, flops=False))
-    assert any(finding.fault and says in finding.fault for finding in found), found
+    findings = list(check.check(space(), num_samples=8, num_members=0, flops=False))
+    assert any(finding.fault and says in finding.fault for finding in findings), findings
 
 
 def test_a_good_space_has_no_fault():
     """Its multiply-adds are the trace's; one that counts otherwise is told so."""
 
     def faults(space):
-        found = check.check(space, num_samples=8, num_members=0)
-        return [finding.fault for finding in found if finding.fault]
+        findings = check.check(space, num_samples=8, num_members=0)
+        return [finding.fault for finding in findings if finding.fault]
 
     assert faults(Good()) == []
     (fault,) = faults(CountsOtherwise())

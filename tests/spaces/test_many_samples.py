@@ -26,7 +26,7 @@ def with_every_option(space):
             met |= new
     for name, options in choices.items():
         for option in options:
-            beside = {own for own, other, its in met if (other, its) == (name, option)}
+            beside = {mine for mine, other, its in met if (other, its) == (name, option)}
             assert beside == ({option} if name == first else set(choices[first])), (name, option)
     return archs
 

@@ -65,12 +65,12 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     rng = np.random.default_rng(0)
     x, v = (jnp.asarray(np.float32(rng.standard_normal(s))) for s in ((3, 32, 32, 3), (3, 1)))
     model = space.supernet(32, 3)
-    own = space.model(arch, 32, num_classes=3)
+    alone = space.model(arch, 32, num_classes=3)
     variables = jax.device_get(variables_for(model, x, size=0.1))
     run = jax.jit(partial(ntk.kernel, model))
     got = run(variables, x, cotangent=v, masks=space.masks(arch))
     cut = space.subnet(variables, arch)
-    assert relative_error(got, jacobian_kernel(own.apply, cut, x, v)) < 1e-5
+    assert relative_error(got, jacobian_kernel(alone.apply, cut, x, v)) < 1e-5
 
 
 @pytest.mark.parametrize(

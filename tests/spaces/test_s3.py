@@ -60,13 +60,13 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     member's own model; a shifted window that is filled up is in it.
     """
     model = MINI.supernet(32, 3)
-    own = MINI.model(MEMBER, 32, num_classes=3)
+    alone = MINI.model(MEMBER, 32, num_classes=3)
     variables = jax.device_get(variables_for(model, IMAGES, size=0.1))
     v = np.random.default_rng(1).standard_normal((3, 1)).astype(np.float32)
     run = jax.jit(partial(ntk.kernel, model))
     got = run(variables, IMAGES, cotangent=v, masks=MINI.masks(MEMBER))
     cut = MINI.subnet(variables, MEMBER)
-    assert relative_error(got, jacobian_kernel(own.apply, cut, IMAGES, v)) < 1e-5
+    assert relative_error(got, jacobian_kernel(alone.apply, cut, IMAGES, v)) < 1e-5
 
 
 @pytest.fixture(scope="module")

@@ -103,10 +103,10 @@ def test_every_block_runs(followed):
     trained model's predictions.
     """
     best = json.loads((followed / "runs/mixed/best.json").read_text())
-    found = my_space.SPACE.from_json(best["arch"])
-    assert my_space.SPACE.to_json(found) == best["arch"]
+    arch = my_space.SPACE.from_json(best["arch"])
+    assert my_space.SPACE.to_json(arch) == best["arch"]
     assert best["space"] == "my_space:SPACE"
-    assert my_space.SPACE.cost(found) == (best["params"], best["flops"])
+    assert my_space.SPACE.cost(arch) == (best["params"], best["flops"])
     candidates = [
         json.loads(line)
         for line in (followed / "runs/mixed/candidates.jsonl").read_text().splitlines()

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import scan_blocks
 from vintk_jax.models.channel_norm import ChannelNorm, Norm
 from vintk_jax.models.convolution import by_product
 from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import conv_init
+from vintk_jax.models.stacking import scan_blocks
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 # from node to node of a cell; 0 is its input, 3 its output

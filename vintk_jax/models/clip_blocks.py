@@ -8,9 +8,9 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import drop_path, skip_if_dead
 from vintk_jax.models.grouped_attention import GroupedAttention
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
+from vintk_jax.models.stacking import drop_path, skip_if_dead
 
 ClipGrid = tuple[int, int, int]
 
@@ -38,7 +38,7 @@ class _ClipBlock(nn.Module):
         masks: dict | None = None,
         drop_path_mask: Float[Array, "2 n"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
-        """Apply the block; a dead one is skipped (`blocks.skip_if_dead`).
+        """Apply the block; a dead one is skipped (`stacking.skip_if_dead`).
 
         Args:
             masks: `alive` (), `heads` (heads,), `hidden` (hidden,); 1 is live.

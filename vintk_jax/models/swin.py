@@ -12,10 +12,10 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import mask_of_block, scan_blocks, skip_if_dead, split_masks
 from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, grid_of
+from vintk_jax.models.stacking import mask_of_block, scan_blocks, skip_if_dead, split_masks
 from vintk_jax.models.windows import Switch, WindowAttention
 
 _EPSILON = 1e-5  # of all norms, as in Swin (timm's ViTs: 1e-6)
@@ -48,7 +48,7 @@ class WindowBlock(nn.Module):
         window_mask: Float[Array, " windows"] | None = None,
         shifted: Switch = False,
     ) -> Float[Array, "n tokens embed"]:
-        """Apply the block; a dead one is skipped (`blocks.skip_if_dead`).
+        """Apply the block; a dead one is skipped (`stacking.skip_if_dead`).
 
         Args:
             masks: `alive` (), `heads` (heads,) and `hidden` (hidden,); 1 is live.

@@ -15,11 +15,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from vintk_jax.models import resample
-from vintk_jax.models.blocks import split_masks, stack
+from vintk_jax.models.blocks import stack
 from vintk_jax.models.clip_blocks import ClipGrid, DividedBlock, FrameBlock
 from vintk_jax.models.depth import Layers, block_layers
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, fit_to_grid, grid_of
+from vintk_jax.models.stacking import split_masks
 
 ATTENTIONS = ("divided", "joint", "space")
 

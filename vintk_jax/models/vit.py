@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import split_masks, stack
+from vintk_jax.models.blocks import stack
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
 from vintk_jax.models.depth import Layers, block_layers
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
@@ -21,6 +21,7 @@ from vintk_jax.models.patch_embed import (
     fit_to_grid,
     grid_of,
 )
+from vintk_jax.models.stacking import split_masks
 
 
 class ViT(nn.Module):

@@ -16,7 +16,7 @@ from flax.traverse_util import unflatten_dict
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
-from vintk_jax.models.blocks import TAPS
+from vintk_jax.models.stacking import TAPS
 from vintk_jax.ntk import rules
 from vintk_jax.ntk.intercepting import UnsupportedModel, intercepting
 from vintk_jax.ntk.measures import KERNEL, Measure, Tap
