@@ -55,7 +55,7 @@ def test_scale_and_a_part_common_to_all_change_nothing():
 
 def test_kernels_that_tell_nothing_apart_have_no_error():
     assert np.isnan(learning.left_out_error(np.ones((5, 5)), np.eye(5), 0.1))
-    with pytest.raises(ValueError, match="ridge of 0"):
+    with pytest.raises(ValueError, match="positive ridge, got 0"):
         learning.left_out_error(np.eye(5), np.eye(5), 0)
 
 

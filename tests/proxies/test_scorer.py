@@ -269,7 +269,7 @@ def test_layers_want_the_structured_kernel(images):
     """Other implementations have no layers."""
     settings = KernelSettings(num_classes=5, implementation="neural_tangents")
     other = Supernet(SPACE, {"plain": images["plain"]}, settings, seed=3)
-    with pytest.raises(UserError, match=r"wants ntk\.implementation=structured"):
+    with pytest.raises(UserError, match=r"Expected ntk\.implementation=structured"):
         Scorer(other, [Measurement("shares", "layers", KERNEL)]).compile()
 
 

@@ -74,8 +74,8 @@ GOOD = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [4] *
         ({"depth": 11}, ("depth=11", "12, 13, 14")),
         ({"num_heads": [3] * 11 + [5]}, ("num_heads=5", "3, 4")),
         ({"mlp_ratio": [3] + [4] * 11}, ("mlp_ratio=3", "3.5, 4")),
-        ({"num_heads": [3] * 13}, ("num_heads has 13", "depth=12")),
-        ({"mlp_ratio": [4] * 11}, ("mlp_ratio has 11", "depth=12")),
+        ({"num_heads": [3] * 13}, ("num_heads at depth=12", "got 13")),
+        ({"mlp_ratio": [4] * 11}, ("mlp_ratio at depth=12", "got 11")),
         ({"depth": None}, ("depth",)),
     ],
 )

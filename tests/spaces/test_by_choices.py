@@ -77,13 +77,13 @@ def test_an_architecture_is_made_of_the_choices():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"width": 5}, "width=5 came; perceptrons has 4, 6"),
-        ({"act": ["relu", "tanh"]}, "act='tanh' came in place 1; perceptrons has relu, gelu"),
-        ({"act": ["relu"]}, "act has 1 entries; perceptrons wants 2 at depth=2"),
-        ({"act": ["relu"] * 3}, "act has 3 entries"),
-        ({"act": "relu"}, "act='relu' came; a list was wanted"),
-        ({"width": [4]}, "one value was wanted"),
-        ({"width": None}, "without width; width, depth, act were wanted"),
+        ({"width": 5}, "perceptrons one of 4, 6, got width=5"),
+        ({"act": ["relu", "tanh"]}, "perceptrons one of relu, gelu, got act='tanh' in place 1"),
+        ({"act": ["relu"]}, "perceptrons 2 entries of act at depth=2, got 1"),
+        ({"act": ["relu"] * 3}, "entries of act at depth=2, got 3"),
+        ({"act": "relu"}, "got act='relu'"),
+        ({"width": [4]}, "Expected one value"),
+        ({"width": None}, "with width, depth, act, got one without width"),
         ({"heads": 3}, "with heads"),
     ],
 )

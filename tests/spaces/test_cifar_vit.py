@@ -75,8 +75,8 @@ def test_architectures_outside_the_space():
     fields = SPACE.to_json(SPACE.sample(np.random.default_rng(0)))
     for change, words in (
         ({"patch_size": 16}, "patch_size=16"),
-        ({"depth": [1, 5]}, "depth=5 came in place 1"),
-        ({"mlp_ratio": [1.0]}, "mlp_ratio has 1 entries"),
+        ({"depth": [1, 5]}, "got depth=5 in place 1"),
+        ({"mlp_ratio": [1.0]}, "entries of mlp_ratio, got 1"),
     ):
         with pytest.raises(spaces.InvalidArchitecture, match=words):
             SPACE.from_json({**fields, **change})

@@ -37,7 +37,7 @@ def test_architectures_outside_the_space():
     """The field at fault is named."""
     for change, words in (
         ({"stem_width": 128}, "stem_width=128"),
-        ({"num_heads": [6] * 15}, "num_heads has 15 entries"),
+        ({"num_heads": [6] * 15}, "entries of num_heads at depth=16, got 15"),
     ):
         with pytest.raises(spaces.InvalidArchitecture, match=words):
             SPACE.from_json({**SMALL, **change})

@@ -3,7 +3,6 @@ definition, bad architectures.
 """
 
 import json
-import re
 from functools import partial
 from operator import itemgetter
 
@@ -288,7 +287,7 @@ def test_members():
         ({"ops": "skip_connect"}, ("ops=skip_connect", "a list of 6")),
         ({"ops": [*MIXED[:5], None]}, ("ops[5]=None",)),
         ({"ops": 6}, ("ops=6", "a list of 6")),
-        ({}, ("without ops",)),
+        ({}, ("got one without ops",)),
     ],
 )
 def test_bad_json_names_the_field(fields, words):
@@ -306,5 +305,5 @@ def test_image_sizes_that_reductions_do_not_halve(size):
         partial(SPACE.supernet, size),
         partial(SPACE.cost, SPACE.cheapest(), size),
     ):
-        with pytest.raises(ValueError, match=re.escape(f"image_size={size}") + ".*multiple of 4"):
+        with pytest.raises(ValueError, match=f"multiple of 4.*image_size={size}"):
             build()

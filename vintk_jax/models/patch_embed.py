@@ -27,8 +27,8 @@ def grid_of(image_shape: tuple[int, ...], patch_size: int, grid: int | Grid | No
         fits = min(pieces) > 0 and height % pieces[0] == 0 and width % pieces[1] == 0
     if not fits:
         raise ValueError(
-            f"Images of {height} x {width} pixels came; sides that are {wanted} were wanted. "
-            "Resize the images."
+            f"Expected images whose sides are {wanted}, got {height} x {width} pixels. Resize the "
+            "images."
         )
     return pieces
 
@@ -47,8 +47,8 @@ def fit_to_grid(
     sides = images.shape[-3:-1]
     if min(grid) < 1 or any(g > side for g, side in zip(grid, sides, strict=True)):
         raise ValueError(
-            f"A grid of {grid} tokens came for images of {sides} pixels; a token wants one pixel "
-            "at least."
+            f"Expected a grid of one pixel a token at least, got {grid} tokens for images of "
+            f"{sides} pixels."
         )
     fitted = tuple(g * round(side / g) for g, side in zip(grid, sides, strict=True))
     for axis, (old, new) in enumerate(zip(sides, fitted, strict=True), start=1):

@@ -135,8 +135,8 @@ class AutoFormerSpace(SearchSpace):
     def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
         if image_size % PATCH or image_size < PATCH:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch "
-                f"size, {PATCH}."
+                f"Expected for {self.name} an image size that is a multiple of its patch size, "
+                f"{PATCH}, got inputs.image_size={image_size}."
             )
         return ViT(
             embed_dim=embed_dim,

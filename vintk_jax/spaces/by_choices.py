@@ -131,13 +131,13 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
     if missing or unknown:
         what = f"without {', '.join(missing)}" if missing else f"with {', '.join(unknown)}"
         raise InvalidArchitecture(
-            f"An architecture of {space.name} came {what}; {', '.join(names)} were wanted."
+            f"Expected an architecture of {space.name} with {', '.join(names)}, got one {what}."
         )
     for name in names:
         if isinstance(getattr(example, name), tuple) != isinstance(fields[name], list | tuple):
             wanted = "a list" if isinstance(getattr(example, name), tuple) else "one value"
             raise InvalidArchitecture(
-                f"{name}={fields[name]!r} came; {wanted} was wanted, as in {to_json(example)}."
+                f"Expected {wanted}, as in {to_json(example)}, got {name}={fields[name]!r}."
             )
     # not by its __init__, which foreign values have no business in
     unchecked = object.__new__(type(example))
@@ -147,12 +147,12 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
     for name, options in space.choices().items():
         if chosen[name] not in options:
             numbered = None if hasattr(example, name) else _numbered(name)
-            what = (
-                f"{numbered[0]}={chosen[name]!r} came in place {numbered[1]}"
-                if numbered
-                else f"{name}={chosen[name]!r} came"
+            what = f"{name}={chosen[name]!r}"
+            if numbered:
+                what = f"{numbered[0]}={chosen[name]!r} in place {numbered[1]}"
+            raise InvalidArchitecture(
+                f"Expected for {space.name} one of {', '.join(map(str, options))}, got {what}."
             )
-            raise InvalidArchitecture(f"{what}; {space.name} has {', '.join(map(str, options))}.")
         chosen[name] = options[options.index(chosen[name])]  # the space's own 4.0 for a 4
     arch = space.decode(chosen)
     for name in names:
@@ -161,11 +161,13 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
         if isinstance(wanted, tuple) and len(value) != len(wanted):
             at_depth = f" at depth={chosen['depth']}" if "depth" in chosen else ""
             raise InvalidArchitecture(
-                f"{name} has {len(value)} entries; {space.name} wants {len(wanted)}{at_depth}."
+                f"Expected for {space.name} {len(wanted)} entries of {name}{at_depth}, got "
+                f"{len(value)}."
             )
         if value != wanted:
             raise InvalidArchitecture(
-                f"{name}={fields[name]!r} came; with its other fields, {space.name} has {wanted!r}."
+                f"Expected for {space.name} with these other fields {name}={wanted!r}, got "
+                f"{fields[name]!r}."
             )
     return arch
 

@@ -170,8 +170,9 @@ class CifarVitSpace(SearchSpace):
         largest = max(self.patch_size)
         if image_size % largest or image_size < largest:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of {largest}, "
-                "its largest patch. The table is of --config.inputs.image_size=32."
+                f"Expected for {self.name} an image size that is a multiple of {largest}, its "
+                f"largest patch, got inputs.image_size={image_size}. The table is of "
+                "--config.inputs.image_size=32."
             )
         return image_size // (largest if arch is None else arch.patch_size)
 

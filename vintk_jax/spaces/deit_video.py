@@ -121,8 +121,8 @@ class DeitVideoSpace(AutoFormerSpace):
         size = image_size or self.resolution
         if size % self.patch_size or size < self.patch_size:
             raise UserError(
-                f"inputs.image_size={size} came; {self.name} wants a multiple of its patch size, "
-                f"{self.patch_size}."
+                f"Expected for {self.name} an image size that is a multiple of its patch size, "
+                f"{self.patch_size}, got inputs.image_size={size}."
             )
         return size // self.patch_size
 

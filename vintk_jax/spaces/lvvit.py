@@ -128,8 +128,8 @@ class LvVitSpace(SearchSpace):
     def _grid(self, image_size: int) -> int:
         if image_size % PATCH or image_size < PATCH:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch "
-                f"size, {PATCH}."
+                f"Expected for {self.name} an image size that is a multiple of its patch size, "
+                f"{PATCH}, got inputs.image_size={image_size}."
             )
         return image_size // PATCH
 

@@ -58,17 +58,18 @@ class CellSpace(SearchSpace):
     def from_json(self, fields: Mapping[str, Any]) -> CellArch:
         """From {"ops": [...]}: operations of the edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3."""
         if "ops" not in fields:
-            raise InvalidArchitecture(f"A {self.name} architecture came without ops.")
+            raise InvalidArchitecture(f"Expected ops for {self.name}, got one without ops.")
         ops = fields["ops"]
         if not isinstance(ops, list | tuple) or len(ops) != len(EDGES):
             edges = ", ".join(f"{a}-{b}" for a, b in EDGES)
             raise InvalidArchitecture(
-                f"ops={ops} came; {self.name} wants a list of {len(EDGES)}, for the edges {edges}."
+                f"Expected for {self.name} a list of {len(EDGES)} operations, for the edges "
+                f"{edges}, got ops={ops}."
             )
         for i, op in enumerate(ops):
             if op not in OPERATIONS:
                 raise InvalidArchitecture(
-                    f"ops[{i}]={op!r} came; {self.name} has {', '.join(OPERATIONS)}."
+                    f"Expected for {self.name} one of {', '.join(OPERATIONS)}, got ops[{i}]={op!r}."
                 )
         return CellArch(tuple(ops))
 
@@ -191,8 +192,8 @@ def _checked(name: str, image_size: int, stages: int) -> int:
     factor = 2 ** (stages - 1)
     if image_size < factor or image_size % factor:
         raise UserError(
-            f"inputs.image_size={image_size} came; {name} wants a multiple of {factor}: its "
-            "reductions halve the sides."
+            f"Expected for {name} an image size that is a multiple of {factor}, since its "
+            f"reductions halve the sides, got inputs.image_size={image_size}."
         )
     return image_size
 

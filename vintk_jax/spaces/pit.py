@@ -95,7 +95,8 @@ class PitSpace(SearchSpace):
         missing = {"base_dim", "mlp_ratio", "depth", "num_heads"} - set(fields)
         if missing:
             raise InvalidArchitecture(
-                f"A {self.name} architecture came without {', '.join(sorted(missing))}."
+                f"Expected an architecture of {self.name}, got one without "
+                f"{', '.join(sorted(missing))}."
             )
         arch = PitArch(
             fields["base_dim"],
@@ -107,19 +108,20 @@ class PitSpace(SearchSpace):
             if getattr(arch, field) not in getattr(self, field):
                 options = ", ".join(map(str, getattr(self, field)))
                 raise InvalidArchitecture(
-                    f"{field}={getattr(arch, field)} came; {self.name} has {options}."
+                    f"Expected for {self.name} one of {options}, got "
+                    f"{field}={getattr(arch, field)}."
                 )
         if len(arch.depth) != len(self.depth) or any(
             d not in options for d, options in zip(arch.depth, self.depth, strict=True)
         ):
             raise InvalidArchitecture(
-                f"depth={list(arch.depth)} came; {self.name} has, stage by stage, one of "
-                f"{self.depth}."
+                f"Expected for {self.name}, stage by stage, one of {self.depth}, got "
+                f"depth={list(arch.depth)}."
             )
         if arch.num_heads not in self._heads():
             raise InvalidArchitecture(
-                f"num_heads={list(arch.num_heads)} came; {self.name} has {len(self.depth)} of "
-                f"{self.num_heads}, none below the one before."
+                f"Expected for {self.name} {len(self.depth)} of {self.num_heads}, none below the "
+                f"one before, got num_heads={list(arch.num_heads)}."
             )
         return arch
 
@@ -276,8 +278,8 @@ class PitSpace(SearchSpace):
 def _grid(name: str, image_size: int) -> tuple[int, int]:
     if image_size < PATCH or (image_size - PATCH) % STRIDE:
         raise UserError(
-            f"inputs.image_size={image_size} came; {name} wants {PATCH} and a multiple of {STRIDE} "
-            f"more: patches of {PATCH} pixels, {STRIDE} apart."
+            f"Expected for {name} an image size of {PATCH} and a multiple of {STRIDE} more, for "
+            f"patches of {PATCH} pixels, {STRIDE} apart, got inputs.image_size={image_size}."
         )
     return ((image_size - PATCH) // STRIDE + 1,) * 2
 

@@ -96,7 +96,7 @@ class S3Space(SearchSpace):
         missing = [field for field in FIELDS if field not in fields]
         if missing:
             raise InvalidArchitecture(
-                f"An {self.name} architecture came without {', '.join(missing)}."
+                f"Expected an architecture of {self.name}, got one without {', '.join(missing)}."
             )
         for field in FIELDS:
             options = getattr(self, field)
@@ -106,7 +106,8 @@ class S3Space(SearchSpace):
                 value not in of_stage for value, of_stage in zip(values, options, strict=True)
             ):
                 raise InvalidArchitecture(
-                    f"{field}={values} came; {self.name} has, stage by stage, one of {options}."
+                    f"Expected for {self.name}, stage by stage, one of {options}, got "
+                    f"{field}={values}."
                 )
         kind = {"mlp_ratio": float}
         return S3Arch(*(tuple(map(kind.get(field, int), fields[field])) for field in FIELDS))
@@ -125,9 +126,9 @@ class S3Space(SearchSpace):
         multiple = PATCH * 2 ** (len(self.depth) - 1)
         if image_size < multiple or image_size % multiple:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of {multiple}: "
-                f"patches of {PATCH} pixels, halved between "
-                f"{len(self.depth)} stages."
+                f"Expected for {self.name} an image size that is a multiple of {multiple}, for "
+                f"patches of {PATCH} pixels, halved between {len(self.depth)} stages, got "
+                f"inputs.image_size={image_size}."
             )
         return [image_size // PATCH // 2**i for i in range(len(self.depth))]
 

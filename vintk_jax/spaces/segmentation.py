@@ -132,8 +132,8 @@ class SegmenterSpace(SearchSpace):
             sides = image_size or self.resolution
         if min(sides) < self.patch_size:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants {self.patch_size} pixels "
-                "at least, its patch size."
+                f"Expected for {self.name} an image size of {self.patch_size} pixels at least, its "
+                f"patch size, got inputs.image_size={image_size}."
             )
         return -(-sides[0] // self.patch_size), -(-sides[1] // self.patch_size)
 
