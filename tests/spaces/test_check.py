@@ -6,7 +6,7 @@ import my_space
 import numpy as np
 import pytest
 
-from vintk_jax.spaces import Cost, check, conformance
+from vintk_jax.spaces import Cost, check, conformance, supernet_conformance
 from vintk_jax.spaces.autoformer import AutoFormerSpace
 
 
@@ -144,7 +144,7 @@ def test_masks_that_leave_too_much_on(small):
     space = Leaky("leaky")
     arch = space.decode({**space.encode(space.example()), "mlp_ratio_0": 2})
     with pytest.raises(conformance.BrokenPromise, match="logits of the masked supernet"):
-        conformance.supernet(space, [arch], 32)
+        supernet_conformance.supernet(space, [arch], 32)
 
 
 def test_a_rule_that_is_wrong(small, monkeypatch):
@@ -157,7 +157,7 @@ def test_a_rule_that_is_wrong(small, monkeypatch):
     monkeypatch.setitem(rules._RULES, my_space.nn.Dense, half)
     space = my_space.MixedSpace("wrong")
     with pytest.raises(conformance.BrokenPromise, match="structured kernel is"):
-        conformance.kernel(space, [space.example()], 32)
+        supernet_conformance.kernel(space, [space.example()], 32)
 
 
 def test_the_command_ends_with_1(capsys, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vintk_jax import ntk, spaces
-from vintk_jax.spaces import conformance
+from vintk_jax.spaces import conformance, supernet_conformance
 from vintk_jax.spaces.cifar_vit import CifarVitArch, CifarVitSpace
 
 SPACE = spaces.get("cifar-vit")
@@ -31,19 +31,19 @@ MEMBERS = [
 def test_masked_supernet_is_the_small_model():
     """Logits and kernel, in float64."""
     conformance.masks(MINI, MEMBERS)
-    conformance.supernet(MINI, MEMBERS, 8)
+    supernet_conformance.supernet(MINI, MEMBERS, 8)
 
 
 @pytest.mark.slow
 def test_unrolled_supernet_is_the_small_model():
     """Without a scan."""
-    conformance.supernet(MINI, MEMBERS, 8, scan=False)
+    supernet_conformance.supernet(MINI, MEMBERS, 8, scan=False)
 
 
 @pytest.mark.slow
 def test_kernel_is_the_jacobians():
     """The structured kernel of the masked supernet is the full Jacobian's."""
-    conformance.kernel(MINI, MEMBERS[:1], 8)
+    supernet_conformance.kernel(MINI, MEMBERS[:1], 8)
 
 
 def test_shares_of_layers():

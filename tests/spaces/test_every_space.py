@@ -15,7 +15,7 @@ from trees import name_of
 
 from vintk_jax import spaces
 from vintk_jax.errors import UnknownName, UserError
-from vintk_jax.spaces import conformance
+from vintk_jax.spaces import conformance, supernet_conformance
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.block_shapes import traced_blocks
 from vintk_jax.spaces.deit_video import DeitVideoSpace
@@ -255,7 +255,7 @@ def weights_on_the_host(monkeypatch):
     def draw_on_host(*args, **kwargs):
         return jax.device_get(draw(*args, **kwargs))
 
-    monkeypatch.setattr(conformance, "draw", draw_on_host)
+    monkeypatch.setattr(supernet_conformance, "draw", draw_on_host)
 
 
 @pytest.mark.usefixtures("weights_on_the_host")
@@ -265,4 +265,4 @@ def test_masked_supernet_is_the_small_model(space, scan):
     weights; for some members.
     """
     conformance.masks(space, MEMBERS[space.name])
-    conformance.supernet(space, MEMBERS[space.name], 32, scan=scan)
+    supernet_conformance.supernet(space, MEMBERS[space.name], 32, scan=scan)

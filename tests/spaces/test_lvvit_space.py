@@ -3,7 +3,7 @@
 import pytest
 
 from vintk_jax import spaces
-from vintk_jax.spaces import conformance
+from vintk_jax.spaces import supernet_conformance
 from vintk_jax.spaces.lvvit import LvVitSpace
 
 SPACE = spaces.get("lvvit")
@@ -28,7 +28,7 @@ def test_published_size():
 
 def test_kernel_is_the_jacobians():
     """The structured kernel of the masked, scanned supernet is the full Jacobian's."""
-    conformance.kernel(
+    supernet_conformance.kernel(
         MINI, [MINI.decode({**MINI.encode(MINI.example()), "depth": 2, "num_heads_1": 2})], 32
     )
 

@@ -15,7 +15,7 @@ import my_space
 import numpy as np
 import pytest
 
-from vintk_jax.spaces import conformance
+from vintk_jax.spaces import conformance, supernet_conformance
 
 pytestmark = pytest.mark.slow  # every command of the guide is run
 
@@ -175,6 +175,6 @@ def test_the_supernet_in_float32(small):
         for w, d, o in zip((16, 24), (2, 1), options)
     ]
     conformance.masks(small, archs)
-    conformance.supernet(small, archs, 32)
-    conformance.kernel(small, archs[:1], 32, dtype="float32")
-    conformance.kernel(small, archs[:1], 32, remat=True)
+    supernet_conformance.supernet(small, archs, 32)
+    supernet_conformance.kernel(small, archs[:1], 32, dtype="float32")
+    supernet_conformance.kernel(small, archs[:1], 32, remat=True)

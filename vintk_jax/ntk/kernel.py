@@ -92,10 +92,14 @@ def kernel(
         raise UserError(f"Expected a chunk of 1 sample at least, or None for all, got {chunk}.")
     apply = _apply_function(model, masks)
     params, inputs = _cast(params, inputs, dtype)
+
+    def directions_for(shape):
+        return given_or_drawn(cotangent, shape, key, num_directions, dtype)
+
     with jax.default_matmul_precision(precision):
         if implementation == "structured":
             structure = check_model(apply, params, inputs)
-            vectors = given_or_drawn(cotangent, structure.outputs, key, num_directions, dtype)
+            vectors = directions_for(structure.outputs)
             _verify(verify, model, apply, params, inputs, masks)
             of_batch = partial(
                 structured.kernel,
@@ -109,8 +113,8 @@ def kernel(
             # Imports neural-tangents: seconds, only for who asks for it.
             from vintk_jax.ntk import reference
 
-            shape = output_shape(jax.eval_shape(apply, params, inputs), inputs.shape[0])
-            vectors = given_or_drawn(cotangent, shape, key, num_directions, dtype)
+            outputs = jax.eval_shape(apply, params, inputs)
+            vectors = directions_for(output_shape(outputs, inputs.shape[0]))
             of_batch = partial(
                 reference.kernel,
                 apply,

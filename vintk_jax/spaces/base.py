@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from vintk_jax.errors import UserError
-from vintk_jax.spaces import by_choices
+from vintk_jax.spaces import by_choices, json_form
 from vintk_jax.spaces.block_shapes import BlockShape, traced_blocks
 from vintk_jax.spaces.by_choices import Cost, InvalidArchitecture
 
@@ -113,11 +113,11 @@ class SearchSpace(abc.ABC):
         Raises:
             InvalidArchitecture: naming the field that is missing or has a value outside the space.
         """
-        return by_choices.from_json(self, fields)
+        return json_form.from_json(self, fields)
 
     def to_json(self, arch: Any) -> dict[str, Any]:
         """The JSON object of an architecture; by default its fields, tuples as lists."""
-        return by_choices.to_json(arch)
+        return json_form.to_json(arch)
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Exact parameters and multiply-adds, for an RGB image or clip; by default of the size and

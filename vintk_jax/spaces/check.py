@@ -1,6 +1,7 @@
 """Check a search space: `python -m vintk_jax.spaces.check my_space:SPACE`.
 
-Every promise of a space (`conformance`) is tried out on random architectures; nothing is trained.
+Every promise of a space (`conformance`, `supernet_conformance`) is tried out on random
+architectures; nothing is trained.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from vintk_jax import config as configs
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import avoid_wrong_fusions
-from vintk_jax.spaces import conformance
+from vintk_jax.spaces import conformance, supernet_conformance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +61,8 @@ def check(
         yield conformance.counts, (space, archs, None, None, flops)
         yield conformance.least, (space, archs)
         yield conformance.masks, (space, archs)
-        yield conformance.supernet, (space, members, image_size)
-        yield conformance.kernel, (space, members[:1], image_size)
+        yield supernet_conformance.supernet, (space, members, image_size)
+        yield supernet_conformance.kernel, (space, members[:1], image_size)
 
     for function, arguments in checks():
         begun = time.perf_counter()

@@ -1,5 +1,5 @@
 """What every search space promises: for each promise a function that raises `BrokenPromise` with
-what is wrong.
+what is wrong. What its supernet promises is in `supernet_conformance`.
 
 `python -m vintk_jax.spaces.check` tries them on a space of yours, the tests on the built-in ones.
 """
@@ -8,7 +8,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,21 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from vintk_jax import ntk
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
-from vintk_jax.ntk import definition
 from vintk_jax.spaces.base import InvalidArchitecture, SearchSpace
-
-TOLERANCE = 1e-5  # Frobenius norm of a difference over that of what was wanted
-_IMAGES = 3
 
 
 class BrokenPromise(UserError):
     """Something that a search space promises and doesn't keep."""
 
 
-def _require(is_so: bool, otherwise: str) -> None:
+def require(is_so: bool, otherwise: str) -> None:
+    """Raise `BrokenPromise` unless something is so."""
     if not is_so:
         raise BrokenPromise(otherwise)
 
@@ -52,31 +47,23 @@ def draw(module: Any, *args: Any, size: int | float = 0.3, seed: int = 0) -> Any
     return jax.tree_util.tree_map_with_path(value, jax.eval_shape(init, jax.random.key(0)))
 
 
-def _error(got: Any, wanted: Any) -> float:
-    got = np.asarray(got, np.float64)
-    wanted = np.asarray(wanted, np.float64)
-    if got.shape != wanted.shape:
-        return math.inf
-    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
-
-
 def choices(space: SearchSpace) -> None:
     """Options are values that a search's storage gives back as they were, each named once."""
     decisions = space.choices()
-    _require(bool(decisions), "choices() is empty.")
+    require(bool(decisions), "choices() is empty.")
     for name, options in decisions.items():
-        _require(
+        require(
             isinstance(options, tuple) and len(options) > 0,
             f"Expected a tuple of options, got choices()[{name!r}] = {options!r}.",
         )
         for option in options:
             plain = option is None or type(option) in (bool, int, float, str)
-            _require(
+            require(
                 plain,
                 "Expected numbers, strings, True, False or None as options, got "
                 f"{option!r} in choices()[{name!r}].",
             )
-        _require(
+        require(
             len(set(options)) == len(options),
             f"choices()[{name!r}] names an option twice: {options}.",
         )
@@ -85,26 +72,26 @@ def choices(space: SearchSpace) -> None:
 def round_trips(space: SearchSpace, archs: Sequence[Any]) -> None:
     """Decisions and JSON text give each architecture back."""
     for arch in archs:
-        _require(
+        require(
             hash(arch) == hash(dataclasses.replace(arch)),
             f"Equal architectures hash differently: {arch}.",
         )
         chosen = space.encode(arch)
         differ = set(chosen) ^ set(space.choices())
-        _require(
+        require(
             not differ, f"encode and choices() differ in the decisions {', '.join(sorted(differ))}."
         )
         for name, options in space.choices().items():
-            _require(
+            require(
                 chosen[name] in options,
                 f"encode({arch}) chose {name}={chosen[name]!r}, which is none of {options}.",
             )
-        _require(
+        require(
             space.decode(chosen) == arch,
             f"decode(encode(arch)) is {space.decode(chosen)} for {arch}.",
         )
         fields = json.loads(json.dumps(space.to_json(arch)))
-        _require(
+        require(
             space.from_json(fields) == arch,
             f"from_json(to_json(arch)) is {space.from_json(fields)} for {arch}.",
         )
@@ -150,13 +137,13 @@ def counts(
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
         owned = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
         at = f"at {' x '.join(map(str, shape[:-1]))} px, for {arch}"
-        _require(
+        require(
             cost.params == owned,
             f"cost says {cost.params:,} parameters, the initialised model has {owned:,}, {at}.",
         )
         if flops:
             done = multiply_adds(model.apply, variables, image)
-            _require(
+            require(
                 cost.flops == done,
                 f"cost says {cost.flops:,} multiply-adds, the traced model makes {done:,}, {at}. "
                 "On purpose? --own-flops leaves this out.",
@@ -166,7 +153,7 @@ def counts(
 def least(space: SearchSpace, archs: Sequence[Any]) -> None:
     """No architecture is below `least`, and `cheapest` belongs to the space."""
     bound = space.least()
-    _require(
+    require(
         space.from_json(space.to_json(space.cheapest())) == space.cheapest(),
         f"cheapest() is {space.cheapest()}, not of the space.",
     )
@@ -176,7 +163,7 @@ def least(space: SearchSpace, archs: Sequence[Any]) -> None:
             for name, mine, its in zip(bound._fields, space.cost(arch), bound, strict=True)
             if mine < its
         ]
-        _require(
+        require(
             not below,
             f"{arch} has fewer {' and '.join(below)} than least() says ({bound}). Override "
             "`cheapest`, or `least`.",
@@ -188,7 +175,7 @@ def sizes(space: SearchSpace, most: int = 5_000) -> None:
     size = space.size()
     if size <= most:
         members = list(space.enumerate())
-        _require(
+        require(
             len(members) == len(set(members)) == size,
             f"size() is {size}; enumerate() gives {len(members)}, {len(set(members))} different.",
         )
@@ -210,133 +197,20 @@ def masks(space: SearchSpace, archs: Sequence[Any]) -> None:
         for method in ("masks", "stem_masks"):
             tree = getattr(space, method)(arch)
             for name, (shape, dtype) in shapes_of(tree).items():
-                _require(
+                require(
                     dtype == np.float32,
                     f"Expected float32 masks, got {dtype} for {name!r} in {method}.",
                 )
-                _require(
+                require(
                     (shape, dtype) == wanted.get(name),
                     f"{method} has {name!r} of {shape} for {arch}, but not for {archs[0]}.",
                 )
-            _require(
+            require(
                 set(shapes_of(tree)) == set(wanted),
                 f"{method} has not the same names for {arch} and {archs[0]}.",
             )
             values = np.unique(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]))
-            _require(
+            require(
                 set(values) <= {0.0, 1.0},
                 f"Expected zeros and ones in {method}, got {values.tolist()} for {arch}.",
             )
-
-
-def supernet(
-    space: SearchSpace, archs: Sequence[Any], image_size: int, num_classes: int = 3, **options: Any
-) -> None:
-    """Masked, the supernet is each architecture's own model with the weights that `subnet` cuts:
-    shapes, logits, and kernel.
-
-    In float64, so that a difference is no rounding. `options` go to the supernet.
-    """
-    if not archs:
-        return
-    wide = space.supernet(image_size, num_classes, **options)
-    images = _inputs(space, image_size)
-    variables = draw(wide, images, size=0.1)
-    with jax.enable_x64(True):
-
-        @jax.jit
-        def of_supernet(variables, images, masks):
-            logits = wide.apply(variables, images, masks=masks)
-            return logits, ntk.kernel(wide, variables, images, masks=masks, dtype=jnp.float64)
-
-        for arch in archs:
-            model = space.model(arch, image_size, num_classes=num_classes)
-            cut = space.subnet(variables, arch)
-            _check_shapes(cut, jax.eval_shape(model.init, jax.random.key(0), images), arch)
-            supernet_inputs = _float64((variables, images, space.masks(arch)))
-            model_inputs = _float64((cut, images))
-            got = of_supernet(*supernet_inputs)
-            wanted = _logits_and_kernel(model, *model_inputs)
-            for what, mine, its in zip(("logits", "kernel"), got, wanted, strict=True):
-                apart = _error(mine, its)
-                _require(
-                    apart < TOLERANCE,
-                    f"The {what} of the masked supernet are {apart:.1e} from the model's own, "
-                    f"relatively, for {arch}. Is a mask missing behind a layer (its bias fills "
-                    "dead columns), or does `subnet` cut other entries than the masks leave?",
-                )
-
-
-def _logits_and_kernel(model: Any, variables: Any, images: Any) -> tuple[jax.Array, jax.Array]:
-    @jax.jit
-    def run(variables, images):
-        logits = model.apply(variables, images)
-        return logits, ntk.kernel(model, variables, images, dtype=jnp.float64)
-
-    return run(variables, images)
-
-
-def _check_shapes(cut: Any, wanted: Any, arch: Any) -> None:
-    """Whether `subnet` gives weights of the names and shapes that the model has."""
-    shapes = [
-        {path: leaf.shape for path, leaf in flatten_dict(tree).items()} for tree in (cut, wanted)
-    ]
-    for path in shapes[1] | shapes[0]:
-        mine, its = (of_tree.get(path) for of_tree in shapes)
-        _require(
-            mine == its,
-            f"subnet gives {'/'.join(path[1:])} as {mine}, the model has {its}, for {arch}.",
-        )
-
-
-def kernel(
-    space: SearchSpace,
-    archs: Sequence[Any],
-    image_size: int,
-    num_classes: int = 3,
-    dtype: str = "float64",
-    **options: Any,
-) -> None:
-    """The structured kernel of the masked supernet is the Jacobian's."""
-    if not archs:
-        return
-    wide = space.supernet(image_size, num_classes, **options)
-    images = _inputs(space, image_size)
-    variables = draw(wide, images, size=0.1)
-    outputs = jax.eval_shape(wide.apply, variables, images).shape[1:]
-    direction = np.random.default_rng(1).standard_normal((*outputs, 1))
-
-    def cast(leaf):
-        return jnp.asarray(leaf, dtype)
-
-    @jax.jit
-    def run(variables, images, masks, directions):
-        return ntk.kernel(
-            wide, variables, images, cotangent=directions, masks=masks, dtype=jnp.dtype(dtype)
-        )
-
-    for arch in archs:
-        masks = jax.tree.map(partial(jnp.asarray, dtype=jnp.float32), space.masks(arch))
-
-        def along(variables, images, masks=masks):
-            outputs = wide.apply(variables, images, masks=masks) * direction[..., 0]
-            return jnp.sum(outputs.reshape(len(images), -1), axis=1)
-
-        wanted = definition.kernel(definition.jacobian(along, variables, images), np.ones((1, 1)))
-        with jax.enable_x64(dtype == "float64"):
-            given = jax.tree.map(cast, (variables, images, masks, direction))
-            apart = _error(run(*given), wanted)
-        _require(
-            apart < TOLERANCE,
-            f"The structured kernel is {apart:.1e} from the Jacobian's, relatively, for {arch}. Is "
-            "the rule of a layer of yours wrong, or does the model mix samples?",
-        )
-
-
-def _inputs(space: SearchSpace, side: int) -> jax.Array:
-    shape = (_IMAGES, *space.input_shape(side))
-    return jnp.asarray(np.float32(np.random.default_rng(2).standard_normal(shape)))
-
-
-def _float64(tree: Any) -> Any:
-    return jax.tree.map(partial(np.asarray, dtype=np.float64), tree)
