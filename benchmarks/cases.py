@@ -61,7 +61,7 @@ def counted_macs(case: Case) -> dict[str, int]:
     contraction of the linear layers.
     """
     from vintk_jax import spaces
-    from vintk_jax.ntk.contract import linear_macs
+    from vintk_jax.ntk.contractions import linear_macs
 
     space = spaces.get(case.space)
     arch, n, grid = widest(space), case.images, case.image_size // 16

@@ -36,7 +36,7 @@ _HOOK = install_import_hook("vintk_jax", "beartype.beartype")  # before vintk_ja
 from vintk_jax.compile_cache import DEFAULT_CACHE, keep_programs  # noqa: E402 (after the hook)
 from vintk_jax.ntk import definition  # noqa: E402
 from vintk_jax.set_up import avoid_wrong_fusions  # noqa: E402
-from vintk_jax.spaces import promises  # noqa: E402
+from vintk_jax.spaces import conformance  # noqa: E402
 
 avoid_wrong_fusions()
 keep_programs(DEFAULT_CACHE)
@@ -129,7 +129,7 @@ def variables_for():
     Nothing is compiled for it, unlike for `init`, whose zero biases would also hide mistakes.
     """
 
-    return promises.draw
+    return conformance.draw
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from vintk_jax.data import inputs, sources
 from vintk_jax.exporting import folder, timm
 from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.vit import ViT
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 from vintk_jax.tasks.model_spec import ModelSpec
 
 ROOT = Path(__file__).parents[1]
@@ -168,7 +168,7 @@ def test_programs_that_read_weights(tmp_path):
     from weights.test_autoformer_supernet import published_shapes
 
     model = ViT(384, (6,) * 12, (1536,) * 12, head_dim=64)
-    drawn = promises.draw(model, jnp.zeros((1, 224, 224, 3)))
+    drawn = conformance.draw(model, jnp.zeros((1, 224, 224, 3)))
     state = timm.state_dict(OneLength(model, drawn, None))
     torch.save(
         {"model": {name: torch.from_numpy(array.copy()) for name, array in state.items()}},

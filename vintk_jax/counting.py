@@ -35,7 +35,8 @@ def multiply_adds(function: Callable, *arguments: Any) -> int:
 
 
 def _of_jaxpr(jaxpr: Any) -> int:
-    total, made_by = 0, {}
+    total = 0
+    made_by = {}
     for eqn in jaxpr.eqns:
         made_by.update(dict.fromkeys(map(id, eqn.outvars), eqn))
         if eqn.primitive.name == "reduce_sum" and _is_spread_product(
@@ -67,10 +68,8 @@ def _is_spread_product(eqn: Any, made_by: dict[int, Any]) -> bool:
     """Whether an equation multiplies two arrays that were both enlarged by repetition."""
     if eqn is None or eqn.primitive.name != "mul":
         return False
-    size, sources = (
-        math.prod(eqn.outvars[0].aval.shape),
-        [made_by.get(id(var)) for var in eqn.invars],
-    )
+    size = math.prod(eqn.outvars[0].aval.shape)
+    sources = [made_by.get(id(var)) for var in eqn.invars]
 
     def spread(source):
         return source is not None and source.primitive.name == "broadcast_in_dim"
@@ -87,5 +86,8 @@ def of_resizing(old: tuple[int, ...], new: tuple[int, ...]) -> int:
     Args:
         old, new: shapes before and after.
     """
-    image = jax.ShapeDtypeStruct(old, jnp.float32)
-    return multiply_adds(lambda x: jax.image.resize(x, new, "bilinear"), image)
+
+    def resize(image):
+        return jax.image.resize(image, new, "bilinear")
+
+    return multiply_adds(resize, jax.ShapeDtypeStruct(old, jnp.float32))

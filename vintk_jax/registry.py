@@ -13,7 +13,8 @@ class Registry:
     """
 
     def __init__(self, kind: str, entries: Mapping[str, Any]):
-        self._kind, self._entries = kind, dict(entries)
+        self._kind = kind
+        self._entries = dict(entries)
 
     def names(self) -> list[str]:
         """All names, in order of registration."""

@@ -9,36 +9,38 @@ from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_jax
 
+_POSITIVE = (
+    "num_draws",
+    "model.embed_dim",
+    "model.depth",
+    "model.num_heads",
+    "signals.num_images",
+    "kernel.num_directions",
+    "kernel.top",
+    "train.steps",
+)
+_VIEWS = ("plain", "fourier")
+
 
 def _check(config) -> None:
-    wanted_positive = (
-        "num_draws",
-        "model.embed_dim",
-        "model.depth",
-        "model.num_heads",
-        "signals.num_images",
-        "kernel.num_directions",
-        "kernel.top",
-        "train.steps",
-    )
     values = dict(configs.fields(config))
-    for name in wanted_positive:
+    for name in _POSITIVE:
         if values[name] < 1:
-            raise UserError(f"{name}={values[name]} came; 1 at least was wanted.")
+            raise UserError(f"Expected {name} of 1 at least, got {values[name]}.")
     if config.model.embed_dim % config.model.num_heads:
         raise UserError(
-            f"model.embed_dim={config.model.embed_dim} came; a multiple of "
-            f"model.num_heads={config.model.num_heads} was wanted."
+            f"Expected model.embed_dim to be a multiple of model.num_heads="
+            f"{config.model.num_heads}, got {config.model.embed_dim}."
         )
     if config.model.patch_size < 1 or config.signals.image_size % config.model.patch_size:
         raise UserError(
-            f"signals.image_size={config.signals.image_size} came; a multiple of "
-            f"model.patch_size={config.model.patch_size} was wanted."
+            f"Expected signals.image_size to be a multiple of model.patch_size="
+            f"{config.model.patch_size}, got {config.signals.image_size}."
         )
     if config.kernel.top >= config.signals.num_images:
         raise UserError(
-            f"kernel.top={config.kernel.top} came; fewer than "
-            f"signals.num_images={config.signals.num_images} eigenvectors were wanted."
+            f"Expected kernel.top below signals.num_images={config.signals.num_images}, got "
+            f"{config.kernel.top}."
         )
 
 
@@ -49,51 +51,19 @@ def main(argv: list[str]) -> None:
     )
     if invocation is None:
         return
-    config, workdir = invocation.config, invocation.workdir
+    config = invocation.config
+    workdir = invocation.workdir
     _check(config)
     set_up_jax("float32", invocation.compile_cache)
 
-    import jax
-
-    from vintk_jax.data import inputs
-    from vintk_jax.models.vit import ViT
-    from vintk_jax.proxies.supernet import views
     from vintk_jax.report.console import make_console
-    from vintk_jax.report.progress import Progress
-    from vintk_jax.report.spectrum import (
-        spectrum_tables,
-        write_spectrum_page,
-        write_spectrum_picture,
-    )
-    from vintk_jax.spectral import experiment, signals
 
     console = make_console()
-    size, count, model = config.signals.image_size, config.signals.num_images, config.model
-    key = jax.random.key(config.seed)
-    ends = inputs.load("photos", 2, size, config.seed).images
-    both = [
-        signals.path(ends, count, config.signals.cycles),
-        signals.bands(size, count, config.signals.band_edges, config.seed),
-    ]
-
-    def make_model(outputs):
-        return ViT(
-            embed_dim=model.embed_dim,
-            num_heads=(model.num_heads,) * model.depth,
-            hidden=(4 * model.embed_dim,) * model.depth,
-            head_dim=model.embed_dim // model.num_heads,
-            num_classes=outputs,
-            patch_size=model.patch_size,
-            native_grid=(size // model.patch_size,) * 2,
-            pool="mean",
-            scan=True,
-        )
-
-    names = ("plain", "fourier")
-    total = len(both) * len(names) * config.num_draws
+    experiments = _signals(config)
+    total = len(experiments) * len(_VIEWS) * config.num_draws
     console.print(
-        f"{total} kernels and trainings: {len(both)} experiments, views {' and '.join(names)}, "
-        f"into {workdir}"
+        f"{total} kernels and trainings: {len(experiments)} experiments, views "
+        f"{' and '.join(_VIEWS)}, into {workdir}"
     )
     if invocation.dry_run:
         console.print(
@@ -102,22 +72,73 @@ def main(argv: list[str]) -> None:
         )
         return
     configs.claim_workdir(workdir, "spectrum", config, ())
-    result = {"config": config.to_dict(), "experiments": {}}
+    result = {
+        "config": config.to_dict(),
+        "experiments": _run(config, experiments, total, console),
+    }
+    _write(workdir, result, console)
+
+
+def _signals(config) -> list:
+    """Both experiments: frequencies of the target, frequencies of the image."""
+    from vintk_jax.data import inputs
+    from vintk_jax.spectral import signals
+
+    fields = config.signals
+    ends = inputs.load("photos", 2, fields.image_size, config.seed).images
+    return [
+        signals.path(ends, fields.num_images, fields.cycles),
+        signals.bands(fields.image_size, fields.num_images, fields.band_edges, config.seed),
+    ]
+
+
+def _model_function(config):
+    """A function (outputs) -> the network."""
+    from vintk_jax.models.vit import ViT
+
+    fields = config.model
+    patches = config.signals.image_size // fields.patch_size
+
+    def make_model(outputs):
+        return ViT(
+            embed_dim=fields.embed_dim,
+            num_heads=(fields.num_heads,) * fields.depth,
+            hidden=(4 * fields.embed_dim,) * fields.depth,
+            head_dim=fields.embed_dim // fields.num_heads,
+            num_classes=outputs,
+            patch_size=fields.patch_size,
+            native_grid=(patches, patches),
+            pool="mean",
+            scan=True,
+        )
+
+    return make_model
+
+
+def _run(config, experiments: list, total: int, console) -> dict:
+    """Results by experiment, with a bar of how many kernels and trainings are done."""
+    import jax
+
+    from vintk_jax.proxies.supernet import views
+    from vintk_jax.report.progress import Progress
+    from vintk_jax.spectral import experiment
+
+    key = jax.random.key(config.seed)
+    results = {}
+    done = 0
     with Progress(total, done=0, console=console) as progress:
         progress.phase("compiling and running")
-        done = 0
 
         def report(_: str) -> None:
             nonlocal done
             done += 1
             progress.update(done, None)
 
-        for signal in both:
-            seen = views(signal.images, names, key, **config.fourier)
-            result["experiments"][signal.name] = experiment.run(
-                signal,
-                seen,
-                make_model,
+        for signals in experiments:
+            results[signals.name] = experiment.run(
+                signals,
+                views(signals.images, _VIEWS, key, **config.fourier),
+                _model_function(config),
                 seeds=config.num_draws,
                 key=key,
                 directions=config.kernel.num_directions,
@@ -126,6 +147,17 @@ def main(argv: list[str]) -> None:
                 learning_rate=config.train.learning_rate,
                 report=report,
             )
+    return results
+
+
+def _write(workdir, result: dict, console) -> None:
+    """The result as numbers, picture and page; its tables to the console."""
+    from vintk_jax.report.spectrum import (
+        spectrum_tables,
+        write_spectrum_page,
+        write_spectrum_picture,
+    )
+
     configs.write_json(workdir / "spectrum.json", result)
     write_spectrum_picture(workdir / "spectrum.png", result)
     write_spectrum_page(workdir / "spectrum.html", result)

@@ -23,7 +23,7 @@ from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 from vintk_jax.tasks.model_spec import ModelSpec
 
 CLASSES = ("a", "b", "c")
@@ -67,7 +67,7 @@ def predictor_of(model, grids, frames=0):
     """A model with random weights, which tell images apart."""
     trained = ModelSpec(model, grids, 32, "fan_in", frames)
     shown = jnp.zeros((1, *trained.shape))
-    return Predictor(trained, promises.draw(model, shown, grids[0], seed=1), CLASSES)
+    return Predictor(trained, conformance.draw(model, shown, grids[0], seed=1), CLASSES)
 
 
 def images_of(predictor, count):
@@ -108,7 +108,7 @@ def assigner_of(kind, predictor, images, start=0):
     seen = read(one.variables, images)
     example = assigner_networks.example(module, seen.shape[1], 16)
     looks = len(names) - 1 if kind == "shared" else 1
-    params = tuple(promises.draw(module, example, size=0.45, seed=i) for i in range(looks))
+    params = tuple(conformance.draw(module, example, size=0.45, seed=i) for i in range(looks))
     assigner = dataclasses.replace(bare, params=params, start=start)
     first = params[start if kind == "shared" else 0]
     chances, there = np.asarray(jax.jit(assigner.chances)(first, seen)), np.asarray(costs)

@@ -9,11 +9,11 @@ import pytest
 from vintk_jax import ntk
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import definition, rules
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 
 MODEL = nn.Dense(3)
 X = jnp.asarray(np.random.default_rng(0).standard_normal((4, 5)), jnp.float32)
-PARAMS = promises.draw(MODEL, X)
+PARAMS = conformance.draw(MODEL, X)
 
 
 @pytest.mark.parametrize("call", [ntk.kernel, ntk.by_layer])
@@ -68,7 +68,7 @@ class Text(nn.Module):
 def test_integer_inputs():
     """Tokens stay integers; the kernel is the Jacobian's."""
     tokens = jnp.asarray(np.random.default_rng(0).integers(0, 7, (4, 6)))
-    params = promises.draw(Text(), tokens)
+    params = conformance.draw(Text(), tokens)
 
     def summed(params, tokens):
         return Text().apply(params, tokens.astype(int)).sum(axis=1)
@@ -164,11 +164,11 @@ def test_layers_mapped_over_lanes_are_right_or_refused():
     cross terms: refused, with the number of uses; also under jit, where nothing is compared.
     """
     model = Lanes(shared=False)
-    params = promises.draw(model, WIDE)
+    params = conformance.draw(model, WIDE)
     found = ntk.kernel(model, params, WIDE)
     np.testing.assert_allclose(found, jacobians(model.apply, params, WIDE), rtol=1e-4)
     for model, uses in ((Lanes(True), "3 times"), (Lanes(False, 2), "6 times")):
-        params = promises.draw(model, WIDE)
+        params = conformance.draw(model, WIDE)
         run = jax.jit(lambda v, x, model=model: ntk.kernel(model, v, x))
         with pytest.raises(UserError, match=f"are used {uses} in one pass"):
             run(params, WIDE)
@@ -178,7 +178,7 @@ def test_arguments_by_sample_besides_the_first(monkeypatch):
     """A registered layer gets each sample's own, by place and by keyword."""
     monkeypatch.setattr(rules, "_RULES", {**rules._RULES, Gate: rules.per_sample})
     x = WIDE[:, :5]
-    params = promises.draw(Conditioned(), x)
+    params = conformance.draw(Conditioned(), x)
     found = jax.jit(lambda v, x: ntk.kernel(Conditioned(), v, x))(params, x)
     np.testing.assert_allclose(found, jacobians(Conditioned().apply, params, x), rtol=1e-4)
 
@@ -189,8 +189,8 @@ def test_parameters_from_elsewhere():
     """
     body = nn.Dense(4, name="body")
     head = nn.Dense(3)
-    frozen = promises.draw(body, X)
-    params = promises.draw(head, jnp.zeros((4, 4)))
+    frozen = conformance.draw(body, X)
+    params = conformance.draw(head, jnp.zeros((4, 4)))
 
     def apply(params, x):
         return head.apply(params, jnp.tanh(body.apply(frozen, x)))
@@ -205,7 +205,7 @@ def test_parameters_from_elsewhere():
 @pytest.mark.parametrize("model", [Mixing(), Stopped()])
 def test_what_no_rule_can_see_is_compared_with_gradients(model):
     """Refused with the difference; and what `verify=False` would have given is wrong indeed."""
-    params = promises.draw(model, X)
+    params = conformance.draw(model, X)
     with pytest.raises(UserError, match=r"is wrong: [0-9.]+% from that of its gradients"):
         ntk.kernel(model, params, X)
     found = ntk.kernel(model, params, X, verify=False)
@@ -225,7 +225,7 @@ def test_a_jitted_function_is_no_other_one():
     def inside(params, x):
         return head.apply(params["head"], jnp.tanh(jitted(params["body"], x)))
 
-    both = {"body": PARAMS, "head": promises.draw(head, jnp.zeros((4, 3)))}
+    both = {"body": PARAMS, "head": conformance.draw(head, jnp.zeros((4, 3)))}
     with pytest.raises(UserError, match=r'\{"params": ...\}, got body, head'):
         ntk.kernel(inside, both, X)
 
@@ -249,7 +249,7 @@ class TiedInside(nn.Module):
 
 def test_weights_tied_inside_a_network():
     """Seen also where a later layer stands between the second use and the outputs; under jit."""
-    params = promises.draw(TiedInside(), X)
+    params = conformance.draw(TiedInside(), X)
     run = jax.jit(lambda v, x: ntk.kernel(TiedInside(), v, x))
     with pytest.raises(UserError, match=r"of first is also read outside the module's own call"):
         run(params, X)
@@ -268,6 +268,6 @@ def test_boxes_around_parameters():
 def test_a_model_of_one_size_of_batch():
     """Is refused with its cause, not with a shape of the probe's."""
     model = nn.LayerNorm(feature_axes=0, reduction_axes=1)
-    params = promises.draw(model, X)
+    params = conformance.draw(model, X)
     with pytest.raises(UserError, match=r"another number of samples than 4 .*neural_tangents"):
         ntk.kernel(model, params, X)

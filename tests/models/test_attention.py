@@ -32,10 +32,8 @@ def textbook(tables, grid, extra, max_distance):
             if i < extra or j < extra:
                 r[i, j] = tables["vertical"][0] + tables["horizontal"][0]
                 continue
-            (row_i, column_i), (row_j, column_j) = (
-                divmod(i - extra, grid[1]),
-                divmod(j - extra, grid[1]),
-            )
+            row_i, column_i = divmod(i - extra, grid[1])
+            row_j, column_j = divmod(j - extra, grid[1])
             down = min(max(row_j - row_i, -max_distance), max_distance)
             right = min(max(column_j - column_i, -max_distance), max_distance)
             r[i, j] = (
@@ -51,7 +49,8 @@ def test_relative_keys_and_values_are_the_textbook_ones(grid, extra, max_distanc
     without tokens outside them.
     """
     tokens = extra + grid[0] * grid[1]
-    keys, values = RelativeKeys(max_distance, DIM), RelativeValues(max_distance, DIM)
+    keys = RelativeKeys(max_distance, DIM)
+    values = RelativeValues(max_distance, DIM)
     rng = np.random.default_rng(0)
     q = rng.standard_normal((2, 3, tokens, DIM)).astype(np.float32)
     a = rng.uniform(size=(2, 3, tokens, tokens)).astype(np.float32)
@@ -74,10 +73,8 @@ def test_skews_select_by_distance_and_are_transposes(g):
     """y[i, s] = x[i, s - i + g - 1] by loops; <skew x, y> = <x, transpose y> for all x and y."""
     x = np.random.default_rng(0).standard_normal((2, g, 2 * g - 1)).astype(np.float32)
     y = np.random.default_rng(1).standard_normal((2, g, g)).astype(np.float32)
-    run = jax.jit(
-        lambda x, y: (attention.by_distance_to_pairs(x), attention._pairs_to_by_distance(y))
-    )
-    pairs, back = map(np.asarray, run(x, y))
+    pairs = np.asarray(jax.jit(attention.by_distance_to_pairs)(x))
+    back = np.asarray(jax.jit(attention._pairs_to_by_distance)(y))
     assert back.shape == x.shape
     for i in range(g):
         for s in range(g):
@@ -90,11 +87,17 @@ def test_attention_is_softmax_attention(max_distance, variables_for):
     """The whole layer in NumPy from the definition, with heads whose width is not embed / heads;
     dead heads add nothing.
     """
-    module, grid, heads = Attention(num_heads=3, head_dim=DIM, max_distance=max_distance), (2, 3), 3
+    module = Attention(num_heads=3, head_dim=DIM, max_distance=max_distance)
+    grid = (2, 3)
+    heads = 3
     x = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((2, 7, 10))))
     variables = variables_for(module, x, grid)
     p = jax.tree.map(np.asarray, variables["params"])
-    run = jax.jit(lambda v, x, mask: module.apply(v, x, grid, None, mask))
+
+    @jax.jit
+    def run(variables, x, mask):
+        return module.apply(variables, x, grid, None, mask)
+
     assert p["qkv"]["kernel"].shape == (10, 3 * heads * DIM)
     assert p["proj"]["kernel"].shape == (heads * DIM, 10)
     assert ("relative_keys" in p) == ("relative_values" in p) == (max_distance > 0)

@@ -25,18 +25,18 @@ def test_by_product_is_linens_convolution(sides, options, variables_for, relativ
     dilation.
     """
     x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
-    plain, ours = (
-        nn.Conv(4, sides, **options),
-        nn.Conv(4, sides, **options, conv_general_dilated=by_product),
-    )
+    plain = nn.Conv(4, sides, **options)
+    ours = nn.Conv(4, sides, **options, conv_general_dilated=by_product)
     variables = variables_for(plain, x)
 
     def both(model):
-        return jax.jit(
-            jax.value_and_grad(lambda v, x: (model.apply(v, x) ** 3).sum(), argnums=(0, 1))
-        )(variables, x)
+        def cubes(variables, x):
+            return (model.apply(variables, x) ** 3).sum()
 
-    (wanted, wanted_gradients), (got, gradients) = both(plain), both(ours)
+        return jax.jit(jax.value_and_grad(cubes, argnums=(0, 1)))(variables, x)
+
+    wanted, wanted_gradients = both(plain)
+    got, gradients = both(ours)
     assert relative_error(got, wanted) < 1e-4
     for one, other in zip(
         jax.tree.leaves(gradients), jax.tree.leaves(wanted_gradients), strict=True

@@ -43,13 +43,15 @@ def test_layers_follow_the_order_of_the_calls(name):
     of_weight = {
         "/".join(path): depth.places(model.layers, path) for path in flatten_dict(shapes["params"])
     }
-    assert all(len(found) == 1 for found in of_weight.values())
-    assert {found[0] for found in of_weight.values()} == set(range(len(model.layers)))
-    seen = []
+    assert all(len(holders) == 1 for holders in of_weight.values())
+    assert {holders[0] for holders in of_weight.values()} == set(range(len(model.layers)))
+    in_order = []
     for module in order:
-        own = {found[0] for path, found in of_weight.items() if path.rpartition("/")[0] == module}
-        seen += sorted(own)
-    assert seen == sorted(seen)
+        of_module = {
+            holders[0] for path, holders in of_weight.items() if path.rpartition("/")[0] == module
+        }
+        in_order += sorted(of_module)
+    assert in_order == sorted(in_order)
 
 
 def test_a_reduction_has_the_rate_of_the_block_behind_it():

@@ -41,7 +41,12 @@ def test_gelu_is_x_phi_x_with_its_derivative():
 def test_gelu_keeps_the_type():
     """bfloat16 in, bfloat16 out, for the value and the gradient."""
     at = np.linspace(-3, 3, 7)
-    run = jax.jit(jax.value_and_grad(lambda x: gelu(x).sum()))
+
+    @jax.jit
+    @jax.value_and_grad
+    def run(x):
+        return gelu(x).sum()
+
     y, slope = run(jnp.asarray(at, jnp.bfloat16))
     assert y.dtype == slope.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(slope), gauss.cdf(at) + at * gauss.pdf(at), atol=0.03)
@@ -59,8 +64,8 @@ def test_layernorm_is_flax_layernorm(use_scale, use_bias, variables_for):
     variables = variables_for(theirs, x)
     of_ours = jax.eval_shape(ours.init, jax.random.key(1), x)
     assert jax.tree.map(np.shape, of_ours) == jax.tree.map(np.shape, variables)
-    run = jax.jit(lambda v, x: (ours.apply(v, x), theirs.apply(v, x)))
-    np.testing.assert_allclose(*run(variables, x), atol=1e-5)
+    got = jax.jit(ours.apply)(variables, x)
+    np.testing.assert_allclose(got, jax.jit(theirs.apply)(variables, x), atol=1e-5)
 
 
 _masked_norm = jax.jit(LayerNorm().apply)

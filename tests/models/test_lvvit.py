@@ -2,6 +2,8 @@
 and as a ReViT.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,25 +87,29 @@ def test_scaled_residuals_are_scaled_last_layers(scan, variables_for):
     """Halving what is added is halving the weights of the layers that add it; also beside
     stochastic depth.
     """
-    model, plain = ViT(**SIZES, residual_scale=0.5, scan=scan), ViT(**SIZES, scan=scan)
+    model = ViT(**SIZES, residual_scale=0.5, scan=scan)
+    plain = ViT(**SIZES, scan=scan)
     variables = variables_for(model, IMAGES)
-    halved = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: np.asarray(leaf) / 2 if path[-2].key in ("proj", "fc2") else leaf,
-        variables,
-    )
-    keep = np.random.default_rng(2).uniform(size=(2, 2, 4)).astype(np.float32)
+
+    def halve_last(path, leaf):
+        return np.asarray(leaf) / 2 if path[-2].key in ("proj", "fc2") else leaf
+
+    halved = jax.tree_util.tree_map_with_path(halve_last, variables)
+    drop_path_mask = np.random.default_rng(2).uniform(size=(2, 2, 4)).astype(np.float32)
 
     @jax.jit
-    def run(variables, halved, keep):
+    def run(variables, halved, drop_path_mask):
         return (
             model.apply(variables, IMAGES),
             plain.apply(halved, IMAGES),
-            model.apply(variables, IMAGES, keep=keep),
-            plain.apply(halved, IMAGES, keep=keep),
+            model.apply(variables, IMAGES, drop_path_mask=drop_path_mask),
+            plain.apply(halved, IMAGES, drop_path_mask=drop_path_mask),
             plain.apply(variables, IMAGES),
         )
 
-    got, wanted, got_kept, wanted_kept, unscaled = map(np.asarray, run(variables, halved, keep))
+    got, wanted, got_kept, wanted_kept, unscaled = map(
+        np.asarray, run(variables, halved, drop_path_mask)
+    )
     np.testing.assert_allclose(got, wanted, atol=1e-5)
     np.testing.assert_allclose(got_kept, wanted_kept, atol=1e-5)
     assert np.abs(got - unscaled).max() > 1e-2
@@ -136,7 +142,7 @@ def test_without_a_patch_classifier_the_head_classifies_them(variables_for):
     """A model that averages its patches: the logits are the average of the patches'."""
     model = ViT(**SIZES, pool="mean")
     variables = variables_for(model, IMAGES)
-    run = jax.jit(lambda variables: model.apply(variables, IMAGES, (2, 2), dense=True))
+    run = jax.jit(partial(model.apply, images=IMAGES, grid=(2, 2), dense=True))
     logits, of_patches = run(variables)
     assert of_patches.shape == (4, 4, 3)
     np.testing.assert_allclose(logits, np.asarray(of_patches).mean(axis=1), atol=1e-5)

@@ -60,7 +60,8 @@ def test_downsizing_is_the_least_squares_best(old, fewer, seed):
     """FlexiViT, equation 2: no small change of the resampled kernel brings B' w nearer to w."""
     new = max(1, old - fewer)
     rng = np.random.default_rng(seed)
-    w, b = rng.standard_normal(old), resample.interpolation_matrix(old, new)
+    w = rng.standard_normal(old)
+    b = resample.interpolation_matrix(old, new)
     best = resample.kernel_matrix(old, new) @ w
     residual = b.T @ best - w
     np.testing.assert_allclose(b @ residual, 0, atol=1e-9)  # the normal equations

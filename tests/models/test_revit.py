@@ -1,5 +1,7 @@
 """One set of weights at several token lengths."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +31,7 @@ def test_a_resized_patch_under_a_resampled_kernel_embeds_alike(variables_for):
     """
     module = PatchEmbed(8, 5)
     variables = variables_for(module, IMAGES, (4, 4))
-    run = jax.jit(lambda images: module.apply(variables, images, (4, 4)))
+    run = jax.jit(partial(module.apply, variables, grid=(4, 4)))
     wanted = run(IMAGES)
     for side in (9, 12, 16):
         larger = resample.interpolation_matrix(8, side)
@@ -79,7 +81,7 @@ def test_each_length_has_norms_of_its_own(variables_for):
 
         return jax.tree_util.tree_map_with_path(changed, variables)
 
-    run = jax.jit(lambda variables: model.apply(variables, IMAGES, (3, 3)))
+    run = jax.jit(partial(model.apply, images=IMAGES, grid=(3, 3)))
     before = np.asarray(run(variables))
     np.testing.assert_array_equal(run(with_scale(0)), before)
     assert np.abs(run(with_scale(1)) - before).max() > 1e-2
@@ -92,22 +94,23 @@ def test_stochastic_depth_multiplies_residuals(scan, variables_for):
     """All ones change nothing; zeros for a sample leave out every block for it, and for it
     alone.
     """
-    model, empty = ViT(**KIND, scan=scan), ViT(**{**KIND, "num_heads": (), "hidden": ()})
+    model = ViT(**KIND, scan=scan)
+    empty = ViT(**{**KIND, "num_heads": (), "hidden": ()})
     variables = variables_for(model, IMAGES)
     stem = {"params": {k: v for k, v in variables["params"].items() if not k.startswith("block")}}
-    keep = np.ones((2, 2, 4), np.float32)
-    dropped = keep.copy()
+    drop_path_mask = np.ones((2, 2, 4), np.float32)
+    dropped = drop_path_mask.copy()
     dropped[:, :, 1] = 0
 
     @jax.jit
-    def run(variables, stem, keep):
+    def run(variables, stem, drop_path_mask):
         return (
             model.apply(variables, IMAGES),
-            model.apply(variables, IMAGES, keep=keep),
+            model.apply(variables, IMAGES, drop_path_mask=drop_path_mask),
             empty.apply(stem, IMAGES),
         )
 
-    before, kept, of_stem = map(np.asarray, run(variables, stem, keep))
+    before, kept, of_stem = map(np.asarray, run(variables, stem, drop_path_mask))
     without = np.asarray(run(variables, stem, dropped)[1])
     np.testing.assert_allclose(kept, before, atol=1e-6)
     np.testing.assert_allclose(without[1], of_stem[1], atol=1e-6)
@@ -118,7 +121,8 @@ def test_images_are_resized_to_sides_that_the_grid_divides():
     """224 px at ten tokens become 220; sides that divide stay; a linear ramp stays one."""
     run = jax.jit(fit_to_grid, static_argnums=1)
     large = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    assert jax.eval_shape(lambda x: fit_to_grid(x, (10, 10)), large).shape == (1, 220, 220, 3)
+    fitted_large = jax.eval_shape(partial(fit_to_grid, grid=(10, 10)), large)
+    assert fitted_large.shape == (1, 220, 220, 3)
     images = np.arange(32.0)[None, :, None, None] * np.ones((1, 32, 32, 1))
     images = jnp.asarray(np.float32(images))
     assert fit_to_grid(images, (8, 4)) is images
@@ -130,9 +134,9 @@ def test_images_are_resized_to_sides_that_the_grid_divides():
 def test_lengths_without_norms_and_finer_than_pixels_are_refused():
     """Both by name."""
     model = ViT(**KIND, norm_grids=GRIDS)
-    with pytest.raises(ValueError, match=r"\(1, 1\) tokens"):
-        jax.eval_shape(lambda key: model.init(key, IMAGES, (1, 1)), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"norms for.*got \(1, 1\)"):
+        jax.eval_shape(partial(model.init, images=IMAGES, grid=(1, 1)), jax.random.key(0))
     with pytest.raises(ValueError, match=r"\(40, 40\) tokens"):
         fit_to_grid(IMAGES, (40, 40))
-    with pytest.raises(ValueError, match=r"\(1, 1\) tokens"):
+    with pytest.raises(ValueError, match=r"norms for.*got \(1, 1\)"):
         fold(model, {}, (1, 1), 32)

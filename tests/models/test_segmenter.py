@@ -2,9 +2,12 @@
 don't fill.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from trees import float64, stacked
 
 from vintk_jax import ntk
 from vintk_jax.models.decoders import MaskDecoder
@@ -47,14 +50,13 @@ def test_kernel_is_the_jacobians(variables_for, jacobian, jacobian_kernel, relat
                 "nrck,rckv->nv", model.apply(params, x, masks=mask), jnp.asarray(v, x.dtype)
             )
 
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *masks)
-        return jax.vmap(of_one, out_axes=1)(stacked)
+        return jax.vmap(of_one, out_axes=1)(stacked(masks))
 
     full = jacobian(along, variables, IMAGES)
-    run = jax.jit(lambda p, mask: ntk.kernel(model, p, IMAGES, cotangent=v, masks=mask))
+    run = jax.jit(partial(ntk.kernel, model, cotangent=v))
     for i, mask in enumerate(masks):
         wanted = jacobian_kernel(full, None, None, np.eye(2 * len(masks))[:, 2 * i : 2 * i + 2])
-        assert relative_error(run(variables, mask), wanted) < 1e-5
+        assert relative_error(run(variables, IMAGES, masks=mask), wanted) < 1e-5
 
 
 def segmenter(**fields):
@@ -80,7 +82,8 @@ def test_borders_that_patches_do_not_fill(variables_for, relative_error):
     padded = jnp.asarray(np.pad(IMAGES, ((0, 0), (0, 2), (0, 0), (0, 0))))
     variables = variables_for(model, padded)
     run = jax.jit(model.apply)
-    got, wanted = run(variables, IMAGES), np.asarray(run(variables, padded))
+    got = run(variables, IMAGES)
+    wanted = np.asarray(run(variables, padded))
     assert got.shape == (3, 6, 8, 3)
     assert relative_error(got, wanted[:, :6]) < 1e-6
 
@@ -89,19 +92,17 @@ def test_mask_decoder_by_its_formulas(variables_for, relative_error):
     """Without blocks: cosines between projected class tokens and patches, standardised over
     classes, then scaled and shifted.
     """
-    decoder, rng = (
-        MaskDecoder(num_classes=4, depth=0, num_heads=2, head_dim=3, hidden=5),
-        np.random.default_rng(0),
-    )
+    decoder = MaskDecoder(num_classes=4, depth=0, num_heads=2, head_dim=3, hidden=5)
+    rng = np.random.default_rng(0)
     x = jnp.asarray(np.float32(rng.standard_normal((2, 6, 5))))
     variables = variables_for(decoder, [x], (2, 3))
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    p = float64(variables["params"])
 
-    def norm(v, own):
+    def norm(v, params):
         centred = v - v.mean(-1, keepdims=True)
         return (
-            centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * own["scale"]
-            + own["bias"]
+            centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * params["scale"]
+            + params["bias"]
         )
 
     def unit(v):
@@ -141,10 +142,16 @@ def test_stochastic_depth_reaches_every_stage(variables_for, relative_error):
     model = segmenter()
     variables = variables_for(model, IMAGES)
     none = np.zeros((model.num_blocks, 2, 3), np.float32)
-    other = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: np.asarray(leaf) + 1 if "stage" in str(path) else leaf, variables
-    )
-    run = jax.jit(lambda variables, keep: model.apply(variables, IMAGES, keep=keep))
+
+    def change_stages(path, leaf):
+        return np.asarray(leaf) + 1 if "stage" in str(path) else leaf
+
+    other = jax.tree_util.tree_map_with_path(change_stages, variables)
+
+    @jax.jit
+    def run(variables, drop_path_mask):
+        return model.apply(variables, IMAGES, drop_path_mask=drop_path_mask)
+
     assert relative_error(run(variables, none), run(other, none)) < 1e-6
     one = none.copy()
     one[1, 0] = 1.0

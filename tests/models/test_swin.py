@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import norm as gauss
+from trees import float64, stacked
 
 from vintk_jax.models.swin import PatchMerging, Swin, WindowBlock
 from vintk_jax.models.windows import WindowAttention, by_pair
 
-HEADS, DIM, EMBED = 2, 4, 6
+HEADS = 2
+DIM = 4
+EMBED = 6
 # Grid, window, shifted: one that divides; shifted; filled up in both axes; filled up and shifted; a
 # window that covers the grid, or a side of it.
 CASES = [
@@ -39,7 +42,7 @@ def attend(params, x, grid, window, shifted, head_mask=(1, 1)):
     grid is rolled up and to the left by half a window; a pair of one window attends to each other
     unless rolling made it neighbours.
     """
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
+    params = float64(params["params"])
     full = [-(-g // window) * window for g in grid]
     shift = window // 2 if shifted and window < min(grid) else 0
     filled = np.zeros((*full, x.shape[-1]))
@@ -84,7 +87,11 @@ def test_attention_is_the_definition(grid, window, shifted, variables_for, relat
     module = WindowAttention(HEADS, DIM, (window,))
     variables = variables_for(module, x, grid, size=1.0)
     wanted = [attend(variables, image, grid, window, shifted) for image in np.asarray(x)]
-    run = jax.jit(lambda v, x, flag: [module.apply(v, x, grid, shifted=s) for s in (shifted, flag)])
+
+    @jax.jit
+    def run(variables, x, flag):
+        return [module.apply(variables, x, grid, shifted=s) for s in (shifted, flag)]
+
     for got in run(variables, x, jnp.asarray(shifted)):
         assert relative_error(got, wanted) < 1e-5
 
@@ -93,7 +100,8 @@ def test_a_mask_chooses_the_window(variables_for, relative_error):
     """Each of two windows, and a dead head; two options that are one window share it, and without a
     mask the last counts.
     """
-    grid, x = (4, 5), normal(2, 20, EMBED)
+    grid = (4, 5)
+    x = normal(2, 20, EMBED)
     module = WindowAttention(HEADS, DIM, (3, 2, 2))
     variables = variables_for(module, x, grid, size=1.0)
     assert {name for name in variables["params"] if "bias" in name} == {
@@ -131,14 +139,14 @@ def test_biases_by_pair(window):
         for q in places
     ]
     wanted = np.moveaxis(tables[:, index], -1, 1)
-    of_both, of_one = jax.jit(lambda t: (by_pair(t, window), by_pair(t[0], window)))(tables)
-    np.testing.assert_array_equal(of_both, wanted)
-    np.testing.assert_array_equal(of_one, wanted[0])
+    run = jax.jit(by_pair, static_argnums=1)
+    np.testing.assert_array_equal(run(tables, window), wanted)
+    np.testing.assert_array_equal(run(tables[0], window), wanted[0])
 
 
-def layer_norm(own, x):
+def layer_norm(params, x):
     """Over the last axis, with epsilon 1e-5, in float64."""
-    scale, bias = (np.asarray(own[name], np.float64) for name in ("scale", "bias"))
+    scale, bias = (np.asarray(params[name], np.float64) for name in ("scale", "bias"))
     variance = x.var(-1, keepdims=True)
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(variance + 1e-5) * scale + bias
 
@@ -190,7 +198,8 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
     p = variables["params"]
 
     def by_hand(p, images):
-        kernel, bias = p["patch_embed"]["kernel"], p["patch_embed"]["bias"]
+        kernel = p["patch_embed"]["kernel"]
+        bias = p["patch_embed"]["bias"]
         x = (
             nn.Conv(8, (4, 4), (4, 4), padding="VALID")
             .apply({"params": {"kernel": kernel, "bias": bias}}, images)
@@ -208,20 +217,21 @@ def test_the_model_is_its_parts_in_turn(variables_for, relative_error):
         x = WindowBlock(1, 4, 12, (2,)).apply({"params": p["stage_1"]["block_0"]}, x, (4, 3))
         return norm("norm", x).mean(axis=1) @ p["head"]["kernel"] + p["head"]["bias"]
 
-    def stacked(stage):
-        return {
-            "blocks": {"block": jax.tree.map(lambda *leaves: jnp.stack(leaves), *stage.values())}
-        }
+    stages = {
+        name: {"blocks": {"block": stacked(p[name].values())}} for name in ("stage_0", "stage_1")
+    }
+    scanned = {"params": {**p, **stages}}
 
-    scanned = {"params": {**p, "stage_0": stacked(p["stage_0"]), "stage_1": stacked(p["stage_1"])}}
-    wanted, *got = jax.jit(
-        lambda p, v, scanned: [
+    @jax.jit
+    def run(p, variables, scanned):
+        return [
             by_hand(p, images),
-            model.apply(v, images),
-            Swin(**SMALL, remat=True).apply(v, images),
+            model.apply(variables, images),
+            Swin(**SMALL, remat=True).apply(variables, images),
             Swin(**SMALL, scan=True).apply(scanned, images),
         ]
-    )(p, variables, scanned)
+
+    wanted, *got = run(p, variables, scanned)
     assert all(relative_error(logits, wanted) < 1e-5 for logits in got)
 
 
@@ -229,13 +239,15 @@ def test_a_block_is_two_residuals(variables_for, relative_error):
     """x + attention(norm(x)), then x + mlp(norm(x)), with the attention of the definition; a dead
     block passes its input on.
     """
-    grid, x = (4, 6), normal(1, 24, EMBED)
+    grid = (4, 6)
+    x = normal(1, 24, EMBED)
     module = WindowBlock(HEADS, DIM, 5, (2,))
     variables = variables_for(module, x, grid, size=0.5)
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    p = float64(variables["params"])
     normed = layer_norm(p["norm1"], np.asarray(x, np.float64))
     after = x + attend({"params": p["attention"]}, normed[0], grid, 2, True)
-    fc1, fc2 = p["mlp"]["fc1"], p["mlp"]["fc2"]
+    fc1 = p["mlp"]["fc1"]
+    fc2 = p["mlp"]["fc2"]
     hidden = layer_norm(p["norm2"], after) @ fc1["kernel"] + fc1["bias"]
     wanted = after + (hidden * gauss.cdf(hidden)) @ fc2["kernel"] + fc2["bias"]
     masks = {"alive": np.float32(1), "heads": np.ones(HEADS), "hidden": np.ones(5)}

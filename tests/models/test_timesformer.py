@@ -4,10 +4,13 @@ and time.
 Hugging Face's implementation is compared in tests/weights/test_peers.py.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from trees import float64
 
 from vintk_jax import ntk
 from vintk_jax.models.grouped_attention import GroupedAttention
@@ -43,18 +46,19 @@ def test_groups_by_loops(groups, variables_for, relative_error):
     """Token by token, head by head: each attends to those of its group, and a shared class token to
     each frame by turns.
     """
-    frames, places, heads, dim = 3, 4, 2, 3
+    frames = 3
+    places = 4
+    heads = 2
+    dim = 3
     count = {
         "time": frames * places,
         "space": 1 + frames * places,
         "frames": frames * (1 + places),
     }[groups]
-    layer, x = (
-        GroupedAttention(groups, heads, dim),
-        np.random.default_rng(0).standard_normal((2, count, 5)).astype(np.float32),
-    )
+    layer = GroupedAttention(groups, heads, dim)
+    x = np.random.default_rng(0).standard_normal((2, count, 5)).astype(np.float32)
     variables = variables_for(layer, jnp.asarray(x), frames)
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    p = float64(variables["params"])
     qkv = (x @ p["qkv"]["kernel"] + p["qkv"]["bias"]).reshape(2, count, 3, heads, dim)
     if groups == "time":
         members = [
@@ -88,7 +92,8 @@ def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, rela
     """The structured kernel by the definition, under masks, at a length that is shorter in space
     and time.
     """
-    depth, grid = 2 if attention == "divided" else 1, (2, 2, 2)
+    depth = 2 if attention == "divided" else 1
+    grid = (2, 2, 2)
     model = timesformer(attention=attention, num_heads=(2,) * depth, hidden=(8,) * depth)
     of_blocks = {
         "alive": [1, 1],
@@ -103,7 +108,7 @@ def test_kernel_is_the_jacobians(attention, variables_for, jacobian_kernel, rela
     def apply(p, x):
         return model.apply(p, x, grid, masks=masks)
 
-    got = jax.jit(lambda p: ntk.kernel(apply, p, CLIPS, cotangent=v))(variables)
+    got = jax.jit(partial(ntk.kernel, apply, cotangent=v))(variables, CLIPS)
     assert relative_error(got, jacobian_kernel(apply, variables, CLIPS, v)) < 1e-5
 
 
@@ -127,10 +132,8 @@ def test_masks_are_the_narrow_model(attention, variables_for, stack_blocks, rela
         "heads": np.outer(first(1, 2), first(1, 2)),
         "hidden": np.outer(first(1, 2), first(5, 8)),
     }
-    tree, wanted = (
-        jax.tree.map(np.asarray, variables["params"]),
-        jax.eval_shape(narrow.init, jax.random.key(0), CLIPS)["params"],
-    )
+    tree = jax.tree.map(np.asarray, variables["params"])
+    wanted = jax.eval_shape(narrow.init, jax.random.key(0), CLIPS)["params"]
 
     def cut(path, shape):
         leaf = tree
@@ -165,7 +168,7 @@ def test_frames_of_a_length():
     assert frames_shown(8, 8).tolist() == list(range(8))
     assert frames_shown(8, 2).tolist() == [2, 6]
     assert frames_shown(5, 1).tolist() == [2]
-    with pytest.raises(ValueError, match="9 frames of a clip of 8"):
+    with pytest.raises(ValueError, match="frames of a clip of 8, got 9"):
         frames_shown(8, 9)
 
 
@@ -177,7 +180,8 @@ def test_a_length_sees_only_its_frames_and_keeps_their_times(
     times.
     """
     model = timesformer(attention=attention)
-    variables, clips = variables_for(model, CLIPS), np.asarray(CLIPS)
+    variables = variables_for(model, CLIPS)
+    clips = np.asarray(CLIPS)
 
     @jax.jit
     def run(clips):
@@ -197,8 +201,8 @@ def test_norms_by_length(variables_for):
     """A length without norms is refused; with them each length uses its own."""
     model = timesformer(norm_grids=((4, 2, 2), (2, 1, 1)))
     variables = variables_for(model, CLIPS, (4, 2, 2))
-    with pytest.raises(ValueError, match=r"\(2, 2, 2\).*norms for"):
-        jax.eval_shape(lambda v: model.apply(v, CLIPS, (2, 2, 2)), variables)
+    with pytest.raises(ValueError, match=r"norms for.*got \(2, 2, 2\)"):
+        jax.eval_shape(partial(model.apply, clips=CLIPS, grid=(2, 2, 2)), variables)
 
     def change(path, leaf):
         leaf = np.array(leaf)
@@ -228,8 +232,8 @@ def test_folded_once_is_the_same(attention, variables_for, relative_error):
     def run(variables, clips):
         pairs = []
         for length in lengths:
-            ordinary, own = fold(model, variables, length, 8, 4)
-            logits = ordinary.apply(own, fitted(clips, length))
+            ordinary, folded = fold(model, variables, length, 8, 4)
+            logits = ordinary.apply(folded, fitted(clips, length))
             pairs.append((logits, model.apply(variables, clips, length)))
         return pairs
 

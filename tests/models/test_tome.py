@@ -14,10 +14,13 @@ from vintk_jax.models.vit import ViT
 def merged_by_hand(x, size, metric, count):
     """One image: the pairs by a sort over all of the first half's best matches."""
     unit = metric / np.linalg.norm(metric, axis=-1, keepdims=True)
-    first, second = list(range(0, len(x), 2)), list(range(1, len(x), 2))
-    best = {a: max(second, key=lambda b: unit[a] @ unit[b]) for a in first[1:]}
-    gone = sorted(best, key=lambda a: -(unit[a] @ unit[best[a]]))[:count]
-    sums, sizes = x * size[:, None], size.copy()
+    first = list(range(0, len(x), 2))
+    second = list(range(1, len(x), 2))
+    best = {a: second[np.argmax(unit[second] @ unit[a])] for a in first[1:]}
+    likeness = {a: unit[a] @ unit[b] for a, b in best.items()}
+    gone = sorted(best, key=likeness.get, reverse=True)[:count]
+    sums = x * size[:, None]
+    sizes = size.copy()
     for a in gone:
         sums[best[a]] += x[a] * size[a]
         sizes[best[a]] += size[a]
@@ -29,7 +32,8 @@ def merged_by_hand(x, size, metric, count):
 def test_merging_is_what_the_paper_says(tokens):
     """Several images, none like another, sizes other than one."""
     rng = np.random.default_rng(tokens)
-    x, metric = rng.standard_normal((3, tokens, 5)), rng.standard_normal((3, tokens, 4))
+    x = rng.standard_normal((3, tokens, 5))
+    metric = rng.standard_normal((3, tokens, 4))
     size = rng.integers(1, 4, (3, tokens)).astype(float)
     count = (tokens - 1) // 2 - 1
     run = jax.jit(merge, static_argnums=3)

@@ -10,9 +10,10 @@ import pytest
 
 from vintk_jax import ntk
 from vintk_jax.models.vit import ViT
-from vintk_jax.ntk import definition, structured
+from vintk_jax.ntk import definition
+from vintk_jax.ntk.intercepting import UnsupportedModel
 from vintk_jax.ntk.measures import Factors
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance
 from vintk_jax.spaces.by_choices import leading_ones
 
 MODEL = ViT(
@@ -57,8 +58,8 @@ def by_the_jacobian(model, params, masks):
     flat = {}
     start = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params["params"]):
-        own = jacobian[:, start : start + leaf.size].reshape(3, *leaf.shape)
-        flat.setdefault("/".join(key.key for key in path[:-1]), []).append(own)
+        of_parameter = jacobian[:, start : start + leaf.size].reshape(3, *leaf.shape)
+        flat.setdefault("/".join(key.key for key in path[:-1]), []).append(of_parameter)
         start += leaf.size
     shares = {}
     for path, leaves in flat.items():
@@ -77,13 +78,13 @@ def by_the_jacobian(model, params, masks):
 )
 def test_shares_are_the_jacobians(model, masks):
     """Layer by layer, to 1e-5; and they add up to the kernel."""
-    params = promises.draw(model, IMAGES, size=0.3)
-    run = jax.jit(
-        lambda params: (
-            ntk.by_layer(model, params, IMAGES, masks=masks),
-            ntk.kernel(model, params, IMAGES, masks=masks),
-        )
-    )
+    params = conformance.draw(model, IMAGES, size=0.3)
+
+    @jax.jit
+    def run(params):
+        layers = ntk.by_layer(model, params, IMAGES, masks=masks)
+        return layers, ntk.kernel(model, params, IMAGES, masks=masks)
+
     layers, whole = run(params)
     wanted = by_the_jacobian(model, params, masks)
     assert layers.keys() == wanted.keys()
@@ -106,9 +107,9 @@ def test_factors_of_a_linear_layer():
     """
     model = nn.Sequential([nn.Dense(4), nn.LayerNorm(), nn.Dense(2, use_bias=False)])
     x = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)), jnp.float32)
-    params = promises.draw(model, x)
+    params = conformance.draw(model, x)
     directions = np.float32([[1.0, 0.0], [0.5, 2.0]])
-    found = ntk.by_layer(
+    layers = ntk.by_layer(
         model, params, x, measure=Factors(sizes, 3), cotangent=jnp.asarray(directions)
     )
     inputs = np.asarray(nn.Sequential(model.layers[:2]).apply(params, x))
@@ -117,9 +118,9 @@ def test_factors_of_a_linear_layer():
         d = np.tile(direction, (5, 1))
         gradient = inputs.T @ d
         wanted.append([np.sum(inputs**2), np.sum(d**2), np.sum(gradient**2)])
-    np.testing.assert_allclose(found["layers_2"], np.mean(wanted, axis=0), rtol=1e-5)
-    assert found["layers_0"][0] == pytest.approx(float(np.sum(x**2)) + 5, rel=1e-5)
-    assert not np.any(found["layers_1"])
+    np.testing.assert_allclose(layers["layers_2"], np.mean(wanted, axis=0), rtol=1e-5)
+    assert layers["layers_0"][0] == pytest.approx(float(np.sum(x**2)) + 5, rel=1e-5)
+    assert not np.any(layers["layers_1"])
 
 
 class _Step(nn.Module):
@@ -140,9 +141,9 @@ class Scans(nn.Module):
 def test_a_scan_that_hands_on_no_taps():
     """What to add is said; the kernel as a whole needs none."""
     x = jnp.ones((2, 3))
-    params = promises.draw(Scans(), x)
+    params = conformance.draw(Scans(), x)
     assert ntk.kernel(Scans(), params, x).shape == (2, 2)
-    with pytest.raises(structured.UnsupportedModel, match=r"'taps'.*variable_axes"):
+    with pytest.raises(UnsupportedModel, match=r"'taps'.*variable_axes"):
         ntk.by_layer(Scans(), params, x)
 
 
@@ -150,5 +151,5 @@ def test_paths_are_those_of_the_parameters():
     """A module that is a layer itself has the empty path."""
     x = jnp.ones((2, 3))
     model = nn.Dense(2)
-    layers = ntk.by_layer(model, promises.draw(model, x), x)
+    layers = ntk.by_layer(model, conformance.draw(model, x), x)
     assert list(layers) == [""]

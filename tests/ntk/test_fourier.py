@@ -1,6 +1,7 @@
 """Random Fourier features of images."""
 
 import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,8 @@ NUM = {"pixel": 8, "patch": 512, "coords": 10}
 @functools.cache
 def compiled(mode, num_features, sigma):
     """A function (images, key) -> features, compiled."""
-    return jax.jit(
-        lambda images, key: fourier_images(
-            images, key, mode=mode, num_features=num_features, sigma=sigma
-        )
-    )
+    features = partial(fourier_images, mode=mode, num_features=num_features, sigma=sigma)
+    return jax.jit(features)
 
 
 def mapped(mode, images, key=KEY, sigma=0.3):
@@ -33,7 +31,8 @@ def mapped(mode, images, key=KEY, sigma=0.3):
 def test_features_are_cosines_and_sines():
     """[cos 2 pi B v, sin 2 pi B v], entry by entry."""
     rng = np.random.default_rng(0)
-    v, b = rng.standard_normal((4, 3)), rng.standard_normal((5, 3))
+    v = rng.standard_normal((4, 3))
+    b = rng.standard_normal((5, 3))
     got = jax.jit(fourier.features)(v.astype(np.float32), b.astype(np.float32))
     got = np.asarray(got)
     assert got.shape == (4, 10)
@@ -84,10 +83,10 @@ def test_the_key_alone_decides(mode):
 
 def test_pixel_mode_maps_each_pixel_by_itself():
     """A pixel's features depend on its colour alone."""
-    found = mapped("pixel", IMAGES)
+    images = mapped("pixel", IMAGES)
     moved = mapped("pixel", IMAGES[:, ::-1])
-    np.testing.assert_allclose(found[:, ::-1], moved, atol=1e-5)
-    np.testing.assert_allclose((found**2).sum(-1), 4, atol=1e-4)
+    np.testing.assert_allclose(images[:, ::-1], moved, atol=1e-5)
+    np.testing.assert_allclose((images**2).sum(-1), 4, atol=1e-4)
 
 
 def test_patch_mode_maps_whole_patches():
@@ -108,12 +107,12 @@ def test_coords_mode_appends_positions():
     """The image comes first, unchanged; the rest is the same for every image and differs from place
     to place.
     """
-    found = mapped("coords", IMAGES, sigma=2.0)
-    np.testing.assert_array_equal(found[..., :3], IMAGES)
-    np.testing.assert_array_equal(found[0, ..., 3:], found[1, ..., 3:])
-    np.testing.assert_allclose(found[0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)  # position (0, 0)
-    assert np.std(found[0, :, 0, 3:], axis=0).min() > 0.01
-    assert np.std(found[0, 0, :, 3:], axis=0).min() > 0.01
+    images = mapped("coords", IMAGES, sigma=2.0)
+    np.testing.assert_array_equal(images[..., :3], IMAGES)
+    np.testing.assert_array_equal(images[0, ..., 3:], images[1, ..., 3:])
+    np.testing.assert_allclose(images[0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)  # position (0, 0)
+    assert np.std(images[0, :, 0, 3:], axis=0).min() > 0.01
+    assert np.std(images[0, 0, :, 3:], axis=0).min() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -145,12 +144,12 @@ def test_positions_in_a_clip_have_a_time():
     (time, row, column).
     """
     clips = np.stack([IMAGES, IMAGES[::-1]])  # two frames each
-    found = mapped("coords", clips, sigma=2.0)
-    np.testing.assert_array_equal(found[..., :3], clips)
-    np.testing.assert_array_equal(found[0, ..., 3:], found[1, ..., 3:])
-    np.testing.assert_allclose(found[0, 0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)
+    images = mapped("coords", clips, sigma=2.0)
+    np.testing.assert_array_equal(images[..., :3], clips)
+    np.testing.assert_array_equal(images[0, ..., 3:], images[1, ..., 3:])
+    np.testing.assert_allclose(images[0, 0, 0, 0, 3:], [1] * 5 + [0] * 5, atol=1e-6)
     frequencies = 2.0 * np.asarray(jax.random.normal(KEY, (5, 3)), np.float64)
     phase = 2 * np.pi * frequencies @ np.array([1.0, 10 / 31, 20 / 47])
     np.testing.assert_allclose(
-        found[0, 1, 10, 20, 3:], np.concatenate([np.cos(phase), np.sin(phase)]), atol=1e-3
+        images[0, 1, 10, 20, 3:], np.concatenate([np.cos(phase), np.sin(phase)]), atol=1e-3
     )

@@ -34,15 +34,15 @@ def refitted_error(kernel, targets, ridge):
 @pytest.mark.parametrize("ridge", [1.0, 0.01])
 def test_left_out_error_is_that_of_fits_that_leave_each_image_out(ridge):
     kernel, targets = drawn_kernel(0)
-    found = learning.left_out_error(kernel, targets @ targets.T, ridge)
-    assert found == pytest.approx(refitted_error(kernel, targets, ridge), rel=1e-8)
+    error = learning.left_out_error(kernel, targets @ targets.T, ridge)
+    assert error == pytest.approx(refitted_error(kernel, targets, ridge), rel=1e-8)
 
 
 def test_a_kernel_made_of_the_targets_learns_them_and_another_does_not():
     _, targets = drawn_kernel(1)
-    own = learning.left_out_error(targets @ targets.T, targets @ targets.T, 1e-3)
+    of_itself = learning.left_out_error(targets @ targets.T, targets @ targets.T, 1e-3)
     other = learning.left_out_error(np.eye(12), targets @ targets.T, 1e-3)
-    assert own < 0.01
+    assert of_itself < 0.01
     assert other == pytest.approx((12 / 11) ** 2)  # each is predicted by the others' mean
 
 
@@ -55,7 +55,7 @@ def test_scale_and_a_part_common_to_all_change_nothing():
 
 def test_kernels_that_tell_nothing_apart_have_no_error():
     assert np.isnan(learning.left_out_error(np.ones((5, 5)), np.eye(5), 0.1))
-    with pytest.raises(ValueError, match="ridge of 0"):
+    with pytest.raises(ValueError, match="positive ridge, got 0"):
         learning.left_out_error(np.eye(5), np.eye(5), 0)
 
 

@@ -30,7 +30,8 @@ def with_spectrum(values, seed=0):
 @given(values=spectra, seed=st.integers(0, 99))
 def test_definitions_on_a_known_spectrum(values, seed):
     """Every reduction from the eigenvalues that the kernel was built of."""
-    k, v = with_spectrum(values, seed), np.asarray(values)
+    k = with_spectrum(values, seed)
+    v = np.asarray(values)
     wanted = {
         r.largest_eigenvalue: v.max(),
         r.smallest_eigenvalue: v.min(),
@@ -112,9 +113,12 @@ def test_target_alignment_is_centred_cosine():
     blind to constants in K's features.
     """
     rng = np.random.default_rng(0)
-    f, y = rng.standard_normal((6, 4)), np.eye(3)[[0, 1, 2, 0, 1, 1]]
-    fc, yc = f - f.mean(0), y - y.mean(0)
-    k, ideal = fc @ fc.T, yc @ yc.T
+    f = rng.standard_normal((6, 4))
+    y = np.eye(3)[[0, 1, 2, 0, 1, 1]]
+    fc = f - f.mean(0)
+    yc = y - y.mean(0)
+    k = fc @ fc.T
+    ideal = yc @ yc.T
     cosine = sum(k[i, j] * ideal[i, j] for i in range(6) for j in range(6)) / np.sqrt(
         (k**2).sum() * (ideal**2).sum()
     )

@@ -9,13 +9,13 @@ import jax, jax.core, jax.extend.core, jax.interpreters.ad
 import flax.linen, numpy, scipy
 
 def names():
-    found = {
+    names = {
         f"{module.__name__}.{name}": id(value)
         for module in (jax.core, jax.interpreters.ad)
         for name, value in vars(module).items()
     }
-    found["jax.util"] = (id(vars(jax).get("util")), id(sys.modules.get("jax.util")))
-    return found
+    names["jax.util"] = (id(vars(jax).get("util")), id(sys.modules.get("jax.util")))
+    return names
 
 before = names()
 from vintk_jax.ntk import reference

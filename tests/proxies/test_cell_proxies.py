@@ -22,13 +22,18 @@ def measure(name, model, images):
     """A function of the variables."""
     function = next(m for m in proxies.get(name).measurements if m.of == "network").function
     key = jax.random.key(1)
-    return lambda variables: function(Network(model, variables, images, None, 5, key))
+
+    def run(variables):
+        return function(Network(model, variables, images, None, 5, key))
+
+    return run
 
 
 def test_az_nas_wants_transformer_blocks(variables_for):
     """A network of cells has none: told so, with what to do."""
-    model, images = CELLS.model(ARCH, 8, num_classes=5), jnp.ones((2, 8, 8, 3))
-    with pytest.raises(UserError, match=r"CellNet has none.*--config.proxies"):
+    model = CELLS.model(ARCH, 8, num_classes=5)
+    images = jnp.ones((2, 8, 8, 3))
+    with pytest.raises(UserError, match=r"got a CellNet.*--config.proxies"):
         jax.eval_shape(measure("az_nas", model, images), variables_for(model, images))
 
 
@@ -52,8 +57,8 @@ def test_naswot_of_cells(variables_for):
             model.apply(variables, images)
         return inputs, measure("naswot", model, images)(variables)
 
-    inputs, found = run(variables_for(model, images))
+    inputs, got = run(variables_for(model, images))
     codes = [np.asarray(x > 0).reshape(len(images), -1) for x in map(np.asarray, inputs)]
     assert len(codes) == 2 * 2 * 6 + 2
     wanted = sum((code[:, None] == code[None]).sum(-1) for code in codes)
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(got, wanted)

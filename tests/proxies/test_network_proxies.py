@@ -1,8 +1,6 @@
-"""Proxies of the untrained network: the masked supernet against each architecture's own model, and
-each proxy against its definition.
-"""
+"""Proxies of the untrained network, each against its definition."""
 
-import functools
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -10,54 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from tiny_space import S3
+from measured_together import ARCH, IMAGES, MEASUREMENTS, MINI, NAMES, together
+from trees import float64
 
 from vintk_jax import proxies
-from vintk_jax.data import inputs
 from vintk_jax.models.blocks import Block
-from vintk_jax.models.cells import OPERATIONS
 from vintk_jax.proxies import weights
 from vintk_jax.proxies.base import Network
-from vintk_jax.proxies.scorer import Scorer
-from vintk_jax.proxies.supernet import KernelSettings, Supernet
-from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
-from vintk_jax.spaces.deit_video import DeitVideoSpace
-from vintk_jax.spaces.nasbench201 import CellArch, CellSpace
-from vintk_jax.spaces.pit import PitArch, PitSpace
-from vintk_jax.spaces.s3 import S3Arch
-
-IMAGES = inputs.load("photos", 4, 32, 0).images
-MINI = AutoFormerSpace("mini", (16, 24), (2, 3), (1, 2), (1.0, 2.0))
-PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))
-CELLS = CellSpace("mini-cells", (4, 6), 1)
-CLIPS = DeitVideoSpace(
-    "mini-clips", (8, 12), (2, 3), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32
-)
-NAMES = ("grad_norm", "snip", "grasp", "synflow", "zico", "dss", "fisher", "naswot", "az_nas")
-MEASUREMENTS = list(
-    dict.fromkeys(m for name in NAMES for m in proxies.get(name).measurements if m.of == "network")
-)
-# One member of each switches off columns, heads, hidden units and a block, and has blocks to
-# compare; that of the cells has every operation.
-ARCHS = {
-    MINI: AutoFormer(16, 2, (1, 2), (2.0, 1.0)),
-    PIT: PitArch(4, 1, (1, 1, 1), (1, 1, 2)),
-    S3: S3Arch((8, 12, 16, 12), (1, 1, 2, 1), (1, 1, 1, 2), (1.0, 1.0, 1.0, 1.0), (3, 2, 2, 2)),
-    CLIPS: AutoFormer(8, 2, (1, 2), (1.5, 1.0)),
-    CELLS: CellArch((*OPERATIONS, "skip_connect")),
-}
-
-
-@functools.cache
-def together(model, names):
-    """A compiled function (variables, images, key) -> the measurements of those names."""
-
-    @jax.jit
-    def run(params, images, key):
-        net = Network(model, params, images, None, 5, key)
-        return {m.name: m.function(net) for m in MEASUREMENTS if m.name in names}
-
-    return run
 
 
 def test_every_proxy_of_a_network_is_tested_here():
@@ -70,52 +27,6 @@ def test_every_proxy_of_a_network_is_tested_here():
     assert of_networks == set(NAMES)
 
 
-@pytest.mark.parametrize(
-    "space",
-    [MINI, *(pytest.param(space, marks=pytest.mark.slow) for space in (PIT, S3, CELLS, CLIPS))],
-    ids=lambda space: space.name,
-)
-def test_masked_supernet_gives_what_the_small_model_does(space):
-    """Every proxy, for an architecture that switches off columns, heads, hidden units and a
-    block.
-    """
-    images = (
-        np.stack([IMAGES * (1 - 0.2 * i) for i in range(space.frames)], axis=1)
-        if space.frames
-        else IMAGES
-    )
-    supernet = Supernet(space, {"plain": images}, KernelSettings(num_classes=5), seed=3)
-    measurements = [m for m in MEASUREMENTS if space is not CELLS or m.name != "az_nas"]
-    scorer = Scorer(supernet, measurements, batch_size=2)
-    key = jax.random.split(jax.random.key(3), 1)[0]
-    # on one device, as the other tests have theirs, who share a program
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], supernet.params["plain"])
-    arch = ARCHS[space]
-    [of_seeds] = scorer.measure([arch])
-    own = together(space.model(arch, 32, num_classes=5), frozenset(m.name for m in measurements))
-    wanted = own(jax.tree.map(np.asarray, space.subnet(params, arch)), images, key)
-    assert set(of_seeds[0]) == set(wanted) == {m.name for m in measurements}
-    for name in set(wanted) - {"az_nas"}:
-        rtol = np.full(np.shape(wanted[name]), 2e-3)
-        if name == "loss_gradients" and space is CLIPS:
-            # ZiCo divides by deviations as small as rounding: on clips 2.2e-3 apart in float32,
-            # in float64 (one member tried) the same.
-            rtol[3] = 1e-2
-        difference = np.abs(of_seeds[0][name] - wanted[name])
-        assert np.all(difference <= rtol * np.abs(wanted[name])), (
-            name,
-            of_seeds[0][name],
-            wanted[name],
-        )
-    # Trainability's cotangent is drawn for the widest block: only the other two are the small
-    # model's own.
-    if "az_nas" in wanted:
-        np.testing.assert_allclose(
-            of_seeds[0]["az_nas"][:2], wanted["az_nas"][:2], rtol=1e-3, atol=1e-4
-        )
-
-
-ARCH = ARCHS[MINI]
 MODEL = MINI.model(ARCH, 32, num_classes=5)
 KEY = jax.random.key(1)
 
@@ -134,7 +45,7 @@ def net(variables_for):
 
 
 @pytest.fixture(scope="module")
-def found(net):
+def measured(net):
     """Every measurement of the model, in float64 and by name, by the one compiled function."""
     run = together(MODEL, frozenset(m.name for m in MEASUREMENTS))
     return {
@@ -194,12 +105,11 @@ def gradient(net):
         wanted = jnp.sum(logits * jax.nn.one_hot(labels, 5), axis=-1)
         return jnp.sum(shares * (jax.nn.logsumexp(logits, axis=-1) - wanted))
 
-    compiled, labels = jax.jit(jax.grad(loss)), np.asarray(net.labels())
+    compiled = jax.jit(jax.grad(loss))
+    labels = np.asarray(net.labels())
 
     def run(params, shares):
-        params, images, shares = jax.tree.map(
-            lambda leaf: np.asarray(leaf, np.float64), (params, net.images, np.asarray(shares))
-        )
+        params, images, shares = float64((params, net.images, np.asarray(shares)))
         with jax.enable_x64(True):
             return jax.tree.map(np.asarray, compiled(params, images, labels, shares))
 
@@ -214,36 +124,43 @@ def score(name, measured):
     return proxies.get(name).score(measured)
 
 
-def test_gradient_norm_and_snip(net, found, layers, gradient):
+def test_gradient_norm_and_snip(net, measured, layers, gradient):
     """From the gradients, layer by layer."""
     g = layers(gradient(net.params, MEAN))
     w = layers(net.params)
     np.testing.assert_allclose(
-        score("grad_norm", found), sum(np.linalg.norm(v) for v in g.values()), rtol=1e-4
+        score("grad_norm", measured), sum(np.linalg.norm(v) for v in g.values()), rtol=1e-4
     )
     np.testing.assert_allclose(
-        score("snip", found), sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-4
+        score("snip", measured), sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-4
     )
 
 
-def test_grasp(net, found, layers, gradient):
+def test_grasp(net, measured, layers, gradient):
     """The Hessian times the gradient by central differences of gradients in float64."""
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), net.params)
-    along = jax.tree_util.tree_map_with_path(
-        lambda path, v: v if path[-1].key == "kernel" else np.zeros_like(v),
-        gradient(params, MEAN),
-    )
+    params = float64(net.params)
+
+    def only_kernels(path, leaf):
+        return leaf if path[-1].key == "kernel" else np.zeros_like(leaf)
+
+    along = jax.tree_util.tree_map_with_path(only_kernels, gradient(params, MEAN))
     step = 1e-5
 
-    def moved(sign):
-        return gradient(jax.tree.map(lambda p, d: p + sign * step * d, params, along), MEAN)
+    def gradient_at(distance):
+        def moved(leaf, direction):
+            return leaf + distance * direction
 
-    hessian = jax.tree.map(lambda a, b: (a - b) / (2 * step), moved(1), moved(-1))
+        return gradient(jax.tree.map(moved, params, along), MEAN)
+
+    def slope(ahead, behind):
+        return (ahead - behind) / (2 * step)
+
+    hessian = jax.tree.map(slope, gradient_at(step), gradient_at(-step))
     wanted = -sum((layers(params)[path] * h).sum() for path, h in layers(hessian).items())
-    np.testing.assert_allclose(found["grasp"], wanted, rtol=1e-3)
+    np.testing.assert_allclose(measured["grasp"], wanted, rtol=1e-3)
 
 
-def test_zico(net, found, layers, gradient):
+def test_zico(net, measured, layers, gradient):
     """NumPy's mean and standard deviation over the two halves, layer by layer."""
     halves = [
         layers(gradient(net.params, shares)) for shares in ((0.5, 0.5, 0, 0), (0, 0, 0.5, 0.5))
@@ -251,21 +168,28 @@ def test_zico(net, found, layers, gradient):
     wanted = 0.0
     for path in halves[0]:
         both = np.stack([half[path] for half in halves]).astype(np.float32)
-        deviation, mean = both.std(0), np.abs(both).mean(0)
+        deviation = both.std(0)
+        mean = np.abs(both).mean(0)
         wanted += np.log((mean[deviation > 0] / deviation[deviation > 0]).sum())
-    np.testing.assert_allclose(score("zico", found), wanted, rtol=1e-2)
+    np.testing.assert_allclose(score("zico", measured), wanted, rtol=1e-2)
 
 
-def test_synflow_and_dss(net, found, layers):
+def test_synflow_and_dss(net, measured, layers):
     """Gradients of the summed logits with absolute weights at an image of ones; nuclear norms from
     NumPy's singular values.
     """
-    positive = jax.tree.map(lambda leaf: np.abs(np.asarray(leaf)), net.params)
+    positive = jax.tree.map(np.abs, jax.device_get(net.params))
     ones = np.ones((1, 32, 32, 3), np.float32)
-    g = layers(jax.jit(jax.grad(lambda p, x: MODEL.apply(p, x).sum()))(positive, ones))
+
+    @jax.jit
+    @jax.grad
+    def run(params, x):
+        return MODEL.apply(params, x).sum()
+
+    g = layers(run(positive, ones))
     w = layers(positive)
     np.testing.assert_allclose(
-        found["synflow"], sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
+        measured["synflow"], sum(np.abs(w[path] * g[path]).sum() for path in g), rtol=1e-3
     )
 
     def nuclear(m):
@@ -275,7 +199,7 @@ def test_synflow_and_dss(net, found, layers):
         nuclear(w[p]) * nuclear(g[p]) if "/attention/" in p else np.abs(w[p] * g[p]).sum()
         for p in g
     )
-    np.testing.assert_allclose(found["dss"], wanted, rtol=1e-3)
+    np.testing.assert_allclose(measured["dss"], wanted, rtol=1e-3)
 
 
 class TwoLayers(nn.Module):
@@ -320,17 +244,17 @@ def test_two_layers_by_hand(count):
         assert np.isfinite(score("zico", measured))
 
 
-def test_naswot(found, inside):
+def test_naswot(measured, inside):
     """Pairs of images compared unit by unit, from the layers' outputs as Linen captures them."""
     outputs = [output for path, output in inside.items() if path.endswith("fc1")]
     assert len(outputs) == 2
     codes = np.concatenate([np.asarray(output).reshape(4, -1) > 0 for output in outputs], axis=1)
     agree = np.array([[np.sum(one == other) for other in codes] for one in codes], float)
-    np.testing.assert_array_equal(found["naswot"], agree)
-    assert score("naswot", found) == pytest.approx(np.log(np.linalg.det(agree)))
+    np.testing.assert_array_equal(measured["naswot"], agree)
+    assert score("naswot", measured) == pytest.approx(np.log(np.linalg.det(agree)))
 
 
-def test_az_nas(net, found, inside):
+def test_az_nas(net, measured, inside):
     """Blocks' outputs as Linen captures them, singular values from NumPy, the block's Jacobian in
     full.
     """
@@ -342,15 +266,15 @@ def test_az_nas(net, found, inside):
         share = values / values.sum()
         entropies.append(-np.sum(share * np.log(share + 1e-8)))
     np.testing.assert_allclose(
-        found["az_nas"][:2], [sum(entropies), entropies[1] - entropies[0]], rtol=1e-3, atol=1e-4
+        measured["az_nas"][:2], [sum(entropies), entropies[1] - entropies[0]], rtol=1e-3, atol=1e-4
     )
 
     @jax.jit
     def jacobians(params, inputs):
         blocks = [Block(ARCH.num_heads[i], 64, ARCH.hidden[i], 14) for i in range(2)]
         return [
-            jax.jacrev(lambda x, own=own, block=block: block.apply({"params": own}, x, (2, 2)))(x)
-            for own, block, x in zip(params, blocks, inputs, strict=True)
+            jax.jacrev(block.apply, argnums=1)({"params": of_block}, x, (2, 2))
+            for of_block, block, x in zip(params, blocks, inputs, strict=True)
         ]
 
     sign = np.asarray(jax.random.rademacher(KEY, outputs[0].shape, jnp.float32), np.float64)
@@ -365,7 +289,7 @@ def test_az_nas(net, found, inside):
         )
         s = np.linalg.norm(matrix, 2)
         trainabilities.append(2 - s - 1 / (s + 1e-6))
-    np.testing.assert_allclose(found["az_nas"][2], np.mean(trainabilities), rtol=1e-3)
+    np.testing.assert_allclose(measured["az_nas"][2], np.mean(trainabilities), rtol=1e-3)
 
 
 def test_az_nas_joins_by_rank():
@@ -392,6 +316,6 @@ def test_matrices_are_by_layer():
     def of_layers(w):
         return jnp.sqrt(jnp.sum(w * w, axis=(1, 2)))
 
-    norms = jax.jit(lambda tree: weights.total(of_layers, tree))(stacked)
+    norms = jax.jit(partial(weights.total, of_layers))(stacked)
     parts = np.arange(24.0).reshape(2, 12)
     np.testing.assert_allclose(norms, np.linalg.norm(parts, axis=1).sum(), rtol=1e-6)

@@ -94,16 +94,14 @@ def measured(scorer, archs):
 def test_kernels_are_those_of_each_architectures_own_model(measured, archs, images, drawn):
     """Both views' of one, the plain one of the other."""
     for arch, of_arch, names in zip(archs, measured, (("plain",), tuple(images)), strict=False):
-        own, inputs = (
-            kernels_of(SPACE.model(arch, 32, num_classes=5)),
-            {view: images[view] for view in names},
-        )
+        of_model = kernels_of(SPACE.model(arch, 32, num_classes=5))
+        inputs = {view: images[view] for view in names}
         for of_seed, (variables, direction) in zip(of_arch, drawn, strict=True):
             cut = {
                 view: jax.tree.map(np.asarray, SPACE.subnet(variables[view], arch))
                 for view in inputs
             }
-            for view, wanted in own(cut, inputs, direction).items():
+            for view, wanted in of_model(cut, inputs, direction).items():
                 np.testing.assert_allclose(
                     of_seed[view], wanted, rtol=1e-4, atol=1e-5 * float(np.abs(wanted).max())
                 )
@@ -123,9 +121,9 @@ def test_variants_that_save_memory_give_the_same_kernels(
     """Of one view; each view has its kernel for itself."""
     saving = Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2)
     monkeypatch.setattr(saving, "_compiled", saving._build(*variant))
-    for found, wanted in zip(saving.measure(archs), measured, strict=False):
+    for got, wanted in zip(saving.measure(archs), measured, strict=False):
         for seed in DRAWS:
-            kernel = found[seed]["plain"]
+            kernel = got[seed]["plain"]
             np.testing.assert_allclose(
                 kernel, wanted[seed]["plain"], rtol=1e-4, atol=1e-5 * np.abs(kernel).max()
             )
@@ -152,7 +150,8 @@ def test_blocks_effect_is_on_both_kernels():
     centre = np.eye(6) - 1 / 6
     share = {name: np.trace(centre @ k @ centre) / np.trace(k) for name, k in kernels.items()}
     # the plain stem tells nothing apart, the Fourier stem nearly all
-    plain, fourier = share["plain"], 1 - share["fourier"]
+    plain = share["plain"]
+    fourier = 1 - share["fourier"]
     assert share["plain stem"] < 0.5 < share["fourier stem"]
     assert proxies.get("blocks_effect").score(kernels) == pytest.approx(plain + fourier)
 
@@ -201,7 +200,8 @@ def test_stems_are_kernels_without_blocks(scorer, measured, archs, images, drawn
 
 def test_signs_of_the_baselines():
     """A flat spectrum trains better than a steep one, for every score that claims to see it."""
-    flat, steep = np.diag([1.0, 1.0, 1.0]), np.diag([3.0, 1e-3, 1e-4])
+    flat = np.diag([1.0, 1.0, 1.0])
+    steep = np.diag([3.0, 1e-3, 1e-4])
     for name in ("ntk_cond", "ntk_participation", "ntk_effective_rank", "ntk_log_determinant"):
         proxy = proxies.get(name)
         assert proxy.score({"plain": flat}) > proxy.score({"plain": steep})
@@ -253,17 +253,15 @@ def test_measures_by_layer(supernet, images, archs, drawn):
 
 def test_a_proxy_of_layers(supernet, archs):
     """Its score is called with the layers of each view."""
-    proxy = proxies.Proxy.of_layers(
-        "total",
-        KERNEL,
-        lambda views: float(
-            sum(np.trace(s, axis1=-2, axis2=-1).sum() for s in views["plain"].values())
-        ),
-        "plain",
-    )
+
+    def total(views):
+        shares = views["plain"].values()
+        return float(sum(np.trace(share, axis1=-2, axis2=-1).sum() for share in shares))
+
+    proxy = proxies.Proxy.of_layers("total", KERNEL, total, "plain")
     measured = Scorer(supernet, proxy.measurements, batch_size=2).measure(archs[:1])[0]
     kernels = Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2).measure(archs[:1])[0]
-    wanted = [np.trace(found["plain"]) for found in kernels]
+    wanted = [np.trace(of_draw["plain"]) for of_draw in kernels]
     assert score(proxy, measured, {}) == pytest.approx(wanted, rel=1e-5)
 
 
@@ -271,7 +269,7 @@ def test_layers_want_the_structured_kernel(images):
     """Other implementations have no layers."""
     settings = KernelSettings(num_classes=5, implementation="neural_tangents")
     other = Supernet(SPACE, {"plain": images["plain"]}, settings, seed=3)
-    with pytest.raises(UserError, match=r"wants ntk\.implementation=structured"):
+    with pytest.raises(UserError, match=r"Expected ntk\.implementation=structured"):
         Scorer(other, [Measurement("shares", "layers", KERNEL)]).compile()
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
+from trees import name_of
 
 from vintk_jax import spaces
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
@@ -18,7 +19,7 @@ SPACES = [space for space in map(spaces.get, spaces.names()) if isinstance(space
 MINI = AutoFormerSpace("mini", (16, 24), (1, 2), (1, 2), (1.0, 1.5))  # 2 (4 + 16) members
 IMAGES = jnp.asarray(np.zeros((3, 32, 32, 3), np.float32))
 seeds = st.integers(0, 10**6)
-each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+each_space = pytest.mark.parametrize("space", SPACES, ids=name_of)
 
 
 def sample(space, seed):
@@ -73,8 +74,8 @@ GOOD = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [4] *
         ({"depth": 11}, ("depth=11", "12, 13, 14")),
         ({"num_heads": [3] * 11 + [5]}, ("num_heads=5", "3, 4")),
         ({"mlp_ratio": [3] + [4] * 11}, ("mlp_ratio=3", "3.5, 4")),
-        ({"num_heads": [3] * 13}, ("num_heads has 13", "depth=12")),
-        ({"mlp_ratio": [4] * 11}, ("mlp_ratio has 11", "depth=12")),
+        ({"num_heads": [3] * 13}, ("num_heads at depth=12", "got 13")),
+        ({"mlp_ratio": [4] * 11}, ("mlp_ratio at depth=12", "got 11")),
         ({"depth": None}, ("depth",)),
     ],
 )
@@ -97,7 +98,8 @@ def test_subnet_takes_the_same_weights_from_either_supernet(variables_for, stack
     variables = variables_for(MINI.supernet(32, 3, scan=False), IMAGES)
     variables, stacked = jax.device_get((variables, stack_blocks(variables)))
     arch = AutoFormer(16, 2, (1, 2), (1.0, 1.5))
-    one, other = MINI.subnet(variables, arch), MINI.subnet(stacked, arch)
+    one = MINI.subnet(variables, arch)
+    other = MINI.subnet(stacked, arch)
     jax.tree.map(np.testing.assert_array_equal, one, other)
     qkv = variables["params"]["block_0"]["attention"]["qkv"]["kernel"]
     wanted = np.concatenate([qkv[:16, part * 128 : part * 128 + 64] for part in range(3)], axis=1)

@@ -77,13 +77,13 @@ def test_an_architecture_is_made_of_the_choices():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"width": 5}, "width=5 came; perceptrons has 4, 6"),
-        ({"act": ["relu", "tanh"]}, "act='tanh' came in place 1; perceptrons has relu, gelu"),
-        ({"act": ["relu"]}, "act has 1 entries; perceptrons wants 2 at depth=2"),
-        ({"act": ["relu"] * 3}, "act has 3 entries"),
-        ({"act": "relu"}, "act='relu' came; a list was wanted"),
-        ({"width": [4]}, "one value was wanted"),
-        ({"width": None}, "without width; width, depth, act were wanted"),
+        ({"width": 5}, "perceptrons one of 4, 6, got width=5"),
+        ({"act": ["relu", "tanh"]}, "perceptrons one of relu, gelu, got act='tanh' in place 1"),
+        ({"act": ["relu"]}, "perceptrons 2 entries of act at depth=2, got 1"),
+        ({"act": ["relu"] * 3}, "entries of act at depth=2, got 3"),
+        ({"act": "relu"}, "got act='relu'"),
+        ({"width": [4]}, "Expected one value"),
+        ({"width": None}, "with width, depth, act, got one without width"),
         ({"heads": 3}, "with heads"),
     ],
 )
@@ -138,7 +138,11 @@ def test_costs_are_counted_once_and_only_where_a_limit_asks(monkeypatch):
         (3 + 1) * 6 + 2 * (6 + 1) * 6 + (6 + 1) * 10,
         3 * 6 + 2 * 36 + 60,
     )
-    monkeypatch.setattr(Perceptrons, "model", lambda *_, **__: pytest.fail("counted again"))
+
+    def counted_again(*_, **__):
+        pytest.fail("counted again")
+
+    monkeypatch.setattr(Perceptrons, "model", counted_again)
     assert SPACE.cost(arch, 32, 10).params == 178
     assert Limits(max_latency_ms=1.0).fits(SPACE, SPACE.example())
     Limits().check(SPACE)
@@ -158,7 +162,8 @@ def test_weights_are_cut_by_name(variables_for):
     images = jnp.zeros((1, 8, 8, 3))
     variables = jax.device_get(variables_for(SPACE.supernet(8, 3), images))
     arch = SPACE.decode({"width": 4, "depth": 1, "act_0": "relu", "act_1": "relu"})
-    cut, tree = SPACE.subnet(variables, arch)["params"], variables["params"]
+    cut = SPACE.subnet(variables, arch)["params"]
+    tree = variables["params"]
     assert jax.tree.map(jnp.shape, {"params": cut}) == jax.tree.map(
         jnp.shape, variables_for(SPACE.model(arch, 8, num_classes=3), images)
     )

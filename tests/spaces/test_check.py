@@ -6,7 +6,7 @@ import my_space
 import numpy as np
 import pytest
 
-from vintk_jax.spaces import Cost, check, promises
+from vintk_jax.spaces import Cost, check, conformance, supernet_conformance
 from vintk_jax.spaces.autoformer import AutoFormerSpace
 
 
@@ -87,8 +87,8 @@ class CountsOtherwise(Good):
     """A multiply-add too many."""
 
     def cost(self, arch, image_size=224, num_classes=1000):
-        found = super().cost(arch, image_size, num_classes)
-        return found._replace(flops=found.flops + 1)
+        cost = super().cost(arch, image_size, num_classes)
+        return cost._replace(flops=cost.flops + 1)
 
 
 @pytest.mark.parametrize(
@@ -102,23 +102,23 @@ class CountsOtherwise(Good):
         (Dear, "has fewer params and flops than least() says"),
         (WrongSize, "size() is 41; enumerate() gives 40, 40 different"),
         (Halves, "masks holds [0.0, 0.5, 1.0]"),
-        (Wide, "float64; float32 was wanted"),
+        (Wide, "Expected float32 masks, got float64"),
         (Uneven, "masks has 'embed' of ("),
         (Raises, "KeyError"),
     ],
 )
 def test_each_broken_promise_is_told(space, says):
     """One message, of the check that is for it, which comes in spite of the others."""
-    found = list(check.check(space(), num_samples=8, num_members=0, flops=False))
-    assert any(finding.fault and says in finding.fault for finding in found), found
+    findings = list(check.check(space(), num_samples=8, num_members=0, flops=False))
+    assert any(finding.fault and says in finding.fault for finding in findings), findings
 
 
 def test_a_good_space_has_no_fault():
     """Its multiply-adds are the trace's; one that counts otherwise is told so."""
 
     def faults(space):
-        found = check.check(space, num_samples=8, num_members=0)
-        return [finding.fault for finding in found if finding.fault]
+        findings = check.check(space, num_samples=8, num_members=0)
+        return [finding.fault for finding in findings if finding.fault]
 
     assert faults(Good()) == []
     (fault,) = faults(CountsOtherwise())
@@ -143,8 +143,8 @@ class Leaky(my_space.MixedSpace):
 def test_masks_that_leave_too_much_on(small):
     space = Leaky("leaky")
     arch = space.decode({**space.encode(space.example()), "mlp_ratio_0": 2})
-    with pytest.raises(promises.BrokenPromise, match="logits of the masked supernet"):
-        promises.supernet(space, [arch], 32)
+    with pytest.raises(conformance.BrokenPromise, match="logits of the masked supernet"):
+        supernet_conformance.supernet(space, [arch], 32)
 
 
 def test_a_rule_that_is_wrong(small, monkeypatch):
@@ -156,19 +156,18 @@ def test_a_rule_that_is_wrong(small, monkeypatch):
 
     monkeypatch.setitem(rules._RULES, my_space.nn.Dense, half)
     space = my_space.MixedSpace("wrong")
-    with pytest.raises(promises.BrokenPromise, match="structured kernel is"):
-        promises.kernel(space, [space.example()], 32)
+    with pytest.raises(conformance.BrokenPromise, match="structured kernel is"):
+        supernet_conformance.kernel(space, [space.example()], 32)
 
 
 def test_the_command_ends_with_1(capsys, monkeypatch):
     """And one line a promise."""
-    monkeypatch.setattr(
-        check,
-        "check",
-        lambda *_: iter(
-            [check.Finding("Kept.", None, 0.0), check.Finding("Not kept.", "Because.", 0.0)]
-        ),
-    )
+
+    def one_broken(*_):
+        yield check.Finding("Kept.", None, 0.0)
+        yield check.Finding("Not kept.", "Because.", 0.0)
+
+    monkeypatch.setattr(check, "check", one_broken)
     with pytest.raises(SystemExit) as stopped:
         check.main(["check", "autoformer-tiny", "--samples", "3"])
     assert stopped.value.code == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vintk_jax import ntk, spaces
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance, supernet_conformance
 from vintk_jax.spaces.cifar_vit import CifarVitArch, CifarVitSpace
 
 SPACE = spaces.get("cifar-vit")
@@ -30,20 +30,20 @@ MEMBERS = [
 
 def test_masked_supernet_is_the_small_model():
     """Logits and kernel, in float64."""
-    promises.masks(MINI, MEMBERS)
-    promises.supernet(MINI, MEMBERS, 8)
+    conformance.masks(MINI, MEMBERS)
+    supernet_conformance.supernet(MINI, MEMBERS, 8)
 
 
 @pytest.mark.slow
 def test_unrolled_supernet_is_the_small_model():
     """Without a scan."""
-    promises.supernet(MINI, MEMBERS, 8, scan=False)
+    supernet_conformance.supernet(MINI, MEMBERS, 8, scan=False)
 
 
 @pytest.mark.slow
 def test_kernel_is_the_jacobians():
     """The structured kernel of the masked supernet is the full Jacobian's."""
-    promises.kernel(MINI, MEMBERS[:1], 8)
+    supernet_conformance.kernel(MINI, MEMBERS[:1], 8)
 
 
 def test_shares_of_layers():
@@ -52,7 +52,7 @@ def test_shares_of_layers():
     """
     model = MINI.supernet(8, 3)
     images = jnp.asarray(np.random.default_rng(0).standard_normal((3, 8, 8, 3)), jnp.float32)
-    params = promises.draw(model, images, size=0.1)
+    params = conformance.draw(model, images, size=0.1)
 
     @jax.jit
     def run(masks):
@@ -75,8 +75,8 @@ def test_architectures_outside_the_space():
     fields = SPACE.to_json(SPACE.sample(np.random.default_rng(0)))
     for change, words in (
         ({"patch_size": 16}, "patch_size=16"),
-        ({"depth": [1, 5]}, "depth=5 came in place 1"),
-        ({"mlp_ratio": [1.0]}, "mlp_ratio has 1 entries"),
+        ({"depth": [1, 5]}, "got depth=5 in place 1"),
+        ({"mlp_ratio": [1.0]}, "entries of mlp_ratio, got 1"),
     ):
         with pytest.raises(spaces.InvalidArchitecture, match=words):
             SPACE.from_json({**fields, **change})
@@ -85,5 +85,5 @@ def test_architectures_outside_the_space():
 def test_images_of_another_size():
     """A model is for one size."""
     model = MINI.model(MEMBERS[0], 8)
-    with pytest.raises(ValueError, match="16 x 16 pixels came; this model is for 8 x 8"):
+    with pytest.raises(ValueError, match="8 x 8 pixels, got 16 x 16"):
         jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))

@@ -2,6 +2,8 @@
 what holds for all.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,14 +33,14 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     """The structured kernel of the masked, scanned supernet, in float32, by the definition of the
     member's own model.
     """
-    model, own = MINI.supernet(32, 3), MINI.model(MEMBER, 32, num_classes=3)
+    model = MINI.supernet(32, 3)
+    alone = MINI.model(MEMBER, 32, num_classes=3)
     variables = jax.device_get(variables_for(model, CLIPS, size=0.1))
     v = np.random.default_rng(1).standard_normal((3, 1)).astype(np.float32)
-    got = jax.jit(lambda p, x, v, masks: ntk.kernel(model, p, x, cotangent=v, masks=masks))(
-        variables, CLIPS, v, MINI.masks(MEMBER)
-    )
+    run = jax.jit(partial(ntk.kernel, model))
+    got = run(variables, CLIPS, cotangent=v, masks=MINI.masks(MEMBER))
     cut = MINI.subnet(variables, MEMBER)
-    assert relative_error(got, jacobian_kernel(own.apply, cut, CLIPS, v)) < 1e-5
+    assert relative_error(got, jacobian_kernel(alone.apply, cut, CLIPS, v)) < 1e-5
 
 
 def test_a_stem_reads_only_the_class_token(variables_for):
@@ -46,8 +48,8 @@ def test_a_stem_reads_only_the_class_token(variables_for):
     `vintk` counts from there.
     """
     model = MINI.supernet(32, 3)
-    run = jax.jit(lambda variables, x, masks: model.apply(variables, x, masks=masks))
-    logits = np.asarray(run(variables_for(model, CLIPS), CLIPS, MINI.stem_masks(MEMBER)))
+    run = jax.jit(model.apply)
+    logits = np.asarray(run(variables_for(model, CLIPS), CLIPS, masks=MINI.stem_masks(MEMBER)))
     np.testing.assert_allclose(logits - logits[:1], 0, atol=1e-6)
     assert np.std(logits[0]) > 1e-3
 

@@ -2,6 +2,8 @@
 member.
 """
 
+from functools import partial
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from tiny_space import S3 as MINI_S3
+from trees import name_of
 
 from vintk_jax import spaces
 from vintk_jax.errors import UnknownName, UserError
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance, supernet_conformance
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.block_shapes import traced_blocks
 from vintk_jax.spaces.deit_video import DeitVideoSpace
@@ -50,7 +53,7 @@ MINI_CLIPS = DeitVideoSpace(
     "mini-clips", (8, 12), (1, 2), (1, 2), (1.0, 1.5), head_dim=4, frames=3, resolution=32
 )
 seeds = st.integers(0, 10**6)
-each_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+each_space = pytest.mark.parametrize("space", SPACES, ids=name_of)
 
 
 class Mine(AutoFormerSpace):
@@ -73,13 +76,13 @@ COSTS += [(space, 1, 64, 10) for space in FIRST_OF_A_CLASS]
 @pytest.mark.parametrize(
     ("space", "seed", "image_size", "num_classes"),
     COSTS,
-    ids=lambda value: getattr(value, "name", None),
+    ids=name_of,
 )
 def test_cost_is_what_the_model_has_and_does(space, seed, image_size, num_classes):
     """Parameters of the initialised model and multiply-adds of its traced forward pass, both
     exactly; nothing is computed.
     """
-    promises.counts(space, [sample(space, seed)], image_size, num_classes)
+    conformance.counts(space, [sample(space, seed)], image_size, num_classes)
 
 
 @each_space
@@ -99,7 +102,7 @@ def test_blocks_are_those_of_the_model(space):
 @pytest.mark.parametrize(
     "space",
     [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS, MINI_CELLS],
-    ids=lambda space: space.name,
+    ids=name_of,
 )
 def test_what_the_classifier_reads(space):
     """Without its blocks, a model that pools tells images apart; a class token has seen none."""
@@ -108,8 +111,8 @@ def test_what_the_classifier_reads(space):
     shape = (2, *space.input_shape(32))
     images = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
     masks = jax.tree.map(jnp.asarray, space.stem_masks(arch))
-    variables = promises.draw(wide, images)
-    logits = jax.jit(lambda v, x, m: wide.apply(v, x, masks=m))(variables, images, masks)
+    variables = conformance.draw(wide, images)
+    logits = jax.jit(wide.apply)(variables, images, masks=masks)
     assert space.pools(arch) == bool(np.any(np.abs(logits[0] - logits[1]) > 1e-6))
 
 
@@ -117,7 +120,7 @@ def test_what_the_classifier_reads(space):
 @given(seed=seeds)
 def test_round_trips(space, seed):
     """JSON text and decisions give the architecture back; decisions are those of `choices`."""
-    promises.round_trips(space, [sample(space, seed)])
+    conformance.round_trips(space, [sample(space, seed)])
 
 
 @each_space
@@ -125,7 +128,7 @@ def test_cheapest_is_no_dearer_than_any(space):
     """Neither of 200 samples nor of a single step up; and it belongs to the space. It has the
     fewest multiply-adds too, but where larger patches save these and cost parameters.
     """
-    promises.least(space, [sample(space, seed) for seed in range(200)])
+    conformance.least(space, [sample(space, seed) for seed in range(200)])
     if space.name == "cifar-vit":
         assert space.least().params == space.cost(space.cheapest()).params
     else:
@@ -142,14 +145,14 @@ def test_cheapest_is_no_dearer_than_any(space):
         (MINI_SEG, 384),
         (MINI_CLIPS, 40),
     ],
-    ids=lambda value: getattr(value, "name", None),
+    ids=name_of,
 )
 def test_size_counts_the_members(space, count):
     """As many as `enumerate` gives, all different and valid; samples reach all of them and no
     other.
     """
     members = list(space.enumerate())
-    promises.sizes(space)
+    conformance.sizes(space)
     assert space.size() == count
     assert all(space.from_json(space.to_json(arch)) == arch for arch in members)
     assert {sample(space, seed) for seed in range(8 * count + 300)} == set(members)
@@ -189,17 +192,15 @@ def test_spaces_by_name():
             spaces.get(wrong)
 
 
-@pytest.mark.parametrize(
-    "space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS], ids=lambda space: space.name
-)
+@pytest.mark.parametrize("space", [MINI, MINI_PIT, MINI_S3, MINI_LVVIT, MINI_CLIPS], ids=name_of)
 def test_image_sizes_that_patches_do_not_fill(space):
     """A size that no whole number of patches fills is refused before anything is built."""
     for build in (
-        lambda: space.model(space.cheapest(), 44),
-        lambda: space.supernet(44),
-        lambda: space.supernet(8),
+        partial(space.model, space.cheapest(), 44),
+        partial(space.supernet, 44),
+        partial(space.supernet, 8),
     ):
-        with pytest.raises(ValueError, match=r"image_size=(44|8).*(16|32)"):
+        with pytest.raises(ValueError, match=r"(16|32).*image_size=(44|8)"):
             build()
 
 
@@ -249,10 +250,12 @@ BOTH_WAYS = [
 @pytest.fixture
 def weights_on_the_host(monkeypatch):
     """Weights are drawn as NumPy arrays, of which a cut compiles nothing."""
-    draw = promises.draw
-    monkeypatch.setattr(
-        promises, "draw", lambda *args, **kwargs: jax.device_get(draw(*args, **kwargs))
-    )
+    draw = conformance.draw
+
+    def draw_on_host(*args, **kwargs):
+        return jax.device_get(draw(*args, **kwargs))
+
+    monkeypatch.setattr(supernet_conformance, "draw", draw_on_host)
 
 
 @pytest.mark.usefixtures("weights_on_the_host")
@@ -261,5 +264,5 @@ def test_masked_supernet_is_the_small_model(space, scan):
     """Logits and kernel under an architecture's masks are those of its own model with the cut-down
     weights; for some members.
     """
-    promises.masks(space, MEMBERS[space.name])
-    promises.supernet(space, MEMBERS[space.name], 32, scan=scan)
+    conformance.masks(space, MEMBERS[space.name])
+    supernet_conformance.supernet(space, MEMBERS[space.name], 32, scan=scan)

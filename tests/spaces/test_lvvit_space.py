@@ -3,7 +3,7 @@
 import pytest
 
 from vintk_jax import spaces
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import supernet_conformance
 from vintk_jax.spaces.lvvit import LvVitSpace
 
 SPACE = spaces.get("lvvit")
@@ -28,7 +28,7 @@ def test_published_size():
 
 def test_kernel_is_the_jacobians():
     """The structured kernel of the masked, scanned supernet is the full Jacobian's."""
-    promises.kernel(
+    supernet_conformance.kernel(
         MINI, [MINI.decode({**MINI.encode(MINI.example()), "depth": 2, "num_heads_1": 2})], 32
     )
 
@@ -37,7 +37,7 @@ def test_architectures_outside_the_space():
     """The field at fault is named."""
     for change, words in (
         ({"stem_width": 128}, "stem_width=128"),
-        ({"num_heads": [6] * 15}, "num_heads has 15 entries"),
+        ({"num_heads": [6] * 15}, "entries of num_heads at depth=16, got 15"),
     ):
         with pytest.raises(spaces.InvalidArchitecture, match=words):
             SPACE.from_json({**SMALL, **change})

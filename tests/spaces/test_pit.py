@@ -3,6 +3,7 @@ architectures.
 """
 
 import json
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -37,14 +38,13 @@ def test_published_size():
 def test_pooling_is_a_depthwise_convolution(features, grid, variables_for, relative_error):
     """Linen's grouped convolution of stride 2, padded by one, with the same kernel."""
     x = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((2, *grid, 3))))
-    pool, conv = (
-        DepthwisePool(features),
-        nn.Conv(features, (3, 3), 2, padding=1, feature_group_count=3),
-    )
+    pool = DepthwisePool(features)
+    conv = nn.Conv(features, (3, 3), 2, padding=1, feature_group_count=3)
 
     @jax.jit
     def both(variables, x):
-        kernel, bias = variables["params"]["kernel"][:, :, None], variables["params"]["bias"]
+        kernel = variables["params"]["kernel"][:, :, None]
+        bias = variables["params"]["bias"]
         return pool.apply(variables, x), conv.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
     assert relative_error(*both(variables_for(pool, x), x)) < 1e-6
@@ -61,15 +61,16 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     member's own model.
     """
     space = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))
-    arch, rng = PitArch(4, 1, (1, 1, 1), (1, 1, 2)), np.random.default_rng(0)
+    arch = PitArch(4, 1, (1, 1, 1), (1, 1, 2))
+    rng = np.random.default_rng(0)
     x, v = (jnp.asarray(np.float32(rng.standard_normal(s))) for s in ((3, 32, 32, 3), (3, 1)))
-    model, own = space.supernet(32, 3), space.model(arch, 32, num_classes=3)
+    model = space.supernet(32, 3)
+    alone = space.model(arch, 32, num_classes=3)
     variables = jax.device_get(variables_for(model, x, size=0.1))
-    got = jax.jit(lambda p, x, v, masks: ntk.kernel(model, p, x, cotangent=v, masks=masks))(
-        variables, x, v, space.masks(arch)
-    )
+    run = jax.jit(partial(ntk.kernel, model))
+    got = run(variables, x, cotangent=v, masks=space.masks(arch))
     cut = space.subnet(variables, arch)
-    assert relative_error(got, jacobian_kernel(own.apply, cut, x, v)) < 1e-5
+    assert relative_error(got, jacobian_kernel(alone.apply, cut, x, v)) < 1e-5
 
 
 @pytest.mark.parametrize(

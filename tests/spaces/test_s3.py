@@ -3,12 +3,14 @@ architectures.
 """
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_space import S3 as MINI
+from trees import stacked
 
 from vintk_jax import ntk, spaces
 from vintk_jax.counting import multiply_adds
@@ -57,14 +59,14 @@ def test_kernel_is_the_jacobians(variables_for, jacobian_kernel, relative_error)
     """The structured kernel of the masked, scanned supernet, in float32, by the definition of the
     member's own model; a shifted window that is filled up is in it.
     """
-    model, own = MINI.supernet(32, 3), MINI.model(MEMBER, 32, num_classes=3)
+    model = MINI.supernet(32, 3)
+    alone = MINI.model(MEMBER, 32, num_classes=3)
     variables = jax.device_get(variables_for(model, IMAGES, size=0.1))
     v = np.random.default_rng(1).standard_normal((3, 1)).astype(np.float32)
-    got = jax.jit(lambda p, x, v, masks: ntk.kernel(model, p, x, cotangent=v, masks=masks))(
-        variables, IMAGES, v, MINI.masks(MEMBER)
-    )
+    run = jax.jit(partial(ntk.kernel, model))
+    got = run(variables, IMAGES, cotangent=v, masks=MINI.masks(MEMBER))
     cut = MINI.subnet(variables, MEMBER)
-    assert relative_error(got, jacobian_kernel(own.apply, cut, IMAGES, v)) < 1e-5
+    assert relative_error(got, jacobian_kernel(alone.apply, cut, IMAGES, v)) < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +77,17 @@ def wide(variables_for):
     model = MINI.supernet(32, 3)
     variables = jax.device_get(variables_for(model, IMAGES, size=0.1))
 
-    def one(v):
-        return lambda masks: model.apply(v, IMAGES, masks=masks)
+    @jax.jit
+    def both(variables, masks):
+        def one(masks):
+            return model.apply(variables, IMAGES, masks=masks)
 
-    both = jax.jit(lambda v, stacked: (jax.vmap(one(v))(stacked), jax.lax.map(one(v), stacked)))
-    return variables, lambda *masks: both(
-        variables, jax.tree.map(lambda *leaves: np.stack(leaves), *masks)
-    )
+        return jax.vmap(one)(masks), jax.lax.map(one, masks)
+
+    def run(*masks):
+        return both(variables, stacked(masks))
+
+    return variables, run
 
 
 def test_candidates_under_vmap_and_map(wide, relative_error):
@@ -147,8 +153,8 @@ def test_windows_are_cut_to_the_grid(variables_for, relative_error):
     archs = [MEMBER, dataclasses.replace(MEMBER, window_size=(3, 2, 3, 2))]
     cuts = [space.subnet(variables, arch) for arch in archs]
     assert jax.tree.all(jax.tree.map(np.array_equal, *cuts))
-    run = jax.jit(lambda v, masks: model.apply(v, IMAGES, masks=masks))
-    logits = [run(variables, space.masks(arch)) for arch in archs]
+    run = jax.jit(model.apply)
+    logits = [run(variables, IMAGES, masks=space.masks(arch)) for arch in archs]
     np.testing.assert_array_equal(*logits)
     assert space.cost(archs[0], 32) == space.cost(archs[1], 32)
     assert space.cost(archs[0], 224).params < space.cost(archs[1], 224).params

@@ -15,7 +15,7 @@ import my_space
 import numpy as np
 import pytest
 
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance, supernet_conformance
 
 pytestmark = pytest.mark.slow  # every command of the guide is run
 
@@ -70,7 +70,8 @@ def run_python(source, scope, folder):
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
     """A folder in which somebody has done all that the guide says, top to bottom."""
-    folder, scope = tmp_path_factory.mktemp("guide"), {"__name__": "guide"}
+    folder = tmp_path_factory.mktemp("guide")
+    scope = {"__name__": "guide"}
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         for language, source in BLOCKS[1:]:  # the first is the example
@@ -102,10 +103,10 @@ def test_every_block_runs(followed):
     trained model's predictions.
     """
     best = json.loads((followed / "runs/mixed/best.json").read_text())
-    found = my_space.SPACE.from_json(best["arch"])
-    assert my_space.SPACE.to_json(found) == best["arch"]
+    arch = my_space.SPACE.from_json(best["arch"])
+    assert my_space.SPACE.to_json(arch) == best["arch"]
     assert best["space"] == "my_space:SPACE"
-    assert my_space.SPACE.cost(found) == (best["params"], best["flops"])
+    assert my_space.SPACE.cost(arch) == (best["params"], best["flops"])
     candidates = [
         json.loads(line)
         for line in (followed / "runs/mixed/candidates.jsonl").read_text().splitlines()
@@ -124,7 +125,9 @@ def test_every_block_runs(followed):
 
 def formula(arch, image_size, num_classes):
     """Parameters and multiply-adds by hand."""
-    e, tokens, width = arch.embed_dim, (image_size // 16) ** 2, 4 * 32
+    e = arch.embed_dim
+    tokens = (image_size // 16) ** 2
+    width = 4 * 32
     params = (16 * 16 * 3 + 1) * e + tokens * e + 2 * e + (e + 1) * num_classes
     flops = tokens * 16 * 16 * 3 * e + e * num_classes
     for mixer, ratio in zip(arch.mixer, arch.mlp_ratio, strict=True):
@@ -171,7 +174,7 @@ def test_the_supernet_in_float32(small):
         small.decode({"embed_dim": w, "depth": d, **dict(zip(names, o))})
         for w, d, o in zip((16, 24), (2, 1), options)
     ]
-    promises.masks(small, archs)
-    promises.supernet(small, archs, 32)
-    promises.kernel(small, archs[:1], 32, dtype="float32")
-    promises.kernel(small, archs[:1], 32, remat=True)
+    conformance.masks(small, archs)
+    supernet_conformance.supernet(small, archs, 32)
+    supernet_conformance.kernel(small, archs[:1], 32, dtype="float32")
+    supernet_conformance.kernel(small, archs[:1], 32, remat=True)

@@ -56,13 +56,16 @@ def test_time_to_halve_a_frequency_is_by_its_eigenvalue(circulant):
 def test_residuals_solve_the_gradient_flow():
     """dr/dt = -K r of the centred kernel, integrated numerically."""
     root = RNG.standard_normal((6, 9))
-    kernel, target = root @ root.T, RNG.standard_normal((6, 1))
+    kernel = root @ root.T
+    target = RNG.standard_normal((6, 1))
     centre = np.eye(6) - 1 / 6
     centred = centre @ kernel @ centre
     centred /= np.trace(centred) / 6
-    solved = solve_ivp(
-        lambda _, r: -centred @ r, (0, 2), target[:, 0], t_eval=[0.5, 2.0], rtol=1e-9, atol=1e-12
-    ).y
+
+    def flow(_, residual):
+        return -centred @ residual
+
+    solved = solve_ivp(flow, (0, 2), target[:, 0], t_eval=[0.5, 2.0], rtol=1e-9, atol=1e-12).y
     wanted = np.sum(solved**2, axis=0) / np.sum(target**2)
     np.testing.assert_allclose(
         learning.residuals(kernel, target, np.array([0.5, 2.0])), wanted, rtol=1e-5
@@ -79,7 +82,8 @@ def test_a_target_outside_the_kernels_range_is_never_learnt():
 
 def test_training_lowers_the_error_and_starts_where_the_network_does():
     """The first error is the untrained network's; a linear network learns a linear target."""
-    model, x = nn.Dense(2, use_bias=False), jnp.asarray(RNG.standard_normal((20, 3)), jnp.float32)
+    model = nn.Dense(2, use_bias=False)
+    x = jnp.asarray(RNG.standard_normal((20, 3)), jnp.float32)
     target = np.asarray(x) @ RNG.standard_normal((3, 2))
     params = model.init(jax.random.key(0), x)
     errors = learning.train(model, params, np.asarray(x), target, steps=300, learning_rate=0.05)

@@ -54,10 +54,10 @@ def test_writes_numbers_a_picture_and_a_page(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("--config.num_draws=0", "num_draws=0"),
+        ("--config.num_draws=0", "num_draws of 1 at least, got 0"),
         ("--config.model.num_heads=5", "multiple of model.num_heads=5"),
         ("--config.model.patch_size=5", "multiple of model.patch_size=5"),
-        ("--config.kernel.top=12", "fewer than signals.num_images=12"),
+        ("--config.kernel.top=12", "below signals.num_images=12"),
         ("--config.signals.cycles=(1, 6)", "signals.cycles"),
         ("--config.fourier.mode=pixle", "pixle"),
         ("--config.model.depht=2", "Did you mean 'model.depth'"),

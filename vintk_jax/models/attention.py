@@ -85,11 +85,8 @@ class _RelativeTables(nn.Module):
         horizontal = self.param("horizontal", linear_init, shape)
 
         def rows(g):
-            return (
-                np.clip(np.arange(1 - g, g), -self.max_distance, self.max_distance)
-                + self.max_distance
-                + 1
-            )
+            distances = np.clip(np.arange(1 - g, g), -self.max_distance, self.max_distance)
+            return distances + self.max_distance + 1
 
         return jnp.concatenate(
             [vertical[rows(grid[0])], horizontal[rows(grid[1])], vertical[:1] + horizontal[:1]]
@@ -205,16 +202,18 @@ class Attention(nn.Module):
         else:
             narrow = head_mask.astype(x.dtype)[:, None]
             live = jnp.maximum(jnp.max(jnp.sum(narrow, axis=-1)), 1)
-            q, k, v = q * (narrow * live**-0.5), k * narrow, v * narrow
+            q = q * (narrow * live**-0.5)
+            k = k * narrow
+            v = v * narrow
         if self.max_distance:
             where = jnp.broadcast_to(
                 places(grid, tokens - grid[0] * grid[1]).astype(k.dtype),
                 (n, self.num_heads, tokens, sum(grid) + 2),
             )
             relative = RelativeKeys(self.max_distance, self.head_dim, name="relative_keys")(q, grid)
-            q, k, v = (
-                jnp.concatenate(pair, axis=-1) for pair in ((q, relative), (k, where), (v, where))
-            )
+            q = jnp.concatenate([q, relative], axis=-1)
+            k = jnp.concatenate([k, where], axis=-1)
+            v = jnp.concatenate([v, where], axis=-1)
         logits = products(q, k)
         attention = jax.nn.softmax(
             logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -223,7 +222,8 @@ class Attention(nn.Module):
         out = mixed(attention, v)
         out = checkpoint_name(out, "context")
         if self.max_distance:
-            out, received = out[..., : self.head_dim], out[..., self.head_dim :]
+            received = out[..., self.head_dim :]
+            out = out[..., : self.head_dim]
             out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(
                 received, grid
             )

@@ -1,12 +1,9 @@
-"""Transformer blocks, and a stack of them: unrolled, or scanned with masks that switch blocks
-off.
-"""
+"""Transformer blocks, and stacks of them: unrolled, or scanned with masks that switch them off."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -14,16 +11,13 @@ from jaxtyping import Array, Float
 from vintk_jax.models.attention import Attention
 from vintk_jax.models.layers import LayerNorm, Mlp
 from vintk_jax.models.patch_embed import Grid
-
-# What a scanned block keeps for its backward pass; the rest (norms, GELU, softmax's inputs) is
-# cheap to recompute, and storing and fetching it is not: much of what the loop would keep goes.
-KEPT = ("qkv", "attention", "context", "middle", "preactivation")
-
-
-# A scan over blocks gives each its own parameters, and its own entries of this collection, in which
-# `ntk.structured` keeps what it measures of each layer; for others it is empty.
-TAPS = "taps"
-STACKED = {"params": 0, TAPS: 0}
+from vintk_jax.models.stacking import (
+    drop_path,
+    mask_of_block,
+    scan_blocks,
+    skip_if_dead,
+    split_masks,
+)
 
 
 class Block(nn.Module):
@@ -54,55 +48,34 @@ class Block(nn.Module):
         grid: Grid,
         embed_mask: Float[Array, " embed"] | None = None,
         masks: dict | None = None,
-        keep: Float[Array, "2 n"] | None = None,
+        drop_path_mask: Float[Array, "2 n"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
-        """Apply the block.
-
-        A dead block is skipped by `lax.cond`: under `vmap` both branches run, under `lax.map` on
-        one device only the live one.
+        """Apply the block; a dead one is skipped (`stacking.skip_if_dead`).
 
         Args:
             masks: `alive` (), `heads` (heads,) or (heads, head_dim), and `hidden` (hidden,); 1 is
                 live.
-            keep: what stochastic depth multiplies the two residuals of each sample by; None leaves
-                them as they are.
+            drop_path_mask: what stochastic depth multiplies the two residuals of each sample by;
+                None leaves them as they are.
         """
-        if masks is None:
-            return self._residuals(x, grid, embed_mask, None, None, keep)
 
-        def live(block, x):
-            return block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], keep)
+        def residuals(block, x, head_mask, hidden_mask):
+            return block._residuals(x, grid, embed_mask, head_mask, hidden_mask, drop_path_mask)
 
-        return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
+        return skip_if_dead(residuals, self, x, masks)
 
-    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
+    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, drop_path_mask):
         variant = self.norm_grids.index(grid) if self.norm_grids else 0
 
         def scaled(y):
             return y if self.residual_scale == 1 else y * self.residual_scale
 
-        def kept(y, which):
-            return (
-                scaled(y)
-                if keep is None
-                else scaled(y) * keep[which][:, None, None].astype(y.dtype)
-            )
-
-        y = kept(self.attention(self.norm1(x, embed_mask, variant), grid, embed_mask, head_mask), 0)
-        x = checkpoint_name(x + y, "middle")
-        return x + kept(self.mlp(self.norm2(x, embed_mask, variant), embed_mask, hidden_mask), 1)
-
-
-class _ScanStep(nn.Module):
-    """A block in the shape that `nn.scan` wants: carry in, (carry, output) out."""
-
-    kind: type[nn.Module]
-    fields: Mapping[str, Any]
-    grid: tuple[int, ...]
-
-    @nn.compact
-    def __call__(self, x, embed_mask, masks, keep):
-        return self.kind(**self.fields, name="block")(x, self.grid, embed_mask, masks, keep), None
+        # Attention.
+        y = self.attention(self.norm1(x, embed_mask, variant), grid, embed_mask, head_mask)
+        x = checkpoint_name(x + drop_path(scaled(y), drop_path_mask, 0), "middle")
+        # MLP.
+        y = self.mlp(self.norm2(x, embed_mask, variant), embed_mask, hidden_mask)
+        return x + drop_path(scaled(y), drop_path_mask, 1)
 
 
 def stack(
@@ -111,7 +84,7 @@ def stack(
     grid: tuple[int, ...],
     embed_mask: Float[Array, " embed"] | None,
     masks: dict | None,
-    keep: Float[Array, "depth 2 n"] | None = None,
+    drop_path_mask: Float[Array, "depth 2 n"] | None = None,
     *,
     scan: bool,
     remat: bool,
@@ -121,10 +94,10 @@ def stack(
 
     Args:
         kinds: the fields of each block.
-        grid, masks, keep: as `Block` takes them, masks and keep stacked over blocks.
+        grid, masks, drop_path_mask: as `Block` takes them, both masks stacked over blocks.
         scan: one traced block over stacked parameters (named `blocks`), instead of one for each
             (`block_i`).
-        remat: recompute activations in the backward pass instead of keeping them.
+        remat: recompute activations in the backward pass instead of storing them.
         kind: `Block`, or a module that is called alike.
 
     Raises:
@@ -133,29 +106,27 @@ def stack(
     if not scan:
         block = nn.remat(kind, static_argnums=(2,)) if remat else kind
         for i, fields in enumerate(kinds):
-            own = None if masks is None else {k: v[i] for k, v in masks.items()}
+            block_masks = mask_of_block(masks, i)
+            block_drop_path = None if drop_path_mask is None else drop_path_mask[i]
             x = block(**fields, name=f"block_{i}")(
-                x, grid, embed_mask, own, None if keep is None else keep[i]
+                x, grid, embed_mask, block_masks, block_drop_path
             )
         return x
     if any(fields != kinds[0] for fields in kinds):
         raise ValueError(
-            "scan=True needs equal heads and MLP widths in every block; set scan=False for this "
-            "architecture."
+            "Expected equal heads and MLP widths in every block for scan=True, got blocks that "
+            "differ. Set scan=False for this architecture."
         )
-    policy = None if remat else jax.checkpoint_policies.save_only_these_names(*KEPT)
-    step = nn.remat(_ScanStep, prevent_cse=False, policy=policy)
-    scanned = nn.scan(
-        step,
-        variable_axes=STACKED,
-        split_rngs={"params": True},
-        in_axes=(
-            nn.broadcast,
-            *(nn.broadcast if stacked is None else 0 for stacked in (masks, keep)),
-        ),
-        length=len(kinds),
+    return scan_blocks(
+        kind,
+        kinds[0],
+        len(kinds),
+        x,
+        (embed_mask, masks, drop_path_mask),
+        stacked=(False, True, True),
+        static=(grid,),
+        remat=remat,
     )
-    return scanned(kind, kinds[0], grid, name="blocks")(x, embed_mask, masks, keep)[0]
 
 
 class Stage(nn.Module):
@@ -176,23 +147,19 @@ class Stage(nn.Module):
         x: Float[Array, "n tokens embed"],
         grid: Grid,
         masks: dict | None = None,
-        keep: Float[Array, "depth 2 n"] | None = None,
+        drop_path_mask: Float[Array, "depth 2 n"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
         """Apply the blocks; `masks` has `embed` (embed,) and, stacked over blocks, what `Block`
         takes.
         """
-        embed_mask, of_blocks = (
-            (None, None)
-            if masks is None
-            else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
-        )
+        of_stage, of_blocks = split_masks(masks, ("embed",))
         return stack(
             [dict(kind) for kind in self.kinds],
             x,
             grid,
-            embed_mask,
+            of_stage.get("embed"),
             of_blocks,
-            keep,
+            drop_path_mask,
             scan=self.scan,
             remat=self.remat,
         )

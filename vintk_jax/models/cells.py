@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import STACKED
 from vintk_jax.models.channel_norm import ChannelNorm, Norm
 from vintk_jax.models.convolution import by_product
 from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import conv_init
+from vintk_jax.models.stacking import scan_blocks
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 # from node to node of a cell; 0 is its input, 3 its output
@@ -117,9 +117,9 @@ def _operate(edge: Edge, x: Maps, *, name: str, alive: Float[Array, ""] | None =
     """One operation of an edge."""
     if name in SIDES:
         return getattr(edge, name)(x, alive)
-    return {"none": jnp.zeros_like, "skip_connect": lambda x: x, "avg_pool_3x3": average_pool}[
-        name
-    ](x)
+    if name == "skip_connect":
+        return x
+    return {"none": jnp.zeros_like, "avg_pool_3x3": average_pool}[name](x)
 
 
 class Cell(nn.Module):
@@ -148,17 +148,6 @@ class Cell(nn.Module):
         return nodes[-1]
 
 
-class _ScanStep(nn.Module):
-    """`Cell` in the shape that `nn.scan` wants: carry in, (carry, output) out."""
-
-    operations: tuple[tuple[str, ...], ...]
-    norm: Norm
-
-    @nn.compact
-    def __call__(self, x, mask):
-        return Cell(self.operations, self.norm, name="cell")(x, mask), None
-
-
 class Stage(nn.Module):
     """Equal cells one after another.
 
@@ -178,20 +167,23 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Maps, mask: Float[Array, "edges operations"] | None = None) -> Maps:
-        if not self.scan:
-            for i in range(self.count):
-                x = (nn.remat(Cell) if self.remat else Cell)(
-                    self.operations, self.norm, name=f"cell_{i}"
-                )(x, mask)
-            return x
-        scanned = nn.scan(
-            nn.remat(_ScanStep, prevent_cse=False) if self.remat else _ScanStep,
-            variable_axes=STACKED,
-            split_rngs={"params": True},
-            in_axes=nn.broadcast,
-            length=self.count,
-        )
-        return scanned(self.operations, self.norm, name="blocks")(x, mask)[0]
+        if self.scan:
+            fields = {"operations": self.operations, "norm": self.norm}
+            return scan_blocks(
+                Cell,
+                fields,
+                self.count,
+                x,
+                (mask,),
+                stacked=(False,),
+                remat=self.remat,
+                stored=None,
+                block_name="cell",
+            )
+        cell = nn.remat(Cell) if self.remat else Cell
+        for i in range(self.count):
+            x = cell(self.operations, self.norm, name=f"cell_{i}")(x, mask)
+        return x
 
 
 class Reduction(nn.Module):
@@ -262,9 +254,11 @@ class CellNet(nn.Module):
         x = _conv(self.channels[0], (3, 3), padding=1, name="stem")(images)
         x = ChannelNorm(self.norm, name="stem_norm")(x)
         for i, features in enumerate(self.channels):
-            x = Reduction(features, self.norm, name=f"reduction_{i}")(x) if i else x
-            x = Stage(
+            if i:
+                x = Reduction(features, self.norm, name=f"reduction_{i}")(x)
+            stage = Stage(
                 self.operations, self.norm, self.count, self.scan, self.remat, name=f"stage_{i}"
-            )(x, mask)
+            )
+            x = stage(x, mask)
         x = nn.relu(ChannelNorm(self.norm, name="norm")(x)).mean(axis=(1, 2))
         return nn.Dense(self.num_classes, kernel_init=conv_init, name="head")(x)

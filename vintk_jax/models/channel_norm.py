@@ -51,11 +51,13 @@ class ChannelNorm(nn.Module):
         self, x: Float[Array, "n height width channels"]
     ) -> Float[Array, "n height width channels"]:
         axes = {"places": (1, 2), "sample": (1, 2, 3), "batch": (0, 1, 2)}[self.over]
-        held = jax.lax.stop_gradient if self.over == "batch" else lambda v: v
-        centred = x - held(jnp.mean(x, axes, keepdims=True))
-        y = centred * jax.lax.rsqrt(
-            held(jnp.mean(centred * centred, axes, keepdims=True)) + self.epsilon
-        )
+
+        def mean(v):
+            of_axes = jnp.mean(v, axes, keepdims=True)
+            return jax.lax.stop_gradient(of_axes) if self.over == "batch" else of_axes
+
+        centred = x - mean(x)
+        y = centred * jax.lax.rsqrt(mean(centred * centred) + self.epsilon)
         if self.use_scale:
             y = y * self.param("scale", nn.initializers.ones, (x.shape[-1],))
         return y + self.param("bias", nn.initializers.zeros, (x.shape[-1],)) if self.use_bias else y

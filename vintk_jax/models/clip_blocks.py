@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.grouped_attention import GroupedAttention
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
+from vintk_jax.models.stacking import drop_path, skip_if_dead
 
 ClipGrid = tuple[int, int, int]
 
@@ -35,21 +36,20 @@ class _ClipBlock(nn.Module):
         grid: ClipGrid,
         embed_mask: Float[Array, " embed"] | None = None,
         masks: dict | None = None,
-        keep: Float[Array, "2 n"] | None = None,
+        drop_path_mask: Float[Array, "2 n"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
-        """Apply the block; a dead one is skipped, as `blocks.Block` has it.
+        """Apply the block; a dead one is skipped (`stacking.skip_if_dead`).
 
         Args:
             masks: `alive` (), `heads` (heads,), `hidden` (hidden,); 1 is live.
-            keep: what stochastic depth multiplies the attentions' residuals and the MLP's by.
+            drop_path_mask: what stochastic depth multiplies the attentions' residuals and the
+                MLP's by.
         """
-        if masks is None:
-            return self._residuals(x, grid, embed_mask, None, None, keep)
 
-        def live(block, x):
-            return block._residuals(x, grid, embed_mask, masks["heads"], masks["hidden"], keep)
+        def residuals(block, x, head_mask, hidden_mask):
+            return block._residuals(x, grid, embed_mask, head_mask, hidden_mask, drop_path_mask)
 
-        return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
+        return skip_if_dead(residuals, self, x, masks)
 
     def _normed(
         self, name: str, y: Float[Array, "n tokens embed"], grid: ClipGrid, embed_mask
@@ -71,19 +71,18 @@ class _ClipBlock(nn.Module):
         )
 
     def _through_mlp(
-        self, x: Float[Array, "n tokens embed"], grid: ClipGrid, embed_mask, hidden_mask, keep
+        self,
+        x: Float[Array, "n tokens embed"],
+        grid: ClipGrid,
+        embed_mask,
+        hidden_mask,
+        drop_path_mask,
     ):
         x = checkpoint_name(x, "middle")
         y = Mlp(self.hidden, self.dtype, name="mlp")(
             self._normed("norm2", x, grid, embed_mask), embed_mask, hidden_mask
         )
-        return x + _kept(y, keep, 1)
-
-
-def _kept(
-    y: Float[Array, "n tokens embed"], keep: Float[Array, "2 n"] | None, which: int
-) -> Float[Array, "n tokens embed"]:
-    return y if keep is None else y * keep[which][:, None, None].astype(y.dtype)
+        return x + drop_path(y, drop_path_mask, 1)
 
 
 class DividedBlock(_ClipBlock):
@@ -92,19 +91,22 @@ class DividedBlock(_ClipBlock):
     """
 
     @nn.compact
-    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
-        token, tokens = x[:, :1], x[:, 1:]
+    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, drop_path_mask):
+        # Attention over time, without the class token.
+        token = x[:, :1]
+        tokens = x[:, 1:]
         normed = self._normed("norm_time", tokens, grid, embed_mask)
         over_time = self._attended("attention_time", "time", normed, grid[0], embed_mask, head_mask)
         over_time = nn.Dense(
             x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="time_out"
         )(over_time)
-        x = jnp.concatenate([token, tokens + _kept(masked(over_time, embed_mask), keep, 0)], axis=1)
+        tokens = tokens + drop_path(masked(over_time, embed_mask), drop_path_mask, 0)
+        x = jnp.concatenate([token, tokens], axis=1)
+        # Attention over space.
         normed = self._normed("norm1", x, grid, embed_mask)
-        x = x + _kept(
-            self._attended("attention", "space", normed, grid[0], embed_mask, head_mask), keep, 0
-        )
-        return self._through_mlp(x, grid, embed_mask, hidden_mask, keep)
+        over_space = self._attended("attention", "space", normed, grid[0], embed_mask, head_mask)
+        x = x + drop_path(over_space, drop_path_mask, 0)
+        return self._through_mlp(x, grid, embed_mask, hidden_mask, drop_path_mask)
 
 
 class FrameBlock(_ClipBlock):
@@ -118,10 +120,9 @@ class FrameBlock(_ClipBlock):
     joint: bool = False
 
     @nn.compact
-    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, keep):
+    def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, drop_path_mask):
         normed = self._normed("norm1", x, grid, embed_mask)
         frames = 1 if self.joint else grid[0]
-        x = x + _kept(
-            self._attended("attention", "frames", normed, frames, embed_mask, head_mask), keep, 0
-        )
-        return self._through_mlp(x, grid, embed_mask, hidden_mask, keep)
+        y = self._attended("attention", "frames", normed, frames, embed_mask, head_mask)
+        x = x + drop_path(y, drop_path_mask, 0)
+        return self._through_mlp(x, grid, embed_mask, hidden_mask, drop_path_mask)

@@ -72,10 +72,8 @@ class MaskDecoder(nn.Module):
         def linear(name):
             return nn.Dense(embed, use_bias=False, dtype=self.dtype, name=name)
 
-        classes, patches = (
-            linear("project_classes")(x[:, : self.num_classes]),
-            linear("project_patches")(x[:, self.num_classes :]),
-        )
+        classes = linear("project_classes")(x[:, : self.num_classes])
+        patches = linear("project_patches")(x[:, self.num_classes :])
 
         def unit(v):
             return v * jax.lax.rsqrt(jnp.sum(v * v, axis=-1, keepdims=True) + 1e-12)

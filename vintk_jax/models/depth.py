@@ -33,12 +33,12 @@ def stages(
     """Layers of the stages `stage_0`, `stage_1` ...; what leads from one to the next, named
     `between` with the stage's number behind it, belongs to the first block after it.
     """
-    found: list[tuple[str, ...]] = []
+    layers: list[tuple[str, ...]] = []
     for i, depth in enumerate(depths):
         first, *rest = block_layers(depth, scan, f"stage_{i}", of)
         leading = tuple(f"{name}_{i}" for name in between) if i else ()
-        found += [(*leading, *first), *rest]
-    return tuple(found)
+        layers += [(*leading, *first), *rest]
+    return tuple(layers)
 
 
 def places(layers: Layers, path: tuple[str, ...]) -> list[int]:
@@ -47,16 +47,16 @@ def places(layers: Layers, path: tuple[str, ...]) -> list[int]:
     Raises:
         UserError: for a weight that no layer has.
     """
-    where = "/".join(path) + "/"
-    found = [
-        i for i, names in enumerate(layers) if any(where.startswith(f"{name}/") for name in names)
+    weight = "/".join(path) + "/"
+    holders = [
+        i for i, names in enumerate(layers) if any(weight.startswith(f"{name}/") for name in names)
     ]
-    if not found:
+    if not holders:
         raise UserError(
-            f"The model's `layers` name none for its weight {where[:-1]}, so a rate for it isn't "
+            f"The model's `layers` name none for its weight {weight[:-1]}, so a rate for it isn't "
             "known. Add it there, or set optimizer.layer_decay=1."
         )
-    return found
+    return holders
 
 
 def scales(params: dict, decay: int | float, layers: Layers) -> dict:
@@ -73,9 +73,9 @@ def scales(params: dict, decay: int | float, layers: Layers) -> dict:
 
     def scale(path, leaf):
         names = tuple(str(part.key) for part in path)
-        found = places(layers, names[1:] if names[0] == "params" else names)
-        rates = np.float32([float(decay) ** (len(layers) - 1 - i) for i in found])
-        if len(found) == 1:
+        holders = places(layers, names[1:] if names[0] == "params" else names)
+        rates = np.float32([float(decay) ** (len(layers) - 1 - i) for i in holders])
+        if len(holders) == 1:
             return rates[0]
         return rates.reshape(-1, *[1] * (leaf.ndim - 1))
 

@@ -70,7 +70,8 @@ class GroupedAttention(nn.Module):
         self, qkv: Float[Array, "n tokens three heads dim"], frames: int
     ) -> Float[Array, "three n groups heads members dim"]:
         if self.groups == "space":
-            shared, qkv = qkv[:, :1], qkv[:, 1:]
+            shared = qkv[:, :1]
+            qkv = qkv[:, 1:]
         by_frame = qkv.reshape(qkv.shape[0], frames, -1, *qkv.shape[2:])
         if self.groups == "space":
             shared = jnp.broadcast_to(

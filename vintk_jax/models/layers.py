@@ -59,11 +59,9 @@ class LayerNorm(nn.Module):
         return y.astype(x.dtype)
 
     def _learned(self, name: str, init, features: int, variant: int) -> Array:
-        return (
-            self.param(name, init, (self.variants, features))[variant]
-            if self.variants
-            else self.param(name, init, (features,))
-        )
+        if self.variants:
+            return self.param(name, init, (self.variants, features))[variant]
+        return self.param(name, init, (features,))
 
 
 @jax.custom_jvp
@@ -78,7 +76,8 @@ def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @gelu.defjvp
 def _gelu_jvp(primals, tangents):
-    (x,), (t,) = primals, tangents
+    (x,) = primals
+    (t,) = tangents
     cdf = 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
     density = jnp.exp(-0.5 * x * x) * (2 * jnp.pi) ** -0.5
     return x * cdf, (cdf + x * density).astype(x.dtype) * t

@@ -16,12 +16,10 @@ def grid_of(image_shape: tuple[int, ...], patch_size: int, grid: int | Grid | No
     Raises:
         ValueError: if the image does not divide into the patches or the grid asked for.
     """
-    height, width = image_shape[-3], image_shape[-2]
+    height, width = image_shape[-3:-1]
     if grid is None:
-        wanted, pieces = (
-            f"multiples of the patch size {patch_size}",
-            (height // patch_size, width // patch_size),
-        )
+        wanted = f"multiples of the patch size {patch_size}"
+        pieces = (height // patch_size, width // patch_size)
         fits = height % patch_size == 0 and width % patch_size == 0 and min(pieces) > 0
     else:
         pieces = (grid, grid) if isinstance(grid, int) else grid
@@ -29,8 +27,8 @@ def grid_of(image_shape: tuple[int, ...], patch_size: int, grid: int | Grid | No
         fits = min(pieces) > 0 and height % pieces[0] == 0 and width % pieces[1] == 0
     if not fits:
         raise ValueError(
-            f"Images of {height} x {width} pixels came; sides that are {wanted} were wanted. "
-            "Resize the images."
+            f"Expected images whose sides are {wanted}, got {height} x {width} pixels. Resize the "
+            "images."
         )
     return pieces
 
@@ -49,8 +47,8 @@ def fit_to_grid(
     sides = images.shape[-3:-1]
     if min(grid) < 1 or any(g > side for g, side in zip(grid, sides, strict=True)):
         raise ValueError(
-            f"A grid of {grid} tokens came for images of {sides} pixels; a token wants one pixel "
-            "at least."
+            f"Expected a grid of one pixel a token at least, got {grid} tokens for images of "
+            f"{sides} pixels."
         )
     fitted = tuple(g * round(side / g) for g, side in zip(grid, sides, strict=True))
     for axis, (old, new) in enumerate(zip(sides, fitted, strict=True), start=1):
@@ -65,7 +63,8 @@ def cut_patches(
 ) -> Float[Array, "n tokens rows columns channels"]:
     """Non-overlapping patches in raster order."""
     n, height, width, channels = images.shape
-    rows, columns = height // grid[0], width // grid[1]
+    rows = height // grid[0]
+    columns = width // grid[1]
     x = images.reshape(n, grid[0], rows, grid[1], columns, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, grid[0] * grid[1], rows, columns, channels)
 

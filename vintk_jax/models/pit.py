@@ -33,8 +33,8 @@ def _spread(
     if in_mask is None:
         if features % x.shape[-1]:
             raise ValueError(
-                f"A depth-wise convolution from {x.shape[-1]} to {features} channels was asked "
-                "for; a multiple was wanted."
+                f"Expected a multiple of {x.shape[-1]} channels from a depth-wise convolution, got "
+                f"{features}."
             )
         return jnp.repeat(x, features // x.shape[-1], axis=-1)
     ratio = jnp.maximum(jnp.round(jnp.sum(out_mask) / jnp.maximum(jnp.sum(in_mask), 1)), 1).astype(
@@ -149,11 +149,11 @@ class PiT(nn.Module):
         """
         of_stage = [None if masks is None else masks[f"stage_{i}"] for i in range(len(self.depths))]
         live = [None if m is None else m["embed"] for m in of_stage]
-        patch, stride = (self.patch_size,) * 2, (self.stride,) * 2
+        # Patches to tokens.
         x = nn.Conv(
             self.embed_dims[0],
-            patch,
-            stride,
+            (self.patch_size, self.patch_size),
+            (self.stride, self.stride),
             padding="VALID",
             kernel_init=conv_init,
             name="patch_embed",
@@ -162,25 +162,24 @@ class PiT(nn.Module):
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         x = PositionEmbed(self.native_grid, num_extra=0, name="positions")(x, grid)
         x = masked(ClassToken(name="class_token")(x), live[0])
+        # Stages.
         for i, depth in enumerate(self.depths):
             if i:
-                token, on_grid = x[:, 0], x[:, 1:].reshape(x.shape[0], *grid, -1)
-                pooled = DepthwisePool(self.embed_dims[i], name=f"pool_{i}")(
-                    on_grid, live[i - 1], live[i]
-                )
-                grid = pooled.shape[1:3]
-                token = masked(
-                    nn.Dense(self.embed_dims[i], kernel_init=linear_init, name=f"pool_token_{i}")(
-                        token
-                    ),
-                    live[i],
-                )
-                x = jnp.concatenate(
-                    [token[:, None], pooled.reshape(x.shape[0], -1, self.embed_dims[i])], axis=1
-                )
+                x, grid = self._pooled(i, x, grid, live)
             kinds = alike(
                 depth, num_heads=self.num_heads[i], head_dim=self.head_dim, hidden=self.hidden[i]
             )
             x = Stage(kinds, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage[i])
+        # Classifier.
         x = LayerNorm(name="norm")(x[:, 0], live[-1])
         return nn.Dense(self.num_classes, kernel_init=linear_init, name="head")(x)
+
+    def _pooled(self, i: int, x, grid: Grid, live):
+        """Tokens and grid as stage i takes them: half the sides, another width."""
+        width = self.embed_dims[i]
+        on_grid = x[:, 1:].reshape(x.shape[0], *grid, -1)
+        pooled = DepthwisePool(width, name=f"pool_{i}")(on_grid, live[i - 1], live[i])
+        token = nn.Dense(width, kernel_init=linear_init, name=f"pool_token_{i}")(x[:, 0])
+        token = masked(token, live[i])
+        tokens = pooled.reshape(x.shape[0], -1, width)
+        return jnp.concatenate([token[:, None], tokens], axis=1), pooled.shape[1:3]

@@ -7,6 +7,8 @@ the others. Here is what turns such weights into the ordinary model of one lengt
 inference.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -55,43 +57,38 @@ def fold(
     """
     if model.norm_grids and grid not in model.norm_grids:
         raise ValueError(
-            f"A grid of {grid} tokens came; this model has norms for {model.norm_grids}."
+            f"Expected one of the token grids that the model has norms for, {model.norm_grids}, "
+            f"got {grid}."
         )
     places = grid[-2:]
     cut = -(-image_size // STRIDE) if has_stem(model) else image_size
     sides = tuple(round(cut / g) for g in places)
     if sides[0] != sides[1]:
-        raise ValueError(
-            f"A grid of {grid} tokens came; square images want as many rows as columns."
-        )
+        raise ValueError(f"Expected as many rows as columns of tokens, got {grid}.")
     tree = dict(variables["params"])
     tree["patch_embed"] = {
         **tree["patch_embed"],
         "kernel": resample.resample_kernel(tree["patch_embed"]["kernel"], sides),
     }
 
-    def resampled(table):
-        return resample.resample_positions(table, model.native_grid, places)
-
+    fields = {
+        "patch_size": sides[0] * (STRIDE if has_stem(model) else 1),
+        "native_grid": places,
+        "norm_grids": (),
+    }
+    positions = dict(tree["positions"])
+    table = "places" if isinstance(model, TimeSformer) else "table"
+    positions[table] = resample.resample_positions(positions[table], model.native_grid, places)
     if isinstance(model, TimeSformer):
-        found = {**tree["positions"], "places": resampled(tree["positions"]["places"])}
-        if "times" in found:
-            found["times"] = found["times"][
-                frames_shown(frames, grid[0]) * model.native_frames // frames
-            ]
-        tree["positions"], other = found, {"native_frames": grid[0]}
-    else:
-        tree["positions"], other = {"table": resampled(tree["positions"]["table"])}, {}
+        fields["native_frames"] = grid[0]
+        if "times" in positions:
+            shown = frames_shown(frames, grid[0]) * model.native_frames // frames
+            positions["times"] = positions["times"][shown]
+    tree["positions"] = positions
     if model.norm_grids:
-        tree = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: _of_variant(path, leaf, model.norm_grids.index(grid)), tree
-        )
-    return model.clone(
-        patch_size=sides[0] * (STRIDE if has_stem(model) else 1),
-        native_grid=places,
-        norm_grids=(),
-        **other,
-    ), {"params": tree}
+        of_variant = partial(_of_variant, variant=model.norm_grids.index(grid))
+        tree = jax.tree_util.tree_map_with_path(of_variant, tree)
+    return model.clone(**fields), {"params": tree}
 
 
 def _of_variant(path: tuple, leaf: Array, variant: int) -> Array:

@@ -43,20 +43,22 @@ class Decoders(nn.Module):
     dtype: DTypeLike | None = None
 
     def setup(self):
-        make = {
-            "linear": lambda: LinearDecoder(self.num_classes, self.dtype, name="linear"),
-            "mask": lambda: MaskDecoder(
-                self.num_classes,
-                self.mask_depth,
-                self.mask_heads,
-                self.head_dim,
-                self.mask_hidden,
-                self.dtype,
-                name="mask",
-            ),
-            "conv": lambda: ConvDecoder(self.num_classes, self.conv_width, self.dtype, name="conv"),
-        }
-        self.decoders = [make[kind]() for kind in self.kinds]
+        self.decoders = [self._decoder(kind) for kind in self.kinds]
+
+    def _decoder(self, kind: str) -> nn.Module:
+        if kind == "linear":
+            return LinearDecoder(self.num_classes, self.dtype, name=kind)
+        if kind == "conv":
+            return ConvDecoder(self.num_classes, self.conv_width, self.dtype, name=kind)
+        return MaskDecoder(
+            self.num_classes,
+            self.mask_depth,
+            self.mask_heads,
+            self.head_dim,
+            self.mask_hidden,
+            self.dtype,
+            name=kind,
+        )
 
     def __call__(
         self,
@@ -138,7 +140,7 @@ class Segmenter(nn.Module):
         self,
         images: Float[Array, "n height width channels"],
         masks: dict | None = None,
-        keep: Float[Array, "depth 2 n"] | None = None,
+        drop_path_mask: Float[Array, "depth 2 n"] | None = None,
     ) -> Float[Array, "n height width classes"]:
         """Scores of every class at every pixel.
 
@@ -147,20 +149,23 @@ class Segmenter(nn.Module):
                 fill, and taken off the result.
             masks: `embed` (embed_dim,), `decoder` (decoders,) with one 1, and for each stage, as
                 "stage_i", what `blocks.Stage` takes.
-            keep: what stochastic depth multiplies each block's two residuals by.
+            drop_path_mask: what stochastic depth multiplies each block's two residuals by.
         """
+        # Fill the image up to whole patches.
         height, width = images.shape[1:3]
         grid = (-(-height // self.patch_size), -(-width // self.patch_size))
         full = (grid[0] * self.patch_size, grid[1] * self.patch_size)
         images = jnp.pad(images, ((0, 0), (0, full[0] - height), (0, full[1] - width), (0, 0)))
+        # Patches to tokens.
         embed_mask = None if masks is None else masks["embed"]
         x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(
             images, grid
         )
-        x = masked(
-            PositionEmbed(self.native_grid, num_extra=0, name="positions")(x, grid), embed_mask
-        )
-        levels, done = [], 0
+        x = PositionEmbed(self.native_grid, num_extra=0, name="positions")(x, grid)
+        x = masked(x, embed_mask)
+        # Stages.
+        levels = []
+        done = 0
         for i, depth in enumerate(self.depths):
             kinds = alike(
                 depth,
@@ -170,10 +175,11 @@ class Segmenter(nn.Module):
                 dtype=self.dtype,
             )
             of_stage = None if masks is None else masks[f"stage_{i}"]
-            kept = None if keep is None else keep[done : done + depth]
-            x = Stage(kinds, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage, kept)
+            of_blocks = None if drop_path_mask is None else drop_path_mask[done : done + depth]
+            x = Stage(kinds, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage, of_blocks)
             levels.append(x)
             done += depth
+        # Decoder.
         sizes = (self.conv_width, self.mask_depth, self.mask_heads, self.mask_hidden, self.head_dim)
         head = Decoders(self.decoders, self.num_classes, *sizes, self.dtype, name="head")
         scores = head(levels, grid, full, embed_mask, None if masks is None else masks["decoder"])

@@ -63,7 +63,8 @@ class StagedViT(nn.Module):
         return (("stem", "class_token", *sizes), *blocks, ("norm", "head"))
 
     def setup(self):
-        sizes, width = self.patch_sizes, self.embed_dims[0]
+        sizes = self.patch_sizes
+        width = self.embed_dims[0]
         if 0 in self.stem_widths:
             self.from_pixels = {str(size): PatchEmbed(size, width) for size in sizes}
         if max(self.stem_widths):
@@ -114,8 +115,8 @@ class StagedViT(nn.Module):
         """
         if images.shape[1:3] != (self.image_size,) * 2:
             raise ValueError(
-                f"Images of {images.shape[1]} x {images.shape[2]} pixels came; this model is for "
-                f"{self.image_size} x {self.image_size}."
+                f"Expected images of {self.image_size} x {self.image_size} pixels, got "
+                f"{images.shape[1]} x {images.shape[2]}."
             )
         if masks is None:
             return sum(
@@ -123,26 +124,30 @@ class StagedViT(nn.Module):
                 for size in self.patch_sizes
                 for width in self.stem_widths
             )
-        chosen = jnp.argmax(masks["patch_size"])
-        branches = [
-            lambda model, images, size=size: model._masked(images, size, masks)
-            for size in self.patch_sizes
-        ]
-        return nn.switch(chosen, branches, self, images)
+
+        def of_size(size):
+            def branch(model, images):
+                return model._masked(images, size, masks)
+
+            return branch
+
+        branches = [of_size(size) for size in self.patch_sizes]
+        return nn.switch(jnp.argmax(masks["patch_size"]), branches, self, images)
 
     def _masked(self, images, size, masks):
         """Logits of one patch size under masks."""
         embed_mask = masks["stage_0"]["embed"]
+
+        def with_stem(model, images):
+            return model._embedded(images, size, True, embed_mask)
+
+        def without_stem(model, images):
+            return model._embedded(images, size, False, embed_mask)
+
         if len(self.stem_widths) == 1:
             x = self._embedded(images, size, self.stem_widths[0] > 0, embed_mask)
         else:
-            x = nn.cond(
-                masks["stem"] > 0,
-                lambda model, images: model._embedded(images, size, True, embed_mask),
-                lambda model, images: model._embedded(images, size, False, embed_mask),
-                self,
-                images,
-            )
+            x = nn.cond(masks["stem"] > 0, with_stem, without_stem, self, images)
         return self._logits(x, size, masks)
 
     def _embedded(self, images, size, stem, embed_mask):
@@ -158,21 +163,25 @@ class StagedViT(nn.Module):
         """From embedded patches to the classifier's outputs."""
         grid = self._grid(size)
         x = self.positions[str(size)](self.class_token(x), grid)
-        live, keep = None, None
+        live = None
+        residual_scale = None
         if masks is not None:
             live = masks["stage_0"]["embed"]
             scale = HALF + (1 - HALF) * masks["full"]
         x = masked(x, live)
+        # Stages. Under masks the scale of the residuals comes as a drop-path mask.
         for i, stage in enumerate(self.stages):
             of_stage = None if masks is None else masks[f"stage_{i}"]
             if masks is not None:
                 live = of_stage["embed"]
-                keep = jnp.broadcast_to(scale, (len(self.hidden[i]), 2, x.shape[0]))
+                residual_scale = jnp.broadcast_to(scale, (len(self.hidden[i]), 2, x.shape[0]))
             if i:
                 x = masked(self.widen[i - 1](x), live)
-            x = stage(x, grid, of_stage, keep)
+            x = stage(x, grid, of_stage, residual_scale)
+        # Classifier.
         x = self.norm(x, live)
-        token, mean = x[:, 0], x[:, 1:].mean(axis=1)
+        token = x[:, 0]
+        mean = x[:, 1:].mean(axis=1)
         if masks is not None:
             return self.head(masks["mean"] * mean + (1 - masks["mean"]) * token)
         return self.head(mean if self.pool == "mean" else token)

@@ -7,16 +7,15 @@ head.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.blocks import KEPT, STACKED
 from vintk_jax.models.depth import Layers, stages
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, grid_of
+from vintk_jax.models.stacking import mask_of_block, scan_blocks, skip_if_dead, split_masks
 from vintk_jax.models.windows import Switch, WindowAttention
 
 _EPSILON = 1e-5  # of all norms, as in Swin (timm's ViTs: 1e-6)
@@ -49,41 +48,28 @@ class WindowBlock(nn.Module):
         window_mask: Float[Array, " windows"] | None = None,
         shifted: Switch = False,
     ) -> Float[Array, "n tokens embed"]:
-        """Apply the block; a dead one is skipped by `lax.cond`, as in `blocks.Block`.
+        """Apply the block; a dead one is skipped (`stacking.skip_if_dead`).
 
         Args:
             masks: `alive` (), `heads` (heads,) and `hidden` (hidden,); 1 is live.
             window_mask, shifted: see `WindowAttention`.
         """
-        if masks is None:
-            return self._residuals(x, grid, embed_mask, None, None, window_mask, shifted)
 
-        def live(block, x):
+        def residuals(block, x, head_mask, hidden_mask):
             return block._residuals(
-                x, grid, embed_mask, masks["heads"], masks["hidden"], window_mask, shifted
+                x, grid, embed_mask, head_mask, hidden_mask, window_mask, shifted
             )
 
-        return nn.cond(masks["alive"] > 0, live, lambda block, x: x, self, x)
+        return skip_if_dead(residuals, self, x, masks)
 
     def _residuals(self, x, grid, embed_mask, head_mask, hidden_mask, window_mask, shifted):
+        # Attention within windows.
         y = self.attention(
             self.norm1(x, embed_mask), grid, embed_mask, head_mask, window_mask, shifted
         )
         x = checkpoint_name(x + y, "middle")
+        # MLP.
         return x + self.mlp(self.norm2(x, embed_mask), embed_mask, hidden_mask)
-
-
-class _ScanStep(nn.Module):
-    """`WindowBlock` in the shape that `nn.scan` wants: carry in, (carry, output) out."""
-
-    block: tuple
-    grid: Grid
-
-    @nn.compact
-    def __call__(self, x, embed_mask, masks, window_mask, shifted):
-        return WindowBlock(*self.block, name="block")(
-            x, self.grid, embed_mask, masks, window_mask, shifted
-        ), None
 
 
 class WindowStage(nn.Module):
@@ -109,31 +95,35 @@ class WindowStage(nn.Module):
         self, x: Float[Array, "n tokens embed"], grid: Grid, masks: dict | None = None
     ) -> Float[Array, "n tokens embed"]:
         """Apply the blocks; `masks` as in `Swin.__call__`, those of this stage."""
-        embed, windows, of_blocks = None, None, None
-        if masks is not None:
-            embed, windows = masks["embed"], masks["windows"]
-            of_blocks = {name: masks[name] for name in ("alive", "heads", "hidden")}
-        kind = (self.num_heads, self.head_dim, self.hidden, self.windows, self.dtype)
-        if not self.scan:
-            block = nn.remat(WindowBlock, static_argnums=(2, 6)) if self.remat else WindowBlock
-            for i in range(self.depth):
-                own = (
-                    None
-                    if of_blocks is None
-                    else {name: mask[i] for name, mask in of_blocks.items()}
-                )
-                x = block(*kind, name=f"block_{i}")(x, grid, embed, own, windows, bool(i % 2))
-            return x
-        policy = None if self.remat else jax.checkpoint_policies.save_only_these_names(*KEPT)
-        scanned = nn.scan(
-            nn.remat(_ScanStep, prevent_cse=False, policy=policy),
-            variable_axes=STACKED,
-            split_rngs={"params": True},
-            in_axes=(nn.broadcast, nn.broadcast if of_blocks is None else 0, nn.broadcast, 0),
-            length=self.depth,
-        )
-        shifted = jnp.arange(self.depth) % 2 == 1
-        return scanned(kind, grid, name="blocks")(x, embed, of_blocks, windows, shifted)[0]
+        of_stage, of_blocks = split_masks(masks, ("embed", "windows"))
+        embed_mask = of_stage.get("embed")
+        window_mask = of_stage.get("windows")
+        fields = {
+            "num_heads": self.num_heads,
+            "head_dim": self.head_dim,
+            "hidden": self.hidden,
+            "windows": self.windows,
+            "dtype": self.dtype,
+        }
+        if self.scan:
+            shifted = jnp.arange(self.depth) % 2 == 1
+            return scan_blocks(
+                WindowBlock,
+                fields,
+                self.depth,
+                x,
+                (embed_mask, of_blocks, window_mask, shifted),
+                stacked=(False, True, False, True),
+                static=(grid,),
+                remat=self.remat,
+            )
+        block = nn.remat(WindowBlock, static_argnums=(2, 6)) if self.remat else WindowBlock
+        for i in range(self.depth):
+            shifted = i % 2 == 1
+            x = block(**fields, name=f"block_{i}")(
+                x, grid, embed_mask, mask_of_block(of_blocks, i), window_mask, shifted
+            )
+        return x
 
 
 class PatchMerging(nn.Module):
@@ -163,7 +153,7 @@ class PatchMerging(nn.Module):
         rows, columns = grid
         if rows % 2 or columns % 2:
             raise ValueError(
-                f"A grid of {rows} x {columns} tokens came; even sides were wanted, to be halved. "
+                f"Expected a grid of even sides, to be halved, got {rows} x {columns} tokens. "
                 "Resize the images."
             )
         # the row varies first, as in Swin
@@ -233,13 +223,11 @@ class Swin(nn.Module):
         of_stage = [None if masks is None else masks[f"stage_{i}"] for i in range(len(self.depths))]
         live = [None if m is None else m["embed"] for m in of_stage]
         grid = grid_of(images.shape[1:], self.patch_size, None)
-        x = masked(
-            PatchEmbed(self.patch_size, self.embed_dims[0], self.dtype, name="patch_embed")(
-                images, grid
-            ),
-            live[0],
-        )
+        # Patches to tokens.
+        embed = PatchEmbed(self.patch_size, self.embed_dims[0], self.dtype, name="patch_embed")
+        x = masked(embed(images, grid), live[0])
         x = LayerNorm(_EPSILON, name="patch_norm")(x, live[0])
+        # Stages.
         sizes = zip(
             self.depths,
             self.num_heads,
@@ -253,9 +241,10 @@ class Swin(nn.Module):
                 x = PatchMerging(self.embed_dims[i], self.dtype, name=f"merge_{i}")(
                     x, grid, live[i - 1], live[i]
                 )
-                grid = grid[0] // 2, grid[1] // 2
+                grid = (grid[0] // 2, grid[1] // 2)
             x = WindowStage(*size, self.scan, self.remat, self.dtype, name=f"stage_{i}")(
                 x, grid, of_stage[i]
             )
+        # Classifier.
         x = LayerNorm(_EPSILON, name="norm")(x, live[-1]).mean(axis=1)
         return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(x)

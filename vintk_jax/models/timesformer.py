@@ -20,6 +20,7 @@ from vintk_jax.models.clip_blocks import ClipGrid, DividedBlock, FrameBlock
 from vintk_jax.models.depth import Layers, block_layers
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, fit_to_grid, grid_of
+from vintk_jax.models.stacking import split_masks
 
 ATTENTIONS = ("divided", "joint", "space")
 
@@ -31,9 +32,7 @@ def frames_shown(there: int, wanted: int) -> Int[np.ndarray, " wanted"]:
         ValueError: for more frames than there are.
     """
     if not 1 <= wanted <= there:
-        raise ValueError(
-            f"{wanted} frames of a clip of {there} came; from 1 to {there} were wanted."
-        )
+        raise ValueError(f"Expected 1 to {there} frames of a clip of {there}, got {wanted}.")
     return ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
 
 
@@ -71,14 +70,14 @@ class SpaceTimePositions(nn.Module):
         self, x: Float[Array, "n tokens embed"], grid: Grid, times: tuple[int, ...]
     ) -> Float[Array, "n tokens embed"]:
         """Args: grid: rows and columns; times: of the frames, among the native ones."""
-        init, embed = nn.initializers.truncated_normal(0.02), x.shape[-1]
+        init = nn.initializers.truncated_normal(0.02)
+        embed = x.shape[-1]
         places = self.param("places", init, (1 + self.native_grid[0] * self.native_grid[1], embed))
         places = resample.resample_positions(places, self.native_grid, grid).astype(x.dtype)
         if self.per_frame:
             return x + jnp.tile(places, (len(times), 1))
-        of_times = self.param("times", init, (self.native_frames, embed))[np.asarray(times)].astype(
-            x.dtype
-        )
+        all_times = self.param("times", init, (self.native_frames, embed))
+        of_times = all_times[np.asarray(times)].astype(x.dtype)
         on_grid = (places[1:] + of_times[:, None]).reshape(-1, embed)
         return x + jnp.concatenate([places[:1], on_grid])
 
@@ -133,13 +132,13 @@ class TimeSformer(nn.Module):
         clips: Float[Array, "n frames height width channels"],
         grid: ClipGrid | None = None,
         masks: dict | None = None,
-        keep: Float[Array, "depth 2 n"] | None = None,
+        drop_path_mask: Float[Array, "depth 2 n"] | None = None,
     ) -> Float[Array, "n classes"]:
         """Logits of a batch of clips.
 
         Args:
             grid: frames, rows and columns to see; None: all frames in native patches.
-            masks, keep: see `ViT`.
+            masks, drop_path_mask: see `ViT`.
 
         Raises:
             ValueError: for a grid that doesn't fit the clips or has no norms, or blocks that differ
@@ -152,40 +151,38 @@ class TimeSformer(nn.Module):
         length = (len(shown), rows, columns)
         if self.norm_grids and length not in self.norm_grids:
             raise ValueError(
-                f"A length of {length} came; this model has norms for {self.norm_grids}."
+                f"Expected one of the lengths that the model has norms for, {self.norm_grids}, got "
+                f"{length}."
             )
         variant = self.norm_grids.index(length) if self.norm_grids else 0
-        # Frames one below the other are one picture, whose patches are those of the frames: samples
-        # stay on the first axis.
+        # Patches to tokens. Frames one below the other are one picture, whose patches are those of
+        # the frames: samples stay on the first axis.
         tall = clips.reshape(n, -1, *clips.shape[3:])
         x = PatchEmbed(self.patch_size, self.embed_dim, self.dtype, name="patch_embed")(
             tall, (len(shown) * rows, columns)
         )
-        embed_mask, block_masks = (
-            (None, None)
-            if masks is None
-            else (masks["embed"], {k: v for k, v in masks.items() if k != "embed"})
-        )
+        of_model, of_blocks = split_masks(masks, ("embed",))
+        embed_mask = of_model.get("embed")
         times = tuple((shown * self.native_frames // there).tolist())
         x = masked(self._with_positions(x, (rows, columns), times), embed_mask)
-        x = self._blocks(x, length, embed_mask, block_masks, keep)
+        x = self._blocks(x, length, embed_mask, of_blocks, drop_path_mask)
         x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
-        of_frames = (
-            x.reshape(n, len(shown), -1, x.shape[-1])[:, :, 0]
-            if self.attention == "space"
-            else x[:, None, 0]
-        )
+        # Classifier.
+        if self.attention == "space":
+            of_frames = x.reshape(n, len(shown), -1, x.shape[-1])[:, :, 0]
+        else:
+            of_frames = x[:, None, 0]
         return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(
             of_frames.mean(axis=1)
         )
 
     def _with_positions(self, x, grid: Grid, times: tuple[int, ...]):
-        token, per_frame = ClassToken(name="class_token"), self.attention == "space"
+        token = ClassToken(name="class_token")
+        per_frame = self.attention == "space"
         if per_frame:
-            n, frames = x.shape[0], len(times)
-            x = jnp.pad(
-                x.reshape(n, frames, -1, x.shape[-1]), ((0, 0), (0, 0), (1, 0), (0, 0))
-            ).reshape(n, -1, x.shape[-1])
+            n, _, embed = x.shape
+            by_frame = x.reshape(n, len(times), -1, embed)
+            x = jnp.pad(by_frame, ((0, 0), (0, 0), (1, 0), (0, 0))).reshape(n, -1, embed)
             first = (np.arange(x.shape[1]) % (grid[0] * grid[1] + 1) == 0)[:, None]
             x = jnp.where(first, token(x)[:, :1], x)
         else:
@@ -194,17 +191,25 @@ class TimeSformer(nn.Module):
             self.native_grid, self.native_frames, per_frame, name="positions"
         )(x, grid, times)
 
-    def _blocks(self, x, length: ClipGrid, embed_mask, masks, keep):
-        kind, own = (
-            (DividedBlock, {})
-            if self.attention == "divided"
-            else (FrameBlock, {"joint": self.attention == "joint"})
-        )
-        shared = dict(head_dim=self.head_dim, norm_grids=self.norm_grids, dtype=self.dtype, **own)
+    def _blocks(self, x, length: ClipGrid, embed_mask, masks, drop_path_mask):
+        shared = dict(head_dim=self.head_dim, norm_grids=self.norm_grids, dtype=self.dtype)
+        if self.attention == "divided":
+            kind = DividedBlock
+        else:
+            kind = FrameBlock
+            shared["joint"] = self.attention == "joint"
         kinds = [
             dict(num_heads=h, hidden=m, **shared)
             for h, m in zip(self.num_heads, self.hidden, strict=True)
         ]
         return stack(
-            kinds, x, length, embed_mask, masks, keep, scan=self.scan, remat=self.remat, kind=kind
+            kinds,
+            x,
+            length,
+            embed_mask,
+            masks,
+            drop_path_mask,
+            scan=self.scan,
+            remat=self.remat,
+            kind=kind,
         )

@@ -37,9 +37,11 @@ def merge(
     """
     metric = metric / jnp.linalg.norm(metric, axis=-1, keepdims=True)
     scores = jnp.einsum("nad,nbd->nab", metric[:, ::2], metric[:, 1::2]).at[:, 0].set(-jnp.inf)
-    nearest, best = jnp.argmax(scores, axis=-1), jnp.max(scores, axis=-1)
+    nearest = jnp.argmax(scores, axis=-1)
+    best = jnp.max(scores, axis=-1)
     order = jnp.argsort(-best, axis=-1)
-    gone, kept = order[:, :count], jnp.sort(order[:, count:], axis=-1)
+    gone = order[:, :count]
+    kept = jnp.sort(order[:, count:], axis=-1)
     onto = jax.nn.one_hot(
         jnp.take_along_axis(nearest, gone, axis=1), metric.shape[1] // 2, dtype=x.dtype
     )
@@ -131,12 +133,9 @@ class TomeViT(nn.Module):
                 "ReViT first) or what makes an LV-ViT."
             )
         grid = grid_of(images.shape[1:], vit.patch_size, None)
-        x = PositionEmbed(vit.native_grid, name="positions")(
-            ClassToken(name="class_token")(
-                PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)
-            ),
-            grid,
-        )
+        x = PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)
+        x = ClassToken(name="class_token")(x)
+        x = PositionEmbed(vit.native_grid, name="positions")(x, grid)
         size = jnp.ones(x.shape[:2])
         for i, (heads, hidden) in enumerate(zip(vit.num_heads, vit.hidden, strict=True)):
             merged = min(self.merged, (x.shape[1] - 1) // 2)

@@ -21,6 +21,7 @@ from vintk_jax.models.patch_embed import (
     fit_to_grid,
     grid_of,
 )
+from vintk_jax.models.stacking import split_masks
 
 
 class ViT(nn.Module):
@@ -85,7 +86,7 @@ class ViT(nn.Module):
         images: Float[Array, "n height width channels"],
         grid: int | Grid | None = None,
         masks: dict | None = None,
-        keep: Float[Array, "depth 2 n"] | None = None,
+        drop_path_mask: Float[Array, "depth 2 n"] | None = None,
         dense: bool = False,
     ) -> (
         Float[Array, "n classes"]
@@ -103,8 +104,8 @@ class ViT(nn.Module):
             masks: switches parts of the model off: `embed` (embed_dim,), with a stem `stem`
                 (stem_width,), and stacked over blocks `alive` (depth,), `heads` (depth, heads),
                 `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary ViT.
-            keep: what stochastic depth multiplies each block's two residuals by (0, or one over the
-                share that is kept).
+            drop_path_mask: what stochastic depth multiplies each block's two residuals by (0, or
+                one over the share that is not dropped).
             dense: patches are classified by `aux_head`; without one by the head, which the mean of
                 patches suits (pool="mean").
 
@@ -112,35 +113,38 @@ class ViT(nn.Module):
             ValueError: if the images don't divide into native patches, the grid is finer than the
                 image or has no norms, or blocks that differ are to be scanned.
         """
+        of_model, of_blocks = split_masks(masks, ("embed", "stem"))
+        embed_mask = of_model.get("embed")
+        x, grid = self._embedded(images, grid, embed_mask, of_model.get("stem"))
+        x = self._blocks(x, grid, embed_mask, of_blocks, drop_path_mask)
+        variant = self.norm_grids.index(grid) if self.norm_grids else 0
+        x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
+        return self._classified(x, dense)
+
+    def _embedded(self, images, grid, embed_mask, stem_mask):
+        """Images as tokens with their positions, and the token grid."""
+        side = self.patch_size
         grid = (grid, grid) if isinstance(grid, int) else grid
-        of_model = (
-            {}
-            if masks is None
-            else {name: masks[name] for name in ("embed", "stem") if name in masks}
-        )
-        of_blocks = (
-            None
-            if masks is None
-            else {name: mask for name, mask in masks.items() if name not in of_model}
-        )
-        embed_mask, side = of_model.get("embed"), self.patch_size
+        # Convolutional stem.
         if self.stem_width:
-            images = ConvStem(self.stem_width, self.dtype, name="stem")(
-                images, of_model.get("stem")
-            )
-            grid, side = grid or self.native_grid, side // STRIDE
-        images = images if grid is None else fit_to_grid(images, grid)
+            images = ConvStem(self.stem_width, self.dtype, name="stem")(images, stem_mask)
+            side = side // STRIDE
+            grid = grid or self.native_grid
+        if grid is not None:
+            images = fit_to_grid(images, grid)
         grid = grid_of(images.shape[1:], side, grid)
         if self.norm_grids and grid not in self.norm_grids:
             raise ValueError(
-                f"A grid of {grid} tokens came; this model has norms for {self.norm_grids}."
+                f"Expected one of the token grids that the model has norms for, {self.norm_grids}, "
+                f"got {grid}."
             )
+        # Patches to tokens.
         x = PatchEmbed(side, self.embed_dim, self.dtype, name="patch_embed")(images, grid)
         x = ClassToken(name="class_token")(x)
-        x = masked(PositionEmbed(self.native_grid, name="positions")(x, grid), embed_mask)
-        x = self._blocks(x, grid, embed_mask, of_blocks, keep)
-        variant = self.norm_grids.index(grid) if self.norm_grids else 0
-        x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
+        return masked(PositionEmbed(self.native_grid, name="positions")(x, grid), embed_mask), grid
+
+    def _classified(self, x, dense):
+        """Logits, with `dense` also those of each patch."""
 
         def classifier(name):
             return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name)
@@ -152,7 +156,7 @@ class ViT(nn.Module):
         of_patches = (classifier("aux_head") if self.aux_head else head)(x[:, 1:])
         return (logits, of_patches) if dense else logits + 0.5 * jnp.max(of_patches, axis=1)
 
-    def _blocks(self, x, grid, embed_mask, masks, keep):
+    def _blocks(self, x, grid, embed_mask, masks, drop_path_mask):
         shared = dict(
             head_dim=self.head_dim,
             max_distance=self.max_distance,
@@ -164,4 +168,6 @@ class ViT(nn.Module):
             dict(num_heads=h, hidden=m, **shared)
             for h, m in zip(self.num_heads, self.hidden, strict=True)
         ]
-        return stack(kinds, x, grid, embed_mask, masks, keep, scan=self.scan, remat=self.remat)
+        return stack(
+            kinds, x, grid, embed_mask, masks, drop_path_mask, scan=self.scan, remat=self.remat
+        )

@@ -126,10 +126,14 @@ class WindowAttention(nn.Module):
             name="qkv",
         )(jnp.pad(x, ((0, 0), (0, spare), (0, 0))))
         qkv = checkpoint_name(qkv, "qkv")
-        branches = [
-            lambda module, qkv, side=side: module._within(side, qkv, grid, shifted)
-            for side in sides
-        ]
+
+        def within(side):
+            def branch(module, qkv):
+                return module._within(side, qkv, grid, shifted)
+
+            return branch
+
+        branches = [within(side) for side in sides]
         if self.is_initializing():  # every window gets its parameters
             out = [branch(self, qkv) for branch in branches][sides.index(self.windows[-1])]
         elif len(sides) == 1 or window_mask is None:
@@ -139,10 +143,8 @@ class WindowAttention(nn.Module):
             out = nn.switch(place[jnp.argmax(window_mask)], branches, self, qkv)
         out = checkpoint_name(out, "context")
         if head_mask is not None:
-            out = (
-                out.reshape(*out.shape[:2], self.num_heads, -1)
-                * head_mask.astype(out.dtype)[:, None]
-            ).reshape(out.shape)
+            by_head = out.reshape(*out.shape[:2], self.num_heads, -1)
+            out = (by_head * head_mask.astype(out.dtype)[:, None]).reshape(out.shape)
         return masked(
             nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="proj")(out),
             embed_mask,
@@ -154,18 +156,17 @@ class WindowAttention(nn.Module):
         """Attention within windows of one side; a place beyond the grid's tokens is the one that
         fills the grid up.
         """
-        n, tokens = qkv.shape[0], grid[0] * grid[1]
+        n = qkv.shape[0]
+        tokens = grid[0] * grid[1]
         full = tuple(-(-g // side) * side for g in grid)
         shift = side // 2 if side < min(grid) else 0
         x = qkv[:, :tokens].reshape(n, *grid, -1)
         if full != grid:
             spare = qkv[:, tokens:, None]
-            x = jnp.concatenate(
-                [x, jnp.broadcast_to(spare, (n, grid[0], full[1] - grid[1], x.shape[-1]))], axis=2
-            )
-            x = jnp.concatenate(
-                [x, jnp.broadcast_to(spare, (n, full[0] - grid[0], full[1], x.shape[-1]))], axis=1
-            )
+            right = jnp.broadcast_to(spare, (n, grid[0], full[1] - grid[1], x.shape[-1]))
+            x = jnp.concatenate([x, right], axis=2)
+            below = jnp.broadcast_to(spare, (n, full[0] - grid[0], full[1], x.shape[-1]))
+            x = jnp.concatenate([x, below], axis=1)
         x = _rolled(x, -shift, shifted)
         layout = (n, full[0] // side, side, full[1] // side, side)
         x = x.reshape(*layout, 3, self.num_heads, self.head_dim).transpose(5, 0, 1, 3, 6, 2, 4, 7)

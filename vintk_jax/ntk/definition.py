@@ -3,6 +3,7 @@ faster way is held against.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,14 +18,13 @@ def jacobian(
     first are one.
     """
     with jax.enable_x64(True):
-        params, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, x))
+        params, x = jax.tree.map(partial(np.asarray, dtype=np.float64), (params, x))
         leaves, tree = jax.tree.flatten(params)
 
         @jax.jit
+        @jax.jacrev
         def run(leaves, x):
-            return jax.jacrev(
-                lambda leaves: apply(jax.tree.unflatten(tree, leaves), x).reshape(len(x), -1)
-            )(leaves)
+            return apply(jax.tree.unflatten(tree, leaves), x).reshape(len(x), -1)
 
         rows = run(leaves, x)
         return np.concatenate([np.asarray(r).reshape(*r.shape[:2], -1) for r in rows], axis=-1)

@@ -43,16 +43,16 @@ def channels(mode: str, num_features: int, image_channels: int = 3) -> int:
         UserError: for a mode that doesn't exist or a number of features that it can't lay out.
     """
     if mode not in MODES:
-        raise UserError(f"fourier.mode={mode!r} came; one of {', '.join(MODES)} was wanted.")
+        raise UserError(f"Expected fourier.mode to be one of {', '.join(MODES)}, got {mode!r}.")
     if num_features < 2 or num_features % 2:
         raise UserError(
-            f"fourier.num_features={num_features} came; a positive even number was wanted (a "
-            "cosine and a sine each)."
+            "Expected fourier.num_features to be a positive even number (a cosine and a sine "
+            f"each), got {num_features}."
         )
     if mode == "patch" and num_features % PATCH**2:
         raise UserError(
-            f"fourier.num_features={num_features} came; mode 'patch' wants a multiple of "
-            f"{PATCH**2}, one channel each."
+            f"Expected fourier.num_features to be a multiple of {PATCH**2} in mode 'patch', one "
+            f"channel each, got {num_features}."
         )
     return {
         "pixel": num_features,
@@ -82,7 +82,8 @@ def fourier_images(
     Raises:
         UserError: as `channels`; or for images that don't divide into patches in mode "patch".
     """
-    extents, (height, width, colours) = images.shape[1:-1], images.shape[-3:]
+    extents = images.shape[1:-1]
+    height, width, colours = images.shape[-3:]
     out = channels(mode, num_features, colours)
     dims = {"pixel": colours, "patch": PATCH**2 * colours, "coords": len(extents)}[mode]
     frequencies = sigma * jax.random.normal(key, (num_features // 2, dims), images.dtype)
@@ -98,8 +99,8 @@ def fourier_images(
         )
     if height % PATCH or width % PATCH:
         raise UserError(
-            f"Images of {height} x {width} pixels came; fourier.mode='patch' wants sides that are "
-            f"multiples of {PATCH}."
+            f"Expected images whose sides are multiples of {PATCH} for fourier.mode='patch', got "
+            f"{height} x {width} pixels."
         )
     grid = images.reshape(-1, height // PATCH, PATCH, width // PATCH, PATCH, colours).transpose(
         0, 1, 3, 2, 4, 5

@@ -1,17 +1,9 @@
-"""The one entry to empirical NTKs: which cotangents, which implementation, how much memory.
-
-For outputs f(x) in R^K and a direction v, K_v(x, x') = <d v'f(x) / d theta, d v'f(x') / d theta>.
-Every choice of `cotangent` is a set of directions, and the kernel is the mean over the set:
-
-- sum: one direction of ones, the summed logits, as TE-NAS has it (Chen et al. 2021, arXiv
-  2102.11535, its public code).
-- random: directions from N(0, I / K). Their expected kernel is that of `full`, at a K-th of the
-  cost (Hutchinson's estimator).
-- full: all K unit vectors: the trace over outputs divided by K, neural-tangents'
-  `trace_axes=(-1,)`.
+"""The one entry to empirical NTKs: which cotangents (`cotangents`), which implementation, how much
+memory.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -21,55 +13,23 @@ from jaxtyping import Array, Float, Shaped
 
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import structured
+from vintk_jax.ntk.cotangents import given_or_drawn
 from vintk_jax.ntk.measures import KERNEL, Measure
+from vintk_jax.ntk.model_check import check_model, output_shape
 
-COTANGENTS = ("sum", "random", "full")
 IMPLEMENTATIONS = ("structured", "neural_tangents", "neural_tangents_ntvp")
 
 
-def directions(
-    cotangent: str, outputs: tuple[int, ...], key: jax.Array | None = None, count: int = 1
-) -> Float[Array, "*outputs count"]:
-    """The directions whose kernels are averaged.
-
-    Args:
-        cotangent: one of `COTANGENTS`.
-        outputs: shape of one sample's output, (classes,) or (height, width, classes).
-        key: for `random`.
-        count: how many random directions.
-
-    Raises:
-        UserError: for another name, or `random` without a key.
-    """
-    size = 1
-    for extent in outputs:
-        size *= extent
-    if cotangent == "sum":
-        return jnp.ones((*outputs, 1))
-    if cotangent == "full":
-        return jnp.eye(size).reshape(*outputs, size) * 1.0
-    if cotangent == "random":
-        if key is None:
-            raise UserError("cotangent='random' needs a PRNG key; pass key=jax.random.key(seed).")
-        if count < 1:
-            raise UserError(f"Expected ntk.num_directions of 1 at least, got {count}.")
-        return jax.random.normal(key, (*outputs, count)) * size**-0.5
-    raise UserError(f"ntk.cotangent={cotangent!r} came; one of {', '.join(COTANGENTS)} was wanted.")
-
-
 def _apply_function(model: nn.Module | Callable, masks) -> Callable:
+    """The model as a function (params, inputs) -> outputs."""
     if not isinstance(model, nn.Module):
         return model
-    return (
-        (lambda params, x: model.apply(params, x))
-        if masks is None
-        else (lambda params, x: model.apply(params, x, masks=masks))
-    )
+    options = {} if masks is None else {"masks": masks}
 
+    def apply(params, inputs):
+        return model.apply(params, inputs, **options)
 
-def _output_shape(apply: Callable, params: dict, inputs: Array) -> tuple[int, ...]:
-    outputs = jax.eval_shape(apply, params, inputs)
-    return structured.output_shape(outputs, inputs.shape[0])
+    return apply
 
 
 def kernel(
@@ -121,52 +81,50 @@ def kernel(
 
     Raises:
         UserError: for an unknown cotangent or implementation.
-        structured.UnsupportedModel: for a model that the structured path would get wrong.
+        UnsupportedModel: for a model that the structured path would get wrong.
     """
     if implementation not in IMPLEMENTATIONS:
         raise UserError(
-            f"ntk.implementation={implementation!r} came; one of {', '.join(IMPLEMENTATIONS)} was "
-            "wanted."
+            f"Expected ntk.implementation to be one of {', '.join(IMPLEMENTATIONS)}, got "
+            f"{implementation!r}."
         )
     if chunk is not None and chunk < 1:
         raise UserError(f"Expected a chunk of 1 sample at least, or None for all, got {chunk}.")
     apply = _apply_function(model, masks)
     params, inputs = _cast(params, inputs, dtype)
 
-    def on(batch):
-        if implementation == "structured":
-            return structured.kernel(apply, params, batch, vectors, structure, dtype)
-        # imports neural-tangents: seconds, only for who asks for it
-        from vintk_jax.ntk import reference
-
-        return reference.kernel(apply, params, batch, vectors, implementation)
+    def directions_for(shape):
+        return given_or_drawn(cotangent, shape, key, num_directions, dtype)
 
     with jax.default_matmul_precision(precision):
         if implementation == "structured":
-            structure = structured.check(apply, params, inputs)
-            shape = structure.outputs
-        else:
-            shape = _output_shape(apply, params, inputs)
-        vectors = _vectors(cotangent, shape, key, num_directions, dtype)
-        if implementation == "structured":
+            structure = check_model(apply, params, inputs)
+            vectors = directions_for(structure.outputs)
             _verify(verify, model, apply, params, inputs, masks)
-        return (
-            on(inputs)
-            if chunk is None or chunk >= inputs.shape[0]
-            else _in_chunks(on, inputs, chunk)
-        )
+            of_batch = partial(
+                structured.kernel,
+                apply,
+                params,
+                directions=vectors,
+                structure=structure,
+                dtype=dtype,
+            )
+        else:
+            # Imports neural-tangents: seconds, only for who asks for it.
+            from vintk_jax.ntk import reference
 
-
-def _vectors(cotangent, shape, key, num_directions, dtype) -> Float[Array, "*outputs count"]:
-    if isinstance(cotangent, str):
-        return directions(cotangent, shape, key, num_directions).astype(dtype)
-    if cotangent.shape[:-1] != shape or not cotangent.ndim or not cotangent.shape[-1]:
-        wanted = ", ".join(map(str, shape))
-        raise UserError(
-            f"Expected directions of shape ({wanted}, count), got {cotangent.shape}: one vector of "
-            "outputs for each direction, along the last axis. One direction v is v[..., None]."
-        )
-    return cotangent.astype(dtype)
+            outputs = jax.eval_shape(apply, params, inputs)
+            vectors = directions_for(output_shape(outputs, inputs.shape[0]))
+            of_batch = partial(
+                reference.kernel,
+                apply,
+                params,
+                directions=vectors,
+                implementation=implementation,
+            )
+        if chunk is None or chunk >= inputs.shape[0]:
+            return of_batch(inputs)
+        return _in_chunks(of_batch, inputs, chunk)
 
 
 def _cast(params: dict, inputs: Array, dtype: DTypeLike) -> tuple[dict, Array]:
@@ -220,13 +178,13 @@ def by_layer(
 
     Raises:
         UserError: for an unknown cotangent.
-        structured.UnsupportedModel: for a model that the structured path would get wrong.
+        UnsupportedModel: for a model that the structured path would get wrong.
     """
     apply = _apply_function(model, masks)
     params, inputs = _cast(params, inputs, dtype)
     with jax.default_matmul_precision("highest"):
-        structure = structured.check(apply, params, inputs)
-        vectors = _vectors(cotangent, structure.outputs, key, num_directions, dtype)
+        structure = check_model(apply, params, inputs)
+        vectors = given_or_drawn(cotangent, structure.outputs, key, num_directions, dtype)
         _verify(verify, model, apply, params, inputs, masks)
         return structured.by_layer(apply, params, inputs, vectors, structure, measure, dtype)
 
@@ -237,34 +195,31 @@ def by_type(
     """What `by_layer` found, by the layer's own name: "qkv", "proj", "fc1", "fc2", "patch_embed",
     "head", each with all layers so called, in the model's order.
     """
-    found: dict[str, list] = {}
+    types: dict[str, list] = {}
     for path, values in layers.items():
-        found.setdefault(path.rpartition("/")[2], []).append(values)
-    return found
+        types.setdefault(path.rpartition("/")[2], []).append(values)
+    return types
 
 
-def _in_chunks(on: Callable, inputs: Float[Array, "n ..."], chunk: int) -> Float[Array, "n n"]:
+def _in_chunks(
+    of_batch: Callable, inputs: Float[Array, "n ..."], chunk: int
+) -> Float[Array, "n n"]:
     """Kernels of all pairs of chunks, put together. Each pair is one batch of 2 chunk samples."""
     n = inputs.shape[0]
     if n % chunk:
-        raise UserError(f"A chunk of {chunk} samples came for {n}; a divisor of {n} was wanted.")
+        raise UserError(f"Expected a chunk that divides {n} samples, got {chunk}.")
     count = n // chunk
     first, second = jnp.triu_indices(count, k=1)
     parts = inputs.reshape(count, chunk, *inputs.shape[1:])
-    pairs = jax.lax.map(
-        lambda ij: on(jnp.concatenate([parts[ij[0]], parts[ij[1]]])), (first, second)
-    )
+
+    def of_pair(places):
+        i, j = places
+        return of_batch(jnp.concatenate([parts[i], parts[j]]))
+
+    pairs = jax.lax.map(of_pair, (first, second))
     k = jnp.zeros((count, count, chunk, chunk), pairs.dtype)
-    k = (
-        k.at[first, first]
-        .set(pairs[:, :chunk, :chunk])
-        .at[second, second]
-        .set(pairs[:, chunk:, chunk:])
-    )
-    k = (
-        k.at[first, second]
-        .set(pairs[:, :chunk, chunk:])
-        .at[second, first]
-        .set(pairs[:, chunk:, :chunk])
-    )
+    k = k.at[first, first].set(pairs[:, :chunk, :chunk])
+    k = k.at[second, second].set(pairs[:, chunk:, chunk:])
+    k = k.at[first, second].set(pairs[:, :chunk, chunk:])
+    k = k.at[second, first].set(pairs[:, chunk:, :chunk])
     return k.transpose(0, 2, 1, 3).reshape(n, n)

@@ -54,7 +54,7 @@ def left_out_error(
         ValueError: for a ridge that isn't positive.
     """
     if ridge <= 0:
-        raise ValueError(f"A ridge of {ridge} came; a positive one was wanted.")
+        raise ValueError(f"Expected a positive ridge, got {ridge}.")
     n = len(kernel)
     centre = np.eye(n) - 1 / n
     centred = centre @ np.asarray(kernel, np.float64) @ centre

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vintk_jax.ntk.contract import depthwise_gram, gram, linear_gram
+from vintk_jax.ntk.contractions import depthwise_gram, gram, linear_gram
 
 
 class Measure:
@@ -34,8 +34,9 @@ class Measure:
         d: Float[Array, "n rows columns features"],
         options: dict[str, Any],
     ) -> Array:
-        """Of a depth-wise convolution without padding; `options` as `contract.depthwise_gram` has
-        them.
+        """Of a depth-wise convolution without padding.
+
+        `options` are those of `contractions.depthwise_gram`.
         """
         raise NotImplementedError
 
@@ -53,11 +54,11 @@ class Kernel(Measure):
         return (samples, samples)
 
     def linear(self, x, d, *, bias):
-        """See `contract.linear_gram`."""
+        """See `contractions.linear_gram`."""
         return linear_gram(x, d, bias=bias)
 
     def depthwise(self, x, d, options):
-        """See `contract.depthwise_gram`."""
+        """See `contractions.depthwise_gram`."""
         return depthwise_gram(x, d, **options)
 
     def gradients(self, gradients):

@@ -1,13 +1,9 @@
 """How each type of layer adds its share to the kernel: one rule per Linen module that owns
 parameters.
 
-A rule runs the layer and hands its share to the *tap*, an argument on which no output depends in
-value: a `custom_vjp` identity passes the cotangent through and gives the layer's measure, usually
-the n x n Gram matrix of its gradients, to the tap as the tap's cotangent. The gradient with respect
-to the tap is then the sum of all shares, the kernel, and no parameter gradient is ever formed; with
-a tap for each layer the shares stay apart. The method is this project's own; that a layer's share
-is an inner product of its inputs and cotangents is classic (Goodfellow 2015, arXiv 1510.01799, for
-norms; Novak et al. 2022, arXiv 2206.08720).
+A rule runs the layer and hands its share to the tap (`taps`). The method is this project's own;
+that a layer's share is an inner product of its inputs and cotangents is classic (Goodfellow 2015,
+arXiv 1510.01799, for norms; Novak et al. 2022, arXiv 2206.08720).
 
 A new layer type takes `register(MyLayer, per_sample)`: exact for every layer that treats samples
 independently, however often it uses its own parameters within one call, and cheap where it has few
@@ -21,7 +17,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
 
 from vintk_jax.models import (
     attention,
@@ -34,74 +29,9 @@ from vintk_jax.models import (
     windows,
 )
 from vintk_jax.ntk.measures import Tap
+from vintk_jax.ntk.taps import tap_copies, tap_depthwise, tap_linear
 
 Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def tap_linear(
-    y: Float[Array, "n *out b"],
-    x: Float[Array, "n *in a"],
-    tap: Tap,
-    bias: bool,
-    rows: Callable[[Array], Array] = lambda x: x,
-) -> Float[Array, "n *out b"]:
-    """y = rows(x) W (+ bias), unchanged; in the backward pass the layer's measure goes to the tap.
-
-    Args:
-        rows: what W multiplies, formed in the backward pass only: patches under a kernel take many
-            times the memory of their image.
-    """
-    return y
-
-
-def _tap_linear_bwd(bias, rows, residuals, d):
-    x, tap = residuals
-    x = rows(x)
-    x = x.reshape(x.shape[0], -1, x.shape[-1]).astype(tap.dtype)
-    wide = d.reshape(d.shape[0], -1, d.shape[-1]).astype(tap.dtype)
-    return d, None, tap.taking(tap.measure.linear(x, wide, bias=bias))
-
-
-tap_linear.defvjp(lambda y, x, tap, bias, rows: (y, (x, tap)), _tap_linear_bwd)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def tap_depthwise(
-    y: Float[Array, "n *out b"],
-    x: Float[Array, "n *in a"],
-    tap: Tap,
-    options: tuple[tuple[str, Any], ...],
-) -> Float[Array, "n *out b"]:
-    """The depth-wise convolution y of a padded x, unchanged; in the backward pass its measure goes
-    to the tap (see `contract.depthwise_gram`).
-    """
-    return y
-
-
-def _tap_depthwise_bwd(options, residuals, d):
-    x, tap = residuals
-    share = tap.measure.depthwise(x.astype(tap.dtype), d.astype(tap.dtype), dict(options))
-    return d, None, tap.taking(share)
-
-
-tap_depthwise.defvjp(lambda y, x, tap, options: (y, (x, tap)), _tap_depthwise_bwd)
-
-
-@jax.custom_vjp
-def tap_copies(parameters: PyTree[Float[Array, "..."]], tap: Tap) -> PyTree[Float[Array, "n ..."]]:
-    """One copy of each parameter per sample; the copies' cotangents are the per-sample gradients,
-    whose measure goes to the tap.
-    """
-    return jax.tree.map(lambda p: jnp.broadcast_to(p, (tap.samples, *p.shape)), parameters)
-
-
-def _tap_copies_bwd(tap, copies):
-    gradients = [g.astype(tap.dtype) for g in jax.tree.leaves(copies)]
-    return None, tap.taking(tap.measure.gradients(gradients))
-
-
-tap_copies.defvjp(lambda parameters, tap: (tap_copies(parameters, tap), tap), _tap_copies_bwd)
 
 
 def per_sample(
@@ -122,12 +52,15 @@ def per_sample(
     copies = tap_copies(module.variables["params"], tap)
     alone = module.clone(parent=None, name=None)
 
-    def one(params, x, more):
-        def kept(place, argument):
-            return jax.tree.map(lambda leaf: leaf[None], more[place]) if place in more else argument
+    def as_batch(leaf):
+        return leaf[None]
 
-        rest = [kept(place, argument) for place, argument in enumerate(args[1:], start=1)]
-        named = {name: kept(name, argument) for name, argument in kwargs.items()}
+    def one(params, x, more):
+        def of_sample(place, argument):
+            return jax.tree.map(as_batch, more[place]) if place in more else argument
+
+        rest = [of_sample(place, argument) for place, argument in enumerate(args[1:], start=1)]
+        named = {name: of_sample(name, argument) for name, argument in kwargs.items()}
         return alone.apply({"params": params}, x[None], *rest, **named)[0]
 
     more = {place: args[place] if isinstance(place, int) else kwargs[place] for place in further}
@@ -145,22 +78,18 @@ def norm(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap)
         or getattr(module, "variants", 0)
     ):
         return per_sample(module, call, args, kwargs, tap)
-    plain = module.clone(
-        parent=None,
-        name=None,
-        use_scale=False,
-        **({"use_bias": False} if hasattr(module, "use_bias") else {}),
-    )
+    without = {"use_scale": False}
+    if hasattr(module, "use_bias"):
+        without["use_bias"] = False
+    plain = module.clone(parent=None, name=None, **without)
     y = plain.apply({}, *args, **kwargs)
     copies = tap_copies(module.variables["params"], tap)
     along = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
-    mask = (
-        args[1]
-        if len(args) > 1
-        else kwargs.get("mask")
-        if isinstance(module, layers.LayerNorm)
-        else None
-    )
+    mask = None
+    if len(args) > 1:
+        mask = args[1]
+    elif isinstance(module, layers.LayerNorm):
+        mask = kwargs.get("mask")
     if "scale" in copies:
         y = y * copies["scale"].reshape(along)
     if "bias" in copies:
@@ -189,11 +118,8 @@ def conv(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: Tap):
     """Rule for `nn.Conv` on images: linear in the patches under the kernel; depth-wise ones by
     `depthwise`, other groups per sample.
     """
-    images = (
-        not isinstance(module.kernel_size, int)
-        and len(module.kernel_size) == 2
-        and args[0].ndim == 4
-    )
+    two_sides = not isinstance(module.kernel_size, int) and len(module.kernel_size) == 2
+    images = two_sides and args[0].ndim == 4
     named = module.padding in ("SAME", "VALID")
     padded = named or not isinstance(module.padding, str)
     if images and module.feature_group_count == args[0].shape[-1] > 1:
@@ -229,9 +155,12 @@ def depthwise(module: nn.Conv, call: Callable, args: tuple, kwargs: dict, tap: T
     sides = tuple(module.kernel_size)
 
     def pair(v):
-        return (v, v) if isinstance(v, int) else (1, 1) if v is None else tuple(s or 1 for s in v)
+        if v is None:
+            return (1, 1)
+        return (v, v) if isinstance(v, int) else tuple(s or 1 for s in v)
 
-    strides, dilation = pair(module.strides), pair(module.kernel_dilation)
+    strides = pair(module.strides)
+    dilation = pair(module.kernel_dilation)
     reach = [(side - 1) * apart + 1 for side, apart in zip(sides, dilation, strict=True)]
     around = jax.lax.padtype_to_pads(x.shape[1:3], reach, strides, module.padding)
     padded = jnp.pad(x, ((0, 0), *around, (0, 0)))

@@ -1,6 +1,6 @@
 """Is the structured kernel of a model its kernel? Two samples, two gradients, one comparison.
 
-The structural checks (`structured.check`) know the ways that models were seen to differ; this one
+The structural checks (`model_check`) know the ways that models were seen to differ; this one
 knows the answer. For two samples and one random direction v it computes the gradients of v'f(x_1)
 and v'f(x_2) by reverse mode, as any library would, and holds their four inner products against the
 structured kernel. The parameters are moved at random first, so that zeros that training starts from
@@ -18,6 +18,8 @@ from jax.extend.core import jaxprs_in_params
 from jaxtyping import Array, Float, Shaped
 
 from vintk_jax.ntk import structured
+from vintk_jax.ntk.intercepting import UnsupportedModel
+from vintk_jax.ntk.model_check import Structure, check_model
 
 _MOVED = 0.1  # deviation of what is added to the parameters
 _LEAST = 1e-6  # a relative difference that rounding in float64 doesn't reach
@@ -29,7 +31,7 @@ _checked: dict[Any, bool] = {}
 _Function = Callable[[dict, Array], Array]
 
 
-class WrongKernel(structured.UnsupportedModel):
+class WrongKernel(UnsupportedModel):
     """The structured kernel differs from the gradients'."""
 
 
@@ -49,11 +51,11 @@ def verify(
 
     Raises:
         WrongKernel: naming the difference.
-        structured.UnsupportedModel: as `structured.check`.
+        UnsupportedModel: as `model_check.check_model`.
     """
-    shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), (params, inputs))
-    leaves, tree = jax.tree.flatten(shapes, is_leaf=lambda node: isinstance(node, tuple))
-    known = (known_as or apply, tree, tuple(leaves))
+    leaves, tree = jax.tree.flatten((params, inputs))
+    shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+    known = (known_as or apply, tree, shapes)
     try:
         if known in _checked:
             return
@@ -81,14 +83,12 @@ def _compare(apply: _Function, params: dict, inputs: Shaped[Array, "n ..."]) -> 
         samples = samples.astype(np.float64)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         params, samples = jax.tree.map(jnp.asarray, (params, samples))
-        structure = structured.check(apply, params, samples)
+        structure = check_model(apply, params, samples)
         direction = jnp.asarray(rng.standard_normal((*structure.outputs, 1)))
-        found, wanted = jax.jit(functools.partial(_both, apply, structure))(
-            params, samples, direction
-        )
-        found, wanted = np.asarray(found), np.asarray(wanted)
+        both = jax.jit(functools.partial(_both_kernels, apply, structure))
+        kernel, wanted = map(np.asarray, both(params, samples, direction))
         scale = np.abs(wanted).max()
-        apart = np.abs(found - wanted).max() / scale if scale else np.abs(found).max()
+        apart = np.abs(kernel - wanted).max() / scale if scale else np.abs(kernel).max()
         precision = _lowest_precision(apply, params, samples)
     tolerance = max(_LEAST, precision**0.5)
     if not apart <= tolerance:
@@ -102,15 +102,15 @@ def _compare(apply: _Function, params: dict, inputs: Shaped[Array, "n ..."]) -> 
         )
 
 
-def _both(
+def _both_kernels(
     apply: _Function,
-    structure: structured.Structure,
+    structure: Structure,
     params: dict,
     samples: Shaped[Array, "n ..."],
     direction: Float[Array, "*outputs 1"],
 ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
     """The structured kernel, and the gradients'."""
-    found = structured.kernel(apply, params, samples, direction, structure, jnp.float64)
+    kernel = structured.kernel(apply, params, samples, direction, structure, jnp.float64)
 
     def along(weights):
         y = apply({**params, "params": weights}, samples)
@@ -119,21 +119,21 @@ def _both(
     _, backward = jax.vjp(along, params["params"])
     gradients = [jax.tree.leaves(backward(row)[0]) for row in jnp.eye(len(samples))]
     wanted = [[sum(map(jnp.vdot, one, other)) for other in gradients] for one in gradients]
-    return found, jnp.array(wanted)
+    return kernel, jnp.array(wanted)
 
 
 def _lowest_precision(apply: _Function, params: dict, samples: Shaped[Array, "n ..."]) -> float:
     """The precision of the coarsest type that the function computes in; 0 if that is float64."""
 
     def of(jaxpr) -> float:
-        own = [
+        precisions = [
             float(jnp.finfo(var.aval.dtype).eps)
             for eqn in jaxpr.eqns
             for var in eqn.outvars
             if hasattr(var.aval, "dtype") and jnp.issubdtype(var.aval.dtype, jnp.floating)
         ]
         inner = [of(one) for eqn in jaxpr.eqns for one in jaxprs_in_params(eqn.params)]
-        return max([0.0, *own, *inner])
+        return max([0.0, *precisions, *inner])
 
     coarsest = of(jax.make_jaxpr(apply)(params, samples).jaxpr)
     return coarsest if coarsest > float(jnp.finfo(jnp.float64).eps) else 0.0

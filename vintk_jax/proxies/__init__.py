@@ -32,8 +32,10 @@ def get(name: str) -> Proxy:
     Raises:
         UnknownName: naming the nearest proxy there is.
     """
-    found = _PROXIES.get(name)
-    return found if isinstance(found, Proxy) else Proxy.of_kernels(name, found, "plain", "fourier")
+    proxy = _PROXIES.get(name)
+    if isinstance(proxy, Proxy):
+        return proxy
+    return Proxy.of_kernels(name, proxy, "plain", "fourier")
 
 
 def names() -> list[str]:

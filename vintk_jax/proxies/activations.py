@@ -15,12 +15,13 @@ from vintk_jax.models.cells import ReluConvNorm
 from vintk_jax.models.clip_blocks import DividedBlock, FrameBlock
 from vintk_jax.models.layers import Mlp, masked
 from vintk_jax.models.swin import WindowBlock
-from vintk_jax.proxies.base import Measurement, Network, Proxy
+from vintk_jax.proxies.base import Measured, Measurement, Network, Proxy
 from vintk_jax.proxies.costs import COST_PROXIES
 from vintk_jax.proxies.taps import hand_over, intercepting
 
 _SLOT = "scale"  # the parameter of a block's second norm that carries the block's statistics out
 _STATISTICS = 3  # alive, expressivity, trainability
+_BLOCKS = (Block, WindowBlock, DividedBlock, FrameBlock)
 _EPSILON = 1e-8  # within AZ-NAS's logarithm
 
 
@@ -41,17 +42,14 @@ def naswot(net: Network) -> Float[Array, "n n"]:
         first = module.variables["params"]["fc1"]
         return x @ first["kernel"] + first["bias"], hidden_mask
 
-    def act(tap):
-        def of_layer(module, call, args, kwargs):
+    def outputs(tap):
+        def act(module, call, args, kwargs):
             x, mask = into_activation(module, *args)
             positive = (x > 0).astype(x.dtype)
             codes = [masked(code, mask).reshape(n, -1) for code in (positive, 1 - positive)]
             return hand_over(call(*args, **kwargs), sum(code @ code.T for code in codes), tap)
 
-        return of_layer
-
-    def outputs(tap):
-        with nn.intercept_methods(intercepting((Mlp, ReluConvNorm), act(tap))):
+        with nn.intercept_methods(intercepting((Mlp, ReluConvNorm), act)):
             return net.apply(net.params, net.images)
 
     logits, backward = jax.vjp(outputs, jnp.zeros((n, n)))
@@ -98,55 +96,73 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
         UserError: for a network without transformer blocks.
     """
 
-    def act(module, call, args, kwargs):
-        x, _, embed_mask, masks = (*args, None, None)[:4]
-        variables, alone = (
-            {"params": module.variables["params"]},
-            module.clone(parent=None, name=None),
-        )
-        y = call(*args, **kwargs)
-        alive = jnp.ones(()) if masks is None else masks["alive"]
-        trainability = _trainability(
-            lambda x: alone.apply(variables, x, *args[1:], **kwargs), x, net.key, embed_mask
-        )
-        slot = module.variables["params"]["norm2"][_SLOT]
-        statistics = jnp.pad(
-            jnp.stack([alive, _entropy(y), trainability]), (0, slot.shape[0] - _STATISTICS)
-        )
-        return hand_over(y, jax.lax.stop_gradient(statistics), slot)
-
-    leaves, tree = jax.tree_util.tree_flatten_with_path(net.params)
-    paths = [tuple(str(part.key) for part in path) for path, _ in leaves]
-    places = sorted(
-        (i for i, path in enumerate(paths) if path[-2:] == ("norm2", _SLOT)),
-        key=lambda i: _by_number(paths[i]),
-    )
-
-    def outputs(slots):
-        filled = dict(zip(places, slots, strict=True))
-        params = tree.unflatten([filled.get(i, leaf) for i, (_, leaf) in enumerate(leaves)])
-        with nn.intercept_methods(
-            intercepting((Block, WindowBlock, DividedBlock, FrameBlock), act)
-        ):
-            return net.apply(params, net.images)
-
-    # The other parameters get no gradients, which nobody would read.
-    logits, backward = jax.vjp(outputs, [leaves[i][1] for i in places])
-    (slots,) = backward(jnp.zeros_like(logits))
+    slots, with_slots = _slots(net.params)
     if not slots:
         raise UserError(
-            f"az_nas reads the blocks of a transformer, and a {type(net.model).__name__} has none. "
-            "Leave it out: name the other scores "
-            "in --config.proxies."
+            f"Expected a transformer for az_nas, got a {type(net.model).__name__}, which has no "
+            "such blocks. Leave it out: name the other scores in --config.proxies."
         )
-    blocks = jnp.concatenate([slot.reshape(-1, slot.shape[-1])[:, :_STATISTICS] for slot in slots])
-    alive, entropy, trainability = blocks[:, 0] > 0, blocks[:, 1], blocks[:, 2]
+
+    def act(module, call, args, kwargs):
+        return _handing_over_statistics(net.key, module, call, args, kwargs)
+
+    def outputs(slots):
+        with nn.intercept_methods(intercepting(_BLOCKS, act)):
+            return net.apply(with_slots(slots), net.images)
+
+    # The other parameters get no gradients, which nobody would read.
+    logits, backward = jax.vjp(outputs, slots)
+    (statistics,) = backward(jnp.zeros_like(logits))
+    blocks = [of_path.reshape(-1, of_path.shape[-1])[:, :_STATISTICS] for of_path in statistics]
+    return _over_blocks(jnp.concatenate(blocks))
+
+
+def _slots(params: dict) -> tuple[list[Array], Callable[[list[Array]], dict]]:
+    """The parameters that carry blocks' statistics out, in the order of the blocks; and the
+    function from others in their places to all parameters.
+    """
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    by_path = {tuple(str(part.key) for part in path): leaf for path, leaf in leaves}
+    paths = sorted((path for path in by_path if path[-2:] == ("norm2", _SLOT)), key=_by_number)
+
+    def with_slots(slots):
+        filled = {**by_path, **dict(zip(paths, slots, strict=True))}
+        return tree.unflatten([filled[path] for path in by_path])
+
+    return [by_path[path] for path in paths], with_slots
+
+
+def _handing_over_statistics(
+    key: jax.Array, module: nn.Module, call: Callable, args: tuple, kwargs: dict
+) -> Float[Array, "n tokens embed"]:
+    """A block's output; in the backward pass its three statistics go to its slot."""
+    x, _, embed_mask, masks = (*args, None, None)[:4]
+    variables = {"params": module.variables["params"]}
+    alone = module.clone(parent=None, name=None)
+
+    def run(x):
+        return alone.apply(variables, x, *args[1:], **kwargs)
+
+    y = call(*args, **kwargs)
+    alive = jnp.ones(()) if masks is None else masks["alive"]
+    trainability = _trainability(run, x, key, embed_mask)
+    statistics = jnp.stack([alive, _entropy(y), trainability])
+    slot = module.variables["params"]["norm2"][_SLOT]
+    padded = jnp.pad(statistics, (0, slot.shape[0] - _STATISTICS))
+    return hand_over(y, jax.lax.stop_gradient(padded), slot)
+
+
+def _over_blocks(blocks: Float[Array, "blocks statistics"]) -> Float[Array, " numbers"]:
+    """AZ-NAS's three numbers of a network, from the statistics of its blocks."""
+    alive = blocks[:, 0] > 0
+    entropy = blocks[:, 1]
+    trainability = blocks[:, 2]
     # Dead blocks lie behind live ones of their stage, possibly ahead of the next stage's: compare
     # each live block with the live one before.
     order = jnp.argsort(~alive, stable=True)
     growth = jnp.diff(entropy[order])
-    both = alive[order][1:]
-    progressivity = jnp.min(jnp.where(both, growth, jnp.inf), initial=jnp.inf)
+    both_alive = alive[order][1:]
+    progressivity = jnp.min(jnp.where(both_alive, growth, jnp.inf), initial=jnp.inf)
     count = jnp.maximum(jnp.sum(alive), 1)
 
     def summed(values):
@@ -161,12 +177,13 @@ def az_nas(net: Network) -> Float[Array, " statistics"]:
     )
 
 
-def _by_number(path: tuple[str, ...]) -> list:
+def _by_number(path: tuple[str, ...]) -> list[tuple[str, int]]:
     """Sorts block_2 ahead of block_10."""
-    return [
-        (name.rstrip("0123456789"), int("0" + name[len(name.rstrip("0123456789")) :]))
-        for name in path
-    ]
+    key = []
+    for name in path:
+        word = name.rstrip("0123456789")
+        key.append((word, int("0" + name.removeprefix(word))))
+    return key
 
 
 def _join(numbers: Float[np.ndarray, "candidates numbers"]) -> Float[np.ndarray, " candidates"]:
@@ -180,12 +197,17 @@ def _join(numbers: Float[np.ndarray, "candidates numbers"]) -> Float[np.ndarray,
 
 _FLOPS = next(proxy for proxy in COST_PROXIES if proxy.name == "flops").measurements[0]
 
+
+def _az_nas_numbers(measured: Measured) -> list[float]:
+    return [*map(float, measured["az_nas"]), math.log(measured["flops"])]
+
+
 ACTIVATION_PROXIES = (
     Proxy.of_network(naswot, _naswot_score),
     Proxy(
         "az_nas",
         (Measurement("az_nas", "network", az_nas), _FLOPS),
-        lambda measured: [*map(float, measured["az_nas"]), math.log(measured["flops"])],
+        _az_nas_numbers,
         _join,
     ),
 )

@@ -55,11 +55,8 @@ class Network:
         self, params: dict, images: Float[Array, "n *image"]
     ) -> Float[Array, "n *places classes"]:
         """Logits, of each image or of each pixel."""
-        return (
-            self.model.apply(params, images)
-            if self.masks is None
-            else self.model.apply(params, images, masks=self.masks)
-        )
+        options = {} if self.masks is None else {"masks": self.masks}
+        return self.model.apply(params, images, **options)
 
     def labels(self) -> Int[Array, "n *places"]:
         """A class for each image (or pixel), drawn: the built-in photographs have none (our
@@ -72,10 +69,8 @@ class Network:
         self, params: dict, images: Float[Array, "n *image"], labels: Int[Array, "n *places"]
     ) -> Float[Array, ""]:
         """Mean cross-entropy."""
-        logits = self.apply(params, images)
-        return -jnp.mean(
-            jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)
-        )
+        log_chances = jax.nn.log_softmax(self.apply(params, images))
+        return -jnp.mean(jnp.take_along_axis(log_chances, labels[..., None], axis=-1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,18 +170,20 @@ class Proxy:
     ) -> "Proxy":
         """A function of the untrained network, and what turns its result into the score."""
         name = name or measure.__name__
-        return cls(
-            name, (Measurement(name, "network", measure),), lambda measured: score(measured[name])
-        )
+
+        def of_measured(measured: Measured) -> float:
+            return score(measured[name])
+
+        return cls(name, (Measurement(name, "network", measure),), of_measured)
 
     @classmethod
     def of_architecture(cls, name: str, count: Callable[[Any, Any], float]) -> "Proxy":
         """A function of (space, architecture)."""
-        return cls(
-            name,
-            (Measurement(name, "architecture", count),),
-            lambda measured: float(measured[name]),
-        )
+
+        def of_measured(measured: Measured) -> float:
+            return float(measured[name])
+
+        return cls(name, (Measurement(name, "architecture", count),), of_measured)
 
 
 def definitions(proxies: Iterable[Proxy]) -> dict[str, int]:

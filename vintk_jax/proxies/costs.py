@@ -7,8 +7,16 @@ from typing import Any
 from vintk_jax.proxies.base import Measurement, Proxy
 
 
+def _params(space: Any, arch: Any) -> int:
+    return space.cost(arch).params
+
+
 def _flops(space: Any, arch: Any) -> int:
     return space.cost(arch).flops
+
+
+def _depth(space: Any, arch: Any) -> int:
+    return space.total_depth(arch)
 
 
 # Also the count that scores are asked for beside: of all counts it orders cifar_vit's first half
@@ -16,7 +24,7 @@ def _flops(space: Any, arch: Any) -> int:
 FLOPS = Measurement("flops", "architecture", _flops)
 
 COST_PROXIES = (
-    Proxy.of_architecture("params", lambda space, arch: space.cost(arch).params),
+    Proxy.of_architecture("params", _params),
     Proxy.of_architecture("flops", _flops),
-    Proxy.of_architecture("depth", lambda space, arch: space.total_depth(arch)),
+    Proxy.of_architecture("depth", _depth),
 )

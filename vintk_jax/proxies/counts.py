@@ -39,8 +39,10 @@ def spectral_capacity(rows: int, columns: int, deviation: float) -> float:
         rows, columns: of W.
         deviation: standard deviation of its entries.
     """
-    most, least = max(rows, columns), min(rows, columns)
-    ratio, power = least / most, deviation**2 * most
+    most = max(rows, columns)
+    least = min(rows, columns)
+    ratio = least / most
+    power = deviation**2 * most
     edges = [math.sqrt(power * (1 + side * math.sqrt(ratio)) ** 2 + 1) for side in (1, -1)]
     f = (edges[0] - edges[1]) ** 2 / 4
     of_least = ratio * math.log(1 + power - f)

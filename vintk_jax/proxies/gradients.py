@@ -3,7 +3,9 @@ gives what the small model does.
 """
 
 import math
+import operator
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -23,12 +25,16 @@ def _fisher_tap(y: Array, tap: Array) -> Array:
     return y
 
 
+def _fisher_fwd(y, tap):
+    return y, y
+
+
 def _fisher_bwd(y, d):
     of_channels = jnp.sum((y * d).reshape(y.shape[0], -1, y.shape[-1]), axis=1)
     return d, jnp.sum(jnp.mean(of_channels**2, axis=0)) / 2
 
 
-_fisher_tap.defvjp(lambda y, tap: (y, y), _fisher_bwd)
+_fisher_tap.defvjp(_fisher_fwd, _fisher_bwd)
 
 
 def loss_gradients(net: Network) -> Float[Array, " scores"]:
@@ -59,23 +65,27 @@ def loss_gradients(net: Network) -> Float[Array, " scores"]:
         return jax.grad(loss, argnums=(0, 1))(net.params, jnp.zeros(()), *batch)
 
     by_part, tapped = jax.lax.map(of_part, (split(net.images), split(net.labels())))
-    gradients = jax.tree.map(lambda g: jnp.mean(g, axis=0), by_part)
-    norms = weights.total(lambda g: jnp.sqrt(jnp.sum(g * g, axis=(1, 2))), gradients)
-    saliency = weights.total(
-        lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), net.params, gradients
-    )
+    gradients = jax.tree.map(partial(jnp.mean, axis=0), by_part)
+    norms = weights.total(_norms, gradients)
+    saliency = weights.total(_saliencies, net.params, gradients)
     # The loss of a part is a mean over fewer images, so its gradients are that many times as large.
-    found = [norms, saliency, jnp.mean(tapped) / parts**2]
-    return jnp.stack(
-        found
-        if parts == 1
-        else [
-            *found,
-            weights.total(
-                _steadiness, *(jax.tree.map(lambda g, i=i: g[i], by_part) for i in (0, 1))
-            ),
-        ]
-    )
+    scores = [norms, saliency, jnp.mean(tapped) / parts**2]
+    if parts == 2:
+        halves = [jax.tree.map(operator.itemgetter(i), by_part) for i in (0, 1)]
+        scores.append(weights.total(_steadiness, *halves))
+    return jnp.stack(scores)
+
+
+def _norms(g: Float[Array, "layers inputs outputs"]) -> Float[Array, " layers"]:
+    """Euclidean norms."""
+    return jnp.sqrt(jnp.sum(g * g, axis=(1, 2)))
+
+
+def _saliencies(
+    w: Float[Array, "layers inputs outputs"], g: Float[Array, "layers inputs outputs"]
+) -> Float[Array, " layers"]:
+    """Sums of |weight x gradient|."""
+    return jnp.sum(jnp.abs(w * g), axis=(1, 2))
 
 
 def _steadiness(
@@ -96,14 +106,19 @@ def grasp(net: Network) -> Float[Array, ""]:
 
     As a proxy with this sign: Abdelfattah et al. 2021, arXiv 2101.08134. Higher is better.
     """
-    images, labels = net.images, net.labels()
+    images = net.images
+    labels = net.labels()
 
     def gradient(params):
         return jax.grad(net.loss)(params, images, labels)
 
     first = gradient(net.params)
     along = jax.jvp(gradient, (net.params,), (_only_matrices(first),))[1]
-    return weights.total(lambda w, h: -jnp.sum(w * h, axis=(1, 2)), net.params, along)
+
+    def minus_products(w, h):
+        return -jnp.sum(w * h, axis=(1, 2))
+
+    return weights.total(minus_products, net.params, along)
 
 
 def _only_matrices(tree: dict) -> dict:
@@ -111,12 +126,11 @@ def _only_matrices(tree: dict) -> dict:
     theirs.
     """
 
-    def is_matrix(path, leaf):
-        return path[-1].key == "kernel" and leaf.ndim >= 2
+    def only_matrix(path, leaf):
+        is_matrix = path[-1].key == "kernel" and leaf.ndim >= 2
+        return leaf if is_matrix else jnp.zeros_like(leaf)
 
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf if is_matrix(path, leaf) else jnp.zeros_like(leaf), tree
-    )
+    return jax.tree_util.tree_map_with_path(only_matrix, tree)
 
 
 def _linearised(net: Network) -> tuple[dict, dict]:
@@ -125,7 +139,11 @@ def _linearised(net: Network) -> tuple[dict, dict]:
     """
     positive = jax.tree.map(jnp.abs, net.params)
     ones = jnp.ones_like(net.images[:1])
-    return positive, jax.grad(lambda params: jnp.sum(net.apply(params, ones)))(positive)
+
+    def summed_logits(params):
+        return jnp.sum(net.apply(params, ones))
+
+    return positive, jax.grad(summed_logits)(positive)
 
 
 def synflow(net: Network) -> Float[Array, ""]:
@@ -136,7 +154,7 @@ def synflow(net: Network) -> Float[Array, ""]:
     in TF-TAS. Higher is better.
     """
     positive, gradients = _linearised(net)
-    return weights.total(lambda w, g: jnp.sum(jnp.abs(w * g), axis=(1, 2)), positive, gradients)
+    return weights.total(_saliencies, positive, gradients)
 
 
 def dss(net: Network) -> Float[Array, ""]:
@@ -150,15 +168,15 @@ def dss(net: Network) -> Float[Array, ""]:
     rows = {}
     with nn.intercept_methods(_noting_rows(rows)):
         positive, gradients = _linearised(net)
-    kernels, grads = weights.matrices(positive), weights.matrices(gradients)
+    kernels = weights.matrices(positive)
+    grads = weights.matrices(gradients)
     shares = []
     for path, g in grads.items():
         w = kernels[path]
         if "/attention" in path:
             alive = jnp.any(g != 0, axis=2, keepdims=True) & jnp.any(g != 0, axis=1, keepdims=True)
-            shares.append(
-                jnp.sum(_nuclear_norms(jnp.where(alive, w, 0)) * _nuclear_norms(g, rows.get(path)))
-            )
+            of_weights = _nuclear_norms(jnp.where(alive, w, 0))
+            shares.append(jnp.sum(of_weights * _nuclear_norms(g, rows.get(path))))
         else:
             shares.append(jnp.sum(jnp.abs(w * g)))
     return sum(shares)
@@ -201,17 +219,20 @@ _LOSS = Measurement("loss_gradients", "network", loss_gradients)
 
 
 def _of_loss(name: str, place: int) -> Proxy:
-    return Proxy(name, (_LOSS,), lambda measured: float(measured["loss_gradients"][place]))
+    def score(measured: Measured) -> float:
+        return float(measured["loss_gradients"][place])
+
+    return Proxy(name, (_LOSS,), score)
 
 
 def _zico(measured: Measured) -> float:
-    found = measured["loss_gradients"]
-    if len(found) < 4:
+    scores = measured["loss_gradients"]
+    if len(scores) < 4:
         raise UserError(
-            "zico halves the images, and an odd number came. Set inputs.num_images to an even "
-            "number."
+            "Expected an even number of images for zico, which halves them, got an odd one. Set "
+            "inputs.num_images to an even number."
         )
-    return float(found[3])
+    return float(scores[3])
 
 
 GRADIENT_PROXIES = (

@@ -1,6 +1,8 @@
 """Measurements of many architectures by one compiled function: the supernet, masked."""
 
+import operator
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +16,8 @@ from vintk_jax.ntk import memory
 from vintk_jax.ntk.verify import verify
 from vintk_jax.proxies.base import PLAIN, STEM, Measured, Measurement, Network, Proxy
 from vintk_jax.proxies.supernet import Supernet
+
+_FIRST = operator.itemgetter(0)  # of arrays stacked over draws
 
 
 class Scorer:
@@ -64,8 +68,8 @@ class Scorer:
         layers = any(m.of == "layers" for m in self._compiling.values())
         if layers and self._settings.implementation != "structured":
             raise UserError(
-                f"ntk.implementation={self._settings.implementation} came, but a score that is "
-                "made of kernels by layer wants ntk.implementation=structured."
+                "Expected ntk.implementation=structured, for a score that is made of kernels by "
+                f"layer, got {self._settings.implementation}."
             )
         n = next(iter(self.supernet.images.values())).shape[0]
         kernels = (
@@ -77,9 +81,13 @@ class Scorer:
         chunks = [n // parts for parts in (4, 8) if n % parts == 0 and kernels]
         variants = [(False, None), (True, None), *((True, chunk) for chunk in chunks)]
         arguments = self._arguments([self._space.masks(self._space.example())])
+
+        def compiled(variant):
+            return self._build(*variant).lower(*arguments).compile()
+
         _, self._compiled, self.peak_bytes = memory.first_fitting(
             variants,
-            lambda variant: self._build(*variant).lower(*arguments).compile(),
+            compiled,
             memory.available_bytes(self._settings.memory_gb),
             "Lower inputs.num_images, inputs.image_size or search.batch_size, or choose a smaller "
             "space.",
@@ -89,10 +97,11 @@ class Scorer:
         """Hold the structured kernel of a space that isn't ours against gradients, for one of its
         architectures.
         """
-        model, masks = self.supernet.model(), self._space.masks(self._space.example())
-        masks = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), masks)
+        model = self.supernet.model()
+        masks = self._space.masks(self._space.example())
+        masks = jax.tree.map(partial(jnp.asarray, dtype=jnp.float32), masks)
         view = next(iter(self.supernet.images))
-        params = jax.tree.map(lambda leaf: leaf[0], self.supernet.params[view])
+        params = jax.tree.map(_FIRST, self.supernet.params[view])
 
         def apply(params, images):
             return model.apply(params, images, masks=masks)
@@ -100,43 +109,15 @@ class Scorer:
         verify(apply, params, self.supernet.images[view], (type(self._space), self._space))
 
     def _build(self, remat: bool, chunk: int | None):
-        settings = self._settings
+        """The one function, not yet compiled: from arrays and masks of candidates to measured."""
         model = self.supernet.model(remat=remat)
-
-        def measure(measurement, params, images, directions, key, masks):
-            if measurement.of == "network":
-                with jax.default_matmul_precision("highest"):
-                    return measurement.function(
-                        Network(
-                            model, params[PLAIN], images[PLAIN], masks, settings.num_classes, key
-                        )
-                    )
-            of_view = (params[measurement.view], images[measurement.view])
-            if measurement.of == "layers":
-                return ntk.by_layer(
-                    model,
-                    *of_view,
-                    measure=measurement.function,
-                    cotangent=directions,
-                    masks=masks,
-                    dtype=jnp.dtype(settings.dtype),
-                )
-            return ntk.kernel(
-                model,
-                *of_view,
-                cotangent=directions,
-                masks=masks,
-                implementation=settings.implementation,
-                chunk=chunk,
-                dtype=jnp.dtype(settings.dtype),
-            )
 
         def one(params, images, directions, keys, masks):
             def of_seed(drawn):
                 params, directions, key = drawn
                 return {
-                    name: measure(m, params, images, directions, key, masks)
-                    for name, m in self._compiling.items()
+                    group: self._measured(m, model, chunk, params, images, directions, key, masks)
+                    for group, m in self._compiling.items()
                 }
 
             return jax.lax.map(of_seed, (params, directions, keys))
@@ -147,12 +128,28 @@ class Scorer:
 
             return jax.lax.map(candidate, masks) if self._mapped else jax.vmap(candidate)(masks)
 
-        everywhere, spread = PartitionSpec(), PartitionSpec("candidates")
+        everywhere = PartitionSpec()
+        spread = PartitionSpec("candidates")
         specs = (everywhere, everywhere, everywhere, everywhere, spread)
         return jax.jit(
             jax.shard_map(
                 many, mesh=self.supernet.mesh, in_specs=specs, out_specs=spread, check_vma=False
             )
+        )
+
+    def _measured(self, measurement, model, chunk, params, images, directions, key, masks):
+        """One measurement of one candidate under one draw of the weights."""
+        settings = self._settings
+        if measurement.of == "network":
+            net = Network(model, params[PLAIN], images[PLAIN], masks, settings.num_classes, key)
+            with jax.default_matmul_precision("highest"):
+                return measurement.function(net)
+        of_view = (params[measurement.view], images[measurement.view])
+        options = {"cotangent": directions, "masks": masks, "dtype": jnp.dtype(settings.dtype)}
+        if measurement.of == "layers":
+            return ntk.by_layer(model, *of_view, measure=measurement.function, **options)
+        return ntk.kernel(
+            model, *of_view, implementation=settings.implementation, chunk=chunk, **options
         )
 
     def _slots(self, count: int) -> list[int]:
@@ -167,10 +164,11 @@ class Scorer:
         slots = [jax.tree.map(np.zeros_like, masks[0])] * self.batch_size
         for slot, mask in zip(self._slots(len(masks)), masks, strict=True):
             slots[slot] = mask
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *slots)
-        return jax.device_put(
-            jax.tree.map(lambda leaf: leaf.astype(self._settings.dtype), stacked), self._spread
-        )
+
+        def stacked(*leaves):
+            return np.stack(leaves).astype(self._settings.dtype)
+
+        return jax.device_put(jax.tree.map(stacked, *slots), self._spread)
 
     def _run(self, masks: Sequence[dict]) -> list[dict[str, Any]]:
         """What is compiled, for up to `batch_size` masks; by mask, arrays with a leading axis of
@@ -178,10 +176,7 @@ class Scorer:
         """
         self.compile()
         out = jax.device_get(self._compiled(*self._arguments(masks)))
-        return [
-            jax.tree.map(lambda array, slot=slot: array[slot], out)
-            for slot in self._slots(len(masks))
-        ]
+        return [jax.tree.map(operator.itemgetter(slot), out) for slot in self._slots(len(masks))]
 
     def _without_blocks(self, archs: Sequence[Any]) -> list[dict[str, np.ndarray]]:
         """Kernels of the architectures' stems. Few differ (a space's widths), and each is computed
@@ -202,27 +197,25 @@ class Scorer:
 
     def measure(self, archs: Sequence[Any]) -> list[list[Measured]]:
         """Measurements of up to `batch_size` architectures: by architecture, seed, name."""
-        found: list[dict[str, Any]] = [{} for _ in archs]
+        computed: list[dict[str, Any]] = [{} for _ in archs]
         if self._compiling:
-            found = self._run([self._space.masks(arch) for arch in archs])
+            computed = self._run([self._space.masks(arch) for arch in archs])
         if any(name.endswith(STEM) for name in self._names):
-            found = [
-                {**own, **stem}
-                for own, stem in zip(found, self._without_blocks(archs), strict=True)
-            ]
-        counted = [
-            {m.name: np.asarray(m.function(self._space, arch)) for m in self._counted}
-            for arch in archs
-        ]
+            for of_arch, stem in zip(computed, self._without_blocks(archs), strict=True):
+                of_arch |= stem
 
-        def of_seed(own: dict[str, Any], seed: int) -> dict[str, Any]:
-            named = {name: own[name] for name in self._names}
-            return jax.tree.map(lambda array: np.asarray(array[seed]), named)
+        def of_seed(of_arch: dict[str, Any], seed: int) -> dict[str, Any]:
+            def draw(array):
+                return np.asarray(array[seed])
 
-        return [
-            [{**of_seed(own, seed), **numbers} for seed in range(self._settings.num_seeds)]
-            for own, numbers in zip(found, counted, strict=True)
-        ]
+            return jax.tree.map(draw, {name: of_arch[name] for name in self._names})
+
+        measured = []
+        for arch, of_arch in zip(archs, computed, strict=True):
+            counted = {m.name: np.asarray(m.function(self._space, arch)) for m in self._counted}
+            seeds = range(self._settings.num_seeds)
+            measured.append([{**of_seed(of_arch, seed), **counted} for seed in seeds])
+        return measured
 
 
 def kernel_by_layer(supernet: Supernet, arch: Any) -> dict[str, np.ndarray]:
@@ -230,7 +223,7 @@ def kernel_by_layer(supernet: Supernet, arch: Any) -> dict[str, np.ndarray]:
     the weights.
     """
     masks = jax.tree.map(jnp.asarray, supernet.space.masks(arch))
-    params = jax.tree.map(lambda leaf: leaf[0], supernet.params[PLAIN])
+    params = jax.tree.map(_FIRST, supernet.params[PLAIN])
 
     @jax.jit
     def run(params, images, direction, masks):
@@ -258,17 +251,18 @@ def score(proxy: Proxy, measured: Sequence[Measured], arch_json: dict) -> list[A
         UserError: naming the architecture, when a measurement or the score is not a finite number.
     """
     values = []
-    for seed, found in enumerate(measured):
-        needed = [m for m in proxy.measurements if not _finite(found[m.name])]
-        if needed:
-            what = " and ".join(f"{m.name} kernel" if m.of == "kernel" else m.name for m in needed)
+    for seed, of_seed in enumerate(measured):
+        infinite = [m for m in proxy.measurements if not _finite(of_seed[m.name])]
+        if infinite:
+            names = [f"{m.name} kernel" if m.of == "kernel" else m.name for m in infinite]
+            what = " and ".join(names)
             raise UserError(
                 f"The {what} of architecture {arch_json} (weights of draw {seed}) holds NaN or "
-                "infinity. Check the inputs for "
-                "extreme values, lower fourier.sigma, or set ntk.dtype=float64."
+                "infinity. Check the inputs for extreme values, lower fourier.sigma, or set "
+                "ntk.dtype=float64."
             )
         try:
-            value = proxy.score(found)
+            value = proxy.score(of_seed)
             value = [float(v) for v in value] if proxy.join else float(value)
         except UserError:
             raise

@@ -25,16 +25,16 @@ def load_images(
         UserError: for inputs that can't be read, or that no kernel can tell apart: all alike, or
             each of one colour.
     """
-    own = config.inputs
+    source, num_images, image_size = _input_fields(config)
     if space.frames:
         batch = clip_inputs.load(
-            own.source, own.split, own.num_images, space.frames, own.image_size, config.seed
+            source, config.inputs.split, num_images, space.frames, image_size, config.seed
         )
     else:
-        batch = inputs.load(own.source, own.num_images, own.image_size, config.seed)
+        batch = inputs.load(source, num_images, image_size, config.seed)
     for note in batch.notes:
         say(f"inputs: {note}")
-    _check_variety(batch.images, own.source)
+    _check_variety(batch.images, source)
     return batch.images
 
 
@@ -57,9 +57,13 @@ def _check_variety(images: Float[np.ndarray, "n *image 3"], source: str) -> None
 
 def described(config: ml_collections.ConfigDict, space: SearchSpace) -> str:
     """Those inputs in words."""
-    own = config.inputs
+    source, num_images, image_size = _input_fields(config)
     kind = f"clips of {space.frames} frames" if space.frames else "images"
-    return f"{own.num_images} {own.source} {kind} of {own.image_size} px"
+    return f"{num_images} {source} {kind} of {image_size} px"
+
+
+def _input_fields(config: ml_collections.ConfigDict) -> tuple[str, int, int]:
+    return config.inputs.source, config.inputs.num_images, config.inputs.image_size
 
 
 def make_supernet(

@@ -39,11 +39,16 @@ def views(
     """The inputs that kernels are computed on: "plain" images (or clips), and their random
     "fourier" features (see `ntk.fourier`).
     """
-    made = {
-        "plain": lambda: images,
-        "fourier": lambda: np.asarray(fourier.fourier_images(jnp.asarray(images), key, **settings)),
-    }
-    return {name: made[name]() for name in wanted}
+    by_name = {}
+    for name in wanted:
+        if name == PLAIN:
+            by_name[name] = images
+        elif name == "fourier":
+            mapped = fourier.fourier_images(jnp.asarray(images), key, **settings)
+            by_name[name] = np.asarray(mapped)
+        else:
+            raise UserError(f"Expected the view plain or fourier of the inputs, got {name!r}.")
+    return by_name
 
 
 def needed_views(measurements: Iterable[Measurement]) -> list[str]:
@@ -51,7 +56,8 @@ def needed_views(measurements: Iterable[Measurement]) -> list[str]:
     images.
     """
     needed = {m.view for m in measurements if m.of != "architecture"}
-    return sorted(needed, key=lambda view: (view != PLAIN, view))
+    others = sorted(needed - {PLAIN})
+    return [PLAIN, *others] if PLAIN in needed else others
 
 
 class Supernet:
@@ -76,18 +82,19 @@ class Supernet:
         seed: int,
     ):
         if settings.dtype not in ("float32", "float64"):
-            raise UserError(f"ntk.dtype={settings.dtype!r} came; float32 or float64 was wanted.")
+            raise UserError(f"Expected ntk.dtype to be float32 or float64, got {settings.dtype!r}.")
         if settings.implementation not in ntk.IMPLEMENTATIONS:
             raise UserError(
-                f"ntk.implementation={settings.implementation!r} came; one of "
-                f"{', '.join(ntk.IMPLEMENTATIONS)} was wanted."
+                f"Expected ntk.implementation to be one of {', '.join(ntk.IMPLEMENTATIONS)}, got "
+                f"{settings.implementation!r}."
             )
         if settings.cotangent not in ntk.COTANGENTS:
             raise UserError(
-                f"ntk.cotangent={settings.cotangent!r} came; one of {', '.join(ntk.COTANGENTS)} "
-                "was wanted."
+                f"Expected ntk.cotangent to be one of {', '.join(ntk.COTANGENTS)}, got "
+                f"{settings.cotangent!r}."
             )
-        self.space, self.settings = space, settings
+        self.space = space
+        self.settings = settings
         self.devices = jax.local_devices()
         self.mesh = jax.make_mesh(
             (len(self.devices),), ("candidates",), axis_types=(AxisType.Auto,), devices=self.devices
@@ -102,12 +109,13 @@ class Supernet:
         self.keys = jax.device_put(keys, everywhere)
         params, outputs = self._init(keys)
         self.params = jax.device_put(params, everywhere)
-        draw = jax.vmap(
-            lambda k: ntk.directions(settings.cotangent, outputs, k, settings.num_directions)
-        )
-        self.directions = jax.device_put(
-            draw(jax.vmap(lambda k: jax.random.fold_in(k, 1))(keys)).astype(dtype), everywhere
-        )
+
+        def draw_directions(key):
+            return ntk.directions(settings.cotangent, outputs, key, settings.num_directions)
+
+        keys_of_directions = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 1)
+        directions = jax.vmap(draw_directions)(keys_of_directions).astype(dtype)
+        self.directions = jax.device_put(directions, everywhere)
 
     def model(self, **options: Any):
         """The module."""
@@ -141,8 +149,8 @@ class Supernet:
             }
 
         for view in others:
-            own = jax.jit(jax.vmap(partial(reshaped, view)))(keys)
+            of_view = jax.jit(jax.vmap(partial(reshaped, view)))(keys)
             params[view] = jax.tree.unflatten(
-                tree, [own.get(i, leaf) for i, leaf in enumerate(leaves)]
+                tree, [of_view.get(i, leaf) for i, leaf in enumerate(leaves)]
             )
         return params, shapes[0]

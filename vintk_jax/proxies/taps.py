@@ -37,6 +37,12 @@ def hand_over(y: Array, statistic: Array, tap: Array) -> Array:
     return y
 
 
-hand_over.defvjp(
-    lambda y, statistic, tap: (y, statistic), lambda statistic, d: (d, None, statistic)
-)
+def _hand_over_fwd(y, statistic, tap):
+    return y, statistic
+
+
+def _hand_over_bwd(statistic, d):
+    return d, None, statistic
+
+
+hand_over.defvjp(_hand_over_fwd, _hand_over_bwd)

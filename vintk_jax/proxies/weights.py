@@ -17,13 +17,13 @@ def matrices(params: dict) -> dict[str, Float[Array, "layers inputs outputs"]]:
     Biases, norms, tokens and positions are left out, as the saliency proxies' sources do. A
     convolution's kernel is flattened to (inputs, outputs).
     """
-    found = {}
+    kernels = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         names = [str(part.key) for part in path]
         if names[-1] == "kernel" and leaf.ndim >= 2:
             layers = leaf.shape[0] if STACKED in names else 1
-            found["/".join(names)] = leaf.reshape(layers, -1, leaf.shape[-1])
-    return found
+            kernels["/".join(names)] = leaf.reshape(layers, -1, leaf.shape[-1])
+    return kernels
 
 
 def total(function: Callable[..., Float[Array, " layers"]], *trees: dict) -> Float[Array, ""]:

@@ -40,14 +40,15 @@ def get(name: str) -> SearchSpace:
         UnknownName: naming the nearest space there is.
         UserError: for an import path of something else.
     """
-    found = _SPACES.get(name)
-    made = found() if isinstance(found, type) and issubclass(found, SearchSpace) else found
-    if not isinstance(made, SearchSpace):
+    space = _SPACES.get(name)
+    if isinstance(space, type) and issubclass(space, SearchSpace):
+        space = space()
+    if not isinstance(space, SearchSpace):
         raise UserError(
-            f"space={name} is a {type(made).__name__}; a vintk_jax.spaces.SearchSpace was wanted "
-            "(docs/your_space.md)."
+            f"Expected a vintk_jax.spaces.SearchSpace (docs/your_space.md), got space={name}, a "
+            f"{type(space).__name__}."
         )
-    return made
+    return space
 
 
 def names() -> list[str]:

@@ -12,9 +12,10 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 HEAD_DIM = 64
 PATCH = 16
@@ -90,21 +91,15 @@ class AutoFormerSpace(SearchSpace):
         meet the places of keys and values: together fewer than the textbook form's 2 t^2 64.
         """
         grid = image_size // PATCH
-        tokens, e = grid**2 + 1, arch.embed_dim
+        tokens = grid**2 + 1
+        e = arch.embed_dim
         params = (PATCH**2 * 3 + 1) * e + e + tokens * e + 2 * e + (e + 1) * num_classes
         flops = grid**2 * PATCH**2 * 3 * e + e * num_classes
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
             width = heads * self.head_dim
-            tables = 4 * (2 * MAX_DISTANCE + 2) * self.head_dim
-            params += (
-                4 * e
-                + (e + 1) * 3 * width
-                + (width + 1) * e
-                + (e + 1) * hidden
-                + (hidden + 1) * e
-                + tables
-            )
-            flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
+            of_block = block_cost(e, width, hidden, tokens)
+            params += of_block.params + 4 * (2 * MAX_DISTANCE + 2) * self.head_dim
+            flops += of_block.flops
             flops += 2 * tokens * (4 * grid - 1) * width + 2 * tokens**2 * heads * (2 * grid + 2)
         return Cost(params, flops)
 
@@ -125,7 +120,8 @@ class AutoFormerSpace(SearchSpace):
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> ViT:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
-        depth, e = max(self.depth), max(self.embed_dim)
+        depth = max(self.depth)
+        e = max(self.embed_dim)
         hidden = (int(e * max(self.mlp_ratio)),) * depth
         return self._vit(
             e,
@@ -139,8 +135,8 @@ class AutoFormerSpace(SearchSpace):
     def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
         if image_size % PATCH or image_size < PATCH:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch "
-                f"size, {PATCH}."
+                f"Expected for {self.name} an image size that is a multiple of its patch size, "
+                f"{PATCH}, got inputs.image_size={image_size}."
             )
         return ViT(
             embed_dim=embed_dim,
@@ -171,13 +167,14 @@ class AutoFormerSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: AutoFormer) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, e = params["params"], arch.embed_dim
+        tree = params["params"]
+        e = arch.embed_dim
         cut = {
             "patch_embed": leading(tree["patch_embed"], e),
             "class_token": leading(tree["class_token"], e),
             "positions": leading(tree["positions"], e),
             "norm": leading(tree["norm"], e),
-            "head": {"kernel": tree["head"]["kernel"][:e], "bias": tree["head"]["bias"]},
+            "head": leading_inputs(tree["head"], e),
         }
         widest = (max(self.num_heads), self.head_dim)
         for i, (heads, hidden) in enumerate(zip(arch.num_heads, arch.hidden, strict=True)):

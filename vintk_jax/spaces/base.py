@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from vintk_jax.errors import UserError
-from vintk_jax.spaces import by_choices
+from vintk_jax.spaces import by_choices, json_form
 from vintk_jax.spaces.block_shapes import BlockShape, traced_blocks
 from vintk_jax.spaces.by_choices import Cost, InvalidArchitecture
 
@@ -56,7 +56,8 @@ class SearchSpace(abc.ABC):
         pixels a side, 0: of `cost_size`.
         """
         sides = (image_size, image_size) if image_size else self.cost_size
-        return (*((self.frames,) if self.frames else ()), *sides, 3)
+        frames = (self.frames,) if self.frames else ()
+        return (*frames, *sides, 3)
 
     @abc.abstractmethod
     def choices(self) -> Mapping[str, tuple]:
@@ -112,11 +113,11 @@ class SearchSpace(abc.ABC):
         Raises:
             InvalidArchitecture: naming the field that is missing or has a value outside the space.
         """
-        return by_choices.from_json(self, fields)
+        return json_form.from_json(self, fields)
 
     def to_json(self, arch: Any) -> dict[str, Any]:
         """The JSON object of an architecture; by default its fields, tuples as lists."""
-        return by_choices.to_json(arch)
+        return json_form.to_json(arch)
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Exact parameters and multiply-adds, for an RGB image or clip; by default of the size and
@@ -149,24 +150,24 @@ class SearchSpace(abc.ABC):
         Raises:
             UserError: for masks that know no `alive`.
         """
-        masks, found = self.masks(arch), []
-
-        def without(node: Mapping[str, Any]) -> dict[str, Any]:
-            if "alive" in node:
-                found.append(node)
-            dead = self.block_masks if "alive" in node else ()
-            return {
-                k: without(v) if isinstance(v, Mapping) else np.zeros_like(v) if k in dead else v
-                for k, v in node.items()
-            }
-
-        stem = without(masks)
-        if not found:
+        masks = self.masks(arch)
+        if not by_choices.has_alive(masks):
             raise UserError(
                 f"The masks of {self.name} have no `alive`, so its blocks can't be taken out; "
                 "override `stem_masks`."
             )
-        return stem
+
+        def without_blocks(node: Mapping[str, Any]) -> dict[str, Any]:
+            dead = self.block_masks if "alive" in node else ()
+            stem = {}
+            for name, mask in node.items():
+                if isinstance(mask, Mapping):
+                    stem[name] = without_blocks(mask)
+                else:
+                    stem[name] = np.zeros_like(mask) if name in dead else mask
+            return stem
+
+        return without_blocks(masks)
 
     def subnet(self, params: dict, arch: Any) -> dict:
         """The supernet's variables cut down to the variables of `model(arch)`; by default the
@@ -187,13 +188,17 @@ class SearchSpace(abc.ABC):
         By default found one decision after another, until none can be changed for the better:
         override it where that isn't the least.
         """
-        return by_choices.descend(self, lambda arch: self.cost(arch))
+        return by_choices.descend(self, self.cost)
 
     def least(self) -> Cost:
         """The fewest parameters and the fewest multiply-adds that any architecture has: what no
         limit may go below.
         """
-        least = self.cost(by_choices.descend(self, lambda arch: self.cost(arch)[::-1]))
+
+        def flops_first(arch):
+            return self.cost(arch)[::-1]
+
+        least = self.cost(by_choices.descend(self, flops_first))
         return Cost(*map(min, least, self.cost(self.cheapest())))
 
     def size(self) -> int:
@@ -203,11 +208,9 @@ class SearchSpace(abc.ABC):
         these, those that decode alike counted apart.
         """
         combinations = math.prod(map(len, self.choices().values()))
-        return (
-            combinations
-            if combinations > by_choices.MOST_COUNTED
-            else sum(1 for _ in self.enumerate())
-        )
+        if combinations > by_choices.MOST_COUNTED:
+            return combinations
+        return sum(1 for _ in self.enumerate())
 
     def enumerate(self) -> Iterator[Any]:
         """All architectures, in a fixed order: by default that of the combinations of `choices`."""
@@ -223,21 +226,18 @@ class SearchSpace(abc.ABC):
         """Number of blocks: the choice `depth`, or where that isn't one, the ones in masks named
         `alive`.
         """
-        return (
-            self.encode(arch)["depth"]
-            if "depth" in self.choices()
-            else by_choices.count_alive(self.masks(arch))
-        )
+        if "depth" in self.choices():
+            return self.encode(arch)["depth"]
+        return by_choices.count_alive(self.masks(arch))
 
     def sample(self, key: jax.Array | np.random.Generator) -> Any:
         """An architecture with every decision drawn uniformly (so depths are as frequent as each
         other).
         """
-        rng = (
-            key
-            if isinstance(key, np.random.Generator)
-            else np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-        )
+        if isinstance(key, np.random.Generator):
+            rng = key
+        else:
+            rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
         return self.decode(
             {name: options[rng.integers(len(options))] for name, options in self.choices().items()}
         )

@@ -49,9 +49,10 @@ def leading_ones(counts: int | Sequence[int], size: int) -> Float[np.ndarray, "*
     return (np.arange(size) < np.asarray(counts)[..., None]).astype(np.float32)
 
 
-def _numbered(name: str) -> tuple[str, int] | None:
-    found = re.fullmatch(r"(.+)_(\d+)", name)
-    return (found[1], int(found[2])) if found else None
+def numbered_name(name: str) -> tuple[str, int] | None:
+    """A decision's name without the number behind it, and the number."""
+    match = re.fullmatch(r"(.+)_(\d+)", name)
+    return (match[1], int(match[2])) if match else None
 
 
 @functools.lru_cache
@@ -65,7 +66,7 @@ def decode(space: Any, chosen: Mapping[str, Any]) -> Any:
     """
     fields: dict[str, Any] = {}
     for name in space.choices():
-        if numbered := _numbered(name):
+        if numbered := numbered_name(name):
             fields.setdefault(numbered[0], {})[numbered[1]] = chosen[name]
         else:
             fields[name] = chosen[name]
@@ -83,89 +84,21 @@ def encode(space: Any, arch: Any) -> dict[str, Any]:
     """
     chosen = {}
     for name, options in space.choices().items():
-        numbered = _numbered(name)
+        numbered = numbered_name(name)
         if hasattr(arch, name):
             chosen[name] = getattr(arch, name)
         elif numbered and hasattr(arch, numbered[0]):
-            values, place = getattr(arch, numbered[0]), numbered[1]
+            values = getattr(arch, numbered[0])
+            place = numbered[1]
             chosen[name] = values[place] if place < len(values) else options[0]
         else:
-            either = f"{name}{f' or {numbered[0]}' if numbered else ''}"
+            either = f"{name} or {numbered[0]}" if numbered else name
             raise UserError(
                 f"{space.name} has a decision {name!r}, but {type(arch).__name__} has no attribute "
                 f"{either} to read it from. Name the "
                 "attribute alike, or override `encode`."
             )
     return chosen
-
-
-def _lists(value: Any) -> Any:
-    """A value with its tuples as lists, all the way down."""
-    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def to_json(arch: Any) -> dict[str, Any]:
-    """The fields of a dataclass, tuples as lists."""
-    return {name: _lists(value) for name, value in dataclasses.asdict(arch).items()}
-
-
-def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
-    """The dataclass of these fields, if its decisions are options of the space and decode to it
-    again.
-
-    Raises:
-        InvalidArchitecture: naming the field that is missing, unknown, or has a value outside the
-            space.
-    """
-    example = space.example()
-    names = [field.name for field in dataclasses.fields(example)]
-    missing, unknown = (
-        [name for name in names if name not in fields],
-        [name for name in fields if name not in names],
-    )
-    if missing or unknown:
-        what = f"without {', '.join(missing)}" if missing else f"with {', '.join(unknown)}"
-        raise InvalidArchitecture(
-            f"An architecture of {space.name} came {what}; {', '.join(names)} were wanted."
-        )
-    for name in names:
-        if isinstance(getattr(example, name), tuple) != isinstance(fields[name], list | tuple):
-            wanted = "a list" if isinstance(getattr(example, name), tuple) else "one value"
-            raise InvalidArchitecture(
-                f"{name}={fields[name]!r} came; {wanted} was wanted, as in {to_json(example)}."
-            )
-    # not by its __init__, which foreign values have no business in
-    unchecked = object.__new__(type(example))
-    for name, value in fields.items():
-        object.__setattr__(unchecked, name, _tuples(value))
-    chosen = space.encode(unchecked)
-    for name, options in space.choices().items():
-        if chosen[name] not in options:
-            numbered = None if hasattr(example, name) else _numbered(name)
-            what = (
-                f"{numbered[0]}={chosen[name]!r} came in place {numbered[1]}"
-                if numbered
-                else f"{name}={chosen[name]!r} came"
-            )
-            raise InvalidArchitecture(f"{what}; {space.name} has {', '.join(map(str, options))}.")
-        chosen[name] = options[options.index(chosen[name])]  # the space's own 4.0 for a 4
-    arch = space.decode(chosen)
-    for name in names:
-        value, wanted = _tuples(fields[name]), getattr(arch, name)
-        if isinstance(wanted, tuple) and len(value) != len(wanted):
-            at_depth = f" at depth={chosen['depth']}" if "depth" in chosen else ""
-            raise InvalidArchitecture(
-                f"{name} has {len(value)} entries; {space.name} wants {len(wanted)}{at_depth}."
-            )
-        if value != wanted:
-            raise InvalidArchitecture(
-                f"{name}={fields[name]!r} came; with its other fields, {space.name} has {wanted!r}."
-            )
-    return arch
 
 
 @functools.lru_cache(maxsize=MOST_COUNTED)
@@ -175,7 +108,8 @@ def traced_cost(space: Any, arch: Any, image_size: int, num_classes: int) -> Cos
 
     Tracing is what takes the time, so one trace serves both, and an architecture is counted once.
     """
-    model, sizes = space.model(arch, image_size, num_classes=num_classes), []
+    model = space.model(arch, image_size, num_classes=num_classes)
+    sizes = []
 
     def run(key, image):
         logits, variables = model.init_with_output(key, image)
@@ -192,12 +126,8 @@ def _shapes(space: Any, arch: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Shapes of the variables of an architecture, or with None of the supernet, by path."""
     module = space.supernet() if arch is None else space.model(arch)
     image = jax.ShapeDtypeStruct((1, *space.input_shape()), jnp.float32)
-    return {
-        path: leaf.shape
-        for path, leaf in flatten_dict(
-            jax.eval_shape(module.init, jax.random.key(0), image)
-        ).items()
-    }
+    variables = flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
+    return {path: leaf.shape for path, leaf in variables.items()}
 
 
 def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[str, Any]:
@@ -210,7 +140,9 @@ def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[st
     Raises:
         UserError: for a weight that the supernet doesn't have, or has smaller or with other axes.
     """
-    wide, narrow, given = _shapes(space, None), _shapes(space, arch), flatten_dict(params)
+    wide = _shapes(space, None)
+    narrow = _shapes(space, arch)
+    given = flatten_dict(params)
     cut = {}
     for path, shape in narrow.items():
         where = "/".join(path[1:])
@@ -226,11 +158,9 @@ def leading_weights(space: Any, params: Mapping[str, Any], arch: Any) -> dict[st
                 f"{where} is {shape} in {arch} and {wide[path]} in the supernet of {space.name}: "
                 "it can't be cut from that. Override `subnet`."
             )
+        lengths = zip(shape, wide[path], strict=True)
         cut[path] = given[path][
-            tuple(
-                slice(mine if mine != its else None)
-                for mine, its in zip(shape, wide[path], strict=True)
-            )
+            tuple(slice(mine if mine != its else None) for mine, its in lengths)
         ]
     return unflatten_dict(cut)
 
@@ -241,30 +171,40 @@ def descend(space: Any, price: Callable[[Any], Any]) -> Any:
     Each decision in turn takes its cheapest option, beginning with the first of all, until nothing
     changes.
     """
-    chosen, before = space.encode(space.example()), None
+    chosen = space.encode(space.example())
+    before = None
     while chosen != before:
         before = dict(chosen)
         for name, options in space.choices().items():
-            chosen[name] = min(
-                options, key=lambda option, name=name: price(space.decode({**chosen, name: option}))
-            )
+            prices = [price(space.decode({**chosen, name: option})) for option in options]
+            chosen[name] = options[prices.index(min(prices))]
     return space.decode(chosen)
 
 
 def combinations(space: Any) -> Iterator[Any]:
     """The architectures of all combinations of choices, each once."""
-    names, seen = list(space.choices()), set()
+    names = list(space.choices())
+    given = set()
     for options in itertools.product(*space.choices().values()):
         arch = space.decode(dict(zip(names, options, strict=True)))
-        if arch not in seen:
-            seen.add(arch)
+        if arch not in given:
+            given.add(arch)
             yield arch
 
 
 def count_alive(masks: Mapping[str, Any]) -> int:
     """Ones in the masks named `alive`, at any depth."""
-    return sum(
-        int(np.sum(v)) if k == "alive" else count_alive(v)
-        for k, v in masks.items()
-        if k == "alive" or isinstance(v, Mapping)
+    count = 0
+    for name, mask in masks.items():
+        if name == "alive":
+            count += int(np.sum(mask))
+        elif isinstance(mask, Mapping):
+            count += count_alive(mask)
+    return count
+
+
+def has_alive(masks: Mapping[str, Any]) -> bool:
+    """Whether there is a mask named `alive`, at any depth."""
+    return "alive" in masks or any(
+        has_alive(mask) for mask in masks.values() if isinstance(mask, Mapping)
     )

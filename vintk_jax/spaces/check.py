@@ -1,6 +1,7 @@
 """Check a search space: `python -m vintk_jax.spaces.check my_space:SPACE`.
 
-Every promise of a space (`promises`) is tried out on random architectures; nothing is trained.
+Every promise of a space (`conformance`, `supernet_conformance`) is tried out on random
+architectures; nothing is trained.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import dataclasses
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from vintk_jax import config as configs
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import avoid_wrong_fusions
-from vintk_jax.spaces import promises
+from vintk_jax.spaces import conformance, supernet_conformance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,31 +50,32 @@ def check(
         """Samples can be drawn: every decision at random, decoded."""
         archs.extend(dict.fromkeys(space.sample(rng) for _ in range(num_samples)))
 
-    def members():
-        return archs[:num_members]
+    def checks() -> Iterator[tuple[Callable, tuple]]:
+        yield conformance.choices, (space,)
+        yield sample, ()
+        # Here the architectures are drawn.
+        members = archs[:num_members]
+        yield conformance.round_trips, (space, archs)
+        yield conformance.refusals, (space, archs)
+        yield conformance.sizes, (space,)
+        yield conformance.counts, (space, archs, None, None, flops)
+        yield conformance.least, (space, archs)
+        yield conformance.masks, (space, archs)
+        yield supernet_conformance.supernet, (space, members, image_size)
+        yield supernet_conformance.kernel, (space, members[:1], image_size)
 
-    for function, arguments in (
-        (promises.choices, lambda: (space,)),
-        (sample, lambda: ()),
-        (promises.round_trips, lambda: (space, archs)),
-        (promises.refusals, lambda: (space, archs)),
-        (promises.sizes, lambda: (space,)),
-        (promises.counts, lambda: (space, archs, None, None, flops)),
-        (promises.least, lambda: (space, archs)),
-        (promises.masks, lambda: (space, archs)),
-        (promises.supernet, lambda: (space, members(), image_size)),
-        (promises.kernel, lambda: (space, members()[:1], image_size)),
-    ):
-        begun, fault = time.perf_counter(), None
+    for function, arguments in checks():
+        begun = time.perf_counter()
+        fault = None
         try:
-            function(*arguments())
+            function(*arguments)
         except UserError as error:
             fault = str(error)
         except Exception as error:  # the space's own code, which may raise anything
             where = traceback.extract_tb(error.__traceback__)[-1]
             fault = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
         yield Finding(function.__doc__.splitlines()[0], fault, time.perf_counter() - begun)
-        if function in (promises.choices, sample) and fault:
+        if function in (conformance.choices, sample) and fault:
             return
 
 
@@ -108,23 +110,19 @@ def main(argv: list[str]) -> None:
     )
     given = parser.parse_args(argv[1:])
     avoid_wrong_fusions()
-    space, broken = spaces.get(given.space), 0
-    for found in check(space, given.image_size, given.samples, given.members, not given.own_flops):
-        broken += found.fault is not None
-        print(
-            f"{'ok    ' if found.fault is None else 'BROKEN'} {found.promise} ({found.seconds:.1f} "
-            "s)",
-            flush=True,
-        )
-        if found.fault is not None:
-            print(f"       {found.fault}", flush=True)
-    print(
-        f"{space.name} breaks {broken} promise(s)."
-        if broken
-        else f"{space.name} keeps what a space promises."
-    )
+    space = spaces.get(given.space)
+    broken = 0
+    findings = check(space, given.image_size, given.samples, given.members, not given.own_flops)
+    for finding in findings:
+        verdict = "ok    " if finding.fault is None else "BROKEN"
+        print(f"{verdict} {finding.promise} ({finding.seconds:.1f} s)", flush=True)
+        if finding.fault is not None:
+            broken += 1
+            print(f"       {finding.fault}", flush=True)
     if broken:
+        print(f"{space.name} breaks {broken} promise(s).")
         sys.exit(1)
+    print(f"{space.name} keeps what a space promises.")
 
 
 if __name__ == "__main__":

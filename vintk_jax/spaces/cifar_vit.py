@@ -19,9 +19,10 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.conv_stem import LAYERS, STRIDE
 from vintk_jax.models.staged_vit import HALF, POOLS, StagedViT
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,17 +134,22 @@ class CifarVitSpace(SearchSpace):
 
     def cost(self, arch: CifarVitArch, image_size: int = 32, num_classes: int = 10) -> Cost:
         """Parameters, and multiply-adds of convolutions, matrix products and attention."""
-        patches = (self._grid(image_size, arch)) ** 2
-        tokens, inner = patches + 1, arch.num_heads * arch.head_dim
-        side, channels, first = arch.patch_size, 3, arch.embed_dim[0]
-        params, flops = 0, 0
+        patches = self._grid(image_size, arch) ** 2
+        tokens = patches + 1
+        inner = arch.num_heads * arch.head_dim
+        side = arch.patch_size
+        channels = 3
+        first = arch.embed_dim[0]
+        params = 0
+        flops = 0
         if arch.stem_width:
             w = arch.stem_width
             ahead = (3, w, w)
             kernels = sum(k**2 * a * w for (k, _), a in zip(LAYERS, ahead, strict=True))
             params += kernels + 2 * w * len(LAYERS)
             flops += (image_size // STRIDE) ** 2 * kernels
-            side, channels = side // STRIDE, w
+            side //= STRIDE
+            channels = w
         params += (side**2 * channels + 1) * first + first + tokens * first
         flops += patches * side**2 * channels * first
         before = first
@@ -152,8 +158,9 @@ class CifarVitSpace(SearchSpace):
                 params += (before + 1) * e
                 flops += tokens * before * e
             for m in hidden:
-                params += 4 * e + (e + 1) * 3 * inner + (inner + 1) * e + (e + 1) * m + (m + 1) * e
-                flops += tokens * (4 * e * inner + 2 * e * m) + 2 * tokens**2 * inner
+                of_block = block_cost(e, inner, m, tokens)
+                params += of_block.params
+                flops += of_block.flops
             before = e
         params += 2 * before + (before + 1) * num_classes
         return Cost(params, flops + before * num_classes)
@@ -163,8 +170,9 @@ class CifarVitSpace(SearchSpace):
         largest = max(self.patch_size)
         if image_size % largest or image_size < largest:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of {largest}, "
-                "its largest patch. The table is of --config.inputs.image_size=32."
+                f"Expected for {self.name} an image size that is a multiple of {largest}, its "
+                f"largest patch, got inputs.image_size={image_size}. The table is of "
+                "--config.inputs.image_size=32."
             )
         return image_size // (largest if arch is None else arch.patch_size)
 
@@ -226,7 +234,8 @@ class CifarVitSpace(SearchSpace):
         """See `StagedViT.__call__`; the first columns, heads, dimensions of a head and hidden
         units, and the first blocks of a stage are the live ones.
         """
-        widest, deepest = max(self.embed_dim), max(self.depth)
+        widest = max(self.embed_dim)
+        deepest = max(self.depth)
         of_block = np.outer(
             leading_ones(arch.num_heads, max(self.num_heads)),
             leading_ones(arch.head_dim, max(self.head_dim)),
@@ -250,14 +259,15 @@ class CifarVitSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: CifarVitArch) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, dims = params["params"], arch.embed_dim
+        tree = params["params"]
+        dims = arch.embed_dim
         source = "from_stem" if arch.stem_width else "from_pixels"
         patch = f"{source}_{arch.patch_size}"
         positions = f"positions_{arch.patch_size}"
         cut = {
             **{name: leading(tree[name], dims[0]) for name in (patch, positions, "class_token")},
             "norm": leading(tree["norm"], dims[-1]),
-            "head": {"kernel": tree["head"]["kernel"][: dims[-1]], "bias": tree["head"]["bias"]},
+            "head": leading_inputs(tree["head"], dims[-1]),
         }
         if arch.stem_width:
             cut["stem"] = dict(tree["stem"])

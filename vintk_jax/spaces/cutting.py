@@ -2,6 +2,7 @@
 columns of everything.
 """
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,22 +11,30 @@ import jax
 Params = Mapping[str, Any]
 
 
-def block_at(stack: Params, index: int) -> Params:
+def block_at(stack: Params, index: int, name: str = "block") -> Params:
     """One block of a stack's parameters, be it scanned (`blocks`) or not (`block_i`); see
     `models.blocks.stack`.
+
+    Args:
+        name: of a block.
     """
-    return (
-        jax.tree.map(lambda leaf: leaf[index], stack["blocks"]["block"])
-        if "blocks" in stack
-        else stack[f"block_{index}"]
-    )
+    if "blocks" not in stack:
+        return stack[f"{name}_{index}"]
+    return jax.tree.map(operator.itemgetter(index), stack["blocks"][name])
 
 
 def leading(params: Params, *sizes: int) -> dict[str, Any]:
     """The first entries along the last axes of every array: `sizes` for the last ones."""
-    return jax.tree.map(
-        lambda leaf: leaf[(..., *(slice(size) for size in sizes[-leaf.ndim :]))], dict(params)
-    )
+
+    def cut(leaf):
+        return leaf[(..., *(slice(size) for size in sizes[-leaf.ndim :]))]
+
+    return jax.tree.map(cut, dict(params))
+
+
+def leading_inputs(layer: Params, inputs: int) -> dict[str, Any]:
+    """A linear layer that reads the first `inputs` columns."""
+    return {"kernel": layer["kernel"][:inputs], "bias": layer["bias"]}
 
 
 def cut_attention(

@@ -47,13 +47,12 @@ class DeitVideoSpace(AutoFormerSpace):
             image_size: pixels a side; 0: `resolution`.
             num_classes: 0: the space's.
         """
-        e, k, t, places = (
-            arch.embed_dim,
-            num_classes or self.num_classes,
-            self.frames,
-            self._side(image_size) ** 2,
-        )
-        of_patch, tokens = self.patch_size**2 * 3, t * places
+        e = arch.embed_dim
+        k = num_classes or self.num_classes
+        t = self.frames
+        places = self._side(image_size) ** 2
+        of_patch = self.patch_size**2 * 3
+        tokens = t * places
         params = (of_patch + 1) * e + e + (1 + places) * e + t * e + 2 * e + (e + 1) * k
         flops = tokens * of_patch * e + e * k
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
@@ -90,7 +89,8 @@ class DeitVideoSpace(AutoFormerSpace):
 
     def supernet(self, image_size: int = 0, num_classes: int = 0, **options: Any) -> TimeSformer:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
-        depth, e = max(self.depth), max(self.embed_dim)
+        depth = max(self.depth)
+        e = max(self.embed_dim)
         hidden = (int(e * max(self.mlp_ratio)),) * depth
         return self._timesformer(
             e,
@@ -121,8 +121,8 @@ class DeitVideoSpace(AutoFormerSpace):
         size = image_size or self.resolution
         if size % self.patch_size or size < self.patch_size:
             raise UserError(
-                f"inputs.image_size={size} came; {self.name} wants a multiple of its patch size, "
-                f"{self.patch_size}."
+                f"Expected for {self.name} an image size that is a multiple of its patch size, "
+                f"{self.patch_size}, got inputs.image_size={size}."
             )
         return size // self.patch_size
 

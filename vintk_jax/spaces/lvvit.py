@@ -15,9 +15,10 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.conv_stem import LAYERS, STRIDE
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones, of_blocks
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 HEAD_DIM = 64
 PATCH = 16
@@ -46,13 +47,12 @@ class LvVitSpace(SearchSpace):
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Parameters, and multiply-adds of convolutions, matrix products and attention."""
-        grid, half, e, w = (
-            self._grid(image_size),
-            image_size // STRIDE,
-            arch.embed_dim,
-            arch.stem_width,
-        )
-        tokens, side = grid**2 + 1, PATCH // STRIDE
+        grid = self._grid(image_size)
+        half = image_size // STRIDE
+        e = arch.embed_dim
+        w = arch.stem_width
+        tokens = grid**2 + 1
+        side = PATCH // STRIDE
         kernels = sum(
             k**2 * channels * w for (k, _), channels in zip(LAYERS, (3, w, w), strict=True)
         )
@@ -67,11 +67,9 @@ class LvVitSpace(SearchSpace):
         )
         flops = half**2 * kernels + grid**2 * side**2 * w * e + tokens * e * num_classes
         for heads, hidden in zip(arch.num_heads, self._hidden(arch), strict=True):
-            width = heads * HEAD_DIM
-            params += (
-                4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
-            )
-            flops += tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
+            of_block = block_cost(e, heads * HEAD_DIM, hidden, tokens)
+            params += of_block.params
+            flops += of_block.flops
         return Cost(params, flops)
 
     def blocks(self, arch: Any) -> tuple[BlockShape, ...]:
@@ -96,8 +94,10 @@ class LvVitSpace(SearchSpace):
 
     def supernet(self, image_size: int = 224, num_classes: int = 1000, **options: Any) -> ViT:
         """The widest, deepest member; scanned, since its blocks are equal, unless `scan=False`."""
-        depth, e = max(self.depth), max(self.embed_dim)
-        heads, hidden = (max(self.num_heads),) * depth, (int(e * max(self.mlp_ratio)),) * depth
+        depth = max(self.depth)
+        e = max(self.embed_dim)
+        heads = (max(self.num_heads),) * depth
+        hidden = (int(e * max(self.mlp_ratio)),) * depth
         return self._vit(
             e,
             max(self.stem_width),
@@ -128,8 +128,8 @@ class LvVitSpace(SearchSpace):
     def _grid(self, image_size: int) -> int:
         if image_size % PATCH or image_size < PATCH:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of its patch "
-                f"size, {PATCH}."
+                f"Expected for {self.name} an image size that is a multiple of its patch size, "
+                f"{PATCH}, got inputs.image_size={image_size}."
             )
         return image_size // PATCH
 
@@ -153,24 +153,20 @@ class LvVitSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: Any) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, e, w = params["params"], arch.embed_dim, arch.stem_width
+        tree = params["params"]
+        e = arch.embed_dim
+        w = arch.stem_width
 
-        def convolution(name, kernel):
-            return {"kernel": kernel[..., :w] if name == "conv_0" else kernel[..., :w, :w]}
+        def of_stem(name, layer):
+            if name.startswith("conv") and name != "conv_0":
+                return leading(layer, w, w)
+            return leading(layer, w)
 
         cut = {
-            "stem": {
-                name: convolution(name, own["kernel"])
-                if name.startswith("conv")
-                else leading(own, w)
-                for name, own in tree["stem"].items()
-            },
+            "stem": {name: of_stem(name, layer) for name, layer in tree["stem"].items()},
             "patch_embed": leading(tree["patch_embed"], w, e),
             **{name: leading(tree[name], e) for name in ("class_token", "positions", "norm")},
-            **{
-                name: {"kernel": tree[name]["kernel"][:e], "bias": tree[name]["bias"]}
-                for name in ("head", "aux_head")
-            },
+            **{name: leading_inputs(tree[name], e) for name in ("head", "aux_head")},
         }
         widest = (max(self.num_heads), HEAD_DIM)
         for i, (heads, hidden) in enumerate(zip(arch.num_heads, self._hidden(arch), strict=True)):

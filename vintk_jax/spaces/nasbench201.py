@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from vintk_jax.errors import UserError
@@ -18,6 +17,7 @@ from vintk_jax.models.cells import EDGES, OPERATIONS, SIDES, CellNet
 from vintk_jax.models.channel_norm import Norm
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
 from vintk_jax.spaces.block_shapes import BlockShape
+from vintk_jax.spaces.cutting import block_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,17 +58,18 @@ class CellSpace(SearchSpace):
     def from_json(self, fields: Mapping[str, Any]) -> CellArch:
         """From {"ops": [...]}: operations of the edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3."""
         if "ops" not in fields:
-            raise InvalidArchitecture(f"A {self.name} architecture came without ops.")
+            raise InvalidArchitecture(f"Expected ops for {self.name}, got one without ops.")
         ops = fields["ops"]
         if not isinstance(ops, list | tuple) or len(ops) != len(EDGES):
             edges = ", ".join(f"{a}-{b}" for a, b in EDGES)
             raise InvalidArchitecture(
-                f"ops={ops} came; {self.name} wants a list of {len(EDGES)}, for the edges {edges}."
+                f"Expected for {self.name} a list of {len(EDGES)} operations, for the edges "
+                f"{edges}, got ops={ops}."
             )
         for i, op in enumerate(ops):
             if op not in OPERATIONS:
                 raise InvalidArchitecture(
-                    f"ops[{i}]={op!r} came; {self.name} has {', '.join(OPERATIONS)}."
+                    f"Expected for {self.name} one of {', '.join(OPERATIONS)}, got ops[{i}]={op!r}."
                 )
         return CellArch(tuple(ops))
 
@@ -80,8 +81,10 @@ class CellSpace(SearchSpace):
         """Parameters, and multiply-adds of convolutions (borders as inner pixels) and the
         classifier; poolings have none.
         """
-        side, before = _checked(self.name, image_size, len(self.channels)), 0
-        last, first = self.channels[-1], self.channels[0]
+        side = _checked(self.name, image_size, len(self.channels))
+        before = 0
+        last = self.channels[-1]
+        first = self.channels[0]
         params = 27 * first + 2 * first + 2 * last + (last + 1) * num_classes
         flops = side**2 * 27 * first + last * num_classes
         for c in self.channels:
@@ -147,21 +150,17 @@ class CellSpace(SearchSpace):
         cut = {
             name: node for name, node in params["params"].items() if not name.startswith("stage_")
         }
-        kept = {f"edge_{i}": op for i, op in enumerate(arch.ops) if op in SIDES}
-        for i in range(len(self.channels) if kept else 0):
-            stage = params["params"][f"stage_{i}"]
-
-            def cell(j, stage=stage):
-                return (
-                    jax.tree.map(lambda leaf: leaf[j], stage["blocks"]["cell"])
-                    if "blocks" in stage
-                    else stage[f"cell_{j}"]
-                )
-
-            cut[f"stage_{i}"] = {
-                f"cell_{j}": {edge: {op: cell(j)[edge][op]} for edge, op in kept.items()}
-                for j in range(self.count)
-            }
+        convolutions = {f"edge_{i}": op for i, op in enumerate(arch.ops) if op in SIDES}
+        if not convolutions:
+            return {"params": cut}
+        for i in range(len(self.channels)):
+            cells = {}
+            for j in range(self.count):
+                cell = block_at(params["params"][f"stage_{i}"], j, "cell")
+                cells[f"cell_{j}"] = {
+                    edge: {op: cell[edge][op]} for edge, op in convolutions.items()
+                }
+            cut[f"stage_{i}"] = cells
         return {"params": cut}
 
     def cheapest(self) -> CellArch:
@@ -193,8 +192,8 @@ def _checked(name: str, image_size: int, stages: int) -> int:
     factor = 2 ** (stages - 1)
     if image_size < factor or image_size % factor:
         raise UserError(
-            f"inputs.image_size={image_size} came; {name} wants a multiple of {factor}: its "
-            "reductions halve the sides."
+            f"Expected for {name} an image size that is a multiple of {factor}, since its "
+            f"reductions halve the sides, got inputs.image_size={image_size}."
         )
     return image_size
 

@@ -12,11 +12,13 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.pit import PiT, halved
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
-PATCH, STRIDE = 16, 8
+PATCH = 16
+STRIDE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,8 @@ class PitSpace(SearchSpace):
         missing = {"base_dim", "mlp_ratio", "depth", "num_heads"} - set(fields)
         if missing:
             raise InvalidArchitecture(
-                f"A {self.name} architecture came without {', '.join(sorted(missing))}."
+                f"Expected an architecture of {self.name}, got one without "
+                f"{', '.join(sorted(missing))}."
             )
         arch = PitArch(
             fields["base_dim"],
@@ -105,19 +108,20 @@ class PitSpace(SearchSpace):
             if getattr(arch, field) not in getattr(self, field):
                 options = ", ".join(map(str, getattr(self, field)))
                 raise InvalidArchitecture(
-                    f"{field}={getattr(arch, field)} came; {self.name} has {options}."
+                    f"Expected for {self.name} one of {options}, got "
+                    f"{field}={getattr(arch, field)}."
                 )
         if len(arch.depth) != len(self.depth) or any(
             d not in options for d, options in zip(arch.depth, self.depth, strict=True)
         ):
             raise InvalidArchitecture(
-                f"depth={list(arch.depth)} came; {self.name} has, stage by stage, one of "
-                f"{self.depth}."
+                f"Expected for {self.name}, stage by stage, one of {self.depth}, got "
+                f"depth={list(arch.depth)}."
             )
         if arch.num_heads not in self._heads():
             raise InvalidArchitecture(
-                f"num_heads={list(arch.num_heads)} came; {self.name} has {len(self.depth)} of "
-                f"{self.num_heads}, none below the one before."
+                f"Expected for {self.name} {len(self.depth)} of {self.num_heads}, none below the "
+                f"one before, got num_heads={list(arch.num_heads)}."
             )
         return arch
 
@@ -134,7 +138,8 @@ class PitSpace(SearchSpace):
         """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels)
         and attention.
         """
-        grid, dims = _grid(self.name, image_size), arch.embed_dims
+        grid = _grid(self.name, image_size)
+        dims = arch.embed_dims
         patches = grid[0] * grid[1]
         params = (PATCH**2 * 3 + 1) * dims[0] + dims[0] + patches * dims[0]
         flops = patches * PATCH**2 * 3 * dims[0]
@@ -144,10 +149,9 @@ class PitSpace(SearchSpace):
                 params += (9 + 1) * e + (dims[i - 1] + 1) * e
                 flops += grid[0] * grid[1] * 9 * e + dims[i - 1] * e
             tokens = grid[0] * grid[1] + 1
-            params += depth * (
-                4 * e + (e + 1) * 3 * e + (e + 1) * e + (e + 1) * hidden + (hidden + 1) * e
-            )
-            flops += depth * (tokens * (4 * e * e + 2 * e * hidden) + 2 * tokens**2 * e)
+            of_block = block_cost(e, e, hidden, tokens)
+            params += depth * of_block.params
+            flops += depth * of_block.flops
         return Cost(
             params + 2 * dims[-1] + (dims[-1] + 1) * num_classes, flops + dims[-1] * num_classes
         )
@@ -221,13 +225,14 @@ class PitSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: PitArch) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, dims = params["params"], arch.embed_dims
+        tree = params["params"]
+        dims = arch.embed_dims
         cut = {
             "patch_embed": leading(tree["patch_embed"], dims[0]),
             "class_token": leading(tree["class_token"], dims[0]),
             "positions": leading(tree["positions"], dims[0]),
             "norm": leading(tree["norm"], dims[-1]),
-            "head": {"kernel": tree["head"]["kernel"][: dims[-1]], "bias": tree["head"]["bias"]},
+            "head": leading_inputs(tree["head"], dims[-1]),
         }
         widest = (max(self.num_heads), max(self.base_dim))
         for i, depth in enumerate(arch.depth):
@@ -273,8 +278,8 @@ class PitSpace(SearchSpace):
 def _grid(name: str, image_size: int) -> tuple[int, int]:
     if image_size < PATCH or (image_size - PATCH) % STRIDE:
         raise UserError(
-            f"inputs.image_size={image_size} came; {name} wants {PATCH} and a multiple of {STRIDE} "
-            f"more: patches of {PATCH} pixels, {STRIDE} apart."
+            f"Expected for {name} an image size of {PATCH} and a multiple of {STRIDE} more, for "
+            f"patches of {PATCH} pixels, {STRIDE} apart, got inputs.image_size={image_size}."
         )
     return ((image_size - PATCH) // STRIDE + 1,) * 2
 

@@ -18,7 +18,9 @@ import numpy as np
 from vintk_jax.errors import UserError
 from vintk_jax.models.swin import Swin
 from vintk_jax.spaces.base import Cost, InvalidArchitecture, SearchSpace
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.block_costs import block_params
+from vintk_jax.spaces.by_choices import leading_ones
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 HEAD_DIM = 32
 PATCH = 4
@@ -94,16 +96,18 @@ class S3Space(SearchSpace):
         missing = [field for field in FIELDS if field not in fields]
         if missing:
             raise InvalidArchitecture(
-                f"An {self.name} architecture came without {', '.join(missing)}."
+                f"Expected an architecture of {self.name}, got one without {', '.join(missing)}."
             )
         for field in FIELDS:
-            options, values = getattr(self, field), fields[field]
+            options = getattr(self, field)
+            values = fields[field]
             listed = isinstance(values, list | tuple) and len(values) == len(options)
             if not listed or any(
                 value not in of_stage for value, of_stage in zip(values, options, strict=True)
             ):
                 raise InvalidArchitecture(
-                    f"{field}={values} came; {self.name} has, stage by stage, one of {options}."
+                    f"Expected for {self.name}, stage by stage, one of {options}, got "
+                    f"{field}={values}."
                 )
         kind = {"mlp_ratio": float}
         return S3Arch(*(tuple(map(kind.get(field, int), fields[field])) for field in FIELDS))
@@ -122,9 +126,9 @@ class S3Space(SearchSpace):
         multiple = PATCH * 2 ** (len(self.depth) - 1)
         if image_size < multiple or image_size % multiple:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants a multiple of {multiple}: "
-                f"patches of {PATCH} pixels, halved between "
-                f"{len(self.depth)} stages."
+                f"Expected for {self.name} an image size that is a multiple of {multiple}, for "
+                f"patches of {PATCH} pixels, halved between {len(self.depth)} stages, got "
+                f"inputs.image_size={image_size}."
             )
         return [image_size // PATCH // 2**i for i in range(len(self.depth))]
 
@@ -132,7 +136,8 @@ class S3Space(SearchSpace):
         """Parameters, and multiply-adds of matrix products and attention; a grid that windows don't
         divide costs what it is filled up to.
         """
-        grids, dims = self._grids(image_size), arch.embed_dim
+        grids = self._grids(image_size)
+        dims = arch.embed_dim
         params = (PATCH**2 * 3 + 1) * dims[0] + 2 * dims[0]
         flops = grids[0] ** 2 * PATCH**2 * 3 * dims[0]
         stages = zip(
@@ -142,11 +147,11 @@ class S3Space(SearchSpace):
             if i:
                 params += 4 * dims[i - 1] * (2 + e)
                 flops += grid**2 * 4 * dims[i - 1] * e
-            side, width, tokens = min(window, grid), heads * HEAD_DIM, grid**2
+            side = min(window, grid)
+            width = heads * HEAD_DIM
+            tokens = grid**2
             full = -(-grid // side) * side
-            params += depth * (
-                4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
-            )
+            params += depth * block_params(e, width, hidden)
             params += depth * (2 * side - 1) ** 2 * heads
             # one zero token is projected for all that fill the grid up
             projected = tokens + (full > grid)
@@ -198,21 +203,16 @@ class S3Space(SearchSpace):
         the live ones.
         """
         widest = self._widest()
-
-        def first(count, size):
-            return (np.arange(size) < count).astype(np.float32)
-
         masks = {}
         for i in range(len(self.depth)):
-            alive = first(arch.depth[i], widest.depth[i])
+            alive = leading_ones(arch.depth[i], widest.depth[i])
+            windows = np.asarray(self.window_size[i]) == arch.window_size[i]
             masks[f"stage_{i}"] = {
-                "embed": first(arch.embed_dim[i], widest.embed_dim[i]),
-                "windows": (np.asarray(self.window_size[i]) == arch.window_size[i]).astype(
-                    np.float32
-                ),
+                "embed": leading_ones(arch.embed_dim[i], widest.embed_dim[i]),
+                "windows": windows.astype(np.float32),
                 "alive": alive,
-                "heads": alive[:, None] * first(arch.num_heads[i], widest.num_heads[i]),
-                "hidden": alive[:, None] * first(arch.hidden[i], widest.hidden[i]),
+                "heads": alive[:, None] * leading_ones(arch.num_heads[i], widest.num_heads[i]),
+                "hidden": alive[:, None] * leading_ones(arch.hidden[i], widest.hidden[i]),
             }
         return masks
 
@@ -227,27 +227,17 @@ class S3Space(SearchSpace):
         """Leading columns of every weight, and the positions of the chosen windows; from a scanned
         supernet or one that isn't.
         """
-        tree, dims = params["params"], arch.embed_dim
+        tree = params["params"]
+        dims = arch.embed_dim
         cut = {
             "patch_embed": leading(tree["patch_embed"], dims[0]),
             "patch_norm": leading(tree["patch_norm"], dims[0]),
             "norm": leading(tree["norm"], dims[-1]),
-            "head": {"kernel": tree["head"]["kernel"][: dims[-1]], "bias": tree["head"]["bias"]},
+            "head": leading_inputs(tree["head"], dims[-1]),
         }
         for i, depth in enumerate(arch.depth):
             if i:
-                before, reduction = dims[i - 1], tree[f"merge_{i}"]["reduction"]["kernel"]
-                cut[f"merge_{i}"] = {
-                    "norm": {
-                        name: leaf.reshape(4, -1)[:, :before].reshape(-1)
-                        for name, leaf in tree[f"merge_{i}"]["norm"].items()
-                    },
-                    "reduction": {
-                        "kernel": reduction.reshape(4, -1, reduction.shape[-1])[
-                            :, :before, : dims[i]
-                        ].reshape(-1, dims[i])
-                    },
-                }
+                cut[f"merge_{i}"] = _cut_merge(tree[f"merge_{i}"], dims[i - 1], dims[i])
             cut[f"stage_{i}"] = {
                 f"block_{j}": self._cut_block(block_at(tree[f"stage_{i}"], j), arch, i)
                 for j in range(depth)
@@ -299,6 +289,16 @@ class S3Space(SearchSpace):
     def total_depth(self, arch: S3Arch) -> int:
         """Blocks of all stages."""
         return sum(arch.depth)
+
+
+def _cut_merge(merge: Mapping, before: int, after: int) -> dict:
+    """A merging of four tokens of width `before` to one of width `after`."""
+    norm = {
+        name: leaf.reshape(4, -1)[:, :before].reshape(-1) for name, leaf in merge["norm"].items()
+    }
+    kernel = merge["reduction"]["kernel"]
+    of_token = kernel.reshape(4, -1, kernel.shape[-1])[:, :before, :after]
+    return {"norm": norm, "reduction": {"kernel": of_token.reshape(-1, after)}}
 
 
 S3 = S3Space("s3")

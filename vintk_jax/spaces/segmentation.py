@@ -12,8 +12,9 @@ from vintk_jax.counting import of_resizing
 from vintk_jax.errors import UserError
 from vintk_jax.models.segmenter import DECODERS, Segmenter
 from vintk_jax.spaces.base import Cost, SearchSpace
+from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.by_choices import leading_ones
-from vintk_jax.spaces.cutting import block_at, cut_block, leading
+from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
 
 _BY_STAGE = ("depth", "num_heads", "mlp_ratio")
 
@@ -91,22 +92,26 @@ class SegmenterSpace(SearchSpace):
             num_classes: 0: the space's.
         """
         rows, columns = self._grid(image_size)
-        k, e, t = num_classes or self.num_classes, arch.embed_dim, rows * columns
-        params, flops = (self.patch_size**2 * 3 + 1) * e + t * e, t * self.patch_size**2 * 3 * e
+        k = num_classes or self.num_classes
+        e = arch.embed_dim
+        t = rows * columns
+        params = (self.patch_size**2 * 3 + 1) * e + t * e
+        flops = t * self.patch_size**2 * 3 * e
         for depth, heads, hidden in zip(arch.depth, arch.num_heads, arch.hidden, strict=True):
-            own, work = self._block(e, heads, hidden, t)
-            params, flops = params + depth * own, flops + depth * work
+            of_block = block_cost(e, heads * self.head_dim, hidden, t)
+            params += depth * of_block.params
+            flops += depth * of_block.flops
         w = self.conv_width
         flops += self._upsampling(arch, rows, columns, k)
         if arch.decoder == "linear":
             return Cost(params + 2 * e + (e + 1) * k, flops + t * e * k)
         if arch.decoder == "mask":
-            own, work = self._block(e, self.mask_heads, self.mask_hidden, t + k)
-            params += (
-                2 * e + (e + 1) * e + k * e + self.mask_depth * own + 2 * e + 2 * e * e + 2 * k
-            )
+            of_block = block_cost(e, self.mask_heads * self.head_dim, self.mask_hidden, t + k)
+            params += 2 * e + (e + 1) * e + k * e + 2 * e + 2 * e * e + 2 * k
+            flops += t * e * e + (t + k) * e * e + t * k * e
             return Cost(
-                params, flops + t * e * e + self.mask_depth * work + (t + k) * e * e + t * k * e
+                params + self.mask_depth * of_block.params,
+                flops + self.mask_depth * of_block.flops,
             )
         params += self.stages * (2 * e + (e + 1) * w) + 2 * (9 * w * w + w + 2 * w) + (w + 1) * k
         return Cost(params, flops + self.stages * t * e * w + 5 * t * 9 * w * w + 4 * t * w * k)
@@ -120,22 +125,15 @@ class SegmenterSpace(SearchSpace):
         within = of_resizing((rows, columns, width), (2 * rows, 2 * columns, width))
         return within + of_resizing((2 * rows, 2 * columns, classes), pixels)
 
-    def _block(self, e: int, heads: int, hidden: int, tokens: int) -> tuple[int, int]:
-        """Parameters and multiply-adds of a block."""
-        width = heads * self.head_dim
-        params = 4 * e + (e + 1) * 3 * width + (width + 1) * e + (e + 1) * hidden + (hidden + 1) * e
-        return params, tokens * (4 * e * width + 2 * e * hidden) + 2 * tokens**2 * width
-
     def _grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
-        sides = (
-            (image_size or self.resolution)
-            if not isinstance(image_size, int) or not image_size
-            else (image_size,) * 2
-        )
+        if isinstance(image_size, int) and image_size:
+            sides = (image_size, image_size)
+        else:
+            sides = image_size or self.resolution
         if min(sides) < self.patch_size:
             raise UserError(
-                f"inputs.image_size={image_size} came; {self.name} wants {self.patch_size} pixels "
-                "at least, its patch size."
+                f"Expected for {self.name} an image size of {self.patch_size} pixels at least, its "
+                f"patch size, got inputs.image_size={image_size}."
             )
         return -(-sides[0] // self.patch_size), -(-sides[1] // self.patch_size)
 
@@ -180,7 +178,8 @@ class SegmenterSpace(SearchSpace):
         """See `Segmenter.__call__`; the first columns, heads and hidden units, and the first blocks
         of each stage are the live ones.
         """
-        embed, blocks = leading_ones(arch.embed_dim, max(self.embed_dim)), max(self.depth)
+        embed = leading_ones(arch.embed_dim, max(self.embed_dim))
+        blocks = max(self.depth)
         masks: dict[str, Any] = {
             "embed": embed,
             "decoder": np.float32([kind == arch.decoder for kind in self.decoders]),
@@ -199,7 +198,8 @@ class SegmenterSpace(SearchSpace):
 
     def subnet(self, params: dict, arch: SegmenterArch) -> dict:
         """Leading columns of every weight; from a scanned supernet or one that isn't."""
-        tree, e = params["params"], arch.embed_dim
+        tree = params["params"]
+        e = arch.embed_dim
         cut = {
             "patch_embed": leading(tree["patch_embed"], e),
             "positions": leading(tree["positions"], e),
@@ -216,24 +216,25 @@ class SegmenterSpace(SearchSpace):
 
     def _cut_decoder(self, tree: Mapping, arch: SegmenterArch) -> dict:
         """Of a decoder only what meets tokens has their width."""
-        e, found = arch.embed_dim, {}
+        e = arch.embed_dim
+        cut = {}
         for name, part in tree.items():
             if name.startswith("block_"):
                 heads = (self.mask_heads, self.head_dim)
-                found[name] = cut_block(part, e, *heads, self.mask_hidden, heads)
+                cut[name] = cut_block(part, e, *heads, self.mask_hidden, heads)
             elif name.startswith("project"):
-                found[name] = leading(part, e, e)
+                cut[name] = leading(part, e, e)
             elif name == "classes" or name in (
                 "norm",
                 "norm_out",
                 *(f"norm_{i}" for i in range(self.stages)),
             ):
-                found[name] = leading(part, e)
+                cut[name] = leading(part, e)
             elif name.startswith("lateral") or (name, arch.decoder) == ("classify", "linear"):
-                found[name] = {"kernel": part["kernel"][:e], "bias": part["bias"]}
+                cut[name] = leading_inputs(part, e)
             else:
-                found[name] = dict(part)
-        return found
+                cut[name] = dict(part)
+        return cut
 
     def cheapest(self) -> SegmenterArch:
         """The narrowest, shallowest member, with the decoder of the fewest multiply-adds."""

@@ -48,45 +48,79 @@ def run(
         `learning.residuals`), `steps_to_halve` (training; None where it never got there), each with
         `..._sd`; by view, the curve of residual power while training, (frequencies, steps).
     """
-    names = list(signals.targets)
     columns = np.concatenate(list(signals.targets.values()), axis=1)
-    owner = np.repeat(range(len(names)), [target.shape[1] for target in signals.targets.values()])
     model = make_model(columns.shape[1])
+
+    init = jax.jit(model.init)
     result = {}
     for view, images in views.items():
-        kernel_of = jax.jit(
-            lambda params, key, images=images: ntk.kernel(
-                model,
-                params,
-                jnp.asarray(images),
-                cotangent="random",
-                key=key,
-                num_directions=directions,
-            )
-        )
-        init = jax.jit(model.init)
-        numbers, curves = {name: [] for name in names}, []
+        kernel_of = _kernel_function(model, images, directions)
+        rows = []
+        curves = []
         for seed in range(seeds):
             drawn = jax.random.fold_in(key, seed)
             params = init(drawn, jnp.asarray(images[:1]))
-            kernel = np.asarray(kernel_of(params, jax.random.fold_in(drawn, 1)))
+            kernel = kernel_of(params, jax.random.fold_in(drawn, 1))
             errors = learning.train(
                 model, params, images, columns, steps=steps, learning_rate=learning_rate
             )
-            curve = np.stack([errors[:, owner == i].mean(axis=1) for i in range(len(names))])
+            curve = _by_frequency(errors, signals)
             curves.append(curve)
-            for i, (name, targets) in enumerate(signals.targets.items()):
-                share, time = (
-                    learning.share_in_top(kernel, targets, top),
-                    learning.time_to_halve(kernel, targets),
-                )
-                numbers[name].append((share, time, _steps_to_halve(curve[i])))
+            rows.append(_numbers(np.asarray(kernel), signals, curve, top))
             report(f"{signals.name}, {view}, draw {seed + 1} of {seeds}")
         result[view] = {
-            "frequencies": {name: _summary(rows) for name, rows in numbers.items()},
+            "frequencies": {
+                name: _summary([of_seed[i] for of_seed in rows])
+                for i, name in enumerate(signals.targets)
+            },
             "curve": np.mean(curves, axis=0).tolist(),
         }
     return result
+
+
+def _kernel_function(
+    model: nn.Module, images: Float[np.ndarray, "n height width channels"], directions: int
+) -> Callable:
+    """A compiled function (params, key) -> the kernel on these images."""
+
+    @jax.jit
+    def kernel(params, key):
+        return ntk.kernel(
+            model,
+            params,
+            jnp.asarray(images),
+            cotangent="random",
+            key=key,
+            num_directions=directions,
+        )
+
+    return kernel
+
+
+def _by_frequency(
+    errors: Float[np.ndarray, "steps targets"], signals: Signals
+) -> Float[np.ndarray, "frequencies steps"]:
+    """Errors of all targets as means over the targets of each frequency."""
+    counts = [targets.shape[1] for targets in signals.targets.values()]
+    frequency = np.repeat(range(len(counts)), counts)
+    return np.stack([errors[:, frequency == i].mean(axis=1) for i in range(len(counts))])
+
+
+def _numbers(
+    kernel: Float[np.ndarray, "n n"],
+    signals: Signals,
+    curve: Float[np.ndarray, "frequencies steps"],
+    top: int,
+) -> list[tuple[float, float, float | None]]:
+    """Share in the leading eigenvectors, time and steps to halve, of each frequency."""
+    return [
+        (
+            learning.share_in_top(kernel, targets, top),
+            learning.time_to_halve(kernel, targets),
+            _steps_to_halve(errors),
+        )
+        for targets, errors in zip(signals.targets.values(), curve, strict=True)
+    ]
 
 
 def _summary(rows: list[tuple]) -> dict[str, float | None]:

@@ -74,7 +74,8 @@ def train(
         unit variance.
     """
     optimizer = optax.adam(learning_rate)
-    inputs, wanted = jnp.asarray(images), jnp.asarray(targets, jnp.float32)
+    inputs = jnp.asarray(images)
+    wanted = jnp.asarray(targets, jnp.float32)
 
     def loss(params):
         errors = jnp.mean((model.apply(params, inputs) - wanted) ** 2, axis=0)

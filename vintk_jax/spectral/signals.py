@@ -53,8 +53,8 @@ def path(
     """
     if not frequencies or min(frequencies) < 1 or 2 * max(frequencies) >= num_images:
         raise UserError(
-            f"signals.cycles={tuple(frequencies)} came; whole numbers from 1 to "
-            f"{(num_images - 1) // 2} fit {num_images} images."
+            f"Expected signals.cycles to be whole numbers from 1 to {(num_images - 1) // 2}, for "
+            f"{num_images} images, got {tuple(frequencies)}."
         )
     s = np.arange(num_images) / num_images
     first, second = (_standardised(end[None])[0] for end in ends)
@@ -87,8 +87,8 @@ def radial_bands(
     empty = [name for name, mask in bands.items() if not mask.any()]
     if len(edges) < 2 or empty:
         raise UserError(
-            f"signals.band_edges={tuple(edges)} came; rising numbers up to {size // 2} with a "
-            "frequency in each band were wanted."
+            f"Expected signals.band_edges to be rising numbers up to {size // 2} with a frequency "
+            f"in each band, got {tuple(edges)}."
         )
     return {name: mask.astype(float) for name, mask in bands.items()}
 

@@ -67,7 +67,7 @@ def make_train_step(
     objective = recipe.objective
 
     def loss_of(params, images, targets, keep):
-        options = {**objective.asked, **({} if keep is None else {"keep": keep})}
+        options = {**objective.asked, **({} if keep is None else {"drop_path_mask": keep})}
         answers = [
             model.apply(params, images, *(() if grid is None else (grid,)), **options)
             for grid in grids

@@ -96,7 +96,9 @@ def depthwise_gram(
     Slices of x, multiplied by d and summed up over places, are what a CPU is fast at: a convolution
     with a kernel for each sample takes a hundred times as long there.
     """
-    rows, columns, inputs = d.shape[1], d.shape[2], x.shape[-1]
+    rows = d.shape[1]
+    columns = d.shape[2]
+    inputs = x.shape[-1]
     by_input = d.reshape(*d.shape[:3], inputs, -1)
 
     def at(i, j):

@@ -1,5 +1,7 @@
 """Both orders of summation of a linear layer's share."""
 
+from functools import partial
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -7,14 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
-from vintk_jax.ntk import contract
+from vintk_jax.ntk import contractions
 
 
 def share(x, d, bias):
     """The definition, sample by sample: the Gram of the per-sample gradients of W (and of the
     bias), in float64.
     """
-    x, d = np.asarray(x, np.float64), np.asarray(d, np.float64)
+    x = np.asarray(x, np.float64)
+    d = np.asarray(d, np.float64)
     gradients = [
         np.concatenate([(xn.T @ dn).ravel(), dn.sum(0) if bias else []])
         for xn, dn in zip(x, d, strict=True)
@@ -32,9 +35,9 @@ def every_order(x, d):
     """Without and with a bias: over gradients, over tokens, and whichever `linear_gram` takes."""
     return [
         (
-            contract._over_gradients(x, d, bias),
-            contract._over_tokens(x, d, bias),
-            contract.linear_gram(x, d, bias=bias),
+            contractions._over_gradients(x, d, bias),
+            contractions._over_tokens(x, d, bias),
+            contractions.linear_gram(x, d, bias=bias),
         )
         for bias in (False, True)
     ]
@@ -55,9 +58,9 @@ def every_order(x, d):
 def test_both_orders_equal_the_definition(n, t, a, b, seed):
     """Every order is the definition."""
     x, d = draw(n, t, a, b, seed)
-    for bias, found in zip((False, True), every_order(x, d), strict=True):
+    for bias, shares in zip((False, True), every_order(x, d), strict=True):
         wanted = share(x, d, bias)
-        for got in found:
+        for got in shares:
             np.testing.assert_allclose(got, wanted, atol=1e-5 * (1 + np.abs(wanted).max()))
 
 
@@ -66,9 +69,9 @@ def test_symmetric_blocks(n, t):
     """Enough rows for the triangle to be cut into blocks, for even and odd n: symmetric, and the
     definition.
     """
-    assert n * t >= contract._MIN_ROWS
+    assert n * t >= contractions._MIN_ROWS
     x, d = draw(n, t, 3, 2)
-    got = np.asarray(jax.jit(lambda x, d: contract._over_tokens(x, d, True))(x, d))
+    got = np.asarray(jax.jit(partial(contractions._over_tokens, bias=True))(x, d))
     wanted = share(x, d, True)
     np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max())
     np.testing.assert_array_equal(got, got.T)
@@ -84,7 +87,8 @@ def test_symmetric_skips_the_upper_triangle():
         asked[rows, columns] += 1
         return jnp.asarray(full[rows, columns])
 
-    np.testing.assert_array_equal(jax.jit(lambda: contract._symmetric(9, 100, block))(), full)
+    run = jax.jit(partial(contractions._symmetric, 9, 100, block))
+    np.testing.assert_array_equal(run(), full)
     assert (asked[np.tril_indices(9)] == 1).all()
     assert asked.sum() < 81
 
@@ -93,10 +97,11 @@ def test_symmetric_skips_the_upper_triangle():
 def test_linear_macs_is_the_cheaper_of_the_two(n, t, a, b):
     """Counts by the formulas of the docstring; the cheaper one is reported."""
     pairs = sum(range(1, n + 1))
-    gradients, tokens = n * t * a * b + pairs * a * b, pairs * t * t * (a + b)
-    assert contract.gradients_macs(n, t, a, b) == gradients
-    assert contract.tokens_macs(n, t, a, b) == tokens
-    assert contract.linear_macs(n, t, a, b) == min(gradients, tokens)
+    gradients = n * t * a * b + pairs * a * b
+    tokens = pairs * t * t * (a + b)
+    assert contractions.gradients_macs(n, t, a, b) == gradients
+    assert contractions.tokens_macs(n, t, a, b) == tokens
+    assert contractions.linear_macs(n, t, a, b) == min(gradients, tokens)
 
 
 @pytest.mark.parametrize(
@@ -107,11 +112,11 @@ def test_linear_gram_takes_the_cheaper_order(monkeypatch, shape, order):
     taken = []
     for name in ("_over_tokens", "_over_gradients"):
         monkeypatch.setattr(
-            contract,
+            contractions,
             name,
             lambda x, d, bias, name=name: taken.append(name) or jnp.zeros((len(x), len(x))),
         )
-    contract.linear_gram(*map(jnp.asarray, draw(*shape)), bias=True)
+    contractions.linear_gram(*map(jnp.asarray, draw(*shape)), bias=True)
     assert taken == [order]
 
 
@@ -120,4 +125,4 @@ def test_gram_sums_over_all_gradients():
     rng = np.random.default_rng(0)
     parts = [rng.standard_normal((4, *shape)).astype(np.float32) for shape in ((), (3,), (2, 5))]
     flat = np.concatenate([p.reshape(4, -1) for p in parts], 1).astype(np.float64)
-    np.testing.assert_allclose(jax.jit(contract.gram)(parts), flat @ flat.T, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(contractions.gram)(parts), flat @ flat.T, atol=1e-4)
