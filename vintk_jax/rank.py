@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.ranking.compare import compare_all, values_of
     from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
-    from vintk_jax.report.rank_html import write_rank_report
+    from vintk_jax.report.rank_page import write_rank_report
     from vintk_jax.report.rank_table import rank_tables
 
     console = make_console()

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.proxies.setup import described, load_images, make_supernet
     from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
-    from vintk_jax.report.table import best_table
+    from vintk_jax.report.search_table import best_table
     from vintk_jax.study import results
     from vintk_jax.study.ledger import Ledger
     from vintk_jax.study.limits import Limits
@@ -204,7 +204,7 @@ def _report(
 
     from vintk_jax.ntk import reductions
     from vintk_jax.proxies.scorer import kernel_by_layer
-    from vintk_jax.report.html import write_search_report
+    from vintk_jax.report.search_page import write_search_report
     from vintk_jax.study.run import failures
 
     space = ledger.space

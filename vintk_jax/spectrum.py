@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
     from vintk_jax.proxies.supernet import views
     from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
-    from vintk_jax.report.spectrum import (
+    from vintk_jax.report.spectrum_page import (
         spectrum_tables,
         write_spectrum_page,
         write_spectrum_picture,

@@ -24,7 +24,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.files import drop_torn_line, write_atomically
 from vintk_jax.inference.loading import load_trained
 from vintk_jax.report.progress import COMPILING, Progress
-from vintk_jax.report.segments import colours
+from vintk_jax.report.segment_pictures import colours
 from vintk_jax.training.checkpoints import checksum
 from vintk_jax.training.tasks import predict_of
 

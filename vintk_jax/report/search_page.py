@@ -24,7 +24,7 @@ from vintk_jax.report.figures import (
     to_svg,
     tooltip,
 )
-from vintk_jax.report.layers import draw_layers
+from vintk_jax.report.layer_shares import draw_layers
 from vintk_jax.report.page import as_yaml, write_page
 
 BEST = 10  # rows of the table
