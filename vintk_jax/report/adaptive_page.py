@@ -14,8 +14,9 @@ from PIL import Image
 
 from vintk_jax.files import write_atomically
 from vintk_jax.report.adaptive_table import comparison_cells
-from vintk_jax.report.figures import INK, MUTED, PAPER, RAMP, STAR, style, to_svg
 from vintk_jax.report.page import as_yaml, write_page
+from vintk_jax.report.style import INK, MUTED, PAPER, RAMP, STAR, style
+from vintk_jax.report.svg import to_svg
 
 SHOWN = 24  # images of each length
 LEAST_SIDE = 64  # pixels of a shown image

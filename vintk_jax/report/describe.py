@@ -8,6 +8,8 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vintk_jax.scored_candidate import ScoredCandidate
+
 LONGEST_FIELD = 48  # characters of one field in a summary
 MOST_LETTERS = 4  # values that a summary writes as letters
 
@@ -26,24 +28,26 @@ def human_score(score: int | float) -> str:
     return f"{score:.4f}" if score == 0 or 1e-2 <= abs(score) < 1e4 else f"{score:.4e}"
 
 
-def score_with_spread(candidate: Mapping[str, Any]) -> str:
+def score_with_spread(candidate: ScoredCandidate) -> str:
     """The score, and the standard deviation over seeds where there were several."""
-    seeds = [score for score in candidate.get("scores", ()) if math.isfinite(score)]
+    seeds = [score for score in candidate.scores or () if math.isfinite(score)]
+    score = human_score(candidate.score)
     if len(seeds) < 2:
-        return human_score(candidate["score"])
-    score, spread = human_score(candidate["score"]), statistics.stdev(seeds)
-    return (
-        f"{score} ± {spread:.2g}"
-        if "e" in score
-        else f"{score} ± {spread:.{len(score.partition('.')[2])}f}"
-    )
+        return score
+    spread = statistics.stdev(seeds)
+    if "e" in score:
+        return f"{score} ± {spread:.2g}"
+    decimals = len(score.partition(".")[2])
+    return f"{score} ± {spread:.{decimals}f}"
 
 
-def best_first(candidates: Sequence[dict]) -> list[dict]:
+def best_first(candidates: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
     """Candidates by score; those whose score isn't a number come last."""
-    return sorted(
-        candidates, key=lambda c: -math.inf if math.isnan(c["score"]) else c["score"], reverse=True
-    )
+    return sorted(candidates, key=_score_to_sort_by, reverse=True)
+
+
+def _score_to_sort_by(candidate: ScoredCandidate) -> float:
+    return -math.inf if math.isnan(candidate.score) else candidate.score
 
 
 def fields(arch: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

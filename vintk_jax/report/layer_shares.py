@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.report.figures import layer_colours
+from vintk_jax.report.style import colour_ramp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def draw_layers(axes: "Axes", layers: Mapping[str, Float[np.ndarray, "... n n"]]
     names, shares = shares_by_block(layers)
     places = np.arange(len(names))
     bottom = np.zeros(len(names))
-    for (kind, values), colour in zip(shares.items(), layer_colours(len(shares)), strict=True):
+    for (kind, values), colour in zip(shares.items(), colour_ramp(len(shares)), strict=True):
         axes.bar(places, values, bottom=bottom, color=colour, width=0.8, label=kind)
         bottom += values
     labelled = places if len(names) <= 16 else places[:: -(-len(names) // 16)]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.report.figures import MUTED, RAMP, STAR, style, to_svg
 from vintk_jax.report.page import as_yaml, write_page
 from vintk_jax.report.rank_table import HEADINGS, accuracy_names, gain_of, rank_rows
+from vintk_jax.report.style import MUTED, RAMP, STAR, style
+from vintk_jax.report.svg import to_svg
 
 COLUMNS = 3
 SIDE = 2.1  # inches of one plot

@@ -8,24 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.report.describe import (
-    best_first,
-    human_count,
-    lists,
-    scalars,
-    score_with_spread,
-    summarise,
-)
-from vintk_jax.report.figures import (
-    draw_architecture,
-    draw_scores,
-    draw_spectra,
-    style,
-    to_svg,
-    tooltip,
-)
+from vintk_jax.report.columns import Column, columns_of
+from vintk_jax.report.describe import best_first, lists, scalars, summarise
 from vintk_jax.report.layer_shares import draw_layers
 from vintk_jax.report.page import as_yaml, write_page
+from vintk_jax.report.search_figures import draw_architecture, draw_scores, draw_spectra, tooltip
+from vintk_jax.report.style import style
+from vintk_jax.report.svg import to_svg
+from vintk_jax.scored_candidate import ScoredCandidate
 
 BEST = 10  # rows of the table
 # inches: its letters are as large as the text when it fills a phone, and half as large again at
@@ -38,8 +28,8 @@ def write_search_report(
     *,
     title: str,
     space: str,
-    candidates: list[dict],
-    pareto: list[int],
+    candidates: Sequence[ScoredCandidate],
+    pareto: Sequence[int],
     spectra: dict[str, list[float]],
     config: dict,
     seed: int,
@@ -49,28 +39,27 @@ def write_search_report(
     """Write the report of a search, in place of an older one if there is one.
 
     Args:
-        path: The HTML file.
-        title: Headline.
-        space: Name of the search space.
-        candidates: What was scored: {"number", "arch", "score", "scores" (one for each seed),
-            "params", "flops", "seconds", "latency_ms" (or None)} each.
-        pareto: Numbers of the candidates on the Pareto front of score against multiply-adds.
-        spectra: Eigenvalues of the best architecture's kernels, largest first, by the name of the
+        path: the HTML file.
+        title: headline.
+        space: name of the search space.
+        candidates: what was scored.
+        pareto: numbers of the candidates on the Pareto front of score against multiply-adds.
+        spectra: eigenvalues of the best architecture's kernels, largest first, by the name of the
             input's view.
-        config: The whole configuration.
-        seed: The search's seed.
-        summary: Further facts, shown as they are.
-        layers: The best architecture's kernel by layer; empty for a score that has no kernels.
+        config: the whole configuration.
+        seed: the search's seed.
+        summary: further facts, shown as they are.
+        layers: the best architecture's kernel by layer; empty for a score that has no kernels.
 
     Raises:
         ValueError: there are no candidates.
     """
     if not candidates:
-        raise ValueError("A report wants at least one candidate; none came.")
-    import markupsafe
-
+        raise ValueError("Expected at least one candidate, got none.")
     ranked = best_first(candidates)
     best = ranked[0]
+    front = [candidate for candidate in candidates if candidate.number in set(pareto)]
+    front.sort(key=lambda candidate: candidate.flops)
     write_page(
         path,
         "search.html.j2",
@@ -78,90 +67,96 @@ def write_search_report(
         space=space,
         seed=seed,
         summary=summary,
-        best=_row(best, pareto),
-        rows=[_row(candidate, pareto) for candidate in ranked[:BEST]],
-        front=[
-            _row(candidate, pareto)
-            for candidate in sorted(candidates, key=lambda c: c["flops"])
-            if candidate["number"] in set(pareto)
-        ],
+        best=best,
+        headline=[(column.name, column.words(best)) for column in columns_of([best])],
+        best_table=_table(ranked[:BEST], pareto),
+        front_table=_table(front, pareto),
         scored=len(candidates),
-        scalars=scalars(best["arch"]),
-        arch_json=_json_by_line(best["arch"]),
+        scalars=scalars(best.arch),
+        arch_json=_json_by_line(best.arch),
         config=as_yaml(config),
-        figures={
-            name: markupsafe.Markup(svg)
-            for name, svg in _figures(candidates, pareto, spectra, best["arch"], layers).items()
-        },
+        figures=_figures(candidates, front, spectra, best.arch, layers),
     )
+
+
+def _table(candidates: Sequence[ScoredCandidate], pareto: Sequence[int]) -> dict[str, Any]:
+    """Headings and rows of a table of candidates, as the template takes them."""
+    columns = columns_of(candidates)
+    rows = [_row(candidate, columns, pareto) for candidate in candidates]
+    return {"headings": [column.name for column in columns], "rows": rows}
+
+
+def _row(
+    candidate: ScoredCandidate, columns: Sequence[Column], pareto: Sequence[int]
+) -> dict[str, Any]:
+    return {
+        "number": candidate.number,
+        "cells": [column.words(candidate) or "-" for column in columns],
+        "arch": summarise(candidate.arch),
+        "on_front": candidate.number in set(pareto),
+    }
 
 
 def _figures(
-    candidates: Sequence[dict],
-    pareto: Sequence[int],
+    candidates: Sequence[ScoredCandidate],
+    front: Sequence[ScoredCandidate],
     spectra: Mapping[str, Sequence[int | float]],
     arch: Mapping[str, Any],
     layers: Mapping[str, Float[np.ndarray, "... n n"]],
-) -> dict[str, str]:
-    from matplotlib.figure import Figure
+) -> dict[str, Any]:
+    """The page's figures by name, as markup; empty where there is nothing to draw."""
+    import markupsafe
 
     svgs = {"spectra": "", "architecture": "", "layers": ""}
-    rows = len(lists(arch))
-    tooltips = {
-        f"pareto-{c['number']}": tooltip(c) for c in candidates if c["number"] in set(pareto)
-    }
     with style(font_size=9.5):
-        figure = Figure((FIGURE_WIDTH, 3.9), layout="constrained")
-        draw_scores(figure.subplots(), candidates, pareto)
-        svgs["scores"] = to_svg(
-            figure,
-            "scores",
-            f"Scatter plot of score against multiply-adds of {len(candidates)} candidates",
-            tooltips,
-        )
+        svgs["scores"] = _scores(candidates, front)
         if spectra:
-            figure = Figure((FIGURE_WIDTH, 3.9), layout="constrained")
-            draw_spectra(figure.subplots(), spectra)
-            svgs["spectra"] = to_svg(
-                figure,
-                "spectra",
-                f"Eigenvalues of the best architecture's kernels: {', '.join(spectra)}",
-            )
+            svgs["spectra"] = _spectra(spectra)
         if layers:
-            figure = Figure((FIGURE_WIDTH, 3.4), layout="constrained")
-            draw_layers(figure.subplots(), layers)
-            svgs["layers"] = to_svg(
-                figure, "layers", "The best architecture's kernel by block and kind of layer"
-            )
-        if rows:
-            figure = Figure((FIGURE_WIDTH, 0.3 + 1.2 * rows), layout="constrained")
-            draw_architecture(figure, arch)
-            svgs["architecture"] = to_svg(
-                figure,
-                "architecture",
-                "The best architecture block by block: " + " ".join(summarise(arch)),
-            )
-    return svgs
+            svgs["layers"] = _layers(layers)
+        if lists(arch):
+            svgs["architecture"] = _architecture(arch)
+    return {name: markupsafe.Markup(svg) for name, svg in svgs.items()}
 
 
-def _row(candidate: Mapping[str, Any], pareto: Sequence[int]) -> dict[str, Any]:
-    latency = candidate.get("latency_ms")
-    return {
-        "number": candidate["number"],
-        "score": score_with_spread(candidate),
-        "params": human_count(candidate["params"]),
-        "flops": human_count(candidate["flops"]),
-        "latency": None if latency is None else f"{latency:.2f} ms",
-        "arch": summarise(candidate["arch"]),
-        "on_front": candidate["number"] in set(pareto),
-    }
+def _figure(height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure((FIGURE_WIDTH, height), layout="constrained")
+
+
+def _scores(candidates: Sequence[ScoredCandidate], front: Sequence[ScoredCandidate]) -> str:
+    figure = _figure(3.9)
+    draw_scores(figure.subplots(), candidates, [candidate.number for candidate in front])
+    title = f"Scatter plot of score against multiply-adds of {len(candidates)} candidates"
+    tooltips = {f"pareto-{candidate.number}": tooltip(candidate) for candidate in front}
+    return to_svg(figure, "scores", title, tooltips)
+
+
+def _spectra(spectra: Mapping[str, Sequence[int | float]]) -> str:
+    figure = _figure(3.9)
+    draw_spectra(figure.subplots(), spectra)
+    title = f"Eigenvalues of the best architecture's kernels: {', '.join(spectra)}"
+    return to_svg(figure, "spectra", title)
+
+
+def _layers(layers: Mapping[str, Float[np.ndarray, "... n n"]]) -> str:
+    figure = _figure(3.4)
+    draw_layers(figure.subplots(), layers)
+    title = "The best architecture's kernel by block and kind of layer"
+    return to_svg(figure, "layers", title)
+
+
+def _architecture(arch: Mapping[str, Any]) -> str:
+    figure = _figure(0.3 + 1.2 * len(lists(arch)))
+    draw_architecture(figure, arch)
+    title = f"The best architecture block by block: {' '.join(summarise(arch))}"
+    return to_svg(figure, "architecture", title)
 
 
 def _json_by_line(arch: Mapping[str, Any]) -> str:
-    return (
-        "{\n"
-        + ",\n".join(
-            f"  {json.dumps(key)}: {json.dumps(value, default=str)}" for key, value in arch.items()
-        )
-        + "\n}"
-    )
+    """The architecture as JSON, a line for each field."""
+    lines = [
+        f"  {json.dumps(key)}: {json.dumps(value, default=str)}" for key, value in arch.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}"

@@ -7,7 +7,9 @@ from typing import Any
 
 from vintk_jax.files import write_atomically
 from vintk_jax.report.describe import lists, scalars
-from vintk_jax.report.figures import PAPER, draw_architecture, draw_scores, draw_spectra, style
+from vintk_jax.report.search_figures import draw_architecture, draw_scores, draw_spectra
+from vintk_jax.report.style import PAPER, style
+from vintk_jax.scored_candidate import ScoredCandidate
 
 INCHES = (16.0, 7.0)
 DPI = 100
@@ -16,7 +18,7 @@ DPI = 100
 def write_search_picture(
     path: Path,
     *,
-    candidates: Sequence[dict],
+    candidates: Sequence[ScoredCandidate],
     pareto: Sequence[int],
     spectra: Mapping[str, Sequence[int | float]],
     arch: Mapping[str, Any],

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vintk_jax.data.pairs import IGNORED
-from vintk_jax.report.figures import PAPER, style
+from vintk_jax.report.style import PAPER, style
 
 _SHOWN = 4  # images
 

@@ -10,8 +10,8 @@ import rich.box
 from rich.table import Table
 
 from vintk_jax.files import write_atomically
-from vintk_jax.report.figures import PAPER, RAMP, style
 from vintk_jax.report.page import as_yaml, write_page
+from vintk_jax.report.style import PAPER, RAMP, style
 
 TITLES = {
     "target": "Frequency of the target, along a closed path of images",
