@@ -120,7 +120,7 @@ def test_other_classes_or_weights_replace_those_that_were_imported(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "weights came empty"),
+        ([], "Expected a file of weights"),
         (["--config.weights=nowhere.pth"], "There is no file of weights nowhere.pth"),
         (["--config.weights={path}"], "can't be told from .*; set num_heads"),
         (

@@ -45,11 +45,11 @@ class Program:
     ) -> "Program":
         """From a function of a tree of variables."""
         leaves, tree = jax.tree.flatten(variables)
-        return cls(
-            lambda weights, inputs: function(jax.tree.unflatten(tree, weights), inputs),
-            leaves,
-            jax.ShapeDtypeStruct(shape, dtype),
-        )
+
+        def of_leaves(weights, inputs):
+            return function(jax.tree.unflatten(tree, weights), inputs)
+
+        return cls(of_leaves, leaves, jax.ShapeDtypeStruct(shape, dtype))
 
     def stablehlo(self) -> bytes:
         """StableHLO with a free batch size, for `PLATFORMS`; the weights are arguments."""
@@ -79,17 +79,24 @@ class Program:
         # and of its examples that want other packages
         logging.getLogger("jax2onnx.plugins.plugin_system").setLevel(logging.ERROR)
         inputs = jax.ShapeDtypeStruct(("batch", *self.inputs.shape), self.inputs.dtype)
-        return to_onnx(
-            lambda inputs: self.function(self.weights, inputs), [inputs]
-        ).SerializeToString()
+
+        def with_weights(inputs):
+            return self.function(self.weights, inputs)
+
+        return to_onnx(with_weights, [inputs]).SerializeToString()
 
 
 def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Program]:
-    """By the length's name: uint8 images -> probabilities, and features for the assigner where it
-    reads them; "assigner": images -> the number of a length; "assigner-i": features of a pass at
-    length i -> the number of a length, i to stay. Numbers count from the cheapest length.
+    """The programs of an export, by name.
+
+    - A length's name: uint8 images -> probabilities, and features where the assigner reads them.
+    - "assigner": images -> the number of a length.
+    - "assigner-i": features of a pass at length i -> the number of a length, i to stay.
+
+    Numbers count from the cheapest length.
     """
-    names, found = tuple(reversed(predictor.names)), {}
+    names = tuple(reversed(predictor.names))
+    programs = {}
     looks = len(assigner.params) if assigner and assigner.shares else 0
     for number, name in enumerate(names):
         one = predictor.length(name)
@@ -97,33 +104,35 @@ def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Pr
         def plain(variables, images, one=one):
             return one(variables, images)[:1]
 
-        def seen(variables, images, one=one):
-            return (lambda answer, tokens: (answer, features_of(answer, tokens)))(
-                *one(variables, images)
-            )
+        def with_features(variables, images, one=one):
+            answer, tokens = one(variables, images)
+            return answer, features_of(answer, tokens)
 
-        found[name] = Program.of(
-            seen if number < looks else plain, one.variables, predictor.shape, jnp.uint8
-        )
+        function = with_features if number < looks else plain
+        programs[name] = Program.of(function, one.variables, predictor.shape, jnp.uint8)
     if assigner is None:
-        return found
+        return programs
     price = jnp.float32(assigner.price)
     if not assigner.shares:
 
-        def look(params, images):
+        def choose_by_thumbnail(params, images):
             return (assigner.choose(params, price, thumbnails(images, assigner.thumbnail), None),)
 
         return {
-            **found,
-            "assigner": Program.of(look, assigner.params[0], predictor.shape, jnp.uint8),
+            **programs,
+            "assigner": Program.of(
+                choose_by_thumbnail, assigner.params[0], predictor.shape, jnp.uint8
+            ),
         }
     for number, params in enumerate(assigner.params):
         name = names[number]
         image = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
-        features = jax.eval_shape(found[name].function, found[name].weights, image)[1]
+        features = jax.eval_shape(programs[name].function, programs[name].weights, image)[1]
 
-        def choose(params, seen, number=number):
-            return (assigner.choose(params, price, seen, number),)
+        def choose_by_features(params, features, number=number):
+            return (assigner.choose(params, price, features, number),)
 
-        found[f"assigner-{number}"] = Program.of(choose, params, features.shape[1:], features.dtype)
-    return found
+        programs[f"assigner-{number}"] = Program.of(
+            choose_by_features, params, features.shape[1:], features.dtype
+        )
+    return programs

@@ -24,8 +24,8 @@ def values_of(
         counted = all(m.of == "architecture" for m in proxy.measurements)
         of_seeds = []
         for of_seed in records[:1] if counted else records:
-            found = np.array([record["scores"][proxy.name] for record in of_seed], float)
-            of_seeds.append(proxy.join(found) if proxy.join else found)
+            scores = np.array([record["scores"][proxy.name] for record in of_seed], float)
+            of_seeds.append(proxy.join(scores) if proxy.join else scores)
         values[proxy.name] = np.stack(of_seeds)
     return values
 

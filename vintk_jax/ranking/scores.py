@@ -116,9 +116,9 @@ def _score_batch(
     seconds = {}
     for name, scorer in scorers.items():
         begun = time.perf_counter()
-        found = scorer.measure([arch for _, arch in batch])
+        batch_draws = scorer.measure([arch for _, arch in batch])
         seconds[name] = (time.perf_counter() - begun) / len(batch)
-        for of_arch, draws in zip(measured, found, strict=True):
+        for of_arch, draws in zip(measured, batch_draws, strict=True):
             of_arch[:] = [
                 {**before, **now}
                 for before, now in zip(of_arch or [{}] * len(draws), draws, strict=True)

@@ -49,13 +49,13 @@ def bootstrap(
         resamples: of one seed, with several as many fewer; 0: `RESAMPLES`.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    means = []
     for _ in range(max(LEAST_RESAMPLES, (resamples or RESAMPLES) // len(scores))):
         rows = rng.integers(scores.shape[1], size=scores.shape[1])
         seeds = rng.integers(len(scores), size=len(scores)) if len(scores) > 1 else [0]
         drawn = [statistic(scores[s][rows], *(column[rows] for column in columns)) for s in seeds]
-        found.append(mean_known(drawn))
-    known = [value for value in found if not math.isnan(value)]
+        means.append(mean_known(drawn))
+    known = [value for value in means if not math.isnan(value)]
     if not known:
         return math.nan, math.nan
     low, high = np.percentile(known, [2.5, 97.5])
@@ -139,43 +139,52 @@ def compare(
         highest score. Numbers that don't exist are None.
     """
     known = np.isfinite(scores).all(axis=0) & np.isfinite(accuracy)
-    s, a = scores[:, known], accuracy[known]
-    g = [group for group, k in zip(groups, known, strict=True) if k]
-    if len(a) < 3:
+    num_architectures = int(known.sum())
+    if num_architectures < 3:
         return {
             "kendall_tau": None,
             "tau_by_seed": [None] * len(scores),
             "ci95": [None, None],
             "spearman_rho": None,
-            "num_architectures": len(a),
+            "num_architectures": num_architectures,
         }
-    first = s[0] == s[0].max()  # several where scores are equal
+    scores = scores[:, known]
+    accuracy = accuracy[known]
+    groups = [group for group, is_known in zip(groups, known, strict=True) if is_known]
     fixed = held_fixed[known][:, None]
+    costs = {name: cost[known] for name, cost in costs.items()}
 
     def over_seeds(statistic: Callable[..., float], *columns: Any) -> float | None:
-        return _number(mean_known([statistic(one, a, *columns) for one in s]))
+        return _number(mean_known([statistic(score, accuracy, *columns) for score in scores]))
 
-    by_seed = [kendall_tau(one, a) for one in s]
+    tau_interval = bootstrap(kendall_tau, scores, accuracy, seed=seed)
+    partial_interval = bootstrap(
+        partial_tau, scores, accuracy, fixed, seed=seed, resamples=LEAST_RESAMPLES
+    )
     return {
-        "kendall_tau": _number(mean_known(by_seed)),
-        "tau_by_seed": [_number(tau) for tau in by_seed],
-        "ci95": [_number(value) for value in bootstrap(kendall_tau, s, a, seed=seed)],
+        "kendall_tau": over_seeds(kendall_tau),
+        "tau_by_seed": [_number(kendall_tau(score, accuracy)) for score in scores],
+        "ci95": [_number(value) for value in tau_interval],
         "spearman_rho": over_seeds(spearman_rho),
-        "tau_equal_width": over_seeds(tau_within, g),
+        "tau_equal_width": over_seeds(tau_within, groups),
         "tau_top_fifth": over_seeds(tau_of_top),
         "tau_partial": over_seeds(partial_tau, controls[known]),
         "partial_tau": over_seeds(partial_tau, fixed),
-        "partial_ci95": [
-            _number(value)
-            for value in bootstrap(partial_tau, s, a, fixed, seed=seed, resamples=LEAST_RESAMPLES)
-        ],
-        "budget_gain": budget_gain(s, a, {name: cost[known] for name, cost in costs.items()}, seed),
-        "first_choice": {
-            "accuracy": float(a[first].mean()),
-            "rank": int(np.sum(a > a[first].mean())) + 1,
-            "equals": int(first.sum()),
-        },
-        "num_architectures": len(a),
+        "partial_ci95": [_number(value) for value in partial_interval],
+        "budget_gain": budget_gain(scores, accuracy, costs, seed),
+        "first_choice": _first_choice(scores[0], accuracy),
+        "num_architectures": num_architectures,
+    }
+
+
+def _first_choice(score: Values, accuracy: Values) -> dict[str, float | int]:
+    """What the architecture of the highest score is worth; the mean where several have it."""
+    highest = score == score.max()
+    reached = accuracy[highest].mean()
+    return {
+        "accuracy": float(reached),
+        "rank": int(np.sum(accuracy > reached)) + 1,
+        "equals": int(highest.sum()),
     }
 
 

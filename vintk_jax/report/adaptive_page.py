@@ -22,8 +22,9 @@ SHOWN = 24  # images of each length
 LEAST_SIDE = 64  # pixels of a shown image
 NEAR = 3  # percentage points from the longest length's accuracy
 DPI = 100
-CURVES = {"fixed": (INK, "o", "fixed lengths"), "tla": (STAR, "D", "assigner")}
-CURVES |= {
+CURVES = {
+    "fixed": (INK, "o", "fixed lengths"),
+    "tla": (STAR, "D", "assigner"),
     "cascade": (RAMP[0], "s", "confidence cascade"),
     "tome": (RAMP[1], "^", "token merging (ToMe)"),
 }
@@ -110,8 +111,8 @@ def _galleries(
 ) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(0)
     for number, name in enumerate(names):
-        mine = np.flatnonzero(lengths == number)
-        shown = np.sort(rng.permutation(mine)[:SHOWN])
+        of_length = np.flatnonzero(lengths == number)
+        shown = np.sort(rng.permutation(of_length)[:SHOWN])
         tiles = [
             {
                 "png": _as_png(images[i]),
@@ -121,8 +122,11 @@ def _galleries(
             }
             for i in shown
         ]
-        right = float((predicted[mine] == labels[mine]).mean()) if len(mine) else None
-        yield {"tokens": name, "share": len(mine) / len(lengths), "right": right, "tiles": tiles}
+        right = None
+        if len(of_length):
+            right = float((predicted[of_length] == labels[of_length]).mean())
+        share = len(of_length) / len(lengths)
+        yield {"tokens": name, "share": share, "right": right, "tiles": tiles}
 
 
 def write_adaptive_page(

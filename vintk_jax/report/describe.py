@@ -133,20 +133,14 @@ def _compact(values: Sequence[Any]) -> str:
 
 
 def _lettered(words: Sequence[str], values: Sequence[Any]) -> str:
+    """A letter for each value, and what the letters mean."""
     distinct = {
         text: value if is_number(value) else math.inf
         for text, value in zip(words, values, strict=True)
     }
-    letters = dict(
-        zip(
-            sorted(distinct, key=lambda text: (distinct[text], text)),
-            string.ascii_letters,
-            strict=False,
-        )
-    )
-    return (
-        "".join(letters[text] for text in words)
-        + " ("
-        + ",".join(f"{letter}={text}" for text, letter in letters.items())
-        + ")"
-    )
+    numbers_first = sorted((value, text) for text, value in distinct.items())
+    letters = {
+        text: letter for (_, text), letter in zip(numbers_first, string.ascii_letters, strict=False)
+    }
+    key = ",".join(f"{letter}={text}" for text, letter in letters.items())
+    return f"{''.join(letters[text] for text in words)} ({key})"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def write_search_report(
     ranked = best_first(candidates)
     best = ranked[0]
     front = [candidate for candidate in candidates if candidate.number in set(pareto)]
-    front.sort(key=lambda candidate: candidate.flops)
+    front.sort(key=attrgetter("flops"))
     write_page(
         path,
         "search.html.j2",

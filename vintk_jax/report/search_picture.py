@@ -28,12 +28,12 @@ def write_search_picture(
     and its kernels' spectra.
 
     Args:
-        path: Where to write.
-        candidates: As for `write_search_report`.
-        pareto: Numbers of the candidates on the Pareto front.
-        spectra: Eigenvalues by the name of the input's view; nothing is drawn when empty.
+        path: where to write.
+        candidates: as for `write_search_report`.
+        pareto: numbers of the candidates on the Pareto front.
+        spectra: eigenvalues by the name of the input's view; nothing is drawn when empty.
         arch: JSON of the architecture to draw.
-        title: Headline of the picture.
+        title: headline of the picture.
     """
     from matplotlib.figure import Figure
 

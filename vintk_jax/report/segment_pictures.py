@@ -36,11 +36,12 @@ def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -
     chosen = np.linspace(0, len(task.test) - 1, min(count, len(task.test))).astype(int)
     pairs = [task.look(task.test[int(i)], np.random.default_rng(0)) for i in chosen]
     images, truth = (np.stack([pair[key] for pair in pairs]) for key in ("image", "label"))
-    said = np.asarray(
-        jax.jit(lambda p, x: task.predict(task.trained.model, None)(p, x).argmax(-1))(
-            params, images
-        )
-    )
+
+    @jax.jit
+    def predict(params, images):
+        return task.predict(task.trained.model, None)(params, images).argmax(-1)
+
+    said = np.asarray(predict(params, images))
     table = colours(len(task.test.classes))
     grey = np.full(3, 200, np.uint8)
 

@@ -51,7 +51,8 @@ class WorkdirLock:
     """
 
     def __init__(self, path: Path, patience_s: int | float = 10.0):
-        self._path, self._patience_s = path, patience_s
+        self._path = path
+        self._patience_s = patience_s
         self._lock = FileLock(path)
         self._telling = threading.Lock()
         self._told = False
@@ -104,15 +105,18 @@ def holders(path: Path, listed: Path = _LOCKS) -> list[int]:
     except OSError:
         return []
     device = os.major(status.st_dev), os.minor(status.st_dev)
-    here, elsewhere = [], []
+    here: list[int] = []
+    elsewhere: list[int] = []
     for line in lines:
         # 1: FLOCK  ADVISORY  WRITE 1234 fe:00:2147331 0 EOF; one that waits has "->" behind its 1:
         fields = line.split()
         if len(fields) < 6 or fields[1] == "->":
             continue
-        pid, (major, minor, inode) = int(fields[4]), fields[5].split(":")
+        pid = int(fields[4])
+        major, minor, inode = fields[5].split(":")
         if int(inode) == status.st_ino and pid > 0:
-            (here if (int(major, 16), int(minor, 16)) == device else elsewhere).append(pid)
+            same_device = (int(major, 16), int(minor, 16)) == device
+            (here if same_device else elsewhere).append(pid)
     # Some file systems (btrfs) list their files under another device than they say they are on.
     return sorted(set(here or elsewhere))
 

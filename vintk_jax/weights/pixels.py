@@ -64,7 +64,8 @@ def folded(
     std: Float[np.ndarray, "3"],
 ) -> tuple[Float[np.ndarray, "rows columns 3 embed"], Float[np.ndarray, " embed"]]:
     """Patch kernel and bias for pixels standardised by ImageNet's numbers instead of these."""
-    scale, shift = STD / std, (MEAN - mean) / std
-    wide = kernel.astype(np.float64)
-    more = np.einsum("rsce,c->e", wide, shift)
-    return (wide * scale[:, None]).astype(np.float32), (bias + more).astype(np.float32)
+    scale = STD / std
+    shift = (MEAN - mean) / std
+    kernel = kernel.astype(np.float64)
+    bias = bias + np.einsum("rsce,c->e", kernel, shift)
+    return (kernel * scale[:, None]).astype(np.float32), bias.astype(np.float32)
