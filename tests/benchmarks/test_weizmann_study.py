@@ -9,18 +9,17 @@ def test_a_fold(tmp_path):
     """Everyone has one part; who is tested on or trained on is there as recorded, labels and
     thresholds are altered copies of other people's clips.
     """
-    lengths, subjects, labels = (
-        np.repeat([20, 31], 5),
-        np.tile(np.arange(5), 2),
-        np.repeat([0, 1], 5),
-    )
+    lengths = np.repeat([20, 31], 5)
+    subjects = np.tile(np.arange(5), 2)
+    labels = np.repeat([0, 1], 5)
     frames = np.concatenate(
         [np.full((n, 16, 16, 3), 10 * (i % 5) + i // 5, np.uint8) for i, n in enumerate(lengths)]
     )
     np.savez(tmp_path / "set.npz", frames=frames, length=lengths, label=labels, subject=subjects)
     study.write_fold(tmp_path / "set.npz", 4, tmp_path / "fold.npz")
     with np.load(tmp_path / "fold.npz") as found:
-        parts, clips = found["part"], np.split(found["frames"], np.cumsum(found["length"])[:-1])
+        parts = found["part"]
+        clips = np.split(found["frames"], np.cumsum(found["length"])[:-1])
     assert {part: int((parts == part).sum()) for part in range(4)} == {
         study.TRAIN: 4,
         study.LABELS: 2 * study.COPIES,
@@ -38,7 +37,10 @@ def test_a_fold(tmp_path):
 
 def test_an_interval_for_a_share():
     """Wilson's for 33 of 36, by its formula."""
-    z, n, p = 1.959964, 36, 33 / 36
-    centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    z = 1.959964
+    n = 36
+    p = 33 / 36
+    centre = p + z**2 / (2 * n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     wanted = (np.array([centre - half, centre + half])) / (1 + z**2 / n)
     np.testing.assert_allclose(study.wilson(33, 36), wanted, atol=1e-5)

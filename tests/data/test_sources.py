@@ -63,7 +63,8 @@ def test_npz(arrays):
 )
 def test_parts_of_a_split(part, numbers):
     """tfds's notation, by numbers, from the end, by percent, added up."""
-    source, whole = open_source("digits", part), open_source("digits", "test")
+    source = open_source("digits", part)
+    whole = open_source("digits", "test")
     assert len(source) == len(numbers)
     for i, number in enumerate(numbers):
         np.testing.assert_array_equal(source[i]["image"], whole[number]["image"])
@@ -144,7 +145,8 @@ def test_folder_without_splits_holds_a_tenth_out(tmp_path):
             (e["label"], int(e["image"][0, 0, 0])) for e in open_source(f"folder:{tmp_path}", split)
         }
 
-    train, test = names("train"), names("test")
+    train = names("train")
+    test = names("test")
     assert not train & test
     assert len(train | test) == 120
     assert 4 <= len(test) <= 24

@@ -48,18 +48,20 @@ def load(
         clips = open_clips(source, split)
     except UserError as error:
         raise UserError(f"{asked} came. {error}") from error
-    look, found, notes = ClipViews(image_size, frames), [], list(clips.notes)
+    eval_transform = ClipViews(image_size, frames)
+    batch = []
+    notes = list(clips.notes)
     for index in rng.permutation(len(clips)).tolist():
-        if len(found) == num_clips:
+        if len(batch) == num_clips:
             break
         try:
-            found.append(look(clips[index], rng)["image"] / np.float32(255))
+            batch.append(eval_transform(clips[index], rng)["image"] / np.float32(255))
         except UserError as error:
             notes.append(f"skipped: {error}")
-    if len(found) < num_clips:
+    if len(batch) < num_clips:
         named = f" {len(notes)} note(s): {notes[0]}" if notes else ""
         raise UserError(
-            f"{asked} came, which holds {len(found)} readable clip(s); "
+            f"{asked} came, which holds {len(batch)} readable clip(s); "
             f"inputs.num_images={num_clips} are wanted. Lower it.{named}"
         )
-    return Inputs(standardise(found), tuple(notes))
+    return Inputs(standardise(batch), tuple(notes))

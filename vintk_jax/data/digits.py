@@ -62,9 +62,9 @@ def material() -> tuple[list[Image.Image], np.ndarray, np.ndarray, dict[str, np.
     order = np.random.default_rng(0).permutation(len(digits.labels))
     parts: dict[str, list[np.ndarray]] = {split: [] for split in _SHARES}
     for label in range(NUM_CLASSES):  # every class in the same shares
-        mine = order[digits.labels[order] == label]
-        ends = np.round(np.cumsum([*_SHARES.values()]) * len(mine)).astype(int)
-        for split, part in zip(_SHARES, np.split(mine, ends[:-1]), strict=True):
+        of_class = order[digits.labels[order] == label]
+        ends = np.round(np.cumsum([*_SHARES.values()]) * len(of_class)).astype(int)
+        for split, part in zip(_SHARES, np.split(of_class, ends[:-1]), strict=True):
             parts[split].append(part)
     members = {split: np.concatenate(part) for split, part in parts.items()}
     photographs = [Image.fromarray(photograph) for photograph in shipped.photographs()]
@@ -94,12 +94,13 @@ def stamp(
     (radians) and scaled to `side` pixels about it.
     """
     step = digit.shape[0] / side
-    cos, sin = np.cos(angle) * step, np.sin(angle) * step
+    cos = np.cos(angle) * step
+    sin = np.sin(angle) * step
     middle = digit.shape[0] / 2
     # a margin of a pixel keeps its border from being smeared out
     framed = Image.fromarray(np.pad(digit, 1).astype(np.float32))
-    found = np.empty((len(centres), canvas, canvas))
-    for stamped, (x, y) in zip(found, centres.tolist()):
+    stamps = np.empty((len(centres), canvas, canvas))
+    for stamped, (x, y) in zip(stamps, centres.tolist()):
         # PIL wants the way from output pixels to the digit's.
         backwards = (
             cos,
@@ -112,7 +113,7 @@ def stamp(
         stamped[:] = framed.transform(
             (canvas, canvas), Image.Transform.AFFINE, backwards, Image.Resampling.BICUBIC
         )
-    return np.clip(found, 0, 1)
+    return np.clip(stamps, 0, 1)
 
 
 def darkened(
@@ -157,7 +158,8 @@ def scene(split: str, index: int, side: int = SIDE) -> Scene:
     scale = side / SIDE
     low, high = _DIGIT_SIDES
     digit_side = float(np.exp(rng.uniform(np.log(low), np.log(high)))) * scale
-    contrast, clutter = float(rng.uniform(*CONTRASTS)), float(rng.uniform(*CLUTTER))
+    contrast = float(rng.uniform(*CONTRASTS))
+    clutter = float(rng.uniform(*CLUTTER))
     centre = tuple(side / 2 + rng.uniform(-_OFF_CENTRE, _OFF_CENTRE, 2) * scale)
     mask = stamp(digits[which], digit_side, np.array([centre]), rng.uniform(-0.15, 0.15), side)[0]
 

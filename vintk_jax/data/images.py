@@ -19,7 +19,8 @@ from vintk_jax.errors import UserError
 from vintk_jax.extras import missing
 
 # ImageNet's, as everyone uses them
-MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+MEAN = np.array([0.485, 0.456, 0.406])
+STD = np.array([0.229, 0.224, 0.225])
 # What NumPy and zipfile raise for archives that aren't whole.
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
@@ -67,13 +68,13 @@ def labels_of(
     for name in arrays.files:
         others = name.startswith("y_") and name != f"y_{split}"
         if others and f"x_{name[2:]}" in arrays.files:
-            found = arrays[name]
-            if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+            of_split = arrays[name]
+            if of_split.ndim != 1 or not np.issubdtype(of_split.dtype, np.integer):
                 raise UserError(
-                    f"{path}[{name}] is {found.dtype}{found.shape}; integers from 0 on, one for "
-                    f"each image of x_{name[2:]}, were wanted."
+                    f"{path}[{name}] is {of_split.dtype}{of_split.shape}; integers from 0 on, one "
+                    f"for each image of x_{name[2:]}, were wanted."
                 )
-            of_splits.append(found)
+            of_splits.append(of_split)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         of_splits = []
     every = np.concatenate([np.zeros(0, int), *of_splits])

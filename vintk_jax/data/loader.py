@@ -56,14 +56,16 @@ def eval_batches(
     share = batch_size // hosts
     rng = np.random.default_rng(0)
     for start in range(host * share, len(source) + host * share, batch_size):
-        made = [transform(source[i], rng) for i in range(start, min(start + share, len(source)))]
-        if not made:  # this host has none of the last global batch
-            made, weight = [transform(source[0], rng)], np.zeros(1)
-        else:
-            weight = np.ones(len(made))
-        filled = made + made[:1] * (share - len(made))
-        batch = {key: np.stack([element[key] for element in filled]) for key in made[0]}
-        yield {**batch, "weight": np.pad(weight, (0, share - len(weight))).astype(np.float32)}
+        elements = [
+            transform(source[i], rng) for i in range(start, min(start + share, len(source)))
+        ]
+        weight = np.zeros(share, np.float32)
+        weight[: len(elements)] = 1
+        # The first image fills up; a host that has none of the last global batch takes one.
+        filler = elements[0] if elements else transform(source[0], rng)
+        elements += [filler] * (share - len(elements))
+        batch = {key: np.stack([element[key] for element in elements]) for key in filler}
+        yield {**batch, "weight": weight}
 
 
 def in_order(
@@ -84,7 +86,8 @@ class _Careful(Sequence):
     """A source's images, made ready, whose errors are elements too."""
 
     def __init__(self, source: Sequence, transform: Transform):
-        self._source, self._transform = source, transform
+        self._source = source
+        self._transform = transform
 
     def __len__(self) -> int:
         return len(self._source)

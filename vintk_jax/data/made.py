@@ -38,7 +38,9 @@ class Made(Sequence):
     def __init__(
         self, name: str, depends: Sequence[str], length: int, make: Callable[[int], Example]
     ):
-        self._make, self._length, self._name = make, length, name
+        self._make = make
+        self._length = length
+        self._name = name
         digest = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:16]
         folder = compile_cache.in_use()
         self._path = folder / "made" / f"{name}-{digest}.npz" if folder else None

@@ -43,7 +43,9 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 # TIFF's tags: bits of a sample, whether 0 is white, and whether numbers are signed.
-_BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
+_BITS = 258
+_PHOTOMETRIC = 262
+_FORMAT = 339
 
 
 def to_uint8(
@@ -130,17 +132,17 @@ def of_picture(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height wi
 
 def _tiff_tag(picture: Image.Image, tag: int, default: int) -> int:
     """A number that a TIFF says of its samples; the default for pictures of another kind."""
-    found = getattr(picture, "tag_v2", {}).get(tag, default)
-    return found[0] if isinstance(found, tuple) else found
+    value = getattr(picture, "tag_v2", {}).get(tag, default)
+    return value[0] if isinstance(value, tuple) else value
 
 
 def orientation(picture: Image.Image) -> int:
     """How a picture lies, by its EXIF data; 1, upright, where that says nothing or nonsense."""
     try:
-        found = picture.getexif().get(_ORIENTATION, 1)
+        value = picture.getexif().get(_ORIENTATION, 1)
     except UNREADABLE:
         return 1
-    return found if isinstance(found, int) and found in _UPRIGHT else 1
+    return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
@@ -178,7 +180,8 @@ def check_batch(images: Any, shape: tuple[int, ...]) -> None:
     Raises:
         UserError: for another type than uint8, and for other shapes.
     """
-    dtype, came = getattr(images, "dtype", None), getattr(images, "shape", None)
+    dtype = getattr(images, "dtype", None)
+    came = getattr(images, "shape", None)
     if dtype is None or came is None:
         raise UserError(f"Expected an array of images, got {type(images).__name__}.")
     if dtype != np.uint8:

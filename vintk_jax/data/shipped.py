@@ -37,11 +37,11 @@ def photographs() -> tuple[UInt8[np.ndarray, "height width 3"], ...]:
         from sklearn.datasets import load_sample_images
 
         return tuple(load_sample_images().images)
-    found = []
+    pictures = []
     for path in paths:
         with Image.open(path) as image:
-            found.append(np.asarray(image))
-    return tuple(found)
+            pictures.append(np.asarray(image))
+    return tuple(pictures)
 
 
 @lru_cache

@@ -66,7 +66,7 @@ def belongs(name: str) -> bool:
 
 def natural(paths: Sequence[Path]) -> list[Path]:
     """In the natural order of their names: frame 2 before frame 10."""
-    return natsort.natsorted(paths, key=lambda path: readable(path))
+    return natsort.natsorted(paths, key=readable)
 
 
 def readable(path: Path | str) -> str:
@@ -111,8 +111,12 @@ def _is_file(path: Path) -> bool:
 
 def folders_in(root: Path) -> list[Path]:
     """The folders of a folder that belong to a data set, by name."""
-    found = [child for child in root.iterdir() if child.is_dir() and belongs(child.name)]
-    return sorted(found, key=lambda path: os.fsencode(path.name))
+
+    def name(folder: Path) -> bytes:
+        return os.fsencode(folder.name)
+
+    folders = [child for child in root.iterdir() if child.is_dir() and belongs(child.name)]
+    return sorted(folders, key=name)
 
 
 def split_folder(root: Path, split: str) -> Path | None:
@@ -126,12 +130,12 @@ def split_folder(root: Path, split: str) -> Path | None:
     if exact.is_dir():
         return exact
     usual = usual_names(split)
-    found = [child for child in folders_in(root) if child.name.lower() in usual]
-    if len(found) > 1:
-        names = " and ".join(readable(child.name) for child in found)
+    alike = [child for child in folders_in(root) if child.name.lower() in usual]
+    if len(alike) > 1:
+        names = " and ".join(readable(child.name) for child in alike)
         raise UserError(f"{readable(root)} has {names} for the split {split!r}. Name one.")
-    if found:
-        return found[0]
+    if alike:
+        return alike[0]
     for inner in folders_in(root):
         deeper = inner
         while True:
@@ -158,14 +162,14 @@ def below(root: Path, parts: str) -> Path | None:
     """A folder below another, its names in any case; None without, or where two differ in case
     alone.
     """
-    found = root
+    inner = root
     for part in parts.split("/"):
-        exact = found / part
-        alike = [child for child in folders_in(found) if child.name.lower() == part.lower()]
+        exact = inner / part
+        alike = [child for child in folders_in(inner) if child.name.lower() == part.lower()]
         if not exact.is_dir() and len(alike) != 1:
             return None
-        found = exact if exact.is_dir() else alike[0]
-    return found
+        inner = exact if exact.is_dir() else alike[0]
+    return inner
 
 
 def is_split(name: str) -> bool:
@@ -182,7 +186,8 @@ def classes_of(root: Path, top: Path) -> tuple[list[str], list[str]]:
         top: of the split; `root` itself where there are no splits.
     """
     splits = [top] if top == root else folders_in(root)
-    names, empty = [], []
+    names = []
+    empty = []
     for child in folders_in(top):
         has_images = any(
             next(_below(split / child.name), None) is not None
@@ -219,8 +224,8 @@ def check_level(top: Path, classes: Sequence[str]) -> None:
 def differing(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> str:
     """What two lists of classes don't share, in words."""
     parts = []
-    for mine, its, name in ((first, second, names[0]), (second, first, names[1])):
-        alone = [readable(one) for one in mine if one not in its]
+    for classes, others, name in ((first, second, names[0]), (second, first, names[1])):
+        alone = [readable(one) for one in classes if one not in others]
         if alone:
             parts.append(f"only {name} has {first_of(alone)}")
     return "; ".join(parts) or "they are in another order"

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from vintk_jax.data.pairs import IGNORED
+from vintk_jax.data.label_maps import IGNORED
 from vintk_jax.report.style import PAPER, style
 
 _SHOWN = 4  # images

@@ -114,7 +114,7 @@ def _draw(axes, experiment: Mapping[str, Any], measure: str, label: str) -> None
         axes.legend(loc="best", fontsize="small")
 
 
-def _tick_label(value: float, position: int | None = None) -> str:
+def _tick_label(value: int | float, position: int | None = None) -> str:
     """The label of a tick, as matplotlib asks for it."""
     return f"{value:g}" if value < 1e5 else f"{value / 1e6:g} M"
 

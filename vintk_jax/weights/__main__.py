@@ -43,16 +43,16 @@ def main(invocation: configs.Invocation) -> None:
     training = training_config(config, sizes)
     classes = class_names(config.classes, opened.described, sizes.num_classes)
     trained = _model_of(training, sizes, len(classes))
+    model = trained.model
     console.print(
-        f"{scheme.title}: a {type(trained.model).__name__} of {trained.model.embed_dim} columns, "
-        f"{trained.model.num_blocks} blocks, "
-        f"{trained.model.num_heads[0]} heads, {sizes.num_classes} classes; "
+        f"{scheme.title}: a {type(model).__name__} of {model.embed_dim} columns, "
+        f"{model.num_blocks} blocks, {model.num_heads[0]} heads, {sizes.num_classes} classes; "
         f"{training.data.image_size} px, token lengths {', '.join(trained.names)}",
         soft_wrap=True,
     )
     params = load.load_weights(
         opened.path,
-        trained.model,
+        model,
         pixels=config.pixels,
         averaged=config.averaged,
         say=functools.partial(console.print, style="yellow"),
@@ -68,10 +68,8 @@ def main(invocation: configs.Invocation) -> None:
             style="yellow",
             soft_wrap=True,
         )
-    source = ""
-    if not config.data.source:
-        kind = "clips:PATH" if sizes.attention else "images:FOLDER"
-        source = f" --config.data.source={kind}"
+    kind = "clips:PATH" if sizes.attention else "images:FOLDER"
+    source = "" if config.data.source else f" --config.data.source={kind}"
     console.print(
         "Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir "
         f"{workdir}{source}",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vintk_jax import system_errors, unpacking
-from vintk_jax.errors import UserError
+from vintk_jax.errors import UserError, first_of
 
 _ARRAY = ".npy"  # what a member of an npz that is an array ends with
 _SAFETENSORS = {  # its types that NumPy has, or ml_dtypes
@@ -52,7 +52,7 @@ def read_npz(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
             check_numbers(path, member.removesuffix(_ARRAY), types[member])
         if texts:
             names = [member.removesuffix(_ARRAY) for member in texts]
-            notes.append(f"{path} holds texts, which were left out: {first_names(names)}.")
+            notes.append(f"{path} holds texts, which were left out: {first_of(names)}.")
         with np.load(path, allow_pickle=False) as file:
             return {member.removesuffix(_ARRAY): file[member] for member in arrays}
     except UserError:
@@ -143,12 +143,6 @@ def _unsupported(path: Path, name: str, kind: str) -> UserError:
         f"Expected real numbers in {path} (float, int or bool, of types that NumPy has), got "
         f"{name} of the type {kind}, which isn't supported. Save it as float32, or leave it out."
     )
-
-
-def first_names(names: list[str]) -> str:
-    """A few of the names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{', '.join(names[:5])}{more}"
 
 
 def raise_passing(error: Exception) -> None:

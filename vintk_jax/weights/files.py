@@ -9,10 +9,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from vintk_jax.errors import UserError
+from vintk_jax.errors import UserError, first_of
 from vintk_jax.weights.array_files import (
     check_numbers,
-    first_names,
     is_npz,
     once_each,
     read_npz,
@@ -82,7 +81,7 @@ def open_weights(where: str | Path, averaged: bool = True) -> Opened:
     bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if bad:
         notes.append(
-            f"{path} holds NaN or infinite numbers in {first_names(bad)}; a model with them "
+            f"{path} holds NaN or infinite numbers in {first_of(bad)}; a model with them "
             "answers NaN."
         )
     return Opened(path, arrays, settings, _described(path), tuple(notes))

@@ -97,12 +97,7 @@ def load_weights(
     for note in opened.notes:
         say(note)
     scheme = scheme_of(opened)
-    if (scheme is hugging_face.TIMESFORMER) != isinstance(model, TimeSformer):
-        raise UserError(
-            f"{opened.path} is of {scheme.title}, the model is a {type(model).__name__}."
-        )
-    if scheme.supernet:
-        autoformer.check_settings(opened.settings, opened.path)
+    _check_kind(opened, scheme, model)
     named = mapped(opened, scheme, model.num_blocks)
     shapes = fit.wanted_shapes(model)
     arrays = dict(named.arrays)
@@ -122,6 +117,18 @@ def load_weights(
     if head == "new":
         say(f"The classifier of {shapes['head/bias'][0]} classes was drawn anew.")
     return fit.assembled(arrays, model)
+
+
+def _check_kind(opened: Opened, scheme: Scheme, model: ViT | TimeSformer) -> None:
+    """Refuse weights of images for a model of clips and the other way round, and a supernet that
+    was trained with other settings than the published ones.
+    """
+    if (scheme is hugging_face.TIMESFORMER) != isinstance(model, TimeSformer):
+        raise UserError(
+            f"{opened.path} is of {scheme.title}, the model is a {type(model).__name__}."
+        )
+    if scheme.supernet:
+        autoformer.check_settings(opened.settings, opened.path)
 
 
 def _ignore(note: str) -> None:
