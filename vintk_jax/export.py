@@ -1,10 +1,10 @@
 """Export a trained model: `python -m vintk_jax.export --config configs/export.py --workdir
 runs/revit_digits`.
 
-Writes a folder that runs with jax alone: StableHLO programs for CPU, GPU and TPU with a free batch
-size, one for each token length and those of the assigner, their weights, model.json, and load.py,
-which runs them; --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX models and a PyTorch
-model in timm's style with its weights.
+Writes a folder that runs with jax alone. It has StableHLO programs for CPU, GPU and TPU with a free
+batch size, one for each token length and those of the assigner. Beside them are the weights,
+model.json, and load.py, which runs them. --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX
+models, and a PyTorch model in timm's style with its weights.
 """
 
 import functools
@@ -61,8 +61,8 @@ def main(invocation: configs.Invocation) -> None:
 
 
 def _assigner(config, workdir: Path, predictor) -> tuple[Any, dict[str, Any]]:
-    """The workdir's assigner at the point that the budget asks for, and what model.json says of
-    that; None and nothing where none is to be exported.
+    """The workdir's assigner at the point that the budget asks for, and what model.json says of it.
+    None and an empty dictionary where none is to be exported.
     """
     from vintk_jax.adaptive import assigned
     from vintk_jax.adaptive.session import FOLDER

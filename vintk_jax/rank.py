@@ -1,9 +1,9 @@
-"""Hold training-free scores against trained accuracies: `python -m vintk_jax.rank --config
+"""Compare training-free scores with trained accuracies: `python -m vintk_jax.rank --config
 configs/rank.py --config.table=FILE`.
 
-Scores every architecture of a table with any set of proxies, then reads the accuracies and says,
-for each proxy, how well it ranks. scores.jsonl in the workdir holds the scores, rank.json the
-comparison, rank.html the same to look at. The same command resumes a stopped run.
+Scores every architecture of a table with any set of proxies. Then it reads the accuracies and says
+how well each proxy ranks. The workdir gets scores.jsonl (the scores), rank.json (the comparison)
+and rank.html (the same to look at). The same command resumes a stopped run.
 """
 
 import functools
@@ -57,7 +57,7 @@ def main(invocation: configs.Invocation) -> None:
 
 
 def _rank(console, ranking, workdir) -> dict:
-    """Score what isn't scored yet, and compare; writes scores.jsonl, rank.json and rank.html."""
+    """Score what isn't scored yet, and compare. Writes scores.jsonl, rank.json and rank.html."""
     from vintk_jax.ranking import scores
     from vintk_jax.ranking.compare import compare_all, values_of
     from vintk_jax.report.progress import Progress

@@ -1,10 +1,10 @@
 """Rank vision transformers without training any: `python -m vintk_jax.search --config
 configs/vit_space.py`.
 
-Candidates come from random, evolutionary (NSGA-II) or exhaustive search; each is scored at
-initialisation by its neural tangent kernels. Results go to the workdir: candidates.jsonl as it
-goes; best.json, pareto.json and report.html at the end. The same command resumes a stopped search;
-several processes started with one workdir share it.
+Candidates come from random, evolutionary (NSGA-II) or exhaustive search. Each is scored at
+initialisation by its neural tangent kernels. Results go to the workdir: candidates.jsonl while the
+search runs; best.json, pareto.json and report.html at the end. The same command resumes a stopped
+search. Several processes that are started with one workdir share it.
 """
 
 import functools
@@ -67,7 +67,7 @@ def main(invocation: configs.Invocation) -> None:
 
 
 def _score_all(console, search, ledger, scorer, workdir) -> list:
-    """The loop, with a line that says how far it is; returns the scored candidates."""
+    """Run the loop, with a line that says how far it is. Returns the scored candidates."""
     from vintk_jax.report.progress import Progress
     from vintk_jax.study.run import run
 

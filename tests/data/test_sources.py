@@ -201,7 +201,7 @@ def test_what_is_not_there_is_named(where, split, words):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"x_train": np.zeros((3, 4, 4, 3), np.uint8)}, "y_train was wanted"),
+        ({"x_train": np.zeros((3, 4, 4, 3), np.uint8)}, "Expected y_train in"),
         (
             {"x_train": np.full((3, 4, 4, 3), 255.0), "y_train": np.zeros(3, int)},
             "float64 values from 255 to 255",

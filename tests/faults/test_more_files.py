@@ -142,7 +142,7 @@ def test_links_to_nowhere_and_pipes(tmp_path):
 )
 def test_paths_that_cannot_be(where):
     """One message."""
-    with pytest.raises(UserError, match="came"):
+    with pytest.raises(UserError, match="Expected a path"):
         open_source(where, "train")
 
 

@@ -1,10 +1,10 @@
 """From an image of any size to one of the model's: cropping, flipping, RandAugment and random
-erasing, on the host, image by image.
+erasing. It is done on the host, image by image.
 
-Pillow does the work on pixels; what is drawn follows DeiT's recipe (Touvron et al. 2021, arXiv
-2012.12877, table 9). Mixing images with each other is done on the device (`training.mixing`).
-Libraries looked at: albumentations is no longer kept, Keras draws RandAugment once for a whole
-batch, torchvision brings PyTorch.
+Pillow does the work on pixels. What is drawn follows DeiT's recipe (Touvron et al. 2021, arXiv
+2012.12877, table 9). Mixing images with each other is done on the device (`training.mixing`). We
+looked at other libraries: albumentations is no longer kept, Keras draws RandAugment once for a
+whole batch, torchvision brings PyTorch.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ Pixels = UInt8[np.ndarray, "height width 3"]
 def resized_crop(
     image: Image.Image, rng: np.random.Generator, size: int, least: float
 ) -> Image.Image:
-    """A crop of a share in [least, 1] of the area and a ratio in [3/4, 4/3] of the sides, resized;
-    the centre if ten draws don't fit.
+    """A random crop, resized. Its area is a share in [least, 1] of the image's, the ratio of its
+    sides is in [3/4, 4/3]. It is the centre if ten draws don't fit.
     """
     area = image.width * image.height
     for _ in range(10):
@@ -44,7 +44,7 @@ def resized_crop(
 
 
 def centre_crop(image: Image.Image, size: int, ratio: float, along: float = 0.5) -> Image.Image:
-    """The centre square of `ratio` times the shorter side, resized; `along`: its place on the
+    """The centre square of `ratio` times the shorter side, resized. `along` is its place on the
     longer side, from 0 to 1.
     """
     if image.size == (size, size) and ratio == 1:
@@ -67,8 +67,8 @@ def padded_crop(image: Image.Image, rng: np.random.Generator, padding: int) -> I
 
 
 def erase(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A rectangle of 2% to a third of the area becomes noise (Zhong et al. 2020, arXiv 1708.04896;
-    noise a pixel, as DeiT).
+    """A rectangle of 2% to a third of the area becomes noise (Zhong et al. 2020, arXiv 1708.04896).
+    Each pixel has noise of its own, as in DeiT.
     """
     height, width = pixels.shape[:2]
     for _ in range(10):
@@ -88,8 +88,8 @@ def erase(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """What happens to a training image; the fields are those of the configs' `augment` section, as
-    far as the host does them.
+    """What happens to a training image. The fields are those of the configs' `augment` section that
+    the host carries out.
 
     Attributes:
         size: pixels a side of the result.
@@ -119,8 +119,7 @@ class Augment:
         ):
             if not low <= getattr(self, name) <= high:
                 raise UserError(
-                    f"augment.{name}={getattr(self, name)} came; a number from {low} to {high} was "
-                    "wanted."
+                    f"Expected augment.{name} from {low} to {high}, got {getattr(self, name)}."
                 )
 
     def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

@@ -30,11 +30,11 @@ def source_of(
 
 
 def open_npz(where: str, split: str) -> Source:
-    """Arrays x_SPLIT (n, frames, height, width, 3) and y_SPLIT (n,); or frames of all clips one
-    behind the other, length (n,) and label (n,).
+    """Open the clips of an npz.
 
-    Of the second kind a split is a condition on an array of n numbers: "subject=3", "subject!=3,4",
-    or "all".
+    It has arrays x_SPLIT (n, frames, height, width, 3) and y_SPLIT (n,). Or it has frames (of all
+    clips, one behind the other), length (n,) and label (n,). A split of the second kind is a
+    condition on an array of n numbers, "subject=3" or "subject!=3,4", or it is "all".
 
     Raises:
         UserError: naming the array, for shapes, lengths and labels that don't fit together, and
@@ -57,8 +57,8 @@ def open_npz(where: str, split: str) -> Source:
             missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
             if missing:
                 raise UserError(
-                    f"{path} holds {', '.join(arrays.files) or 'nothing'}; "
-                    f"{' and '.join(missing)}, or frames, length and label, were wanted."
+                    f"Expected {' and '.join(missing)}, or frames, length and label, in {path}, "
+                    f"got {', '.join(arrays.files) or 'nothing'}."
                 )
             frames = arrays[f"x_{split}"]
             name = f"{path}[x_{split}]"
@@ -121,8 +121,8 @@ def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, 
     ):
         fitting = [key for key in arrays.files if arrays[key].shape == (count,) and key != "length"]
         raise UserError(
-            f"The split {split!r} came; {path} takes all, or NAME=NUMBER or NAME!=NUMBER (or "
-            f"NUMBER,NUMBER) with NAME one of {', '.join(fitting)}."
+            f"Expected the split of {path} to be all, or NAME=NUMBER or NAME!=NUMBER (or "
+            f"NUMBER,NUMBER) with NAME one of {', '.join(fitting)}, got {split!r}."
         )
     chosen = np.isin(arrays[name], [int(each) for each in values])
     if sign == "!=":
@@ -130,6 +130,6 @@ def _chosen(path: Path, arrays: Any, split: str, count: int) -> Int[np.ndarray, 
     if not chosen.any():
         there = ", ".join(map(str, np.unique(arrays[name])[:8]))
         raise UserError(
-            f"The split {split!r} came; {path}[{name}] has no such clip: it holds {there}."
+            f"Expected a split of {path} that has clips, got {split!r}: {name} holds {there}."
         )
     return np.flatnonzero(chosen)

@@ -1,6 +1,4 @@
-"""A clip, whose frames are read when it is known which are wanted: an array, a folder of images, or
-a video, which PyAV decodes.
-"""
+"""Clips whose frames are read on demand, from an array, a folder of images, or a video (PyAV)."""
 
 import dataclasses
 import logging

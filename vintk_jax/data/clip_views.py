@@ -16,8 +16,8 @@ from vintk_jax.data.clip_reading import Clip
 def spread(
     start: int | float, extent: int | float, frames: int, length: int
 ) -> Int[np.ndarray, " frames"]:
-    """Frame numbers: the middles of `frames` equal parts of a stretch; a clip that is shorter than
-    that shows some of its frames twice.
+    """Frame numbers: the middles of `frames` equal parts of a stretch. A shorter clip shows some of
+    its frames twice.
     """
     wanted = start + (np.arange(frames) + 0.5) * extent / frames
     return np.clip(wanted.astype(int), 0, length - 1)
@@ -56,8 +56,8 @@ class ClipAugment:
 
 @dataclasses.dataclass(frozen=True)
 class ClipViews:
-    """A clip that is only looked at, in one view or several (as TimeSformer, section 4, averages
-    them); nothing is drawn.
+    """A clip as it is evaluated, in one view or several (as TimeSformer, section 4, averages them).
+    Nothing is drawn at random.
 
     Attributes:
         size: pixels a side of the result.
@@ -95,7 +95,7 @@ class ClipViews:
 
 
 def _places(count: int) -> list[float]:
-    """So many places from 0 to 1, both among them; of one the middle."""
+    """So many places from 0 to 1, with both ends. A single place is the middle."""
     if count == 1:
         return [0.5]
     return [i / (count - 1) for i in range(count)]

@@ -23,8 +23,8 @@ def _digits(_: str, split: str) -> Source:
     """See `data.moving`."""
     if split not in moving.COUNTS:
         raise UserError(
-            f"A split {split!r} came; the moving digits have "
-            f"{', '.join(moving.COUNTS)}.{nearest(split, moving.COUNTS)}"
+            f"Expected a split of the moving digits ({', '.join(moving.COUNTS)}), got {split!r}."
+            f"{nearest(split, moving.COUNTS)}"
         )
     made: dict[int, dict[str, Any]] = {}
 
@@ -72,10 +72,10 @@ def _folder(where: str, split: str) -> Source:
             labels.append(label)
             files += frames or [path]
     if not clips:
+        unreadable = f" {len(broken)} can't be read: {broken[0]}" if broken else ""
         raise UserError(
-            f"{top} holds no clips in class folders: videos ({', '.join(sorted(VIDEOS))}) or "
-            "folders of images were wanted."
-            + (f" {len(broken)} can't be read: {broken[0]}" if broken else "")
+            f"Expected clips in class folders of {top}, videos ({', '.join(sorted(VIDEOS))}) or "
+            f"folders of images, got none.{unreadable}"
         )
     notes = []
     if broken:

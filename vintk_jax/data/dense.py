@@ -30,7 +30,7 @@ def _resized(
 def _on_canvas(
     image: Image.Image, label: Image.Image, left: int, top: int, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part that begins at (left, top); grey, without a class, beyond the borders."""
+    """The part that begins at (left, top). Beyond the borders it is grey and without a class."""
     pixels = Image.new("RGB", (width, height), GREY)
     classes = Image.new("L", (width, height), IGNORED)
     pixels.paste(image, (-left, -top))
@@ -55,8 +55,8 @@ class DenseAugment:
     def __post_init__(self):
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise UserError(
-                f"segmentation.scale={self.scale} came; the least and the largest factor, both "
-                "positive, were wanted."
+                "Expected segmentation.scale to be the least and the largest factor, both "
+                f"positive, got {self.scale}."
             )
 
     def __call__(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -79,8 +79,8 @@ class DenseAugment:
 
 @dataclasses.dataclass(frozen=True)
 class WholePair:
-    """A pair that is only looked at: resized to fit where it is larger, in the upper left of a
-    canvas of fixed size.
+    """A pair as it is evaluated, in the upper left of a canvas of fixed size. A larger one is
+    resized to fit.
 
     Attributes:
         height, width: of the canvas, in pixels.

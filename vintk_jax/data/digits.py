@@ -1,12 +1,12 @@
 """The embedded data set: real digits on real photographs, both from scikit-learn, put together by a
 generator. No download.
 
-Each image is a pure function of (split, index). A handwritten digit (UCI, 8 x 8) is blown up to a
+Each image is a pure function of (split, index). A handwritten digit (UCI, 8 x 8) is enlarged to a
 random size, coloured, and laid on a crop of a photograph, up to a sixth of its side from the
-middle; clutter and contrast vary with it. Few large patches know a digit only where they have often
-seen it, many small ones put it together wherever it is: that is what makes token lengths differ
-(docs/adaptive.md). Sizes, places, contrasts and clutter are our choice, fixed before any assigner
-was trained on them.
+middle. Clutter and contrast vary. A few large patches know a digit only at places where they have
+often seen it. Many small ones put it together wherever it is. That is what makes token lengths
+differ (docs/adaptive.md). Sizes, places, contrasts and clutter are our choice, fixed before any
+assigner was trained on them.
 """
 
 import dataclasses
@@ -90,8 +90,8 @@ def stamp(
     angle: float,
     canvas: int,
 ) -> Float[np.ndarray, "n canvas canvas"]:
-    """The digit's coverage of each pixel of a canvas, once for each place: rotated by `angle`
-    (radians) and scaled to `side` pixels about it.
+    """How much of each pixel of a canvas the digit covers, once for each place. The digit is
+    rotated by `angle` (radians) and scaled to `side` pixels about the place.
     """
     step = digit.shape[0] / side
     cos = np.cos(angle) * step
@@ -121,8 +121,8 @@ def darkened(
 ) -> Float[np.ndarray, "side side 3"]:
     """A photograph with so much of its contrast left, dark enough for digits to be light on it.
 
-    Always light on darker: with either of the two at random, no linear map of the pixels tells
-    digits apart, and a ViT sits on its first plateau for longer than the whole run may take
+    Digits are always light on darker. With light and dark at random, no linear map of the pixels
+    tells digits apart, and a ViT stays on its first plateau for longer than the whole run may take
     (measured: 10% after 3 epochs).
     """
     grey = photograph.mean(axis=(0, 1))

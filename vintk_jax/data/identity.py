@@ -1,5 +1,5 @@
-"""What a source of images is, as a short text: it changes when any file, image or label does, so
-that nothing that was made of the old ones is taken for the new ones'.
+"""What a source of images is, as a short text. The text changes when any file, image or label does,
+so that nothing made of the old ones is taken for something made of the new ones.
 """
 
 import hashlib

@@ -67,7 +67,7 @@ def _noise(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
 
 
 def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
-    """Images anywhere below a folder, in random order; broken ones are skipped and named."""
+    """Images anywhere below a folder, in random order. Broken ones are skipped and named."""
     root = walk.folder(where, f"inputs.source=folder:{where}")
     paths = walk.files_below(root)
     squares = []
@@ -85,8 +85,8 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
     skipped = f"{len(broken)} broken image(s): {'; '.join(broken[:5])}{more}"
     if len(squares) < count:
         raise UserError(
-            f"{root} holds {len(squares)} readable image(s) of {len(paths)} with a known ending "
-            f"({walk.ENDINGS}); inputs.num_images={count} are wanted. "
+            f"Expected inputs.num_images={count} images below {root}, got {len(squares)} readable "
+            f"image(s) of {len(paths)} with a known ending ({walk.ENDINGS}). "
             f"{f'Skipped {skipped}. ' if broken else ''}Add images or lower inputs.num_images."
         )
     return Inputs(standardise(squares), (f"skipped {skipped}",) if broken else ())
@@ -119,8 +119,8 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
             f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files
         )
     raise UserError(
-        f"{path} holds {shapes or 'nothing'}; an array of images was wanted, (n, height, "
-        "width, 3) or (n, height, width)."
+        f"Expected an array of images in {path}, (n, height, width, 3) or (n, height, width), got "
+        f"{shapes or 'nothing'}."
     )
 
 
@@ -134,7 +134,7 @@ def _from_sequence(sequence, name: str, count: int, size: int, rng: np.random.Ge
     """Random ones of a sequence of images, or of elements that hold one."""
     if len(sequence) < count:
         raise UserError(
-            f"{name} holds {len(sequence)} image(s); inputs.num_images={count} are wanted. Lower "
+            f"Expected inputs.num_images={count} images from {name}, got {len(sequence)}. Lower "
             "inputs.num_images."
         )
     squares = []
@@ -168,12 +168,12 @@ def load(source: str, num_images: int, image_size: int, seed: int) -> Inputs:
     kind, _, where = source.partition(":")
     if kind not in _SOURCES or (kind in ("folder", "npz", "tfds") and not where):
         raise UserError(
-            f"inputs.source={source!r} came; photos, noise, folder:PATH, npz:PATH or tfds:NAME was "
-            "wanted."
+            "Expected inputs.source to be photos, noise, folder:PATH, npz:PATH or tfds:NAME, got "
+            f"{source!r}."
         )
     if num_images < 2 or image_size < 1:
         raise UserError(
-            f"inputs.num_images={num_images} and inputs.image_size={image_size} came; two images "
-            "and one pixel are the least."
+            "Expected inputs.num_images of two images at least and inputs.image_size of one pixel "
+            f"at least, got {num_images} and {image_size}."
         )
     return _SOURCES[kind](where, num_images, image_size, np.random.default_rng(seed))

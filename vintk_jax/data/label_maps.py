@@ -36,8 +36,8 @@ class Labels:
     def __post_init__(self):
         if self.names and self.values and len(self.names) != len(self.values):
             raise UserError(
-                f"segmentation.names has {len(self.names)} names, segmentation.labels "
-                f"{len(self.values)} values; as many were wanted."
+                f"Expected as many segmentation.names as segmentation.labels, got "
+                f"{len(self.names)} names and {len(self.values)} values."
             )
         for value in self.values:
             whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
@@ -49,11 +49,14 @@ class Labels:
                 )
         if len(self.values) > IGNORED or set(self.values) & set(self.ignore):
             raise UserError(
-                "segmentation.labels wants fewer than 255 values, none of which is ignored as well."
+                "Expected fewer than 255 segmentation.labels, none of which is ignored as well, "
+                f"got {self.values} and segmentation.ignore={self.ignore}."
             )
 
     def with_values_of(self, there: Integer[np.ndarray, " n"]) -> "Labels":
-        """These; where no values were given, with those up to the largest that is there."""
+        """The same with values. Where none were given, they are all up to the largest that is
+        there.
+        """
         if self.values:
             return self
         largest = max((int(value) for value in there if value not in self.ignore), default=0)
@@ -67,7 +70,7 @@ class Labels:
         return self.names or tuple(map(str, self.values))
 
     def table(self) -> UInt8[np.ndarray, " 256"]:
-        """The class of each value of a byte; `IGNORED` for those that are ignored or mean
+        """The class of each value of a byte. It is `IGNORED` for values that are ignored or mean
         nothing.
         """
         table = np.full(256, IGNORED, np.uint8)
@@ -86,7 +89,7 @@ def ranges(values: Sequence[int]) -> str:
 
 
 def read_map(path: Path) -> UInt8[np.ndarray, "height width"]:
-    """The values of a map of labels; a picture in palette colours gives the palette's numbers.
+    """The values of a map of labels. A picture in palette colours gives the palette's numbers.
 
     Raises:
         UserError: when it can't be read, has several channels, or values that aren't whole or not
@@ -99,15 +102,15 @@ def read_map(path: Path) -> UInt8[np.ndarray, "height width"]:
         raise UserError(f"{path} can't be read as an image ({error}).") from error
     if values.ndim != 2:
         raise UserError(
-            f"{path} holds {values.dtype}{values.shape}; a map of labels, one value from 0 to 255 "
-            "a pixel, was wanted."
+            f"Expected a map of labels in {path}, one value from 0 to 255 a pixel, got "
+            f"{values.dtype}{values.shape}."
         )
     _check_bytes(values, str(path))
     return values.astype(np.uint8)
 
 
 def _check_bytes(values: np.ndarray, what: str) -> None:
-    """Refuse values of a map that a byte can't hold; bytes would wrap around or be cut off."""
+    """Refuse values of a map that a byte can't hold: they would wrap around or be cut off."""
     fits = (values >= 0) & (values <= 255)  # not NaN either
     if np.issubdtype(values.dtype, np.floating):
         fits &= values == np.floor(values)

@@ -1,4 +1,4 @@
-"""Batches by step: which images a step sees is a function of (seed, step) alone, by Grain's random
+"""Batches by step. Which images a step sees is a function of (seed, step) alone, by Grain's random
 access.
 
 So a run goes on at any step without reading what came before, and the images of a step are the same
@@ -28,8 +28,8 @@ def train_batches(
 ) -> "grain.MapDataset[Batch]":
     """This host's part of the global batch of each step: `train_batches(...)[step]`, without end.
 
-    Epochs are shuffled anew; the random numbers of an image's augmentation depend on the seed and
-    its place in the order.
+    Every epoch has an order of its own. The random numbers of an image's augmentation depend on the
+    seed and its place in the order.
 
     Raises:
         ValueError: if the hosts don't divide the batch.
@@ -71,7 +71,7 @@ def eval_batches(
 def in_order(
     source: Sequence, transform: Transform, start: int, threads: int
 ) -> Iterator[dict[str, Any]]:
-    """Every image from a number on, once, read ahead by threads; one that can't be read gives
+    """Every image from a number on, once, read ahead by threads. One that can't be read gives
     {"error": what was wrong} in its place.
     """
     images = grain.MapDataset.source(_Careful(source, transform))[start:]

@@ -1,8 +1,8 @@
 """Images that a generator makes: made once, ahead of being asked for, and kept between runs.
 
-Made images are plain arrays in a file beside the compiled programs, where a command keeps those
-(`compile_cache`); a library's user has them in memory alone. The file's name holds a digest of all
-that the images depend on, and it appears by a rename, so it is complete or absent.
+They are plain arrays in a file beside the compiled programs, where a command keeps those
+(`compile_cache`). A library's user has them in memory alone. The file's name holds a digest of all
+that the images depend on. The file appears by a rename, so it is complete or absent.
 """
 
 import atexit
@@ -64,8 +64,8 @@ class Made(Sequence):
         return tuple(array[index] for array in self._arrays)
 
     def ahead(self) -> None:
-        """Begin to make all that is missing, in a thread beside whatever else happens: a command
-        compiles for seconds before it asks for the first image.
+        """Begin to make all that is missing, in a thread. A command compiles for seconds before it
+        asks for the first image.
         """
         if self._there.all():
             return
@@ -110,7 +110,7 @@ class Made(Sequence):
         self._there[:] = True
 
     def _write(self) -> None:
-        """Keep the examples; where that can't be done, they are made again next time."""
+        """Keep the examples. Where that can't be done, they are made again next time."""
         if self._path is None:
             return
         partial = None

@@ -1,11 +1,11 @@
-"""The embedded clips: the digits of `data.digits`, moving over photographs; the class is the
+"""The embedded clips: the digits of `data.digits`, moving over photographs. The class is the
 direction. No download.
 
-Each clip is a pure function of (split, index): one digit goes in a straight line, in one of eight
-directions, a tenth to one and a half pixels a frame; another trembles where it is. Any one frame
-shows two digits and says nothing of who goes where. Large patches add the two up, small ones keep
-them apart; two frames tell a fast digit's way from the trembling, a slow one's wants more (our
-choice, fixed before any assigner was trained on them).
+Each clip is a pure function of (split, index). One digit goes in a straight line, in one of eight
+directions, a tenth to one and a half pixels a frame. Another trembles at its place. Any one frame
+shows two digits and says nothing of which one moves. Large patches add the two up, small ones keep
+them apart. Two frames tell a fast digit's way from the trembling; a slow one takes more. (Our
+choice, fixed before any assigner was trained on them.)
 """
 
 import numpy as np

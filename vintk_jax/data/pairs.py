@@ -1,8 +1,8 @@
 """Pairs of an image and a map of its pixels' classes: the embedded digits with their masks,
 folders, npz archives, TensorFlow Datasets.
 
-An element is {"image": uint8 (height, width, 3), "label": uint8 (height, width)}; a label is the
-number of a class, or `IGNORED`. Folders are looked through before anything is trained: a missing
+An element is {"image": uint8 (height, width, 3), "label": uint8 (height, width)}. A label is the
+number of a class, or `IGNORED`. Folders are looked through before anything is trained. A missing
 label, sizes that differ, and a value that is no class are named.
 """
 
@@ -37,8 +37,8 @@ _SHOWN = 5  # broken pairs that an error names
 
 
 def _laid_out(root: Path, split: str) -> tuple[Path, Path] | None:
-    """The folders of a split's pictures and of its maps: of its name, or of one that people usually
-    give it, in any case.
+    """The folders of a split's pictures and of its maps. They have the split's name, or one that
+    people usually give it, in any case.
     """
     for name in dict.fromkeys((split, *walk.usual_names(split))):
         for layout in _LAYOUTS:
@@ -87,13 +87,14 @@ def _no_folders(root: Path, split: str) -> UserError:
         for pictures, maps in _LAYOUTS[:2]
     ]
     return UserError(
-        f"{root} holds {there or 'no folders'}; images and labels of the split {split!r} were "
-        f"wanted, for example {', '.join(examples)}."
+        f"Expected images and labels of the split {split!r} in {root}, for example "
+        f"{', '.join(examples)}, got {there or 'no folders'}."
     )
 
 
 def _check_pairs(pairs: list[tuple[Path, Path]], labels: Labels, split: str) -> Labels:
-    """Look through all pairs; the labels, with the values that the maps hold where none were given.
+    """Look through all pairs. Returns the labels; where no values were given, with those of the
+    maps.
 
     Raises:
         UserError: naming pairs that are broken, and values that are no class.
@@ -121,8 +122,8 @@ def _digits(labels: Labels, _: str, split: str) -> Source:
     """See `data.digits`: what lies behind the digit, and the ten digits."""
     if split not in digits.COUNTS:
         raise UserError(
-            f"A split {split!r} came; the digits have "
-            f"{', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}"
+            f"Expected a split of the digits ({', '.join(digits.COUNTS)}), got {split!r}."
+            f"{nearest(split, digits.COUNTS)}"
         )
     made = digits.Digits(split, dense=True)
     classes = ("background", *map(str, range(digits.NUM_CLASSES)))
@@ -136,16 +137,15 @@ def _npz(labels: Labels, where: str, split: str) -> Source:
         missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
         if missing:
             raise UserError(
-                f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was "
-                "wanted as well."
+                f"Expected {' and '.join(missing)} in {path}, got "
+                f"{', '.join(arrays.files) or 'nothing'}."
             )
         made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
         maps = arrays[f"y_{split}"]
     if maps.dtype != np.uint8 or maps.shape != made.shape[:3]:
         raise UserError(
-            f"{path} holds {made.dtype}{made.shape} images and {maps.dtype}{maps.shape} labels "
-            f"of {split}; uint8 (n, height, width, 3) and uint8 "
-            "(n, height, width) were wanted."
+            f"Expected images of {split} in {path} of uint8 (n, height, width, 3) and labels of "
+            f"uint8 (n, height, width), got {made.dtype}{made.shape} and {maps.dtype}{maps.shape}."
         )
     values = np.unique(maps).astype(int)
     labels = labels.with_values_of(values)
@@ -174,7 +174,8 @@ def _tfds(labels: Labels, where: str, split: str) -> Source:
     if names is None:
         wanted = " or ".join(" with ".join(pair) for pair in _TFDS)
         raise UserError(
-            f"data.source=tfds:{where} has the features {', '.join(features)}; {wanted} was wanted."
+            f"Expected data.source=tfds:{where} to have the features {wanted}, got "
+            f"{', '.join(features)}."
         )
     if not labels.values:
         raise UserError(

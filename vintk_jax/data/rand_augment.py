@@ -1,5 +1,5 @@
-"""RandAugment as in timm's "rand-m9-mstd0.5-inc1", which DeiT trains with: two operations an image,
-each with probability one half, magnitudes about 9 of 10.
+"""RandAugment as in timm's "rand-m9-mstd0.5-inc1", which DeiT trains with. An image gets two
+operations, each with probability one half, magnitudes about 9 of 10.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""The photographs and digits that scikit-learn ships, read without importing scikit-learn, which
-takes most of a second: a fifth of a command's second start.
+"""The photographs and digits that scikit-learn ships, read without importing scikit-learn. Its
+import takes most of a second, a fifth of a command's second start.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ class Digits(NamedTuple):
 
 
 def _folder() -> Path:
-    """scikit-learn's folder of data sets; found without running scikit-learn's code."""
+    """scikit-learn's folder of data sets, found without running scikit-learn's code."""
     return Path(importlib.util.find_spec("sklearn").submodule_search_locations[0]) / "datasets"
 
 

@@ -22,13 +22,12 @@ _HELD_OUT = 10  # of a folder without splits, one image in so many is for testin
 
 
 class Source(Sequence):
-    """Images by number, the names of their classes, and what a person should know about how they
-    were found.
+    """Images by number, the names of their classes, and notes on how they were read.
 
-    A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there
-    may be clips (`data.clips`), with the number of frames of each, where that is known without
+    A label is a class, or a map of the pixels' classes (`data.pairs`). In the place of images there
+    may be clips (`data.clips`), with the number of frames of each where that is known without
     reading them. `identity` is another text when any image or label is another (see
-    `data.identity`); what is kept between runs is kept by it.
+    `data.identity`). Results that are kept between runs are kept by it.
     """
 
     def __init__(
@@ -74,11 +73,11 @@ class Source(Sequence):
 def _digits(where: str, split: str) -> Source:
     """See `data.digits`."""
     if where:
-        raise UserError(f"data.source=digits:{where} came; digits alone was wanted.")
+        raise UserError(f"Expected data.source=digits alone, got digits:{where}.")
     if split not in digits.COUNTS:
         raise UserError(
-            f"A split {split!r} came; the digits have "
-            f"{', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}"
+            f"Expected a split of the digits ({', '.join(digits.COUNTS)}), got {split!r}."
+            f"{nearest(split, digits.COUNTS)}"
         )
     made = digits.Digits(split)
     classes = [str(i) for i in range(digits.NUM_CLASSES)]
@@ -88,14 +87,14 @@ def _digits(where: str, split: str) -> Source:
 
 def _npz(where: str, split: str) -> Source:
     """Arrays x_SPLIT (n, height, width, 3) or (n, height, width), uint8, and y_SPLIT (n,),
-    integers; class_names if there.
+    integers. There may be class_names.
     """
     with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
         missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
         if missing:
             raise UserError(
-                f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was "
-                "wanted as well."
+                f"Expected {' and '.join(missing)} in {path}, got "
+                f"{', '.join(arrays.files) or 'nothing'}."
             )
         made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
         labels, names = images.labels_of(arrays, path, split, len(made))
@@ -234,8 +233,8 @@ def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tupl
     start, stop = parts[0]
     if len(parts) > 1 or not 2 <= count <= stop - start:
         raise UserError(
-            f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one "
-            "whole part, were wanted."
+            "Expected two folds at least, of one whole part with as many images, got "
+            f"{count} folds of {split!r} ({stop - start:,} images)."
         )
     ends = np.linspace(start, stop, count + 1).round().astype(int).tolist()
 
@@ -248,7 +247,7 @@ def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tupl
 
 
 def _opened(where: str, split: str, kinds: Kinds) -> tuple[Source, Int[np.ndarray, " n"] | None]:
-    """The whole split, and the numbers of the images that were asked for; None for all."""
+    """The whole split, and the numbers of the images that were asked for, or None for all."""
     source = _whole(where, split, kinds)
     parts = bounds(where, split, len(source))
     if parts == [(0, len(source))]:
@@ -265,5 +264,5 @@ def _whole(where: str, split: str, kinds: Kinds) -> Source:
     if kind not in kinds or (kind != "digits" and not path):
         named = {"digits": "digits", "tfds": "tfds:NAME", "images": ""}
         wanted = ", ".join(filter(None, (named.get(known, f"{known}:PATH") for known in kinds)))
-        raise UserError(f"data.source={where!r} came; one of {wanted} was wanted.")
+        raise UserError(f"Expected data.source to be one of {wanted}, got {where!r}.")
     return kinds[kind](path, split.partition("[")[0])

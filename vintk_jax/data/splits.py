@@ -14,8 +14,8 @@ def bounds(where: str, split: str, length: int) -> list[tuple[int, int]]:
     ]
     if not all(matches) or len({match[1] for match in matches}) > 1:
         raise UserError(
-            f"The split {split!r} can't be read; a name such as train, a part such as train[:90%], "
-            "or parts of one split were wanted."
+            "Expected a split such as train, a part such as train[:90%], or parts of one split, "
+            f"got {split!r}."
         )
     parts = []
     for match in matches:

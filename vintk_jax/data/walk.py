@@ -1,8 +1,8 @@
-"""Which files of a folder belong to a data set: one walk for all commands.
+"""Which files of a folder belong to a data set: one rule for all commands.
 
-The policy, told in docs/your_data.md: hidden files and folders (a name that begins with a dot) and
-`__MACOSX` are left out; links are followed, and a folder that was seen already is not entered
-again; frames are in the natural order of their names, 2 before 10; names may hold any bytes.
+docs/your_data.md tells the rule. Hidden files and folders (a name that begins with a dot) and
+`__MACOSX` are left out. Links are followed, and no folder is entered twice. Frames are in the
+natural order of their names, 2 before 10. Names may hold any bytes.
 """
 
 import os
@@ -36,11 +36,11 @@ def path_of(where: str, asked: str) -> Path:
         UserError: for what can't be a path.
     """
     if "\0" in where:
-        raise UserError(f"{asked!r} came; a path has no NUL in it.")
+        raise UserError(f"Expected a path without a NUL, got {asked!r}.")
     try:
         return Path(where).expanduser()
     except RuntimeError as error:  # ~name without such a person
-        raise UserError(f"{asked} came, but {error}.") from error
+        raise UserError(f"Expected a path in {asked}, but {error}.") from error
 
 
 def folder(where: str, asked: str) -> Path:
@@ -55,7 +55,7 @@ def folder(where: str, asked: str) -> Path:
     root = path_of(where, asked)
     if not root.is_dir():
         what = "a file in place of the folder" if root.exists() else "no folder"
-        raise UserError(f"{asked} came, but there is {what} {root.resolve()}.")
+        raise UserError(f"Expected a folder for {asked}, but there is {what} {root.resolve()}.")
     return root
 
 
@@ -100,8 +100,8 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a name is that of a file, or of a link to nowhere, which is told where it is read;
-    not that of a pipe or a device, which would be waited for.
+    """Whether a name is that of a file, and not of a pipe or a device, which would be waited for. A
+    link to nowhere counts as a file: whoever reads it says what is wrong.
     """
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -159,8 +159,8 @@ def usual_names(split: str) -> tuple[str, ...]:
 
 
 def below(root: Path, parts: str) -> Path | None:
-    """A folder below another, its names in any case; None without, or where two differ in case
-    alone.
+    """A folder below another, its names in any case. None where there is none, or where two differ
+    in case alone.
     """
     inner = root
     for part in parts.split("/"):

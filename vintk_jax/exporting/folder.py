@@ -49,8 +49,8 @@ def write(
 ) -> None:
     """Write the whole folder, or nothing: readers see the one before or the new one.
 
-    Arrays that several programs use (all lengths share most of theirs) are stored once. model.json
-    has a checksum of each file; by these a later export knows what it may replace.
+    Arrays that several programs use are stored once; all lengths share most of theirs. model.json
+    has a checksum of each file. A later export knows by these what it may replace.
 
     Args:
         about: what else model.json says.
@@ -97,7 +97,7 @@ def write(
 def _write_programs(
     folder: Path, programs: Mapping[str, Program], formats: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Write programs, the weights of StableHLO's, and the loader; returns what model.json says of
+    """Write programs, the weights of StableHLO's, and the loader. Returns what model.json says of
     each program.
     """
     arrays: dict[str, np.ndarray] = {}
@@ -122,7 +122,7 @@ def _write_programs(
 
 
 def _write_timm(folder: Path, predictor: Predictor, described: dict[str, dict[str, Any]]) -> None:
-    """Write a file of weights for each length, and the module that takes them; adds to `described`
+    """Write a file of weights for each length, and the module that takes them. Adds to `described`
     what `timm_model.create_model` reads of each length.
     """
     for name in predictor.names:

@@ -52,7 +52,7 @@ class Program:
         return cls(of_leaves, leaves, jax.ShapeDtypeStruct(shape, dtype))
 
     def stablehlo(self) -> bytes:
-        """StableHLO with a free batch size, for `PLATFORMS`; the weights are arguments."""
+        """StableHLO with a free batch size, for `PLATFORMS`. The weights are arguments."""
         batch = export.symbolic_shape("batch")
         inputs = jax.ShapeDtypeStruct((*batch, *self.inputs.shape), self.inputs.dtype)
         weights = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in self.weights]

@@ -76,7 +76,7 @@ def _check_ours(folder: Path, called: Path | None = None) -> None:
 
 
 def _strange(folder: Path) -> list[str]:
-    """What is in a folder that no export has written, as it is there; in order."""
+    """What a folder holds that no export has written, or that was changed since, in order."""
     files, sums = _written(folder)
     strange = []
     for path in folder.iterdir():
@@ -99,8 +99,10 @@ def _is_compiled(path: Path) -> bool:
 
 
 def _written(folder: Path) -> tuple[set[str], dict[str, str] | None]:
-    """The files that the export in a folder has written, by its own list, and their checksums; no
-    files if it is none, and None for checksums of an export from before there were any.
+    """The files that the export in a folder has written, by its own list, and their checksums.
+
+    No files where the folder is no export. None for the checksums of an export from before there
+    were any.
 
     Raises:
         OSError: for one that may pass; it doesn't say what is there.
@@ -123,7 +125,7 @@ def _written(folder: Path) -> tuple[set[str], dict[str, str] | None]:
 
 
 def _sum_of(path: Path) -> str:
-    """The checksum of a file of an export; of model.json, that of what it says."""
+    """The checksum of a file of an export. That of model.json is of what it says."""
     return checksum_of_plan(json.loads(path.read_text())) if path.name == MODEL else checksum(path)
 
 
@@ -141,9 +143,9 @@ def checksum_of_plan(plan: dict[str, Any]) -> str:
 
 
 def replace(folder: Path, made: Path) -> None:
-    """Give what was made the folder's name; what had it before is removed afterwards.
+    """Give a new folder the name of an old one, and remove the old one afterwards.
 
-    What came into the folder while the export was made is refused as ever.
+    What came into the old folder while the export was made is refused, too.
 
     Raises:
         UserError: for a folder that can't be moved, as a mount point, or that has come to hold

@@ -22,7 +22,7 @@ from torch import nn
 
 class RelativePositions(nn.Module):
     """AutoFormer's (arXiv 2107.00651): an embedding for each vertical distance plus one for each
-    horizontal; row 0: not between two patches.
+    horizontal. Row 0 stands for pairs that are not two patches.
     """
 
     def __init__(self, grid, max_distance, head_dim):

@@ -1,8 +1,8 @@
-"""Does a score pay under a budget? Among architectures that cost about the same, how much of what a
-choice could gain does its choice gain?
+"""Does a score pay under a budget? Among architectures of about the same cost, a choice could gain
+so much accuracy. How much of it does the score's choice gain?
 
-Our choice of a measure: a rank correlation counts pairs that nobody would choose between, a small
-model against a large one.
+This measure is our choice. A rank correlation also counts pairs that nobody would choose between,
+such as a small model and a large one.
 """
 
 import math
@@ -38,11 +38,10 @@ class Choice(NamedTuple):
 
 
 def choices(score: Values, accuracy: Values, cost: Values) -> tuple[list[Choice], int]:
-    """The choices at budgets that are the deciles of the costs, and how many budgets were left
-    out.
+    """The choices at budgets that are the deciles of the costs, and how many budgets were left out.
 
-    Chosen among are the `NEAREST` dearest within a budget, and all that cost as much as the last of
-    them: which of equal costs comes first in the table says nothing.
+    A choice is among the `NEAREST` dearest architectures within a budget, and all that cost as much
+    as the last of them. (The order of equal costs in the table says nothing.)
     """
     made = []
     budgets = np.quantile(cost, np.arange(1, 11) / 10)
@@ -84,8 +83,8 @@ def budget_gain(
     costs: Mapping[str, Values],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The gain under budgets of each cost: its mean over seeds, with a percentile interval over
-    resampled architectures (each at most once) and seeds.
+    """The gain under budgets of each cost: its mean over seeds, with a percentile interval. The
+    interval is over resampled architectures (each at most once) and seeds.
 
     Returns:
         By name of the cost {"gain", "ci95", "left_out", "budgets": a `Choice` each, of the first

@@ -16,8 +16,8 @@ from vintk_jax.ranking.tables import Table
 def values_of(
     proxies: Sequence[Proxy], records: Sequence[Sequence[Mapping[str, Any]]]
 ) -> dict[str, Float[np.ndarray, "seeds architectures"]]:
-    """Each proxy's score of every architecture, by seed; what compares architectures with each
-    other is joined here. What is counted on the architecture alone has one seed.
+    """Each proxy's score of every architecture, by seed. A proxy that compares architectures with
+    each other is joined here. A count of the architecture alone has one seed.
     """
     values = {}
     for proxy in proxies:

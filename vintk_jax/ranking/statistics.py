@@ -1,5 +1,5 @@
-"""How a score agrees with an accuracy: rank correlations with intervals, within groups, at the top,
-and what its first choice is worth.
+"""How a score agrees with an accuracy: rank correlations with intervals, within groups and at the
+top, and what the score's first choice is worth.
 """
 
 import math
@@ -19,14 +19,14 @@ Values = Float[np.ndarray, " architectures"]
 
 
 def kendall_tau(score: Values, accuracy: Values) -> float:
-    """Kendall's tau-b; NaN where either is constant."""
+    """Kendall's tau-b. NaN where either is constant."""
     if np.ptp(score) == 0 or np.ptp(accuracy) == 0:
         return math.nan
     return float(stats.kendalltau(score, accuracy).statistic)
 
 
 def spearman_rho(score: Values, accuracy: Values) -> float:
-    """Spearman's rho; NaN where either is constant."""
+    """Spearman's rho. NaN where either is constant."""
     if np.ptp(score) == 0 or np.ptp(accuracy) == 0:
         return math.nan
     return float(stats.spearmanr(score, accuracy).statistic)
@@ -39,8 +39,8 @@ def bootstrap(
     seed: int = 0,
     resamples: int = 0,
 ) -> tuple[float, float]:
-    """95% percentile interval of a statistic's mean over seeds, over resampled architectures and
-    seeds; NaN where it has no value.
+    """95% percentile interval of a statistic's mean over seeds. Architectures and seeds are
+    resampled. NaN where the statistic has no value.
 
     Args:
         statistic: (score, *columns) -> number.
@@ -63,13 +63,13 @@ def bootstrap(
 
 
 def mean_known(values: Sequence[float]) -> float:
-    """The mean of those that are numbers; NaN where none is."""
+    """The mean of those that are numbers. NaN where none is."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan
 
 
 def tau_within(score: Values, accuracy: Values, groups: Sequence[Hashable]) -> float:
-    """Kendall's tau-a over the pairs of one group alone (our choice: groups pooled by pairs); NaN
+    """Kendall's tau-a over the pairs within groups (our choice: all groups' pairs together). NaN
     where no group has a pair.
     """
     labels = np.array([hash(group) for group in groups])
@@ -83,8 +83,8 @@ def tau_within(score: Values, accuracy: Values, groups: Sequence[Hashable]) -> f
 
 
 def tau_of_top(score: Values, accuracy: Values, share: float = 0.2) -> float:
-    """Kendall's tau among the most accurate share of the architectures, with all that are as
-    accurate as the last of them; NaN for fewer than three.
+    """Kendall's tau among the most accurate share of the architectures. All that are as accurate as
+    the last of them belong to it. NaN for fewer than three.
     """
     count = round(share * len(accuracy))
     if not count:
@@ -96,11 +96,10 @@ def tau_of_top(score: Values, accuracy: Values, share: float = 0.2) -> float:
 def partial_tau(
     score: Values, accuracy: Values, controls: Float[np.ndarray, "architectures controls"]
 ) -> float:
-    """Kendall's tau of what of both is left when the controls are held fixed; NaN where nothing is
-    left.
+    """Kendall's tau when the controls are held fixed. NaN where nothing is left then.
 
     Score and accuracy are turned into ranks, and their least-squares fit by the controls' ranks is
-    taken off (our choice: a rank analogue of partial correlation that takes several controls).
+    taken off. (Our choice: a partial correlation of ranks that takes several controls.)
     """
     ranks = np.column_stack([np.ones(len(score)), stats.rankdata(controls, axis=0)])
 
@@ -178,7 +177,9 @@ def compare(
 
 
 def _first_choice(score: Values, accuracy: Values) -> dict[str, float | int]:
-    """What the architecture of the highest score is worth; the mean where several have it."""
+    """What the architecture of the highest score is worth. Where several have that score it is
+    their mean.
+    """
     highest = score == score.max()
     reached = accuracy[highest].mean()
     return {

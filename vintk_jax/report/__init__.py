@@ -1,5 +1,5 @@
-"""What a search shows of itself: a live line while it works, a table when it ends, a web page and a
-picture to keep.
+"""What a search shows: a live line while it works, a table when it ends, a web page and a picture
+to keep.
 """
 
 from vintk_jax.report.progress import Progress

@@ -1,5 +1,5 @@
-"""Adaptive inference to look at: accuracy against speed as a picture, images beside the length that
-they were given as a page.
+"""Adaptive inference to look at: a picture of accuracy against speed, and a page with images beside
+the length that each was given.
 """
 
 import base64
@@ -66,8 +66,8 @@ def _title(result: Mapping[str, Any]) -> str:
 
 
 def write_adaptive_picture(path: Path, result: Mapping[str, Any]) -> None:
-    """A PNG: accuracy against images a second of every method, all of it on the left, near the
-    longest length's accuracy on the right.
+    """A PNG of accuracy against images a second of every method. On the left is all of it, on the
+    right what is near the longest length's accuracy.
 
     Args:
         result: what adaptive.json holds.

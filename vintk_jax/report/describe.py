@@ -42,7 +42,7 @@ def score_with_spread(candidate: ScoredCandidate) -> str:
 
 
 def best_first(candidates: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
-    """Candidates by score; those whose score isn't a number come last."""
+    """Candidates by score, the highest first. Those whose score isn't a number come last."""
     return sorted(candidates, key=_score_to_sort_by, reverse=True)
 
 
@@ -51,7 +51,7 @@ def _score_to_sort_by(candidate: ScoredCandidate) -> float:
 
 
 def fields(arch: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Scalars and lists of an architecture's JSON by dotted name; a list of equal objects becomes a
+    """Scalars and lists of an architecture's JSON by dotted name. A list of equal objects becomes a
     list for each of their fields.
     """
     for key, value in arch.items():

@@ -32,10 +32,10 @@ class _Live(rich.progress.ProgressColumn):
 
 
 class Progress:
-    """Done of total, rate, time left, best score and a phase word; a context manager.
+    """Shows done of total, rate, time left, best score and the phase. It is a context manager.
 
-    The rate counts the work of this run alone: neither what a resumed run found done, nor the first
-    update after compilation, whose time went to the compiler.
+    The rate counts the work of this run alone. It leaves out what a resumed run finds done, and the
+    first update after compilation, whose time went to the compiler.
 
     Args:
         total: Units of work, those done earlier among them.

@@ -42,7 +42,7 @@ def rank_rows(result: Mapping[str, Any], accuracy: str) -> list[tuple[str, ...]]
 
 
 def rank_tables(result: Mapping[str, Any]) -> list[Table]:
-    """One table for each accuracy; `result` is what rank.json holds."""
+    """One table for each accuracy. `result` is what rank.json holds."""
     tables = []
     for accuracy in accuracy_names(result):
         table = Table(
@@ -78,7 +78,7 @@ def _row(name: str, proxy: Mapping[str, Any], compared: Mapping[str, Any]) -> tu
 
 
 def gain_of(compared: Mapping[str, Any], cost: str) -> float | None:
-    """The share of the possible gain under budgets of a cost; None where there is none."""
+    """The share of the possible gain under budgets of a cost, or None."""
     return compared.get("budget_gain", {}).get(cost, {}).get("gain")
 
 

@@ -92,8 +92,8 @@ def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[int | float]]) -> 
 
 
 def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> None:
-    """A row for each list of the architecture, a column for each block: bars where there are
-    numbers, cells where there are words.
+    """A row for each list of the architecture, a column for each block. Numbers are bars, words are
+    cells.
     """
     rows = lists(arch)
     every_axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
@@ -154,8 +154,8 @@ def _dots(axes: "Axes", candidates: Sequence[ScoredCandidate]) -> None:
 
 
 def _legend_above(axes: "Axes") -> None:
-    """Dots in one row, the front and the best in the next (a legend fills its columns first); one
-    row where dots need no key.
+    """A legend in two rows: dots in the first, the front and the best in the second. One row where
+    dots need no key. (A legend fills its columns first.)
     """
     handles = axes.get_legend_handles_labels()[0]
     dots = [handle for handle in handles if not hasattr(handle, "get_marker")]

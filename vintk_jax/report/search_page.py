@@ -105,7 +105,7 @@ def _figures(
     arch: Mapping[str, Any],
     layers: Mapping[str, Float[np.ndarray, "... n n"]],
 ) -> dict[str, Any]:
-    """The page's figures by name, as markup; empty where there is nothing to draw."""
+    """The page's figures by name, as markup. Empty where there is nothing to draw."""
     import markupsafe
 
     svgs = {"spectra": "", "architecture": "", "layers": ""}

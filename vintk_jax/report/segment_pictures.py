@@ -24,8 +24,8 @@ def colours(classes: int) -> UInt8[np.ndarray, "classes 3"]:
 
 
 def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -> None:
-    """A few images of a task's test set, one below the other: as they are, with their true classes,
-    with those predicted; grey is not measured.
+    """Write a few images of a task's test set, one below the other: the image, its true classes,
+    and the predicted ones. Grey pixels are not measured.
 
     Args:
         task: a `training.tasks.Task` of pixels.

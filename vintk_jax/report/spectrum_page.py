@@ -53,7 +53,7 @@ def _word(numbers: Mapping[str, Any], measure: str) -> str:
 
 
 def spectrum_tables(result: Mapping[str, Any]) -> list[Table]:
-    """One table for each experiment; `result` is what spectrum.json holds."""
+    """One table for each experiment. `result` is what spectrum.json holds."""
     tables = []
     for name, experiment in result["experiments"].items():
         table = Table(
@@ -120,8 +120,8 @@ def _tick_label(value: int | float, position: int | None = None) -> str:
 
 
 def write_spectrum_picture(path: Path, result: Mapping[str, Any]) -> None:
-    """A PNG: a row for each experiment; shares, times of kernel regression, steps of training
-    against frequency.
+    """A PNG with a row for each experiment: shares, times of kernel regression and steps of
+    training against frequency.
     """
     write_atomically(path, _png(result))
 

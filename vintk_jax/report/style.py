@@ -14,7 +14,7 @@ RAMP = ("#7b6fe0", "#1f9aa0", "#c9961f")
 
 @contextlib.contextmanager
 def style(font_size: int | float) -> Iterator[None]:
-    """Matplotlib's settings for every figure; draw and save inside."""
+    """Matplotlib's settings for every figure. Draw and save inside the block."""
     import matplotlib
 
     settings = {

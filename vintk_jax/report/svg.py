@@ -16,7 +16,7 @@ THEME = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
 
 
 def to_svg(figure: "Figure", prefix: str, title: str, tooltips: Mapping[str, str] = {}) -> str:
-    """The figure as an SVG element for a page that has the variables of `THEME`; every id starts
+    """The figure as an SVG element for a page that has the variables of `THEME`. Every id starts
     with the prefix.
 
     Args:

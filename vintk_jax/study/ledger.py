@@ -1,13 +1,16 @@
 """Who scores which trial: claims, leases, duplicates, and what is finished.
 
 All processes on one workdir take turns under a lock that dies with its holder. A claim is a trial
-in Optuna's state RUNNING with the attribute `claim`: who holds it and until when. A claim is void,
-and its trial open to all, when its process on this host is gone or suspended beyond its lease, or
-on another host when its lease has run out. While a process works its leases are renewed
-(`renewing`), also those of trials that wait for a generation to end; the result of one that is lost
-all the same is dropped, and so is a lost trial that waits. Parameters are a function of
-the trial's number (`sampler`), so whoever takes a trial over scores the same architecture. An
-architecture that is finished, or is being scored under another number, is never scored again.
+in Optuna's state RUNNING with the attribute `claim`: who holds it and until when.
+
+A claim is void when its process on this host is gone, or suspended beyond its lease. On another
+host it is void when its lease has run out. The trial is then open to all. While a process works,
+its leases are renewed (`renewing`), also those of trials that wait for a generation to end. A
+process that has lost a lease drops the trial's result.
+
+Parameters are a function of the trial's number (`sampler`), so whoever takes a trial over scores
+the same architecture. An architecture that is finished, or is being scored under another number, is
+never scored again.
 """
 
 import contextlib
@@ -122,8 +125,10 @@ class Ledger:
         values: list[float],
         violations: dict[str, float] | None = None,
     ) -> bool:
-        """Record a trial's result and finish it; False where another process has done so since our
-        lease ran out: then the result is dropped.
+        """Record a trial's result and finish it.
+
+        False where another process has finished it since our lease ran out. The result is then
+        dropped.
         """
         self._mine.pop(candidate.number, None)
         self._progressed = True
@@ -179,8 +184,8 @@ class Ledger:
     def _sort(
         self, candidate: Candidate, results: dict, busy: set, chosen: list[Candidate]
     ) -> bool:
-        """Close a repeat, choose a new architecture, or leave a duplicate for later;
-        True when closed, by this process.
+        """Close a repeat, choose a new architecture, or leave a duplicate for later. True when this
+        process has closed it.
         """
         if candidate.arch in results:
             known = results[candidate.arch]
@@ -191,8 +196,10 @@ class Ledger:
         return False
 
     def _open(self, trial: optuna.Trial) -> Candidate | None:
-        """Claim a trial and draw its parameters; None, and kept for later, while the generation
-        before it isn't finished; None, and dropped, when another host has finished it.
+        """Claim a trial and draw its parameters.
+
+        None while the generation before it isn't finished: the trial is kept for later. None, too,
+        when another host has finished it: the trial is dropped.
         """
         try:
             return self._opened(trial)

@@ -1,9 +1,9 @@
-"""What processes of one search take turns under: a file in the workdir, or where they share a
-database, a lock of that.
+"""The lock that processes of one search take turns under: of a file in the workdir, or of the
+database that they share.
 
-Both die with their holder: the operating system frees the file's, the server the lock of a
-connection that is gone. A holder that is suspended keeps it, so whoever waits long for the file's
-says for whom.
+Both die with their holder. The operating system frees the file's lock; the server frees that of a
+connection that is gone. A suspended holder keeps its lock, so whoever waits long for the file's is
+told who holds it.
 """
 
 import os
@@ -42,7 +42,7 @@ class Lock(Protocol):
 
 
 class WorkdirLock:
-    """A lock of a file, for processes that share its folder; each thread takes it for itself, and
+    """A lock of a file, for processes that share its folder. Each thread takes it for itself, and
     may enter it again. Optuna's journal takes it by `acquire` and `release`.
 
     Args:
@@ -93,8 +93,8 @@ class WorkdirLock:
 
 
 def holders(path: Path, listed: Path = _LOCKS) -> list[int]:
-    """Numbers of the processes that hold a lock of a file; none where the system doesn't tell, or
-    they are another host's or container's.
+    """Numbers of the processes that hold a lock of a file. Empty where the system doesn't tell, or
+    where they are of another host or container.
 
     Args:
         listed: the system's list of locks.

@@ -22,7 +22,7 @@ def scored(trial_results: Iterable[dict]) -> list[ScoredCandidate]:
 
 
 def append(workdir: Path, candidate: ScoredCandidate) -> None:
-    """Add one line to candidates.jsonl; the caller holds the workdir's lock."""
+    """Add one line to candidates.jsonl. The caller holds the workdir's lock."""
     path = workdir / "candidates.jsonl"
     drop_torn_line(path)
     with open(path, "a") as file:
@@ -30,7 +30,7 @@ def append(workdir: Path, candidate: ScoredCandidate) -> None:
 
 
 def read(workdir: Path) -> list[ScoredCandidate]:
-    """The candidates in candidates.jsonl; a line that is no candidate is left out."""
+    """The candidates in candidates.jsonl. A line that is no candidate is left out."""
     lines, _ = _read_lines(workdir)
     return [ScoredCandidate.from_json(line) for line in lines]
 
@@ -55,7 +55,7 @@ def _read_lines(workdir: Path) -> tuple[list[dict], list[bytes]]:
 
 
 def _parsed(line: bytes) -> dict | None:
-    """A candidate's line; None for what isn't an object with a trial's number."""
+    """The candidate that a line holds, or None for a line that isn't an object with a number."""
     try:
         value = json.loads(line.decode())
     except (ValueError, RecursionError):  # no UTF-8, no JSON, or nested too deep
@@ -98,7 +98,7 @@ def rewrite(workdir: Path, candidates: Sequence[ScoredCandidate]) -> None:
 
 
 def best(candidates: Sequence[ScoredCandidate]) -> ScoredCandidate:
-    """The highest score; among equals the earliest trial."""
+    """The candidate of the highest score. Among equals it is the earliest trial."""
     highest = max(candidate.score for candidate in candidates)
     equals = [candidate for candidate in candidates if candidate.score == highest]
     return min(equals, key=attrgetter("number"))

@@ -28,7 +28,7 @@ def run(
     report: Callable[[int, float | None], None],
     phase: Callable[[str], None],
 ) -> list[ScoredCandidate]:
-    """Score until all trials are finished; returns the scored candidates by trial number.
+    """Score until all trials are finished. Returns the scored candidates by trial number.
 
     Args:
         two_objectives: whether multiply-adds are minimised beside the score.
@@ -72,7 +72,7 @@ def run(
 
 @dataclasses.dataclass(frozen=True)
 class _Counted:
-    """A candidate whose cost is known; its latency where a limit asks for it."""
+    """A candidate with its counted cost, and its measured latency where a limit asks for it."""
 
     candidate: Candidate
     cost: Cost
@@ -90,7 +90,7 @@ class _Counted:
         }
 
     def values(self, score: float | None, two_objectives: bool) -> list[float]:
-        """The values of its trial; a candidate without a score is worse than all others."""
+        """The values of its trial. Without a score it is worse than all others."""
         value = float("-inf") if score is None else score
         return [value, float(self.cost.flops)] if two_objectives else [value]
 
@@ -102,7 +102,7 @@ def _next_batch(
     two_objectives: bool,
     phase: Callable[[str], None],
 ) -> list[_Counted]:
-    """Candidates to score, up to `count`; those that break a limit are closed without a score."""
+    """Candidates to score, up to `count`. Those that break a limit are closed without a score."""
     batch = []
     for candidate in ledger.take(count):
         cost = ledger.space.cost(candidate.arch)
@@ -130,7 +130,7 @@ def _score_batch(
     workdir: Path,
     two_objectives: bool,
 ) -> list[float]:
-    """Score candidates and record them; returns the scores of those that have one."""
+    """Score candidates and record them. Returns the scores of those that have one."""
     start = time.perf_counter()
     with ledger.renewing():
         measured = scorer.measure([counted.candidate.arch for counted in batch])

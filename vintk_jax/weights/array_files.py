@@ -1,4 +1,4 @@
-"""Files of named arrays, .npz and .safetensors; what is in them is checked before it is read."""
+"""Files of named arrays, .npz and .safetensors. What is in them is checked before it is read."""
 
 import json
 import zipfile
@@ -36,7 +36,7 @@ def is_npz(path: Path) -> bool:
 
 
 def read_npz(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
-    """The arrays of an .npz by name; texts are left out and noted.
+    """The arrays of an .npz by name. Texts are left out and noted.
 
     Raises:
         UserError: for an archive that isn't whole, and arrays of anything but real numbers.
@@ -127,7 +127,7 @@ def once_each(names: Iterable[tuple[Any, str]], path: Path) -> dict[str, Any]:
 
 
 def check_numbers(path: Path, name: str, dtype: np.dtype) -> None:
-    """Whether an array holds real numbers; NumPy stores bfloat16, which it doesn't know, as two
+    """Check that an array holds real numbers. NumPy doesn't know bfloat16 and stores it as two
     bytes of anything.
 
     Raises:

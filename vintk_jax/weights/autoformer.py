@@ -1,12 +1,12 @@
 """The AutoFormer supernet's names (microsoft/Cream, AutoFormer/model/supernet_transformer.py), and
 cutting an architecture's weights out of it.
 
-Query, key and value of a channel are three rows of a weight one after another there (`qkv_super`:
-rows i, i + 3, i + 6, ...), so that the first rows are the first channels of all three; ours come
-one behind the other. Its biases aren't taken apart like that: of w channels, the first w are the
-query's, the next w the key's. So a bias means another channel in blocks of fewer heads, and our
-masked supernet, whose channels keep their biases, has theirs only where a block has all its heads;
-architectures that are cut out always have. Files of single architectures are supernets too.
+There, query, key and value of a channel are three rows of a weight one after another (`qkv_super`:
+rows i, i + 3, i + 6, ...), so that the first rows are the first channels of all three. Ours come
+one behind the other. Its biases have another order: of w channels, the first w are the query's, the
+next w the key's. So a bias means another channel in blocks of fewer heads. Our masked supernet,
+whose channels keep their biases, has theirs only where a block has all its heads. Architectures
+that are cut out always have theirs. Files of single architectures are supernets too.
 """
 
 from collections.abc import Mapping
@@ -96,8 +96,8 @@ def check_settings(settings: Mapping[str, Any], path: Any) -> None:
 
 
 def cut(tree: dict[str, Any], model: ViT) -> dict[str, Any]:
-    """Leading columns of every weight, as many as the model has: an architecture, or our supernet,
-    which is narrower than theirs (240 of 256).
+    """Leading columns of every weight, as many as the model has. The model is an architecture, or
+    our supernet, which is narrower than theirs (240 of 256).
 
     Args:
         tree: nested, by our names; what it lacks is left out.

@@ -31,7 +31,7 @@ def weights_of(
         whole = _inside(whole, path, averaged, notes)
     if not isinstance(whole, dict):
         raise UserError(
-            f"{path} holds a {type(whole).__name__}; weights by name were wanted (a state_dict)."
+            f"Expected weights by name (a state_dict) in {path}, got a {type(whole).__name__}."
         )
     names = [name for name, value in whole.items() if isinstance(value, np.ndarray)]
     by_name = once_each(((name, _shown(name)) for name in names), path)
@@ -43,7 +43,7 @@ def _has_arrays(values: dict) -> bool:
 
 
 def _settings_of(args: Any) -> dict[str, Any]:
-    """The settings of a training, as a checkpoint keeps them; empty without any."""
+    """The settings of a training, as a checkpoint keeps them. Empty without any."""
     if isinstance(args, Opaque):
         return args.values
     return args if isinstance(args, dict) else {}
@@ -66,19 +66,19 @@ def _inside(whole: dict, path: Path, averaged: bool, notes: list[str]) -> dict:
         )
     if not names:
         raise UserError(
-            f"{path} has no weights: it holds {', '.join(map(_shown, whole)) or 'nothing'}; "
-            f"{' or '.join(_INSIDE)} was wanted."
+            f"Expected weights in {path}, under {' or '.join(_INSIDE)}, got "
+            f"{', '.join(map(_shown, whole)) or 'nothing'}."
         )
     return whole[names[0]]
 
 
 def _shown(name: Any) -> str:
-    """A key of a dictionary; one that is no text or number may be too long to be shown."""
+    """A key of a dictionary in words. One that is no text or number may be too long to be shown."""
     return str(name) if isinstance(name, str | int) else f"a {type(name).__name__}"
 
 
 def _holds_weights(value: Any) -> bool:
-    """Whether something in a checkpoint is a dictionary that isn't empty; a decay rate, say, may
-    have the name of one.
+    """Whether something in a checkpoint is a dictionary that isn't empty. A decay rate, say, may
+    have the same name.
     """
     return isinstance(value, dict) and bool(value)

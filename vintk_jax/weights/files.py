@@ -45,8 +45,8 @@ class Opened:
 
 
 def open_weights(where: str | Path, averaged: bool = True) -> Opened:
-    """Names and arrays of a .safetensors, .pth (.pt, .bin) or .npz file, told apart by contents;
-    nothing in it is executed.
+    """Names and arrays of a .safetensors, .pth (.pt, .bin) or .npz file. The kind is told by the
+    contents, and nothing in the file is executed.
 
     Args:
         where: the file, or a folder that was downloaded from Hugging Face.

@@ -77,12 +77,12 @@ def assembled(plain: Mapping[str, np.ndarray], model: ViT | TimeSformer) -> dict
 
 
 def resampled(plain: Plain, model: ViT | TimeSformer, say: Say) -> Plain:
-    """Patch kernel and positions for the model's patch size and grid, times for its frames; what
-    can't be is left as it is.
+    """Patch kernel and positions for the model's patch size and grid, times for its frames. What
+    can't be resampled is left as it is.
 
-    Patch kernels by PI-resize, positions bilinearly (`models.resample`), times by the nearest
-    (Hugging Face's rule). A table without a row for the class token, as FlexiViT's and DeiT III's,
-    gets one of zeros.
+    Patch kernels are resampled by PI-resize, positions bilinearly (`models.resample`), times by the
+    nearest (Hugging Face's rule). A table without a row for the class token, as FlexiViT's and DeiT
+    III's, gets one of zeros.
     """
     fitting = dict(plain)
     side = (model.patch_size, model.patch_size)
@@ -122,8 +122,8 @@ def resampled(plain: Plain, model: ViT | TimeSformer, say: Say) -> Plain:
 
 
 def grid_of_table(rows: int, wanted: tuple[int, int] | None = None) -> tuple[int, int] | None:
-    """Token rows and columns of a position table, with or without a row for the class token: the
-    wanted ones or square; None if neither.
+    """Token rows and columns of a position table, with or without a row for the class token. They
+    are the wanted ones, or square. None if neither fits.
     """
     if wanted and rows - wanted[0] * wanted[1] in (0, 1):
         return wanted

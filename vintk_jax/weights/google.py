@@ -1,8 +1,9 @@
 """Google's names in .npz: the original ViT and AugReg (google-research/vision_transformer),
 FlexiViT and others (google-research/big_vision).
 
-The two number the parts of a block otherwise; big_vision keeps positions at the top and, where it
-scans, all blocks in one array. Our GELU is exact, as timm's; theirs is the tanh approximation.
+The two number the parts of a block in different ways. big_vision keeps positions at the top, and
+all blocks in one array where it scans. Our GELU is exact, as timm's; theirs is the tanh
+approximation.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Hugging Face's names for ViT and TimeSformer, as its files have them; for ViT also as
+"""Hugging Face's names for ViT and TimeSformer, as its files have them. For ViT also as
 transformers 5 has them in memory.
 """
 

@@ -86,11 +86,11 @@ def load_weights(
     """
     if not isinstance(model, ViT | TimeSformer):
         raise UserError(
-            f"{path} came for a {type(model).__name__}; weights of others are taken by a ViT or a "
-            "TimeSformer."
+            f"Expected a ViT or a TimeSformer for the weights of {path}, got a "
+            f"{type(model).__name__}."
         )
     if head not in HEADS:
-        raise UserError(f"head={head!r} came; {' or '.join(HEADS)} was wanted.")
+        raise UserError(f"Expected head to be {' or '.join(HEADS)}, got {head!r}.")
     if say is None:
         say = _ignore
     opened = open_weights(path, averaged)

@@ -35,7 +35,9 @@ def check_parts(opened: Opened) -> None:
 
 
 def _other_model(opened: Opened) -> str:
-    """What a file is, where a name in it says that it is none of ours; empty otherwise."""
+    """What kind of model a file is, where a name in it says that it is none of ours. Empty
+    otherwise.
+    """
     for part, model in _OTHER_MODELS.items():
         named = [name for name in opened.arrays if part in name.split(".")]
         if named:
@@ -142,7 +144,7 @@ def _shaped(named: Mapped, path: str, shapes: Shapes, arrays: Plain) -> str:
 
 
 def heads_of(named: Mapped) -> int:
-    """Heads of a block, where the file or what lies beside it says so; 0 otherwise."""
+    """Heads of a block, where the file or a file beside it says so. 0 otherwise."""
     for name, array in named.opened.arrays.items():
         if name.endswith("/query/kernel"):
             return array.shape[-2]

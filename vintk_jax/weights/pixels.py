@@ -27,8 +27,8 @@ OWN = "own"
 def pixels_of(
     wanted: str, described: Mapping[str, Any], usual: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Means and deviations that a model's pixels are standardised by; None to leave its kernel as
-    it is.
+    """Means and deviations that a model's pixels are standardised by, or None to leave its kernel
+    as it is.
 
     Args:
         wanted: a name of `KNOWN`, "own" for None, or empty: as the JSON files beside the weights
@@ -44,8 +44,8 @@ def pixels_of(
         return None
     if wanted and wanted not in KNOWN:
         raise UserError(
-            f"Pixels {wanted!r} came; {', '.join(KNOWN)}, {OWN}, or nothing (to look beside the "
-            "file) was wanted."
+            f"Expected pixels to be {', '.join(KNOWN)}, {OWN}, or empty (as the files beside the "
+            f"weights say), got {wanted!r}."
         )
     timms = described.get("pretrained_cfg") or {}
     given = (

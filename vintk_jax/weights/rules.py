@@ -1,8 +1,8 @@
 """A naming scheme: how other people's names and layouts become ours.
 
 Our paths are those of an unrolled model without norms by length, joined by slashes:
-`block_3/attention/qkv/kernel`. A module for each scheme, beside this one, holds its rules; `mapped`
-applies them, and keeps what is missing and what nobody asked for.
+`block_3/attention/qkv/kernel`. Each scheme has a module beside this one with its rules. `mapped`
+applies them, and keeps what is missing and what no rule asks for.
 """
 
 import dataclasses
@@ -122,7 +122,7 @@ def patches(theirs: str) -> Rules:
 
 
 def count_blocks(names: Collection[str], pattern: str) -> int:
-    """One more than the greatest number of a block in names; 0 without any."""
+    """One more than the greatest number of a block in names, or 0 without any."""
     matches = [re.match(pattern, name) for name in names]
     return max((int(match[1]) + 1 for match in matches if match), default=0)
 

@@ -60,14 +60,13 @@ class Sizes:
         grid = grid_of_table(len(positions))
         if grid is None or kernel.shape[0] != kernel.shape[1]:
             raise UserError(
-                f"{mapped.opened.path} has {len(positions)} positions and patches of "
-                f"{kernel.shape[:2]}; squares were wanted."
+                f"Expected positions of a square grid and square patches in {mapped.opened.path}, "
+                f"got {len(positions)} positions and patches of {kernel.shape[:2]}."
             )
         widths = {len(array) for path, array in arrays.items() if path.endswith("/mlp/fc1/bias")}
         if len(widths) > 1:
             raise UserError(
-                f"{mapped.opened.path} has blocks of several MLP widths, {sorted(widths)}; equal "
-                "ones were wanted."
+                f"Expected blocks of one MLP width in {mapped.opened.path}, got {sorted(widths)}."
             )
         return cls(
             embed_dim=kernel.shape[-1],
@@ -82,7 +81,7 @@ class Sizes:
 
 
 def _clip_sizes(mapped: Mapped) -> dict[str, Any]:
-    """Attention and frames of a TimeSformer; empty for a model of images."""
+    """Attention and frames of a TimeSformer. Empty for a model of images."""
     if "positions/places" not in mapped.arrays:
         return {}
     times = mapped.arrays.get("positions/times")

@@ -1,4 +1,4 @@
-"""timm's and DeiT's names (timm/models/vision_transformer.py); DeiT III's scales of residuals are
+"""timm's and DeiT's names (timm/models/vision_transformer.py). DeiT III's scales of residuals are
 folded into the layers ahead of them.
 """
 

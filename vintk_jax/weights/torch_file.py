@@ -1,7 +1,7 @@
 """PyTorch's .pth files as NumPy arrays, without PyTorch and without executing what is in them.
 
-Such a file is a pickle, and numbers behind it; `unpickler` rebuilds what may be in one. Both
-layouts of `torch.save` are read: the archive (torch 1.6 and later) and the stream that was before.
+Such a file is a pickle with numbers behind it. `unpickler` rebuilds what may be in the pickle. Both
+layouts of `torch.save` are read: the archive (torch 1.6 and later) and the older stream.
 """
 
 import io
@@ -83,7 +83,8 @@ def _read_stream(path: Path, file: io.BufferedIOBase) -> Any:
 
 
 class _Arrays:
-    """Tensors as arrays, inside what they lie in; each object once, however often it is named.
+    """Tensors as arrays, inside the dictionaries and lists that they lie in. Each object is made
+    once, however often it is named.
 
     Args:
         path: of the file, whose size bounds what its tensors may take together.

@@ -1,13 +1,13 @@
 """Rebuilding what is in a PyTorch pickle without executing anything.
 
-A pickle may name any function to be called as it is opened. Here it gets the few things that
-rebuild tensors; settings that checkpoints carry along become `Opaque`, which does nothing; anything
+A pickle may name any function to be called as it is opened. Here it gets only the few things that
+rebuild tensors. Settings that checkpoints carry along become `Opaque`, which does nothing. Anything
 else is refused by name. A pickle may also set attributes on what it gets, so each file has a class
 and functions of its own, and tensors and storages take none.
 
-Sizes are checked before memory is taken (`unpacking`), and keys before they are hashed: a few
-hundred bytes make a tuple within tuples whose hash takes years. The unpickler is therefore Python's
-own in Python, which can be told to; the one in C can't.
+Sizes are checked before memory is taken (`unpacking`). Keys are checked before they are hashed: a
+few hundred bytes make a tuple within tuples whose hash takes years. The unpickler is therefore
+Python's own in Python, which can be told to do so. The one in C can't.
 """
 
 import io
@@ -100,7 +100,7 @@ class _Type(_Fixed):
 
 
 class Storage(_Fixed):
-    """Numbers in a row, of one type; in the older layout they come after the tensors that are made
+    """Numbers in a row, of one type. In the older layout they come after the tensors that are made
     of them.
     """
 
@@ -158,7 +158,7 @@ def is_size(number: Any) -> bool:
 
 
 def _are_sizes(numbers: Any) -> bool:
-    """Whether it's a tuple of sizes; each is looked at, none reckoned with."""
+    """Whether something is a tuple of sizes. No arithmetic is done with them."""
     return isinstance(numbers, tuple) and len(numbers) <= _MOST_AXES and all(map(is_size, numbers))
 
 
@@ -192,7 +192,7 @@ def _check_keys(keys: Iterable[Any]) -> None:
 
 
 class Unpickler(pickle._Unpickler):
-    """Knows tensors, dictionaries and settings; checks what it hashes."""
+    """Knows tensors, dictionaries and settings, and checks what it hashes."""
 
     dispatch: ClassVar[dict[int, Callable]] = dict(pickle._Unpickler.dispatch)
 
