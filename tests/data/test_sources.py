@@ -184,7 +184,7 @@ def test_images_without_labels(tmp_path):
         ("digit", "train", "digits, npz:PATH, folder:PATH, tfds:NAME"),
         ("npz:", "train", "npz:PATH"),
         ("digits", "validation", "train, assign, calibrate, test"),
-        ("digits", "train[", "can't be read"),
+        ("digits", "train[", "got 'train['"),
         ("digits", "train[5:5]", "holds no images"),
         ("npz:/nowhere.npz", "train", "no file /nowhere.npz"),
         ("folder:/nowhere", "train", "no folder /nowhere"),
