@@ -17,6 +17,8 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,12 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.trainings import Kept, command
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
@@ -42,28 +50,24 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     session = Session.open(workdir, runpy.run_path(config)["get_config"](), print)
     assigner, calibration = assigner_files.read(session.folder, session.predictor.identity)
     assigner = assigner.at(calibration.choose("assigned", 2.0, np.inf, 0.9))
-    plans, shape = session.plans, session.plans.shape
+    plans = session.plans
+    shape = session.plans.shape
     images = np.random.default_rng(0).integers(0, 256, (2048, *shape), np.uint8)
-    plan, shortest = assigner.plan(plans), plans.fixed(plans.names[0])
-
-    def seconds(call) -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
+    plan = assigner.plan(plans)
+    shortest = plans.fixed(plans.names[0])
 
     def passes(step, batch):
         return [np.asarray(array) for array in step.run(batch)]
 
-    alone, looking = [], []
+    def by_32(step):
+        for i in range(0, 512, 32):
+            passes(step, images[i : i + 32])
+
+    alone = []
+    with_assigner = []
     for _ in range(rounds + 3):  # alternating
-        alone.append(
-            seconds(
-                lambda: [passes(shortest.steps[0], images[i : i + 32]) for i in range(0, 512, 32)]
-            )
-        )
-        looking.append(
-            seconds(lambda: [passes(plan.steps[0], images[i : i + 32]) for i in range(0, 512, 32)])
-        )
+        alone.append(_seconds(partial(by_32, shortest.steps[0])))
+        with_assigner.append(_seconds(partial(by_32, plan.steps[0])))
     engine = Engine(plan, shape, (64,))
     counts = engine.all(images).passes
 
@@ -74,16 +78,17 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
             for _ in range(-(-count // 64))
         ]
 
-    whole, programs = [], []
+    whole = []
+    programs = []
     for _ in range(rounds + 3):
-        whole.append(seconds(lambda: engine.all(images)))
-        programs.append(seconds(bare))
+        whole.append(_seconds(partial(engine.all, images)))
+        programs.append(_seconds(bare))
 
     def median(values):
         return statistics.median(values[3:])
 
     return {
-        "assigner": median(looking) / median(alone) - 1,
+        "assigner": median(with_assigner) / median(alone) - 1,
         "grouping": 1 - median(programs) / median(whole),
     }
 

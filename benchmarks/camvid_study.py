@@ -25,10 +25,13 @@ from benchmarks import common
 from benchmarks.revit_study import interval
 from benchmarks.trainings import Kept, command, trained
 from vintk_jax import spaces
+from vintk_jax.spaces import Cost
 from vintk_jax.spaces.segmentation import SegmenterSpace
 
-CONFIG, SPACE = "configs/segment_camvid.py", "seg-mini"
-RANKED, SHORT_EPOCHS = 12, 12.0
+CONFIG = "configs/segment_camvid.py"
+SPACE = "seg-mini"
+RANKED = 12
+SHORT_EPOCHS = 12.0
 # As a person would make it: six equal blocks of four heads, MLPs three times the width; with
 # Segmenter's decoder, or with convolutions.
 HAND_MADE = SegmenterSpace(
@@ -103,13 +106,13 @@ def pays(arguments: argparse.Namespace) -> None:
     """Search under the hand-made segmenter's costs, train both alike, print the table."""
     space = spaces.get(SPACE)
     hand_made = {f"hand-made, {arch.decoder}": arch for arch in HAND_MADE.enumerate()}
-    own = HAND_MADE.cost(hand_made["hand-made, mask"])
+    most = HAND_MADE.cost(hand_made["hand-made, mask"])
     kept = Kept(
         common.RESULTS / "camvid_pays.json",
-        {"epochs": arguments.epochs, "candidates": arguments.candidates, "limits": own},
+        {"epochs": arguments.epochs, "candidates": arguments.candidates, "limits": most},
     )
     if "searched" not in kept.found:
-        limits = {"limits.max_params_m": own.params / 1e6, "limits.max_flops_m": own.flops / 1e6}
+        limits = {"limits.max_params_m": most.params / 1e6, "limits.max_flops_m": most.flops / 1e6}
         options = {"search.num_candidates": arguments.candidates, **limits}
         command("search", "configs/seg_space.py:mini", arguments.workdir / "search", **options)
         kept.add(
@@ -138,15 +141,24 @@ def pays(arguments: argparse.Namespace) -> None:
                         CONFIG, arguments.workdir / f"{best.stem}-{seed}", "mean_iou", **options
                     )["all"],
                 )
-    found = {
-        name: np.array([100 * kept.found[f"{name} {seed}"] for seed in range(arguments.seeds)])
-        for name in choices
-    }
     costs = {"ViNTK's search": space.cost(space.from_json(kept.found["searched"]))}
     costs |= {name: HAND_MADE.cost(arch) for name, arch in hand_made.items()}
+    _print(kept, costs, arguments)
+
+
+def _print(kept: Kept, costs: dict[str, Cost], arguments: argparse.Namespace) -> None:
+    """The table.
+
+    Args:
+        costs: of each segmenter, by its name.
+    """
+    mean_ious = {
+        name: np.array([100 * kept.found[f"{name} {seed}"] for seed in range(arguments.seeds)])
+        for name in costs
+    }
     rows = []
-    for name, values in found.items():
-        mean, low, high = interval(found["ViNTK's search"] - values)
+    for name, values in mean_ious.items():
+        mean, low, high = interval(mean_ious["ViNTK's search"] - values)
         beside = "" if name == "ViNTK's search" else f"{mean:+.2f} ({low:+.2f}, {high:+.2f})"
         each = ", ".join(f"{value:.2f}" for value in values)
         rows.append(

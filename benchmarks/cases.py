@@ -64,9 +64,12 @@ def counted_macs(case: Case) -> dict[str, int]:
     from vintk_jax.ntk.contractions import linear_macs
 
     space = spaces.get(case.space)
-    arch, n, grid = widest(space), case.images, case.image_size // 16
+    arch = widest(space)
+    n = case.images
+    grid = case.image_size // 16
     forward = n * space.cost(arch, case.image_size, NUM_CLASSES).flops
-    e, tokens = arch.embed_dim, grid**2 + 1
+    e = arch.embed_dim
+    tokens = grid**2 + 1
     contraction = linear_macs(n, grid**2, 16 * 16 * 3, e) + linear_macs(n, 1, e, NUM_CLASSES)
     for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
         width = 64 * heads

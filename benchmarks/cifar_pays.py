@@ -23,7 +23,8 @@ from benchmarks.cifar_table import COMMON_M, PARAMS_M, SPACE, in_child, train
 from benchmarks.trainings import Kept, command
 from vintk_jax import spaces
 
-EPOCHS, CANDIDATES = 15, 200
+EPOCHS = 15
+CANDIDATES = 200
 LIMIT_M = COMMON_M[1]
 SCORES = ("vintk", "flops", "vintk_kernel", "root_width", "params")
 
@@ -44,7 +45,8 @@ def searched(score: str, workdir: Path) -> dict[str, Any]:
 
 def drawn(count: int) -> list[Any]:
     """Architectures within the limits, drawn at random."""
-    space, rng = spaces.get(SPACE), np.random.default_rng(1)
+    space = spaces.get(SPACE)
+    rng = np.random.default_rng(1)
     found: list[Any] = []
     while len(found) < count:
         arch = space.sample(rng)
@@ -54,8 +56,7 @@ def drawn(count: int) -> list[Any]:
     return found
 
 
-def main() -> None:
-    """Search, train what isn't trained, print the table."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,11 +67,17 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/cifar_pays"))
     parser.add_argument("--one", nargs=2, metavar=("ARCH", "SEED"))
     parser.add_argument("--core", type=int, help="the core that --one runs on")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Search, train what isn't trained, print the table."""
+    arguments = _arguments()
     if arguments.one:
         if arguments.core is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {arguments.core})
-        arch, seed = json.loads(arguments.one[0]), int(arguments.one[1])
+        arch = json.loads(arguments.one[0])
+        seed = int(arguments.one[1])
         print(json.dumps(train(arch, seed, arguments.data, EPOCHS)))
         return
     space = spaces.get(SPACE)

@@ -32,13 +32,17 @@ from benchmarks.trainings import Kept
 from vintk_jax import spaces
 
 SPACE = "cifar-vit"
-COUNT, TWICE = 60, 12
+COUNT = 60
+TWICE = 12
 PARAMS_M = (0.03, 0.5)
 COMMON_M = (7.2, 8.8)  # multiply-adds of the first half of the architectures, in millions
 FREE_M = (2.0, 16.0)  # and of the others
 # Patch sizes in turn. With patches of 2 pixels nothing in the space is as cheap as the first half.
-COMMON_PATCHES, FREE_PATCHES = (4, 8), (2, 4, 8)
-TRAIN, HELD_OUT = 20_000, 10_000  # images
+COMMON_PATCHES = (4, 8)
+FREE_PATCHES = (2, 4, 8)
+# images
+TRAIN = 20_000
+HELD_OUT = 10_000
 RECIPE = {
     "epochs": 5,
     "batch": 64,
@@ -101,10 +105,8 @@ def train(
     images, labels, test_images, test_labels = load(folder)
     mean = images.mean((0, 1, 2)).astype(np.float32)
     deviation = images.std((0, 1, 2)).astype(np.float32)
-    batch, shift = RECIPE["batch"], RECIPE["shift"]
     piece = RECIPE["piece"][str(arch_json["patch_size"])]
-    steps = TRAIN // batch
-    total = steps * epochs
+    total = TRAIN // RECIPE["batch"] * epochs
     peak = RECIPE["learning_rate"]
     rate = optax.warmup_cosine_decay_schedule(0.0, peak, total // 10, total)
     optimizer = optax.chain(
@@ -115,18 +117,64 @@ def train(
     def standardised(raw):
         return (raw.astype(jnp.float32) - mean) / deviation
 
-    def moved(key, raw):
-        """Images moved by some pixels, every second one mirrored."""
-        to_side, to_flip = jax.random.split(key)
-        offsets = jax.random.randint(to_side, (len(raw), 2), 0, 2 * shift + 1)
-        flips = jax.random.bernoulli(to_flip, 0.5, (len(raw),))
-        around = jnp.pad(raw, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
+    def right(params, x, y):
+        return jnp.sum(jnp.argmax(model.apply(params, standardised(x)), -1) == y)
 
-        def one(image, offset, flip):
-            cut = jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), (32, 32, 3))
-            return jnp.where(flip, cut[:, ::-1], cut)
+    start = time.perf_counter()
+    all_images = jnp.asarray(images)
+    all_labels = jnp.asarray(labels)
+    key = jax.random.key(seed)
+    params = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
+    state = (params, jax.jit(optimizer.init)(params))
+    epoch = _make_epoch(model, optimizer, standardised, all_images, all_labels, piece)
+    run = jax.jit(epoch, donate_argnums=0)
+    for i in range(epochs):
+        state, mean_loss = run(state, jax.random.fold_in(key, i))
+        seconds = time.perf_counter() - start
+        print(f"epoch {i + 1}: loss {mean_loss:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+    count = jax.jit(right)
+    parts = range(0, len(test_images), 50)
+    found = 0
+    for start_at in parts:
+        part = slice(start_at, start_at + 50)
+        found += int(count(state[0], test_images[part], test_labels[part]))
+    return {
+        "accuracy": round(100 * found / len(test_images), 3),
+        "train_loss": round(float(mean_loss), 4),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
 
-        return jax.vmap(one)(around, offsets, flips)
+
+def _moved(key, raw):
+    """Images moved by some pixels, every second one mirrored."""
+    import jax
+    import jax.numpy as jnp
+
+    shift = RECIPE["shift"]
+    to_side, to_flip = jax.random.split(key)
+    offsets = jax.random.randint(to_side, (len(raw), 2), 0, 2 * shift + 1)
+    flips = jax.random.bernoulli(to_flip, 0.5, (len(raw),))
+    around = jnp.pad(raw, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
+
+    def one(image, offset, flip):
+        cut = jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), (32, 32, 3))
+        return jnp.where(flip, cut[:, ::-1], cut)
+
+    return jax.vmap(one)(around, offsets, flips)
+
+
+def _make_epoch(model, optimizer, standardised, all_images, all_labels, piece: int):
+    """A function of (parameters and moments, key): an epoch; the new ones and the mean loss.
+
+    Args:
+        piece: images that a gradient is computed of at once.
+    """
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    batch = RECIPE["batch"]
+    steps = TRAIN // batch
 
     def loss(params, x, y):
         logits = model.apply(params, x)
@@ -136,7 +184,7 @@ def train(
     def step(state, drawn):
         params, moments = state
         key, places = drawn
-        x = standardised(moved(key, all_images[places]))
+        x = standardised(_moved(key, all_images[places]))
         in_pieces = (x.reshape(-1, piece, 32, 32, 3), all_labels[places].reshape(-1, piece))
         zero = jax.tree.map(jnp.zeros_like, params)
 
@@ -155,30 +203,7 @@ def train(
         state, losses = jax.lax.scan(step, state, (jax.random.split(to_move, steps), order))
         return state, losses.mean()
 
-    def right(params, x, y):
-        return jnp.sum(jnp.argmax(model.apply(params, standardised(x)), -1) == y)
-
-    start = time.perf_counter()
-    all_images, all_labels = jnp.asarray(images), jnp.asarray(labels)
-    key = jax.random.key(seed)
-    params = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
-    state = (params, jax.jit(optimizer.init)(params))
-    run = jax.jit(epoch, donate_argnums=0)
-    for i in range(epochs):
-        state, mean_loss = run(state, jax.random.fold_in(key, i))
-        seconds = time.perf_counter() - start
-        print(f"epoch {i + 1}: loss {mean_loss:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
-    count = jax.jit(right)
-    parts = range(0, len(test_images), 50)
-    found = 0
-    for start_at in parts:
-        part = slice(start_at, start_at + 50)
-        found += int(count(state[0], test_images[part], test_labels[part]))
-    return {
-        "accuracy": round(100 * found / len(test_images), 3),
-        "train_loss": round(float(mean_loss), 4),
-        "seconds": round(time.perf_counter() - start, 1),
-    }
+    return epoch
 
 
 def in_child(module: str, arguments: list[str], cores: list[int]) -> dict[str, float]:

@@ -87,7 +87,11 @@ def products(size: int, rounds: int) -> Iterator[Measurement]:
         x = jnp.ones((size, size), dtype)
         with jax.default_matmul_precision(precision):
             product = jax.jit(jnp.matmul).lower(x, x).compile()
-        taken = seconds(lambda: jax.block_until_ready(product(x, x)), rounds)
+
+        def run() -> None:
+            jax.block_until_ready(product(x, x))
+
+        taken = seconds(run, rounds)
         return {"TFLOP/s": 2 * size**3 / taken / 1e12}
 
     kinds = {"float32": "highest", "bfloat16": "default"}
@@ -186,7 +190,8 @@ def candidates(sizes: Sizes) -> Iterator[Measurement]:
     from vintk_jax.proxies.scorer import Scorer
     from vintk_jax.proxies.supernet import KernelSettings, Supernet
 
-    size, images = min(sizes.image_sizes), min(sizes.images)
+    size = min(sizes.image_sizes)
+    images = min(sizes.images)
 
     def rate(count: int) -> Figures:
         space = space_of(sizes.spaces[0], sizes.depth)
@@ -196,7 +201,7 @@ def candidates(sizes: Sizes) -> Iterator[Measurement]:
         scorer.compile()
         rng = np.random.default_rng(0)
         archs = [space.sample(rng) for _ in range(scorer.batch_size)]
-        taken = seconds(lambda: scorer.measure(archs), sizes.rounds)
+        taken = seconds(partial(scorer.measure, archs), sizes.rounds)
         return {"a second": len(archs) / taken, "GiB": scorer.peak_bytes / 2**30}
 
     for count in sizes.candidates:
@@ -232,7 +237,8 @@ def inference(sizes: Sizes) -> Iterator[Measurement]:
     from vintk_jax.inference.predictor import Predictor
     from vintk_jax.tasks.model_spec import ModelSpec
 
-    size, lengths = sizes.vit.image_size, sizes.vit.lengths
+    size = sizes.vit.image_size
+    lengths = sizes.vit.lengths
 
     @lru_cache
     def plans() -> Plans:
@@ -252,7 +258,7 @@ def inference(sizes: Sizes) -> Iterator[Measurement]:
         plan = made.fixed(length) if length else made.known(drawn)
         engine = Engine(plan, (size, size, 3), (batch,))
         engine.warm_up()
-        taken = seconds(lambda: engine.all(images), sizes.rounds)
+        taken = seconds(partial(engine.all, images), sizes.rounds)
         cost = made.costs[made.names.index(length)] if length else np.take(made.costs, drawn).mean()
         return {"a second": count / taken, "share of the longest": float(cost)}
 

@@ -11,6 +11,7 @@ and writes it to benchmarks/results/.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +19,38 @@ import numpy as np
 from benchmarks import common
 
 
-def main() -> None:
-    """Measure, print, write."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/revit_digits"))
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def _engine(arguments: argparse.Namespace, predictor, budget: dict[str, float]):
+    """Ours with the assigner, within a budget."""
+    from vintk_jax.adaptive import assigner_files
+    from vintk_jax.inference.engine import Engine
+    from vintk_jax.inference.plans import Plans
+
+    assigner, calibration = assigner_files.read(arguments.workdir / "assign", predictor.identity)
+    point = calibration.choose(
+        "assigned", budget["max_drop"], budget["max_cost"], budget["confidence"]
+    )
+    plan = assigner.at(point).plan(Plans(predictor))
+    return Engine(plan, predictor.shape, (64, arguments.images))
+
+
+def main() -> None:
+    """Measure, print, write."""
+    arguments = _arguments()
 
     from vintk_jax.set_up import set_up_training
 
     set_up_training()
-    from vintk_jax.adaptive import assigner_files
     from vintk_jax.exporting.load import Model
-    from vintk_jax.inference.engine import Engine
-    from vintk_jax.inference.plans import Plans
     from vintk_jax.inference.predictor import Predictor
 
     folder = arguments.workdir / "export"
@@ -46,35 +62,24 @@ def main() -> None:
     )
     engines = {}
     if "budget" in exported.plan:
-        assigner, calibration = assigner_files.read(
-            arguments.workdir / "assign", predictor.identity
-        )
-        budget = exported.plan["budget"]
-        point = calibration.choose(
-            "assigned", budget["max_drop"], budget["max_cost"], budget["confidence"]
-        )
-        engines["assigned"] = Engine(
-            assigner.at(point).plan(Plans(predictor)), predictor.shape, (64, arguments.images)
-        )
+        engines["assigned"] = _engine(arguments, predictor, exported.plan["budget"])
 
-    def ways(length: str) -> dict[str, Callable]:
+    def calls_at(length: str) -> dict[str, Callable]:
+        """What is timed: ours, and the exported model in each format."""
         if length in engines:
-            return {
-                "ours": lambda: engines[length].all(images),
-                **{form: lambda m=m: m(images) for form, m in models.items()},
-            }
+            exports = {form: partial(model, images) for form, model in models.items()}
+            return {"ours": partial(engines[length].all, images), **exports}
 
         def ours():
             return np.asarray(predictor(images, length))
 
-        return {
-            "ours": ours,
-            **{form: lambda m=m: m.at(length, images) for form, m in models.items()},
-        }
+        exports = {form: partial(model.at, length, images) for form, model in models.items()}
+        return {"ours": ours, **exports}
 
-    rows, written = [], {}
+    rows = []
+    written = {}
     for length in [*exported.lengths, *engines]:
-        calls = ways(length)
+        calls = calls_at(length)
         for call in calls.values():
             call()
         sampled = common.alternate(calls, arguments.rounds)

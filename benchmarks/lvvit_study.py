@@ -123,10 +123,8 @@ def main() -> None:
     kept = Kept(common.RESULTS / f"lvvit_study-{name}.json", of)
     for seed in range(arguments.seeds):
         for kind in KINDS:
-            workdir, config = (
-                folder(arguments, kind, seed),
-                arguments.train + (":lvvit" if kind == "lvvit" else ""),
-            )
+            workdir = folder(arguments, kind, seed)
+            config = arguments.train + (":lvvit" if kind == "lvvit" else "")
             if f"{kind}-{seed}" not in kept.found:
                 kept.add(
                     f"{kind}-{seed}", trained(config, workdir, **options_of(arguments, kind, seed))

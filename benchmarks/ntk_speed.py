@@ -14,6 +14,7 @@ import argparse
 import gc
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def _prepare(
     images, direction = data(case.images, case.image_size)
     model = load_flax(AutoFormer(Config(**torch_config(widest(space), case.image_size))), variables)
     tensors = torch_kernels.tensors(images, direction)
-    runs, about = {}, {}
+    runs = {}
+    about = {}
 
     def admit(name: str, run: Callable[[], Any], needs: int, compile_s: float) -> None:
         about[name] = {"compile_s": compile_s}
@@ -90,7 +92,7 @@ def _prepare(
         if name in without:
             continue
         needs = torch_kernels.bytes_needed(name, model, case.images)
-        admit(name, lambda kernel=kernel: kernel(model, *tensors), needs, 0.0)
+        admit(name, partial(kernel, model, *tensors), needs, 0.0)
     return {PRODUCT: common.matrix_product(), **runs}, about
 
 
@@ -99,7 +101,8 @@ def measure_time(
 ) -> dict[str, Any]:
     """Times of all contestants on a case, in turns; who took long to warm up has fewer rounds."""
     runs, contestants = _prepare(case, without)
-    wanted, reference = {}, None
+    wanted = {}
+    reference = None
     for name, run in runs.items():
         result, warm = common.timed(run)
         print(f"  {name}: {warm.wall_s:.2f} s to warm up", flush=True)
@@ -126,10 +129,13 @@ def measure_time(
 def _rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:
     rows = []
     for label, result in results.items():
-        contestants, memory = result["contestants"], result.get("memory", {})
-        ours, best = contestants[OURS]["median_s"], fastest_neural_tangents(result)
+        contestants = result["contestants"]
+        memory = result.get("memory", {})
+        ours = contestants[OURS]["median_s"]
+        best = fastest_neural_tangents(result)
         for name in dict.fromkeys([*contestants, *memory]):
-            entry, reply = contestants.get(name, {}), memory.get(name, {})
+            entry = contestants.get(name, {})
+            reply = memory.get(name, {})
             peak = (
                 f"{reply['peak_bytes'] / 2**30:.2f}"
                 if "peak_bytes" in reply
@@ -138,13 +144,13 @@ def _rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:
                 else ""
             )
             if "median_s" in entry:
-                time, ratio, runs = (
-                    f"{entry['median_s']:.3f}",
-                    f"{entry['median_s'] / ours:.2f}",
-                    str(len(entry["wall_s"])),
-                )
+                time = f"{entry['median_s']:.3f}"
+                ratio = f"{entry['median_s'] / ours:.2f}"
+                runs = str(len(entry["wall_s"]))
             else:
-                time, ratio, runs = entry.get("skipped", ""), "", ""
+                time = entry.get("skipped", "")
+                ratio = ""
+                runs = ""
             shown = f"{name} (its best)" if name == best else name
             rows.append(
                 [
@@ -186,15 +192,16 @@ def report(results: dict[str, dict[str, Any]], targets: list[dict[str, Any]]) ->
 
     rows = [
         [t["case"], t["target"], value(t), t["bound"], verdict[t["met"]]]
-        for t in sorted(targets, key=lambda t: list(results).index(t["case"]))
+        for case in results
+        for t in targets
+        if t["case"] == case
     ]
     common.print_table(
         "Targets", ("case", "target", "measured", "wanted", "met"), rows, text_columns=2
     )
 
 
-def main() -> None:
-    """Measure, print, write."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -240,7 +247,12 @@ def main() -> None:
         default=common.RESULTS / "ntk_speed.json",
         help="where the JSON goes (default: %(default)s)",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, write."""
+    args = _arguments()
     rounds, slow_rounds = (2, 1) if args.quick else (args.rounds, args.slow_rounds)
     machine = common.machine() | {"torch_threads": common.use_all_cores()}
     results = {}

@@ -36,7 +36,18 @@ def _over(upper: float | None, lower: float | None) -> float | None:
 
 
 def _speedup(*names: str) -> Callable[[Result], float | None]:
-    return lambda result: _over(_seconds(result, *names), _seconds(result, OURS))
+    def of_result(result: Result) -> float | None:
+        return _over(_seconds(result, *names), _seconds(result, OURS))
+
+    return of_result
+
+
+def _over_floor(result: Result) -> float | None:
+    return _over(_seconds(result, OURS), _seconds(result, FLOOR))
+
+
+def _over_counted(result: Result) -> float | None:
+    return _over(_seconds(result, OURS), result["counted"]["seconds"])
 
 
 def _memory(result: Result) -> float | None:
@@ -46,6 +57,14 @@ def _memory(result: Result) -> float | None:
 
 def _small_images(case):
     return case["image_size"] == 64
+
+
+def _few_small_images(case):
+    return case["image_size"] == 64 and case["images"] == 16
+
+
+def _many_images_of_small(case):
+    return case["space"] == "autoformer-small" and case["images"] == 64
 
 
 def _large_images(case):
@@ -60,14 +79,14 @@ TARGETS = (
     Target(
         "time over forward + backward",
         _large_images,
-        lambda r: _over(_seconds(r, OURS), _seconds(r, FLOOR)),
+        _over_floor,
         1.15,
         True,
     ),
     Target(
         "time over counted operations",
-        lambda case: case["image_size"] == 64 and case["images"] == 16,
-        lambda r: _over(_seconds(r, OURS), r["counted"]["seconds"]),
+        _few_small_images,
+        _over_counted,
         1.3,
         True,
     ),
@@ -90,7 +109,7 @@ TARGETS = (
     Target("times faster than PyTorch vmap(grad)", _large_images, _speedup(VMAP), 1.0, False),
     Target(
         "peak memory over PyTorch vmap(grad)'s",
-        lambda case: case["space"] == "autoformer-small" and case["images"] == 64,
+        _many_images_of_small,
         _memory,
         0.25,
         True,

@@ -13,7 +13,8 @@ from vintk_jax.data import inputs
 from vintk_jax.ntk import reductions
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
-from vintk_jax.report.picture import write_search_picture
+from vintk_jax.report.search_picture import write_search_picture
+from vintk_jax.study import results
 
 
 def main() -> None:
@@ -27,13 +28,11 @@ def main() -> None:
     def section(name):
         return {k.split(".")[1]: v for k, v in config.items() if k.startswith(f"{name}.")}
 
-    candidates = [
-        json.loads(line)
-        for line in (arguments.workdir / "candidates.jsonl").read_text().splitlines()
-    ]
+    candidates = results.read(arguments.workdir)
     best = json.loads((arguments.workdir / "best.json").read_text())
     front = json.loads((arguments.workdir / "pareto.json").read_text())["candidates"]
-    space, seed = spaces.get(config["space"]), config["seed"]
+    space = spaces.get(config["space"])
+    seed = config["seed"]
     images = inputs.load(
         config["inputs.source"], config["inputs.num_images"], config["inputs.image_size"], seed
     ).images

@@ -39,7 +39,8 @@ def options_of(arguments: argparse.Namespace, lengths: Sequence[int], seed: int)
 
 def interval(differences: np.ndarray) -> tuple[float, float, float]:
     """Mean and Student's 95% interval over seeds; without end for one seed."""
-    mean, count = float(differences.mean()), len(differences)
+    mean = float(differences.mean())
+    count = len(differences)
     if count < 2:
         return mean, -np.inf, np.inf
     half = stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / np.sqrt(count)

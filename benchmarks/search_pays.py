@@ -44,7 +44,8 @@ def searched(workdir: Path, score: str, candidates: int) -> dict[str, Any]:
 
 def fitting(count: int, seed: int) -> list[Any]:
     """Architectures under the limit, drawn at random."""
-    rng, found = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    found = []
     while len(found) < count:
         arch = MINI.sample(rng)
         if MINI.cost(arch).flops <= LIMIT_M * 1e6:
@@ -52,8 +53,11 @@ def fitting(count: int, seed: int) -> list[Any]:
     return found
 
 
-def main() -> None:
-    """Search, train what isn't trained, print the table."""
+def _params(arch: Any) -> int:
+    return MINI.cost(arch).params
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -65,7 +69,12 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workdir", type=Path, default=Path("runs/search_pays"))
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Search, train what isn't trained, print the table."""
+    arguments = _arguments()
     of = {
         "limit_m": LIMIT_M,
         "candidates": arguments.candidates,
@@ -73,7 +82,7 @@ def main() -> None:
         "side": arguments.side,
     }
     kept = Kept(common.RESULTS / "search_pays.json", of)
-    largest = max(fitting(5000, 1), key=lambda arch: MINI.cost(arch).params)
+    largest = max(fitting(5000, 1), key=_params)
     chosen = {
         "most parameters": largest,
         **{f"random {i}": arch for i, arch in enumerate(fitting(2, 0))},
@@ -113,9 +122,15 @@ def main() -> None:
                         "accuracy": {**entry["accuracy"], str(seed): next(iter(accuracy.values()))},
                     },
                 )
+    _print(kept, arguments)
+
+
+def _print(kept: Kept, arguments: argparse.Namespace) -> None:
+    """The table."""
     rows = []
     for name, entry in kept.found.items():
-        cost, values = MINI.cost(MINI.from_json(entry["arch"])), list(entry["accuracy"].values())
+        cost = MINI.cost(MINI.from_json(entry["arch"]))
+        values = list(entry["accuracy"].values())
         spread = ", ".join(f"{value:.2%}" for value in values)
         costs = [f"{cost.params / 1e6:.2f}", f"{cost.flops / 1e6:.0f}", f"{entry['search_s']:.0f}"]
         rows.append([name, spread, f"{np.mean(values):.2%}", *costs])

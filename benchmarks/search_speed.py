@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,15 @@ from benchmarks.torch_kernels import per_sample_loop, tensors
 from vintk_jax import ntk
 from vintk_jax.spaces import TINY
 
-IMAGES, IMAGE_SIZE, CHANNELS, CLASSES = 48, 64, 3, 100
-SEARCH, COMPILED, LOOP = "ours: one program for all", "one compiled model each", "PyTorch loop"
-TARGET_S, TARGET_GFLOPS = 300.0, 200.0
+IMAGES = 48
+IMAGE_SIZE = 64
+CHANNELS = 3
+CLASSES = 100
+SEARCH = "ours: one program for all"
+COMPILED = "one compiled model each"
+LOOP = "PyTorch loop"
+TARGET_S = 300.0
+TARGET_GFLOPS = 200.0
 
 
 def search_command(candidates: int) -> dict[str, Any]:
@@ -66,7 +73,8 @@ def search_command(candidates: int) -> dict[str, Any]:
         command += [f"--config.{name}={value}" for name, value in settings.items()]
         environment = {**os.environ, "VINTK_COMPILE_CACHE": "off"}
         done, timing = common.timed(
-            lambda: subprocess.run(
+            partial(
+                subprocess.run,
                 command,
                 cwd=common.ROOT,
                 env=environment,
@@ -158,8 +166,7 @@ def _rows(results: dict[str, dict[str, Any]], gflops: float) -> list[list[str]]:
     return rows
 
 
-def main() -> None:
-    """Measure, print, write."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -178,7 +185,12 @@ def main() -> None:
         default=common.RESULTS / "search_speed.json",
         help="where the JSON goes (default: %(default)s)",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, write."""
+    args = _arguments()
     count, compiled_count, loop_count = (4, 1, 2) if args.quick else (args.candidates, 4, 8)
     machine = common.machine() | {"torch_threads": common.use_all_cores()}
     rng = np.random.default_rng(0)
@@ -194,7 +206,7 @@ def main() -> None:
     results = {
         SEARCH: search_command(count),
         COMPILED: one_by_one(
-            lambda arch: compiled_candidate(arch, supernet), archs[:compiled_count]
+            partial(compiled_candidate, supernet=supernet), archs[:compiled_count]
         ),
         LOOP: one_by_one(loop_candidate, archs[:loop_count]),
     }

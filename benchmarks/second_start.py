@@ -71,7 +71,8 @@ def main() -> None:
     if arguments.trained:
         trained = ("--workdir", str(arguments.trained.resolve()))
         commands["infer, first image"] = (*INFER, *trained)
-    rows, results = [], {}
+    rows = []
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, words in commands.items():
             found = []

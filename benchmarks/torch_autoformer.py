@@ -128,7 +128,8 @@ class Attention(nn.Module):
 
     def __init__(self, config: Config, heads: int) -> None:
         super().__init__()
-        self.heads, self.head_dim = heads, config.head_dim
+        self.heads = heads
+        self.head_dim = config.head_dim
         self.qkv = _linear(config.embed_dim, 3 * heads * config.head_dim)
         self.proj = _linear(heads * config.head_dim, config.embed_dim)
         self.relative_keys = RelativeTables(config.max_distance, config.head_dim, config.grid)
@@ -153,12 +154,11 @@ class Block(nn.Module):
 
     def __init__(self, config: Config, heads: int, hidden: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = (
-            nn.LayerNorm(config.embed_dim, eps=1e-6),
-            nn.LayerNorm(config.embed_dim, eps=1e-6),
-        )
+        self.norm1 = nn.LayerNorm(config.embed_dim, eps=1e-6)
+        self.norm2 = nn.LayerNorm(config.embed_dim, eps=1e-6)
         self.attention = Attention(config, heads)
-        self.fc1, self.fc2 = _linear(config.embed_dim, hidden), _linear(hidden, config.embed_dim)
+        self.fc1 = _linear(config.embed_dim, hidden)
+        self.fc2 = _linear(hidden, config.embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, tokens, embed) to the same."""
@@ -171,7 +171,8 @@ class AutoFormer(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        e, p = config.embed_dim, config.patch_size
+        e = config.embed_dim
+        p = config.patch_size
         self.patch_embed = nn.Conv2d(config.in_channels, e, p, p)
         self.class_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, e), std=0.02))
         self.positions = nn.Parameter(

@@ -55,7 +55,9 @@ def forward_backward(model: nn.Module, images: Tensor, direction: Tensor) -> tup
     return torch.autograd.grad((model(images) @ direction).sum(), list(model.parameters()))
 
 
-LOOP, VMAP, PLAIN = "PyTorch loop", "PyTorch vmap(grad)", "PyTorch, forward + backward only"
+LOOP = "PyTorch loop"
+VMAP = "PyTorch vmap(grad)"
+PLAIN = "PyTorch, forward + backward only"
 CONTESTANTS = {LOOP: per_sample_loop, VMAP: vmap_grad, PLAIN: forward_backward}
 
 

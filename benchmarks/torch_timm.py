@@ -47,7 +47,8 @@ def import_timm() -> Any:
             name = "torchvision" + part
             module = _Anything(name)
             module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
-            module.__path__, module.__version__ = [], "0.0"
+            module.__path__ = []
+            module.__version__ = "0.0"
             sys.modules[name] = module
             if part:
                 setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], module)
@@ -90,7 +91,8 @@ def make_step(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=0.05, fused=True
     )
-    pixels, targets = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+    pixels = torch.from_numpy(images)
+    targets = torch.from_numpy(labels.astype(np.int64))
     mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (MEAN, STD))
     model.train()
 

@@ -24,7 +24,9 @@ from benchmarks.revits import train_step
 from vintk_jax.set_up import avoid_wrong_fusions, use_large_pages
 
 PRODUCT = "2048 x 2048 product"
-OURS, TIMM, ALL = "ours", "timm", "ours, all lengths"
+OURS = "ours"
+TIMM = "timm"
+ALL = "ours, all lengths"
 
 
 class Case(NamedTuple):
@@ -56,7 +58,9 @@ CASES = (
 
 def forward_macs(case: Case, side: int, num_classes: int = 10, mlp_ratio: float = 4.0) -> int:
     """Multiply-adds of the matrix products of one image's forward pass at one length."""
-    e, tokens, pixels = case.embed_dim, side**2 + 1, round(case.image_size / side) ** 2 * 3
+    e = case.embed_dim
+    tokens = side**2 + 1
+    pixels = round(case.image_size / side) ** 2 * 3
     block = tokens * (4 * e * e + 2 * e * int(e * mlp_ratio)) + 2 * tokens**2 * e
     return side**2 * pixels * e + case.depth * block + e * num_classes
 

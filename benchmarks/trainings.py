@@ -45,7 +45,8 @@ class Kept:
     """
 
     def __init__(self, path: Path, arguments: dict[str, Any]):
-        self._path, self._arguments = path, json.loads(json.dumps(arguments))
+        self._path = path
+        self._arguments = json.loads(json.dumps(arguments))
         before = json.loads(path.read_text()) if path.exists() else {}
         self.found: dict[str, Any] = (
             before["found"] if before.get("arguments") == self._arguments else {}

@@ -27,10 +27,13 @@ from benchmarks.trainings import Kept, command, trained
 from vintk_jax import config as configs
 from vintk_jax.data.augment import padded_crop
 
-CONFIG, TLA = "configs/revit_weizmann.py", "configs/tla_weizmann.py"
+CONFIG = "configs/revit_weizmann.py"
+TLA = "configs/tla_weizmann.py"
 COPIES = 20
 TRAIN, LABELS, THRESHOLDS, TEST = range(4)  # parts of a fold's archive
-CUT, MOVED = 0.15, 3  # share of a clip that may be missing at either end; pixels
+# share of a clip that may be missing at either end; pixels
+CUT = 0.15
+MOVED = 3
 
 
 def altered(
@@ -59,12 +62,10 @@ def write_fold(archive: Path, person: int, path: Path) -> None:
         int(people[(person + step) % len(people)]): part
         for step, part in ((0, TEST), (1, LABELS), (2, THRESHOLDS))
     }
-    clips, found, parts, rng = (
-        np.split(frames, np.cumsum(lengths)[:-1]),
-        [],
-        [],
-        np.random.default_rng(person),
-    )
+    clips = np.split(frames, np.cumsum(lengths)[:-1])
+    found = []
+    parts = []
+    rng = np.random.default_rng(person)
     for clip, label, subject in zip(clips, labels, subjects, strict=True):
         part = of_person.get(int(subject), TRAIN)
         copies = (
@@ -94,7 +95,8 @@ def fold(archive: Path, person: int, workdir: Path) -> dict[str, Any]:
         entry["name"]: entry
         for entry in json.loads((workdir / "adaptive.json").read_text())["methods"]
     }
-    tla, longest = entries["tla"], entries[f"fixed-{next(iter(accuracy))}"]
+    tla = entries["tla"]
+    longest = entries[f"fixed-{next(iter(accuracy))}"]
     path.unlink()
     return {
         "accuracy": accuracy,

@@ -1,66 +1,49 @@
 """Export a trained model: `python -m vintk_jax.export --config configs/export.py --workdir
 runs/revit_digits`.
 
-Writes a folder that runs with jax alone: StableHLO programs for CPU, GPU and TPU with a free batch
-size, one for each token length and those of the assigner, their weights, model.json, and load.py,
-which runs them; --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX models and a PyTorch
-model in timm's style with its weights.
+Writes a folder that runs with jax alone. It has StableHLO programs for CPU, GPU and TPU with a free
+batch size, one for each token length and those of the assigner. Beside them are the weights,
+model.json, and load.py, which runs them. --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX
+models, and a PyTorch model in timm's style with its weights.
 """
 
+import functools
+from pathlib import Path
+from typing import Any
+
 from vintk_jax import config as configs
+from vintk_jax.command import command
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
 
 
-def main(argv: list[str]) -> None:
-    """Export from a command line."""
-    invocation = configs.parse(
-        argv, command="export", about=__doc__, default_config="configs/export.py"
-    )
-    if invocation is None:
-        return
-    config, workdir = invocation.config, invocation.workdir
+@command("export", about=__doc__, default_config="configs/export.py")
+def main(invocation: configs.Invocation) -> None:
+    """Export."""
+    config = invocation.config
+    workdir = invocation.workdir
     trained = configs.read_claimed(workdir, "train")
     set_up_training(invocation.compile_cache)
 
-    from pathlib import Path
-
-    from vintk_jax.adaptive import assigner_files
-    from vintk_jax.adaptive.session import FOLDER
-    from vintk_jax.exporting.folder import check, write
+    from vintk_jax.exporting.folder import write
     from vintk_jax.exporting.programs import programs_of
+    from vintk_jax.exporting.replace import check
     from vintk_jax.inference.predictor import Predictor
     from vintk_jax.report.console import make_console
 
     console = make_console()
-    if config.adaptive not in ("auto", "yes", "no") or config.checkpoint not in ("best", "last"):
-        raise UserError(
-            f"adaptive={config.adaptive!r}, checkpoint={config.checkpoint!r} came; auto, yes or "
-            "no, and best or last were wanted."
-        )
+    if config.adaptive not in ("auto", "yes", "no"):
+        raise UserError(f"Expected adaptive to be auto, yes or no, got {config.adaptive!r}.")
+    if config.checkpoint not in ("best", "last"):
+        raise UserError(f"Expected checkpoint to be best or last, got {config.checkpoint!r}.")
     predictor = Predictor.load(
-        workdir, trained, config.checkpoint, lambda note: console.print(note, style="yellow")
+        workdir,
+        trained,
+        config.checkpoint,
+        functools.partial(console.print, style="yellow"),
     )
-    assigner, about = None, {"weights": predictor.identity, "crop_ratio": trained.data.crop_ratio}
-    if config.adaptive == "yes" or (
-        config.adaptive == "auto" and (workdir / FOLDER / assigner_files.RECORD).exists()
-    ):
-        budget = (
-            config.budget
-            if config.budget.max_drop >= 0
-            else configs.read_claimed(workdir, "assign").budget
-        )
-        assigner, calibration = assigner_files.read(workdir / FOLDER, predictor.identity)
-        point = calibration.choose("assigned", **budget)
-        assigner = assigner.at(point)
-        about |= {
-            "budget": dict(budget.items()),
-            "expected": {
-                "accuracy": point.accuracy,
-                "of_longest": calibration.full,
-                "cost": point.cost,
-            },
-        }
+    assigner, about = _assigner(config, workdir, predictor)
+    about = {"weights": predictor.identity, "crop_ratio": trained.data.crop_ratio, **about}
     folder = Path(config.folder).expanduser() if config.folder else workdir / "export"
     programs = programs_of(predictor, assigner)
     console.print(f"{len(programs)} programs ({', '.join(programs)}) into {folder}", soft_wrap=True)
@@ -75,6 +58,29 @@ def main(argv: list[str]) -> None:
         'Model(".")\'',
         soft_wrap=True,
     )
+
+
+def _assigner(config, workdir: Path, predictor) -> tuple[Any, dict[str, Any]]:
+    """The workdir's assigner at the point that the budget asks for, and what model.json says of it.
+    None and an empty dictionary where none is to be exported.
+    """
+    from vintk_jax.adaptive import assigner_files
+    from vintk_jax.adaptive.session import FOLDER
+
+    there = (workdir / FOLDER / assigner_files.RECORD).exists()
+    if config.adaptive == "no" or (config.adaptive == "auto" and not there):
+        return None, {}
+    budget = config.budget
+    if budget.max_drop < 0:
+        budget = configs.read_claimed(workdir, "assign").budget
+    assigner, calibration = assigner_files.read(workdir / FOLDER, predictor.identity)
+    point = calibration.choose("assigned", **budget)
+    expected = {
+        "accuracy": point.accuracy,
+        "of_longest": calibration.full,
+        "cost": point.cost,
+    }
+    return assigner.at(point), {"budget": dict(budget.items()), "expected": expected}
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def _run(config, experiments: list, total: int, console) -> dict:
 
 def _write(workdir, result: dict, console) -> None:
     """The result as numbers, picture and page; its tables to the console."""
-    from vintk_jax.report.spectrum import (
+    from vintk_jax.report.spectrum_page import (
         spectrum_tables,
         write_spectrum_page,
         write_spectrum_picture,

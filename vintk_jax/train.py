@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
 
     from vintk_jax.report.console import make_console
     from vintk_jax.report.progress import Progress
-    from vintk_jax.report.segments import write_predictions
+    from vintk_jax.report.segment_pictures import write_predictions
     from vintk_jax.report.train_table import measure_tables
     from vintk_jax.tasks.architecture import keep_arch
     from vintk_jax.training.loop import fit

@@ -7,7 +7,6 @@ Gaussian matrices of equal shapes; writes benchmarks/results/score_forms.json.
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +31,17 @@ class Measured:
         shapes: (linear layers, 2), live columns of X and D.
     """
 
-    def __init__(self, found: dict[str, np.ndarray], place: int, pooled: bool, size: float):
+    def __init__(self, collected: dict[str, np.ndarray], place: int, pooled: bool, size: float):
         self.pooled = pooled
         self.size = size
-        kernels, spectra = [], []
-        for name, values in found.items():
+        kernels = []
+        spectra = []
+        for name, values in collected.items():
             what, _, _ = name.partition(":")
             if what == "kernel":
-                own = values[place]
-                kernels.append(own.reshape(-1, *own.shape[-2:]))
+                kernels.append(values[place].reshape(-1, *values.shape[-2:]))
             elif what == "spectra":
-                own = values[place]
-                spectra.append(own.reshape(-1, own.shape[-1]))
+                spectra.append(values[place].reshape(-1, values.shape[-1]))
         kernels = np.concatenate(kernels).astype(np.float64)
         self.kernels = kernels[np.trace(kernels, axis1=1, axis2=2) > 0]
         spectra = np.concatenate(spectra).astype(np.float64)
@@ -58,23 +56,26 @@ def gaussian(measured: Measured, seed: int) -> Measured:
     """The same with spectra of Gaussian matrices of these shapes."""
     rng = np.random.default_rng(seed)
     made = object.__new__(Measured)
-    made.pooled, made.size = measured.pooled, measured.size
+    made.pooled = measured.pooled
+    made.size = measured.size
     made.kernels = measured.kernels
     made.shapes = measured.shapes
 
     def drawn(column: int, centred: bool) -> np.ndarray:
-        found = []
+        spectra = []
         for width in measured.shapes[:, column]:
             x = rng.standard_normal((ROWS, width))
             x = x - x.mean(axis=0) if centred else x
             values = np.zeros(ROWS)
-            own = np.linalg.svd(x, compute_uv=False) ** 2
-            values[: len(own)] = own
-            found.append(np.sort(values / values.mean()))
-        return np.stack(found)
+            squares = np.linalg.svd(x, compute_uv=False) ** 2
+            values[: len(squares)] = squares
+            spectra.append(np.sort(values / values.mean()))
+        return np.stack(spectra)
 
-    made.a, made.a_centred = drawn(0, False), drawn(0, True)
-    made.g, made.g_centred = drawn(1, False), drawn(1, True)
+    made.a = drawn(0, False)
+    made.a_centred = drawn(0, True)
+    made.g = drawn(1, False)
+    made.g_centred = drawn(1, True)
     return made
 
 
@@ -101,84 +102,97 @@ def shares(kernels: np.ndarray) -> np.ndarray:
     return 1 - kernels.sum((1, 2)) / (n * np.trace(kernels, axis1=1, axis2=2))
 
 
-def forms() -> dict[str, Callable[[Measured], float]]:
-    """All forms by name; higher is better."""
-    found: dict[str, Callable[[Measured], float]] = {}
-    for centred in ("", "_centred"):
-        for rho in RHOS:
-
-            def a(m, c=centred, r=rho):
-                return logs(getattr(m, f"a{c}"), r)
-
-            def g(m, c=centred, r=rho):
-                return logs(getattr(m, f"g{c}"), r)
-
-            def e(m, c=centred, r=rho):
-                return evidence(getattr(m, f"a{c}"), getattr(m, f"g{c}"), r)
-
-            def both(m, a=a, g=g):
-                return a(m) + g(m)
-
-            for name, by_layer in {"A": a, "G": g, "A+G": both, "evidence": e}.items():
-                title = f"{name}{centred} rho={rho:g}"
-                found[f"sum {title}"] = lambda m, f=by_layer: float(f(m).sum())
-                found[f"mean {title}"] = lambda m, f=by_layer: float(f(m).mean())
-        for factor in ("a", "g"):
-
-            def of(m, f=factor + centred):
-                return participation(getattr(m, f))
-
-            found[f"sum log PR {factor}{centred}"] = lambda m, f=of: float(np.log(f(m)).sum())
-            found[f"sum PR {factor}{centred}"] = lambda m, f=of: float(f(m).sum())
-            found[f"mean PR {factor}{centred}"] = lambda m, f=of: float(f(m).mean())
-
-    def whole(m):
-        return m.kernels.sum(axis=0)
-
-    found["K log PR"] = lambda m: reductions.log_participation_ratio(whole(m))
-    found["K effective rank"] = lambda m: reductions.effective_rank(whole(m))
-    found["K distinct share"] = lambda m: reductions.distinct_share(whole(m))
-
-    def effect(m):
-        return abs(m.pooled - reductions.distinct_share(whole(m)))
-
-    found["K blocks' effect"] = effect
-    found["layers' mean effect"] = lambda m: float(np.abs(m.pooled - shares(m.kernels)).mean())
-    found["layers' sum of effects"] = lambda m: float(np.abs(m.pooled - shares(m.kernels)).sum())
-    found["K log trace"] = lambda m: float(np.log(reductions.trace(whole(m))))
-    found["K -log cond"] = lambda m: -float(np.log(reductions.condition_number(whole(m))))
-    found["layers' log PR of K"] = lambda m: sum(
-        reductions.log_participation_ratio(k) for k in m.kernels
-    )
-    found["layers' mean log PR of K"] = lambda m: float(
-        np.mean([reductions.log_participation_ratio(k) for k in m.kernels])
-    )
-    found["layers' sum of distinct shares"] = lambda m: float(shares(m.kernels).sum())
-    found["layers' mean distinct share"] = lambda m: float(shares(m.kernels).mean())
-    for name, form in list(found.items()):
+def forms(measured: Measured) -> dict[str, float]:
+    """The value of every form by its name; higher is better."""
+    values = {
+        **_forms_of_spectra(measured),
+        **_forms_of_kernel(measured.kernels.sum(axis=0), measured.pooled),
+        **_forms_of_layers(measured.kernels, measured.pooled),
+    }
+    for name, value in list(values.items()):
         if not name.startswith("mean"):
-            found[f"log size + log({name})"] = lambda m, f=form: float(
-                np.log(m.size) + np.log(max(f(m), 1e-12))
-            )
-    return found
+            log_value = np.log(max(value, 1e-12))
+            values[f"log size + log({name})"] = float(np.log(measured.size) + log_value)
+    return values
+
+
+def _forms_of_spectra(measured: Measured) -> dict[str, float]:
+    """Of both factors of each linear layer."""
+    values = {}
+    for centred in ("", "_centred"):
+        a = getattr(measured, f"a{centred}")
+        g = getattr(measured, f"g{centred}")
+        for rho in RHOS:
+            by_layer = {
+                "A": logs(a, rho),
+                "G": logs(g, rho),
+                "A+G": logs(a, rho) + logs(g, rho),
+                "evidence": evidence(a, g, rho),
+            }
+            for name, of_layers in by_layer.items():
+                title = f"{name}{centred} rho={rho:g}"
+                values[f"sum {title}"] = float(of_layers.sum())
+                values[f"mean {title}"] = float(of_layers.mean())
+        for name, spectra in {"a": a, "g": g}.items():
+            ratios = participation(spectra)
+            values[f"sum log PR {name}{centred}"] = float(np.log(ratios).sum())
+            values[f"sum PR {name}{centred}"] = float(ratios.sum())
+            values[f"mean PR {name}{centred}"] = float(ratios.mean())
+    return values
+
+
+def _forms_of_kernel(kernel: np.ndarray, pooled: bool) -> dict[str, float]:
+    """Of the whole kernel."""
+    distinct = reductions.distinct_share(kernel)
+    return {
+        "K log PR": reductions.log_participation_ratio(kernel),
+        "K effective rank": reductions.effective_rank(kernel),
+        "K distinct share": distinct,
+        "K blocks' effect": abs(pooled - distinct),
+        "K log trace": float(np.log(reductions.trace(kernel))),
+        "K -log cond": -float(np.log(reductions.condition_number(kernel))),
+    }
+
+
+def _forms_of_layers(kernels: np.ndarray, pooled: bool) -> dict[str, float]:
+    """Of each layer's share of the kernel."""
+    distinct = shares(kernels)
+    effects = np.abs(pooled - distinct)
+    log_ratios = [reductions.log_participation_ratio(kernel) for kernel in kernels]
+    return {
+        "layers' mean effect": float(effects.mean()),
+        "layers' sum of effects": float(effects.sum()),
+        "layers' log PR of K": sum(log_ratios),
+        "layers' mean log PR of K": float(np.mean(log_ratios)),
+        "layers' sum of distinct shares": float(distinct.sum()),
+        "layers' mean distinct share": float(distinct.mean()),
+    }
 
 
 def count_values(table: tables.Table) -> dict[str, np.ndarray]:
     """The counts, and the family width^p ratio^q."""
     space = table.space
-    of = {
-        "params": lambda arch: space.cost(arch).params,
-        "flops": lambda arch: space.cost(arch).flops,
-        "depth": space.total_depth,
-        "log_hidden": lambda arch: counts.log_hidden(space, arch),
-        "nsc": lambda arch: counts.nsc(space, arch),
+    costs = [space.cost(arch) for arch in table.archs]
+    values = {
+        "params": [cost.params for cost in costs],
+        "flops": [cost.flops for cost in costs],
+        "depth": [space.total_depth(arch) for arch in table.archs],
+        "log_hidden": [counts.log_hidden(space, arch) for arch in table.archs],
+        "nsc": [counts.nsc(space, arch) for arch in table.archs],
     }
     for p in (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0):
         for q in (-0.5, 0.0, 0.25, 0.5, 1.0):
             if p or q:
                 count = counts.width_ratio(p, q)
-                of[f"width^{p:g} ratio^{q:g}"] = lambda arch, c=count: c(space, arch)
-    return {name: np.array([f(arch) for arch in table.archs], float) for name, f in of.items()}
+                name = f"width^{p:g} ratio^{q:g}"
+                values[name] = [count(space, arch) for arch in table.archs]
+    return {name: np.array(of_archs, float) for name, of_archs in values.items()}
+
+
+def _by_form(measured: list[Measured]) -> dict[str, np.ndarray]:
+    """By form, its value of each architecture."""
+    values = [forms(m) for m in measured]
+    return {name: np.array([of_arch[name] for of_arch in values]) for name in values[0]}
 
 
 def main() -> None:
@@ -201,22 +215,22 @@ def main() -> None:
         results[f"count: {name}"] = [statistics.kendall_tau(values[keep], y)]
     for path in sorted(arguments.measured.glob("*.npz")):
         view, _, seed = path.stem.rpartition("-")
-        found = dict(np.load(path))
+        collected = dict(np.load(path))
         places = np.flatnonzero(keep)
         sizes = [counts.width_ratio(0.5, 0.0)(table.space, table.archs[i]) for i in places]
         measured = [
-            Measured(found, i, getattr(table.archs[i], "pool", "mean") == "mean", size)
+            Measured(collected, i, getattr(table.archs[i], "pool", "mean") == "mean", size)
             for i, size in zip(places, sizes, strict=True)
         ]
-        control = [gaussian(m, int(seed)) for m in measured] if view == "plain" else None
-        for name, form in forms().items():
-            values = np.array([form(m) for m in measured])
+        for name, values in _by_form(measured).items():
             results.setdefault(f"{view}: {name}", []).append(statistics.kendall_tau(values, y))
-            if control is not None and "K" not in name and "layers'" not in name:
-                values = np.array([form(m) for m in control])
-                results.setdefault(f"gaussian: {name}", []).append(
-                    statistics.kendall_tau(values, y)
-                )
+        if view != "plain":
+            continue
+        control = [gaussian(m, int(seed)) for m in measured]
+        for name, values in _by_form(control).items():
+            if "K" not in name and "layers'" not in name:
+                tau = statistics.kendall_tau(values, y)
+                results.setdefault(f"gaussian: {name}", []).append(tau)
     tried.report("forms", table, arguments.rows, results, arguments.show)
 
 

@@ -25,7 +25,9 @@ from vintk_jax import ntk, spaces
 from vintk_jax.ntk.learning import left_out_error
 from vintk_jax.ranking import statistics
 
-CLASSES, OF_CLASS, DIRECTIONS = 10, 10, 2
+CLASSES = 10
+OF_CLASS = 10
+DIRECTIONS = 2
 RIDGES = (1.0, 0.1, 0.01, 0.001)  # times the centred kernel's mean eigenvalue
 
 
@@ -35,15 +37,18 @@ def images_of(folder: Path, seed: int) -> tuple[np.ndarray, Int[np.ndarray, " n"
     rng = np.random.default_rng(seed)
     of_class = [np.flatnonzero(labels == one) for one in range(CLASSES)]
     places = np.concatenate([rng.choice(one, OF_CLASS, replace=False) for one in of_class])
-    mean, deviation = images.mean((0, 1, 2)), images.std((0, 1, 2))
+    mean = images.mean((0, 1, 2))
+    deviation = images.std((0, 1, 2))
     return np.float32((images[places] - mean) / deviation), labels[places]
 
 
 def measured(place: int, folder: Path, seed: int) -> dict[str, float]:
     """Minus the left-out square error by ridge; higher is better."""
-    space, arch = spaces.get(cifar_table.SPACE), cifar_table.architectures()[place]
+    space = spaces.get(cifar_table.SPACE)
+    arch = cifar_table.architectures()[place]
     images, labels = images_of(folder, seed)
-    model, key = space.model(arch, 32, num_classes=CLASSES), jax.random.key(seed)
+    model = space.model(arch, 32, num_classes=CLASSES)
+    key = jax.random.key(seed)
     variables = jax.jit(model.init)(key, images[:1])
 
     @jax.jit

@@ -28,7 +28,8 @@ def report(
     """Print the best forms by their mean tau over seeds; write all of them, by seed, to
     benchmarks/results/score_KIND-TABLE-PART.json.
     """
-    ranked = sorted(results.items(), key=lambda item: -np.nanmean(item[1]))
+    means = {name: np.nanmean(taus) for name, taus in results.items()}
+    ranked = [(name, results[name]) for name in sorted(means, key=means.get, reverse=True)]
     rows = [
         [
             name,

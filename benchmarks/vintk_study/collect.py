@@ -43,41 +43,46 @@ GROUPS = {
 }
 
 
+# Views: mode, number of features and sigma of Fourier features.
+FEATURES = {
+    "pixel s0.3 m32": ("pixel", 32, 0.3),
+    "pixel s1 m16": ("pixel", 16, 1.0),
+    "pixel s1 m32": ("pixel", 32, 1.0),
+    "pixel s1 m64": ("pixel", 64, 1.0),
+    "pixel s3 m32": ("pixel", 32, 3.0),
+    "patch s0.03 m768": ("patch", 768, 0.03),
+    "patch s0.3 m768": ("patch", 768, 0.3),
+    "coords s1 m32": ("coords", 32, 1.0),
+    "coords s3 m32": ("coords", 32, 3.0),
+    "coords s10 m32": ("coords", 32, 10.0),
+    "coords s3 m8": ("coords", 8, 3.0),
+}
+# Controls: channels and seed.
+NOISE = {"noise m3": (3, 1), "noise m32": (32, 2)}
+
+
 def make_views(images, only=None, seed: int = 0) -> dict[str, np.ndarray]:
     """The plan's views by name, standardised as the photographs are; controls begin with
     "noise".
     """
     key = jax.random.key(seed)
 
-    def mapped(mode, m, sigma):
+    def make(name: str) -> np.ndarray:
+        if name == "plain":
+            return images
+        if name in NOISE:
+            channels, noise_seed = NOISE[name]
+            rng = np.random.default_rng(noise_seed)
+            return rng.standard_normal((*images.shape[:3], channels)).astype(np.float32)
+        mode, num_features, sigma = FEATURES[name]
         return np.asarray(
-            fourier.fourier_images(jnp.asarray(images), key, mode=mode, num_features=m, sigma=sigma)
+            fourier.fourier_images(
+                jnp.asarray(images), key, mode=mode, num_features=num_features, sigma=sigma
+            )
         )
 
-    def noise(channels, seed):
-        return (
-            np.random.default_rng(seed)
-            .standard_normal((*images.shape[:3], channels))
-            .astype(np.float32)
-        )
-
-    every = {
-        "plain": lambda: images,
-        "pixel s0.3 m32": lambda: mapped("pixel", 32, 0.3),
-        "pixel s1 m16": lambda: mapped("pixel", 16, 1.0),
-        "pixel s1 m32": lambda: mapped("pixel", 32, 1.0),
-        "pixel s1 m64": lambda: mapped("pixel", 64, 1.0),
-        "pixel s3 m32": lambda: mapped("pixel", 32, 3.0),
-        "patch s0.03 m768": lambda: mapped("patch", 768, 0.03),
-        "patch s0.3 m768": lambda: mapped("patch", 768, 0.3),
-        "coords s1 m32": lambda: mapped("coords", 32, 1.0),
-        "coords s3 m32": lambda: mapped("coords", 32, 3.0),
-        "coords s10 m32": lambda: mapped("coords", 32, 10.0),
-        "coords s3 m8": lambda: mapped("coords", 8, 3.0),
-        "noise m3": lambda: noise(3, 1),
-        "noise m32": lambda: noise(32, 2),
-    }
-    return {name: make() for name, make in every.items() if only is None or name in only}
+    names = ("plain", *FEATURES, *NOISE)
+    return {name: make(name) for name in names if only is None or name in only}
 
 
 def main() -> None:
@@ -96,7 +101,8 @@ def main() -> None:
     args = parser.parse_args()
     set_up_jax("float32")
     settings = dict(GROUPS[args.group])
-    size, only = settings.pop("size", 64), settings.pop("views", None)
+    size = settings.pop("size", 64)
+    only = settings.pop("views", None)
     table = tables.load(args.table, args.architectures, 0)
     images = inputs.load("photos", args.images, size, args.seed).images
     batches = make_views(images, only, args.seed)
@@ -117,7 +123,8 @@ def main() -> None:
             done = int(before["done"])
             for name in found:
                 found[name][:done] = before[name][:done]
-    start, saved = time.perf_counter(), time.perf_counter()
+    start = time.perf_counter()
+    saved = time.perf_counter()
     first = done
     while done < len(table.rows):
         archs = table.archs[done : done + scorer.batch_size]

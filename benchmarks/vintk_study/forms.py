@@ -15,6 +15,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -35,13 +36,22 @@ SHORT = {
     "autoformer_small_imagenet": "small",
     "pit_trained": "pit",
 }
+
+
+def _log_of(reduction: Callable, sign: int = 1) -> Callable:
+    def log(kernel) -> float:
+        return sign * float(np.log(reduction(kernel)))
+
+    return log
+
+
 REDUCTIONS: dict[str, Callable] = {
     "participation": reductions.log_participation_ratio,
-    "effective rank": lambda k: float(np.log(reductions.effective_rank(k))),
-    "-condition": lambda k: -float(np.log(reductions.condition_number(k))),
-    "trace": lambda k: float(np.log(reductions.trace(k))),
+    "effective rank": _log_of(reductions.effective_rank),
+    "-condition": _log_of(reductions.condition_number, sign=-1),
+    "trace": _log_of(reductions.trace),
     "determinant": reductions.log_determinant,
-    "largest": lambda k: float(np.log(reductions.largest_eigenvalue(k))),
+    "largest": _log_of(reductions.largest_eigenvalue),
 }
 # Without its blocks a network with pooled tokens tells all images apart, one with a class token
 # none (`proxies.kernels.blocks_effect`).
@@ -66,7 +76,8 @@ def load(tables: Path, kernels: Path, group: str):
             continue
         content = json.loads((tables / f"{table}.json").read_text())
         with np.load(path) as data:
-            rows, done = data["rows"], int(data["done"])
+            rows = data["rows"]
+            done = int(data["done"])
             views = {
                 name: data[name][:done, 0] for name in data.files if name not in ("rows", "done")
             }
@@ -90,25 +101,44 @@ def load(tables: Path, kernels: Path, group: str):
     return found
 
 
-def forms(views: list[str]):
-    """Names and functions from reduced kernels to scores."""
-    made = {}
-    for r in (*REDUCTIONS, EFFECT):
-        for view in views:
-            made[f"{r}({view})"] = lambda reduced, r=r, view=view: reduced[r, view]
+class Form(NamedTuple):
+    """A score of reduced kernels: one reduction of one view, or of two.
+
+    Attributes:
+        sign: of the second view's: 1 or -1.
+    """
+
+    reduction: str
+    view: str
+    second: str | None = None
+    sign: int = 1
+
+    def __str__(self) -> str:
+        name = f"{self.reduction}({self.view})"
+        if self.second is None:
+            return name
+        return f"{name} {'+' if self.sign > 0 else '-'} {self.reduction}({self.second})"
+
+    def score(self, reduced):
+        """Of each architecture, from reduced kernels by (reduction, view)."""
+        value = reduced[self.reduction, self.view]
+        if self.second is None:
+            return value
+        return value + self.sign * reduced[self.reduction, self.second]
+
+
+def forms(views: list[str]) -> dict[str, Form]:
+    """All forms by name."""
+    made = []
+    for reduction in (*REDUCTIONS, EFFECT):
+        made += [Form(reduction, view) for view in views]
         for a, b in itertools.permutations(views, 2):
-            if PLAIN not in (a, b):
-                continue
-            made[f"{r}({a}) - {r}({b})"] = lambda reduced, r=r, a=a, b=b: (
-                reduced[r, a] - reduced[r, b]
-            )
+            if PLAIN in (a, b):
+                made.append(Form(reduction, a, b, sign=-1))
         for a, b in itertools.combinations(views, 2):
-            if PLAIN not in (a, b):
-                continue
-            made[f"{r}({a}) + {r}({b})"] = lambda reduced, r=r, a=a, b=b: (
-                reduced[r, a] + reduced[r, b]
-            )
-    return made
+            if PLAIN in (a, b):
+                made.append(Form(reduction, a, b))
+    return {str(form): form for form in made}
 
 
 def tau(score, accuracy) -> float:
@@ -146,7 +176,7 @@ def main() -> None:
         of_family = {}
         for family, tables in FAMILIES.items():
             taus = [
-                tau(form(found[t][1])[half[t] == part], found[t][0][column][half[t] == part])
+                tau(form.score(found[t][1])[half[t] == part], found[t][0][column][half[t] == part])
                 for t, columns in tables.items()
                 if t in found
                 for column in columns
@@ -158,20 +188,20 @@ def main() -> None:
     chosen = {name: values(form, True) for name, form in forms(views).items()}
     families = list(next(iter(chosen.values())))
     print("form".ljust(64), *(f.rjust(17) for f in families))
-    for name in sorted(chosen, key=lambda n: -min(chosen[n].values()))[: args.top]:
+
+    def least(name: str) -> float:
+        return min(chosen[name].values())
+
+    for name in sorted(chosen, key=least, reverse=True)[: args.top]:
         print(name.ljust(64), *(f"{chosen[name][f]:17.2f}" for f in families))
     print("controls, and what they stand beside:")
     for view in controls:
-        for name, form in {
-            f"{EFFECT}({view})": lambda reduced, view=view: reduced[EFFECT, view],
-            f"{EFFECT}(plain) + {EFFECT}({view})": lambda reduced, view=view: (
-                reduced[EFFECT, "plain"] + reduced[EFFECT, view]
-            ),
-        }.items():
-            print(name.ljust(64), *(f"{values(form, True)[f]:17.2f}" for f in families))
+        for form in (Form(EFFECT, view), Form(EFFECT, PLAIN, view)):
+            print(str(form).ljust(64), *(f"{values(form, True)[f]:17.2f}" for f in families))
     for left in families:
         others = [f for f in families if f != left]
-        best = max(chosen, key=lambda n: min(chosen[n][f] for f in others))
+        worst = {name: min(of_family[f] for f in others) for name, of_family in chosen.items()}
+        best = max(worst, key=worst.get)
         worth = values(forms(views)[best], False)
         print(f"left out {left}: chosen {best}; on its other half {worth[left]:.2f}")
 

@@ -21,7 +21,7 @@ SPACE = AutoFormerSpace(
 CLASSES = 10
 
 
-@pytest.fixture(params=[16, 48, 256], ids=lambda size: f"{size}px")
+@pytest.fixture(params=[16, 48, 256], ids="{}px".format)
 def problem(request, variables_for):
     """Variables of the scanned supernet, the PyTorch model that holds them, images and a direction;
     256 px has clipped distances.

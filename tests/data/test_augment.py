@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vintk_jax.data import augment
+from vintk_jax.data import augment, rand_augment
 from vintk_jax.data.augment import Augment, Centre
 from vintk_jax.errors import UserError
 
@@ -89,7 +89,8 @@ def test_erasing_takes_a_rectangle():
     square = np.zeros((32, 32, 3), np.uint8)
     for seed in range(50):
         changed = (augment.erase(square, np.random.default_rng(seed)) != 0).any(axis=-1)
-        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        rows = np.flatnonzero(changed.any(axis=1))
+        columns = np.flatnonzero(changed.any(axis=0))
         area = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
         assert 0.01 < area / 32**2 < 0.4
         assert changed.sum() > 0.9 * area
@@ -107,14 +108,14 @@ def test_crops_show_at_least_the_area_asked_for():
         assert np.ptp(crop) / 255 > np.sqrt(0.5 * 3 / 4) - 0.1
 
 
-@pytest.mark.parametrize("which", range(len(augment._OPERATIONS)))
+@pytest.mark.parametrize("which", range(len(rand_augment.OPERATIONS)))
 def test_every_operation_does_something_at_full_strength(which):
     """To a photograph with little contrast (which leaves no operation without an effect), in either
     direction.
     """
     image = Image.fromarray((PHOTO // 2 + 40).astype(np.uint8))
     for sign in (-1.0, 1.0):
-        made = augment._OPERATIONS[which](image, 1.0, sign)
+        made = rand_augment.OPERATIONS[which](image, 1.0, sign)
         assert made.size == image.size
         assert (np.asarray(made) != np.asarray(image)).any()
 
@@ -125,7 +126,7 @@ def test_randaugment_draws_twice_with_one_half_each():
     """
     image = Image.fromarray((PHOTO // 2 + 40).astype(np.uint8))
     same = [
-        augment.rand_augment(image, np.random.default_rng(seed), 2, 9.0) is image
+        rand_augment.rand_augment(image, np.random.default_rng(seed), 2, 9.0) is image
         for seed in range(400)
     ]
     assert 0.18 < np.mean(same) < 0.33

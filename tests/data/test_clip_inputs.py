@@ -55,7 +55,7 @@ def test_a_folder_of_clips_with_a_broken_one(tmp_path):
     values = np.round(((loaded.images * STD + MEAN) * 255)[:, :, 0, 0, 0])
     assert sorted(values.tolist()) == [[0, 1, 2], [20, 21, 22]]
     assert "bad.mp4" in " ".join(loaded.notes)
-    with pytest.raises(UserError, match=r"holds 2 readable clip\(s\); inputs.num_images=3"):
+    with pytest.raises(UserError, match=r"inputs.num_images=3 clips .*holds 2 readable clip\(s\)"):
         clip_inputs.load(f"clips:{tmp_path}", "train", 3, 3, 8, 0)
 
 
@@ -67,9 +67,9 @@ def test_a_folder_of_clips_with_a_broken_one(tmp_path):
             "clips:/nowhere",
             "train",
             4,
-            "inputs.source=clips:/nowhere, inputs.split=train came.*no folder",
+            "from inputs.source=clips:/nowhere, inputs.split=train.*no folder",
         ),
-        ("digits", "validation", 4, "inputs.split=validation came.*train, assign, calibrate, test"),
+        ("digits", "validation", 4, "inputs.split=validation.*train, assign, calibrate, test"),
         ("digits", "train[:3]", 4, "holds 3 readable"),
         ("digits", "train", 1, "two clips"),
     ],

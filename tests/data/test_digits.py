@@ -32,7 +32,8 @@ def test_the_mask_is_where_the_digit_is():
     """
     for index in range(40):
         made = digits.scene("train", index)
-        inside, outside = made.mask > 0.9, made.mask == 0
+        inside = made.mask > 0.9
+        outside = made.mask == 0
         assert made.image[inside].mean() > made.image[outside].mean()
         rows = np.flatnonzero(made.mask.max(axis=1) > 0.05)
         assert rows[-1] - rows[0] + 1 <= 1.3 * made.side + 3
@@ -59,8 +60,11 @@ def test_neither_brightness_nor_the_digits_size_gives_the_label_away():
 
     scenes = [digits.scene("train", i) for i in range(600)]
     labels = [s.label for s in scenes]
-    for value in (lambda s: s.image.mean(), lambda s: s.side, lambda s: s.contrast):
-        features = np.array([[value(s)] for s in scenes])
+    brightness = [scene.image.mean() for scene in scenes]
+    sides = [scene.side for scene in scenes]
+    contrasts = [scene.contrast for scene in scenes]
+    for values in (brightness, sides, contrasts):
+        features = np.array(values)[:, None]
         tree = DecisionTreeClassifier(max_leaf_nodes=10, random_state=0)
         assert cross_val_score(tree, features, labels, cv=3).mean() < 0.2
 

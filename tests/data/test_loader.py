@@ -64,7 +64,8 @@ def test_going_on_from_a_step():
     batches = loader.train_batches(numbered(10), with_noise, batch_size=4, seed=1)
     ahead = loader.from_step(batches, 5, threads=2)
     for step in range(5, 12):
-        got, wanted = next(ahead), batches[step]
+        got = next(ahead)
+        wanted = batches[step]
         np.testing.assert_array_equal(got["label"], wanted["label"])
         np.testing.assert_array_equal(got["draw"], wanted["draw"])
 

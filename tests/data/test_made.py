@@ -18,7 +18,8 @@ class Counted:
     """A generator that counts what it made."""
 
     def __init__(self, make=example):
-        self.made, self._make = 0, make
+        self.made = 0
+        self._make = make
 
     def __call__(self, index):
         self.made += 1

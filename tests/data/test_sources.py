@@ -63,7 +63,8 @@ def test_npz(arrays):
 )
 def test_parts_of_a_split(part, numbers):
     """tfds's notation, by numbers, from the end, by percent, added up."""
-    source, whole = open_source("digits", part), open_source("digits", "test")
+    source = open_source("digits", part)
+    whole = open_source("digits", "test")
     assert len(source) == len(numbers)
     for i, number in enumerate(numbers):
         np.testing.assert_array_equal(source[i]["image"], whole[number]["image"])
@@ -144,7 +145,8 @@ def test_folder_without_splits_holds_a_tenth_out(tmp_path):
             (e["label"], int(e["image"][0, 0, 0])) for e in open_source(f"folder:{tmp_path}", split)
         }
 
-    train, test = names("train"), names("test")
+    train = names("train")
+    test = names("test")
     assert not train & test
     assert len(train | test) == 120
     assert 4 <= len(test) <= 24
@@ -182,7 +184,7 @@ def test_images_without_labels(tmp_path):
         ("digit", "train", "digits, npz:PATH, folder:PATH, tfds:NAME"),
         ("npz:", "train", "npz:PATH"),
         ("digits", "validation", "train, assign, calibrate, test"),
-        ("digits", "train[", "can't be read"),
+        ("digits", "train[", "got 'train['"),
         ("digits", "train[5:5]", "holds no images"),
         ("npz:/nowhere.npz", "train", "no file /nowhere.npz"),
         ("folder:/nowhere", "train", "no folder /nowhere"),
@@ -199,7 +201,7 @@ def test_what_is_not_there_is_named(where, split, words):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"x_train": np.zeros((3, 4, 4, 3), np.uint8)}, "y_train was wanted"),
+        ({"x_train": np.zeros((3, 4, 4, 3), np.uint8)}, "Expected y_train in"),
         (
             {"x_train": np.full((3, 4, 4, 3), 255.0), "y_train": np.zeros(3, int)},
             "float64 values from 255 to 255",

@@ -96,7 +96,8 @@ def assigner_of(kind, predictor, images, start=0):
     """An assigner with random weights, at each look another one, and a price at which half of the
     images stay where it first looks.
     """
-    names, costs = predictor.names, tuple(np.linspace(0.3, 1, len(predictor.names)))
+    names = predictor.names
+    costs = tuple(np.linspace(0.3, 1, len(predictor.names)))
     bare = make_assigner(kind, 8, "each", 16, 0.3, costs)
     module = bare.module
     one = predictor.length(tuple(reversed(names))[start])
@@ -111,7 +112,8 @@ def assigner_of(kind, predictor, images, start=0):
     params = tuple(conformance.draw(module, example, size=0.45, seed=i) for i in range(looks))
     assigner = dataclasses.replace(bare, params=params, start=start)
     first = params[start if kind == "shared" else 0]
-    chances, there = np.asarray(jax.jit(assigner.chances)(first, seen)), np.asarray(costs)
+    chances = np.asarray(jax.jit(assigner.chances)(first, seen))
+    there = np.asarray(costs)
     paid = np.where(np.arange(len(costs)) == start, 0, there) if kind == "shared" else there
     gains = (chances - chances[:, [start]])[:, start + 1 :] / (paid - paid[start])[start + 1 :]
     middle = len(images) // 2

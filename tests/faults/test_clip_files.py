@@ -33,8 +33,8 @@ def opened(folder, arrays, split="all"):
         ({"length": np.array([True, True])}, r"\[length\] to hold whole numbers.*bool"),
         ({"length": np.array(20)}, r"\[length\] to hold whole numbers.*int64\(\)"),
         ({"length": np.zeros(0, int)}, r"\[length\] to hold whole numbers.*int64\(0,\)"),
-        ({"label": np.array([0, 1, 0])}, r"\[label\] is int64\(3,\); 2 integers"),
-        ({"label": np.array(0)}, r"\[label\] is int64\(\); 2 integers"),
+        ({"label": np.array([0, 1, 0])}, r"\[label\] to hold 2 integers .*got int64\(3,\)"),
+        ({"label": np.array(0)}, r"\[label\] to hold 2 integers .*got int64\(\)"),
         ({"frames": FRAMES[:0]}, r"\[frames\] of shape .*got uint8\(0, 4, 4, 3\)"),
         ({"frames": FRAMES[..., :2]}, r"\[frames\] of shape .*got uint8\(20, 4, 4, 2\)"),
         ({"frames": np.array(0)}, r"\[frames\] of shape .*got int64\(\)"),
@@ -56,13 +56,13 @@ def test_lengths_of_any_integers(tmp_path, dtype):
 @pytest.mark.parametrize("split", ["subject=\u00b2", "subject=\u0663", "subject=--3", "subject="])
 def test_conditions_that_are_no_numbers(tmp_path, split):
     """Say so: superscripts are digits by Unicode, and no numbers."""
-    with pytest.raises(UserError, match="takes all, or NAME=NUMBER"):
+    with pytest.raises(UserError, match="to be all, or NAME=NUMBER"):
         opened(tmp_path, RAGGED, split)
 
 
 def test_a_condition_that_nothing_fulfils(tmp_path):
     """Says what there is."""
-    with pytest.raises(UserError, match="no such clip: it holds 3, 4"):
+    with pytest.raises(UserError, match="subject holds 3, 4"):
         opened(tmp_path, RAGGED, "subject=9")
     assert len(opened(tmp_path, RAGGED, "subject=3")) == 1
 
@@ -74,7 +74,7 @@ def test_a_condition_that_nothing_fulfils(tmp_path):
         ({"x_train": X[:0], "y_train": np.arange(0)}, r"\[x_train\] of shape .*\(0, 5, 4, 4, 3"),
         ({"x_train": X[0], "y_train": np.arange(2)}, r"\[x_train\] of shape .*\(5, 4, 4, 3"),
         ({"x_train": np.array(0), "y_train": np.arange(2)}, r"\[x_train\] of shape .*int64\(\)"),
-        ({"x_train": X, "y_train": np.array(0)}, r"\[y_train\] is int64\(\); 2 integers"),
+        ({"x_train": X, "y_train": np.array(0)}, r"\[y_train\] to hold 2 integers .*got int64\(\)"),
     ],
 )
 def test_clips_of_equal_lengths(tmp_path, arrays, words):

@@ -153,7 +153,7 @@ Y = np.arange(8) % 2
     [
         ({"x_train": X, "y_train": Y * 10**12}, "go up to 1000000000000, but there is no 1"),
         ({"x_train": X, "y_train": Y * 2}, "go up to 2, but there is no 1"),
-        ({"x_train": X, "y_train": Y - 1}, "from 0 on were wanted, -1 came"),
+        ({"x_train": X, "y_train": Y - 1}, "labels from 0 on in .*, got -1"),
         ({"x_train": X, "y_train": Y * 1.0}, "8 integers from 0 on"),
         ({"x_train": X, "y_train": Y[:5]}, "8 integers from 0 on"),
         ({"x_train": X[:0], "y_train": Y[:0]}, "holds no images"),

@@ -142,14 +142,14 @@ def test_links_to_nowhere_and_pipes(tmp_path):
 )
 def test_paths_that_cannot_be(where):
     """One message."""
-    with pytest.raises(UserError, match="came"):
+    with pytest.raises(UserError, match="Expected a path"):
         open_source(where, "train")
 
 
 @pytest.mark.parametrize("part", ["train[-:]", "train[%:]", "train[:-]", "train[-%:]", "train[:x]"])
 def test_parts_that_cannot_be_read(part):
     """One message."""
-    with pytest.raises(UserError, match="can't be read; a name such as train"):
+    with pytest.raises(UserError, match="Expected a split such as train"):
         open_source("digits", part)
 
 
@@ -166,12 +166,12 @@ def saved(path, **arrays):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"x_test": X, "y_test": np.eye(3)[Y]}, r"y_test\] is float64\(6, 3\)"),
-        ({"x_test": X, "y_test": Y > 0}, r"y_test\] is bool"),
-        ({"x_test": X, "y_test": np.full(6, np.nan)}, r"y_test\] is float64"),
-        ({"class_names": np.array("cat")}, "class_names is"),
-        ({"class_names": np.array([["a", "b"]])}, "class_names is"),
-        ({"class_names": np.arange(3)}, "class_names is"),
+        ({"x_test": X, "y_test": np.eye(3)[Y]}, r"y_test\] .*got float64\(6, 3\)"),
+        ({"x_test": X, "y_test": Y > 0}, r"y_test\] .*got bool"),
+        ({"x_test": X, "y_test": np.full(6, np.nan)}, r"y_test\] .*got float64"),
+        ({"class_names": np.array("cat")}, "Expected class_names"),
+        ({"class_names": np.array([["a", "b"]])}, "Expected class_names"),
+        ({"class_names": np.arange(3)}, "Expected class_names"),
         ({"x_train": np.zeros((6, 0, 4, 3), np.uint8)}, "with pixels"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import folder as exports
+from vintk_jax.exporting import replace
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.weights import workdir as imports
@@ -46,7 +47,7 @@ def test_what_is_not_ours_is_refused(tmp_path, plan, files, strange):
     """By name; and it is all there afterwards."""
     path = made(tmp_path / "x", plan, *files)
     with pytest.raises(UserError, match=f"holds {strange}, which no export has written"):
-        exports._check_ours(path)
+        replace._check_ours(path)
     assert {child.name for child in path.iterdir()} == {"model.json", *files}
 
 
@@ -55,20 +56,20 @@ def test_an_export_is_replaced(tmp_path, plan):
     """Also one from before there was a list, and what Python has compiled beside it."""
     path = made(tmp_path / "x", plan, "16.stablehlo")
     (path / "__pycache__").mkdir()
-    exports._check_ours(path)
+    replace._check_ours(path)
     new = made(tmp_path / ".new", OURS)
-    exports._replace(path, new)
+    replace.replace(path, new)
     assert [child.name for child in path.iterdir()] == ["model.json"]
     assert [child.name for child in tmp_path.iterdir()] == ["x"]
 
 
 def test_an_empty_folder_and_none(tmp_path):
     """Are taken; a file is not."""
-    exports._check_ours(tmp_path)
-    exports._check_ours(tmp_path / "absent")
+    replace._check_ours(tmp_path)
+    replace._check_ours(tmp_path / "absent")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
-        exports._check_ours(tmp_path / "file")
+        replace._check_ours(tmp_path / "file")
 
 
 MODEL = ModelSpec(nn.Dense(1), (None,), 32, "own")
@@ -168,7 +169,7 @@ def test_what_comes_while_an_export_is_made(tmp_path):
     edit(path)
     before = contents(path)
     with pytest.raises(UserError, match=r"x holds load\.py"):
-        exports._replace(path, new)
+        replace.replace(path, new)
     assert contents(path) == before
     assert sorted(os.listdir(tmp_path)) == [".new", "x"]
 

@@ -9,6 +9,7 @@ import pytest
 
 from vintk_jax import system_errors
 from vintk_jax.errors import UserError
+from vintk_jax.scored_candidate import ScoredCandidate
 from vintk_jax.study import results
 from vintk_jax.study.storage import open_study
 
@@ -38,7 +39,7 @@ def test_a_torn_line_under_a_living_worker(tmp_path):
 
 
 def lines(*numbers):
-    return [{"number": number, "score": float(number)} for number in numbers]
+    return [ScoredCandidate(number, {}, float(number)) for number in numbers]
 
 
 def test_candidates_are_never_fewer(tmp_path):
@@ -47,16 +48,16 @@ def test_candidates_are_never_fewer(tmp_path):
     with open(tmp_path / "candidates.jsonl", "a") as file:
         file.write('{"number": 3, "sc')
     results.rewrite(tmp_path, lines(0, 2))
-    assert [line["number"] for line in results.read(tmp_path)] == [0, 1, 2]
+    assert [line.number for line in results.read(tmp_path)] == [0, 1, 2]
 
 
 def test_a_line_behind_a_torn_one(tmp_path):
     """A process was killed in the middle of a line; the next line of a living one is whole."""
-    results.append(tmp_path, {"number": 0, "score": 0.0})
+    results.append(tmp_path, *lines(0))
     with open(tmp_path / "candidates.jsonl", "a") as file:
         file.write('{"number": 1, "sc')
-    results.append(tmp_path, {"number": 2, "score": 2.0})
-    assert [line["number"] for line in results.read(tmp_path)] == [0, 2]
+    results.append(tmp_path, *lines(2))
+    assert [line.number for line in results.read(tmp_path)] == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -81,9 +82,9 @@ def test_a_line_that_is_no_candidate(tmp_path, caplog, line):
     path = tmp_path / "candidates.jsonl"
     first, second = path.read_bytes().splitlines()
     path.write_bytes(first + b"\n" + line + b"\n" + second + b"\n")
-    assert [found["number"] for found in results.read(tmp_path)] == [0, 1]
+    assert [found.number for found in results.read(tmp_path)] == [0, 1]
     results.rewrite(tmp_path, lines(0, 2))
-    assert [found["number"] for found in results.read(tmp_path)] == [0, 1, 2]
+    assert [found.number for found in results.read(tmp_path)] == [0, 1, 2]
     assert (tmp_path / "candidates.left_out").read_bytes() == line + b"\n"
     assert "1 line(s)" in caplog.text
     caplog.clear()

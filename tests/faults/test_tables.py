@@ -22,12 +22,15 @@ def loaded(path, *accuracies):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"top1": "75.3%"}, "row 2: the accuracy top1 is '75.3%'; a number of percent"),
-        ({"top1": float("nan")}, "row 2: the accuracy top1 is nan"),
-        ({"top1": [75.3]}, r"row 2: the accuracy top1 is \[75.3\]"),
-        ({"top1": True}, "row 2: the accuracy top1 is True"),
-        (75.3, "row 2: accuracy is 75.3"),
-        (None, "row 2: accuracy is None"),
+        (
+            {"top1": "75.3%"},
+            "row 2: Expected the accuracy top1 to be a number of percent, .*got '75.3%'",
+        ),
+        ({"top1": float("nan")}, "row 2: Expected the accuracy top1 .*got nan"),
+        ({"top1": [75.3]}, r"row 2: Expected the accuracy top1 .*got \[75.3\]"),
+        ({"top1": True}, "row 2: Expected the accuracy top1 .*got True"),
+        (75.3, "row 2: Expected accuracy .*got 75.3"),
+        (None, "row 2: Expected accuracy .*got None"),
         ({"top1": 75.0, "other": None}, "has no accuracy for other"),
     ],
 )

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from vintk_jax import unpacking
 from vintk_jax.errors import UserError
-from vintk_jax.weights import files, load
+from vintk_jax.weights import files, mismatch
 
 
 def test_which_of_two_sets_of_weights_is_told(tmp_path):
@@ -48,7 +48,7 @@ def test_models_of_another_kind_are_named(tmp_path, name, said):
     path = tmp_path / "w.npz"
     np.savez(path, **{name: np.ones(3), "cls_token": np.ones(3)})
     with pytest.raises(UserError, match=said):
-        load.check_parts(files.open_weights(path))
+        mismatch.check_parts(files.open_weights(path))
 
 
 def test_numbers_that_are_none_are_told(tmp_path):

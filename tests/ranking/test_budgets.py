@@ -82,7 +82,9 @@ def test_all_of_equal_costs_are_chosen_among():
 def test_a_gain_is_the_same_in_any_order(seed, levels):
     """With costs that tie at the cut, to the last bit."""
     rng = np.random.default_rng(seed)
-    cost, accuracy, score = rng.integers(levels, size=20) * 1.1, rng.random(20), rng.random(20)
+    cost = rng.integers(levels, size=20) * 1.1
+    accuracy = rng.random(20)
+    score = rng.random(20)
     wanted = budgets.gain(budgets.choices(score, accuracy, cost)[0])
     for _ in range(5):
         rows = rng.permutation(20)
@@ -93,7 +95,9 @@ def test_a_gain_is_the_same_in_any_order(seed, levels):
 def test_a_gain_where_all_cost_the_same():
     """By its definition: what the highest score wins over the mean of all twenty."""
     rng = np.random.default_rng(0)
-    accuracy, score = rng.random(20), rng.random(20)
+    accuracy = rng.random(20)
+    score = rng.random(20)
     got = budgets.gain(budgets.choices(score, accuracy, np.ones(20))[0])
-    chosen, mean = accuracy[score.argmax()], accuracy.mean()
+    chosen = accuracy[score.argmax()]
+    mean = accuracy.mean()
     assert got == pytest.approx((chosen - mean) / (accuracy.max() - mean))

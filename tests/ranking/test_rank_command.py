@@ -235,10 +235,8 @@ def test_sigkill_at_any_moment_changes_nothing(ranked, table, tmp_path):
         process = subprocess.Popen(
             command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        scores, before = (
-            tmp_path / "scores.jsonl",
-            len(lines(tmp_path)) if (tmp_path / "scores.jsonl").exists() else 0,
-        )
+        scores = tmp_path / "scores.jsonl"
+        before = len(lines(tmp_path)) if (tmp_path / "scores.jsonl").exists() else 0
         deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             if scores.exists() and scores.read_text().count("\n") > before:

@@ -28,10 +28,8 @@ def pairs(score, accuracy, keep):
 
 @given(score=values, seed=st.integers(0, 99))
 def test_tau_is_agreement_over_pairs_that_are_not_tied(score, seed):
-    score, accuracy = (
-        np.array(score, float),
-        np.random.default_rng(seed).integers(0, 4, len(score)).astype(float),
-    )
+    score = np.array(score, float)
+    accuracy = np.random.default_rng(seed).integers(0, 4, len(score)).astype(float)
     agree, _ = pairs(score, accuracy, lambda i, j: True)
     untied = [sum(x[i] != x[j] for i in range(len(x)) for j in range(i)) for x in (score, accuracy)]
     got = statistics.kendall_tau(score, accuracy)
@@ -44,7 +42,9 @@ def test_tau_is_agreement_over_pairs_that_are_not_tied(score, seed):
 @given(seed=st.integers(0, 99))
 def test_tau_within_groups_counts_their_pairs_alone(seed):
     rng = np.random.default_rng(seed)
-    score, accuracy, groups = rng.random(9), rng.random(9), rng.integers(0, 3, 9).tolist()
+    score = rng.random(9)
+    accuracy = rng.random(9)
+    groups = rng.integers(0, 3, 9).tolist()
     agree, count = pairs(score, accuracy, lambda i, j: groups[i] == groups[j])
     assert statistics.tau_within(score, accuracy, groups) == pytest.approx(agree / count)
 
@@ -82,7 +82,8 @@ def test_interval_covers_a_known_tau_as_often_as_it_says():
     """Bivariate normal of correlation r: tau = 2 / pi arcsin r. 95% of intervals should cover it;
     40 draws, at least 34.
     """
-    truth, covered = 2 / np.pi * np.arcsin(0.6), 0
+    truth = 2 / np.pi * np.arcsin(0.6)
+    covered = 0
     for seed in range(40):
         x, noise = np.random.default_rng(seed).standard_normal((2, 60))
         low, high = statistics.bootstrap(
@@ -100,7 +101,8 @@ def compared(score, accuracy):
 
 
 def test_compare_leaves_out_what_was_not_measured():
-    score, accuracy = np.array([3.0, 1.0, 2.0, 9.0]), np.array([30.0, 10.0, 20.0, np.nan])
+    score = np.array([3.0, 1.0, 2.0, 9.0])
+    accuracy = np.array([30.0, 10.0, 20.0, np.nan])
     found = compared(score, accuracy)
     assert found["num_architectures"] == 3
     assert found["kendall_tau"] == found["spearman_rho"] == pytest.approx(1)

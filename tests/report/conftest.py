@@ -2,8 +2,10 @@
 
 import pytest
 
+from vintk_jax.scored_candidate import ScoredCandidate
 
-def _candidate(number: int, score: float, **fields) -> dict:
+
+def _candidate(number: int, score: float, **fields) -> ScoredCandidate:
     depth = 12 + number % 3
     arch = {
         "embed_dim": 192,
@@ -11,9 +13,16 @@ def _candidate(number: int, score: float, **fields) -> dict:
         "num_heads": [3 + (i * number) % 2 for i in range(depth)],
         "mlp_ratio": [4 if i % 3 else 3.5 for i in range(depth)],
     }
-    costs = {"params": 5_000_000 + 10_007 * number, "flops": 1_200_000_000 + 1_000_003 * number}
-    measured = {"scores": [score - 0.5, score + 0.5], "seconds": 0.25, "latency_ms": None}
-    return {"number": number, "arch": arch, "score": score, **costs, **measured, **fields}
+    values = {
+        "number": number,
+        "arch": arch,
+        "score": score,
+        "scores": [score - 0.5, score + 0.5],
+        "params": 5_000_000 + 10_007 * number,
+        "flops": 1_200_000_000 + 1_000_003 * number,
+        "seconds": 0.25,
+    }
+    return ScoredCandidate(**values | fields)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vintk_jax.report.layers import shares_by_block
+from vintk_jax.report.layer_shares import shares_by_block
 
 
 def kernel(trace):

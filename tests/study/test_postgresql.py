@@ -92,7 +92,8 @@ def test_the_lock_is_held_by_one(server):
     """It may be entered again by its holder; another waits; it is free when its holder's connection
     is gone.
     """
-    mine, other = DatabaseLock(server, "a"), DatabaseLock(server, "a")
+    mine = DatabaseLock(server, "a")
+    other = DatabaseLock(server, "a")
     waits = "SET lock_timeout = '200ms'"
     with mine, mine:
         with DatabaseLock(server, "b"):

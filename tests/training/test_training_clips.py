@@ -61,7 +61,7 @@ def test_training_at_every_length(tmp_path):
         ("--config.model.arch=/nowhere/best.json", "no such file"),
         (
             "--config.data.source=folder:/tmp",
-            r"data\.source='folder:/tmp' came; one of digits, clips:PATH",
+            r"data\.source to be one of digits, clips:PATH.*got 'folder:/tmp'",
         ),
     ],
 )

@@ -19,7 +19,12 @@ from vintk_jax.weights.__main__ import main
 torch = pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
 pytestmark = pytest.mark.peers
 F = torch.nn.functional
-WIDTH, DEPTH, HEADS, HIDDEN, TABLE = 256, 14, 4, 1024, 30  # experiments/supernet/supernet-T.yaml
+# experiments/supernet/supernet-T.yaml
+WIDTH = 256
+DEPTH = 14
+HEADS = 4
+HIDDEN = 1024
+TABLE = 30
 SPACE = spaces.get("autoformer-tiny")
 ARCHS = [
     {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12},
@@ -112,7 +117,12 @@ def reference(state, arch, images):
     define them.
     """
     e = arch["embed_dim"]
-    weight, bias = lambda name: state[f"{name}.weight"], lambda name: state[f"{name}.bias"]
+
+    def weight(name):
+        return state[f"{name}.weight"]
+
+    def bias(name):
+        return state[f"{name}.bias"]
 
     # PyTorch's default
     def norm(x, name):
@@ -133,9 +143,12 @@ def reference(state, arch, images):
         + state["pos_embed"][..., :e]
     )
     for i in range(arch["depth"]):
-        b, heads, hidden = f"blocks.{i}", arch["num_heads"][i], int(e * arch["mlp_ratio"][i])
+        b = f"blocks.{i}"
+        heads = arch["num_heads"][i]
+        hidden = int(e * arch["mlp_ratio"][i])
         q_dim = 64 * heads
-        rows, shifts = weight(f"{b}.attn.qkv")[:, :e], bias(f"{b}.attn.qkv")
+        rows = weight(f"{b}.attn.qkv")[:, :e]
+        shifts = bias(f"{b}.attn.qkv")
         y = norm(x, f"{b}.attn_layer_norm")
         # Rows i, i + 3, ... of the first 3 x 64 x heads make query (0), key (1), value (2). The
         # bias is cut, not taken apart.
@@ -196,8 +209,10 @@ def test_the_masked_supernet(supernet):
     """
     state, path = supernet
     model = SPACE.supernet()
-    variables, fields = load_weights(path, model), {**ARCHS[0], "num_heads": [4] * 12}
-    arch, images = SPACE.from_json(fields), jnp.asarray(IMAGES.numpy().transpose(0, 2, 3, 1))
+    variables = load_weights(path, model)
+    fields = {**ARCHS[0], "num_heads": [4] * 12}
+    arch = SPACE.from_json(fields)
+    images = jnp.asarray(IMAGES.numpy().transpose(0, 2, 3, 1))
     masks = jax.tree.map(jnp.asarray, SPACE.masks(arch))
     wanted = reference(state, fields, IMAGES).numpy()
     got = jax.jit(lambda v, x, masks: model.apply(v, x, masks=masks))(variables, images, masks)

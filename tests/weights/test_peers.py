@@ -68,7 +68,8 @@ def test_timm(timm, kind, tmp_path):
     """By all files that it comes in; DeiT's .pth has the weights under `model`, from several
     processes under `module.`.
     """
-    theirs, path = timms(timm), tmp_path / "weights"
+    theirs = timms(timm)
+    path = tmp_path / "weights"
     if kind == "safetensors":
         from safetensors.torch import save_file
 
@@ -90,7 +91,8 @@ def test_deit3(timm, tmp_path):
     """Scales of residuals, by timm's names and by DeiT III's own, and positions without a row for
     the class token.
     """
-    theirs, images = timms(timm, init_values=1.0, no_embed_class=True), pictures(3, 32, 32)
+    theirs = timms(timm, init_values=1.0, no_embed_class=True)
+    images = pictures(3, 32, 32)
     state = theirs.state_dict()
     torch.save(state, tmp_path / "timm.pth")
     torch.save(
@@ -166,7 +168,8 @@ def test_google(timm, style, prefix, tmp_path):
     flexible = style != "old"
     arrays = google_names(np.random.default_rng(0), style, 16 if flexible else 17)
     np.savez(tmp_path / "w.npz", **{prefix + name: array for name, array in arrays.items()})
-    theirs, images = timms(timm, no_embed_class=flexible), pictures(3, 32, 32)
+    theirs = timms(timm, no_embed_class=flexible)
+    images = pictures(3, 32, 32)
     theirs.load_pretrained(str(tmp_path / "w.npz"))
     assert_same(
         OURS, load_weights(tmp_path / "w.npz", OURS, pixels="own"), images, logits(theirs, images)
@@ -206,7 +209,8 @@ def test_hugging_face_vit(folder, tmp_path):
         patch_size=8,
         num_labels=5,
     )
-    theirs, images = shaken(transformers.ViTForImageClassification(config)), pictures(3, 32, 32)
+    theirs = shaken(transformers.ViTForImageClassification(config))
+    images = pictures(3, 32, 32)
     if folder:
         theirs.save_pretrained(tmp_path)
     else:
@@ -230,7 +234,8 @@ def test_hugging_face_vit_without_a_classifier(tmp_path):
         image_size=32,
         patch_size=8,
     )
-    theirs, images = shaken(transformers.ViTModel(config)), pictures(3, 32, 32)
+    theirs = shaken(transformers.ViTModel(config))
+    images = pictures(3, 32, 32)
     theirs.save_pretrained(tmp_path)
     with pytest.raises(
         UserError,
@@ -274,10 +279,8 @@ def test_hugging_face_timesformer(attention, tmp_path):
         num_labels=5,
         initializer_range=0.3,
     )
-    theirs, clips = (
-        shaken(transformers.TimesformerForVideoClassification(config)),
-        pictures(3, 3, 16, 16),
-    )
+    theirs = shaken(transformers.TimesformerForVideoClassification(config))
+    clips = pictures(3, 3, 16, 16)
     wanted = logits(theirs, clips)
     if attention == "space":  # theirs answers for each frame
         wanted = wanted.reshape(3, 3, 5).mean(axis=1)

@@ -7,6 +7,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_code_is_not_executed(tmp_path, layout, protocol):
 OTHER_WAYS = [eval, getattr, __import__, os.system, pickle.loads, open, OrderedDict.fromkeys]
 
 
-@pytest.mark.parametrize("function", OTHER_WAYS, ids=lambda function: function.__qualname__)
+@pytest.mark.parametrize("function", OTHER_WAYS, ids=attrgetter("__qualname__"))
 def test_other_ways_out(tmp_path, function):
     """Builtins, and attributes of what is allowed."""
     path = archive(tmp_path / "w.pth", pickle.dumps(Calls(function, "1", "2"), protocol=4))
@@ -150,9 +151,7 @@ def test_files_that_are_cut_short(tmp_path):
 
 def test_a_checkpoint_without_weights(tmp_path):
     """Says what it holds instead."""
-    with pytest.raises(
-        UserError, match="it holds optimizer, epoch; model or state_dict was wanted"
-    ):
+    with pytest.raises(UserError, match="under model or state_dict, got optimizer, epoch"):
         open_weights(archive(tmp_path / "w.pth", pickle.dumps({"optimizer": {}, "epoch": 3})))
 
 

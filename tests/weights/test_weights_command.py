@@ -92,7 +92,8 @@ def test_other_classes_or_weights_replace_those_that_were_imported(
     file, own_variables, own_probabilities, tmp_path, capsys
 ):
     """Told, and done; the same again is left alone; what was trained is refused."""
-    workdir, names = tmp_path / "run", tmp_path / "names.txt"
+    workdir = tmp_path / "run"
+    names = tmp_path / "names.txt"
     argv = ["weights", "--config", "configs/weights.py", f"--config.weights={file}"]
     argv += ["--config.num_heads=2", "--workdir", str(workdir)]
     main(argv)
@@ -120,7 +121,7 @@ def test_other_classes_or_weights_replace_those_that_were_imported(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "weights came empty"),
+        ([], "Expected a file of weights"),
         (["--config.weights=nowhere.pth"], "There is no file of weights nowhere.pth"),
         (["--config.weights={path}"], "can't be told from .*; set num_heads"),
         (

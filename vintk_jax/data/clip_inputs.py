@@ -14,10 +14,10 @@ def load(
     source: str, split: str, num_clips: int, frames: int, image_size: int, seed: int
 ) -> Inputs:
     """Load a batch of clips, (num_clips, frames, image_size, image_size, 3), standardised as images
-    are; it depends on the seed alone.
+    are. It depends on the seed alone.
 
-    A clip is shown as a training looks at one: frames spread over all of it, the centre square of
-    each. Broken ones are skipped and named.
+    A clip is shown as a training evaluates one: frames spread over all of it, the centre square of
+    each. Broken clips are skipped and named.
 
     Args:
         source: "digits" (moving), "noise" (independent standard normal pixels), "clips:PATH",
@@ -30,13 +30,13 @@ def load(
     """
     if source.partition(":")[0] not in ("noise", *KINDS):
         raise UserError(
-            f"inputs.source={source!r} came; the space takes clips: digits, noise, clips:PATH, "
-            "npz:PATH or tfds:NAME was wanted."
+            f"Expected inputs.source to be one of clips, as the space takes clips: digits, noise, "
+            f"clips:PATH, npz:PATH or tfds:NAME, got {source!r}."
         )
     if num_clips < 2 or image_size < 1:
         raise UserError(
-            f"inputs.num_images={num_clips} and inputs.image_size={image_size} came; two clips and "
-            "one pixel are the least."
+            "Expected inputs.num_images of two clips at least and inputs.image_size of one pixel "
+            f"at least, got {num_clips} and {image_size}."
         )
     rng = np.random.default_rng(seed)
     if source == "noise":
@@ -47,19 +47,21 @@ def load(
     try:
         clips = open_clips(source, split)
     except UserError as error:
-        raise UserError(f"{asked} came. {error}") from error
-    look, found, notes = ClipViews(image_size, frames), [], list(clips.notes)
+        raise UserError(f"Expected clips from {asked}. {error}") from error
+    eval_transform = ClipViews(image_size, frames)
+    batch = []
+    notes = list(clips.notes)
     for index in rng.permutation(len(clips)).tolist():
-        if len(found) == num_clips:
+        if len(batch) == num_clips:
             break
         try:
-            found.append(look(clips[index], rng)["image"] / np.float32(255))
+            batch.append(eval_transform(clips[index], rng)["image"] / np.float32(255))
         except UserError as error:
             notes.append(f"skipped: {error}")
-    if len(found) < num_clips:
+    if len(batch) < num_clips:
         named = f" {len(notes)} note(s): {notes[0]}" if notes else ""
         raise UserError(
-            f"{asked} came, which holds {len(found)} readable clip(s); "
-            f"inputs.num_images={num_clips} are wanted. Lower it.{named}"
+            f"Expected inputs.num_images={num_clips} clips from {asked}, which holds {len(batch)} "
+            f"readable clip(s). Lower it.{named}"
         )
-    return Inputs(standardise(found), tuple(notes))
+    return Inputs(standardise(batch), tuple(notes))

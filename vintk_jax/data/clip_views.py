@@ -10,14 +10,14 @@ from jaxtyping import Int
 from PIL import Image
 
 from vintk_jax.data.augment import Augment, centre_crop
-from vintk_jax.data.clips import Clip
+from vintk_jax.data.clip_reading import Clip
 
 
 def spread(
     start: int | float, extent: int | float, frames: int, length: int
 ) -> Int[np.ndarray, " frames"]:
-    """Frame numbers: the middles of `frames` equal parts of a stretch; a clip that is shorter than
-    that shows some of its frames twice.
+    """Frame numbers: the middles of `frames` equal parts of a stretch. A shorter clip shows some of
+    its frames twice.
     """
     wanted = start + (np.arange(frames) + 0.5) * extent / frames
     return np.clip(wanted.astype(int), 0, length - 1)
@@ -42,22 +42,22 @@ class ClipAugment:
         """An element of a source, augmented."""
         clip: Clip = element["clip"]
         extent = min(self.stretch or clip.length, clip.length)
-        read = clip.read(
-            spread(int(rng.integers(clip.length - extent + 1)), extent, self.frames, clip.length)
-        )
-        draw, label = int(rng.integers(2**31)), np.int32(element["label"])
+        start = int(rng.integers(clip.length - extent + 1))
+        frames = clip.read(spread(start, extent, self.frames, clip.length))
+        label = np.int32(element["label"])
         # A generator of the same seed for each frame draws the same.
-        made = [
-            self.augment({"image": frame, "label": label}, np.random.default_rng(draw))["image"]
-            for frame in read
+        seed = int(rng.integers(2**31))
+        augmented = [
+            self.augment({"image": frame, "label": label}, np.random.default_rng(seed))["image"]
+            for frame in frames
         ]
-        return {"image": np.stack(made), "label": label}
+        return {"image": np.stack(augmented), "label": label}
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipViews:
-    """A clip that is only looked at, in one view or several (as TimeSformer, section 4, averages
-    them); nothing is drawn.
+    """A clip as it is evaluated, in one view or several (as TimeSformer, section 4, averages them).
+    Nothing is drawn at random.
 
     Attributes:
         size: pixels a side of the result.
@@ -88,11 +88,14 @@ class ClipViews:
             [np.asarray(centre_crop(frame, self.size, self.ratio, place)) for frame in frames]
             for place in _places(self.crops)
         ]
-        seen = np.stack(cropped)[:, which.reshape(numbers.shape)].swapaxes(0, 1)
-        seen = seen.reshape(-1, *seen.shape[2:])
-        return {"image": seen[0] if len(seen) == 1 else seen, "label": np.int32(element["label"])}
+        views = np.stack(cropped)[:, which.reshape(numbers.shape)].swapaxes(0, 1)
+        views = views.reshape(-1, *views.shape[2:])
+        image = views[0] if len(views) == 1 else views
+        return {"image": image, "label": np.int32(element["label"])}
 
 
 def _places(count: int) -> list[float]:
-    """Shares of a way, from end to end; of one its middle."""
-    return [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
+    """So many places from 0 to 1, with both ends. A single place is the middle."""
+    if count == 1:
+        return [0.5]
+    return [i / (count - 1) for i in range(count)]

@@ -1,12 +1,12 @@
 """The embedded data set: real digits on real photographs, both from scikit-learn, put together by a
 generator. No download.
 
-Each image is a pure function of (split, index). A handwritten digit (UCI, 8 x 8) is blown up to a
+Each image is a pure function of (split, index). A handwritten digit (UCI, 8 x 8) is enlarged to a
 random size, coloured, and laid on a crop of a photograph, up to a sixth of its side from the
-middle; clutter and contrast vary with it. Few large patches know a digit only where they have often
-seen it, many small ones put it together wherever it is: that is what makes token lengths differ
-(docs/adaptive.md). Sizes, places, contrasts and clutter are our choice, fixed before any assigner
-was trained on them.
+middle. Clutter and contrast vary. A few large patches know a digit only at places where they have
+often seen it. Many small ones put it together wherever it is. That is what makes token lengths
+differ (docs/adaptive.md). Sizes, places, contrasts and clutter are our choice, fixed before any
+assigner was trained on them.
 """
 
 import dataclasses
@@ -62,9 +62,9 @@ def material() -> tuple[list[Image.Image], np.ndarray, np.ndarray, dict[str, np.
     order = np.random.default_rng(0).permutation(len(digits.labels))
     parts: dict[str, list[np.ndarray]] = {split: [] for split in _SHARES}
     for label in range(NUM_CLASSES):  # every class in the same shares
-        mine = order[digits.labels[order] == label]
-        ends = np.round(np.cumsum([*_SHARES.values()]) * len(mine)).astype(int)
-        for split, part in zip(_SHARES, np.split(mine, ends[:-1]), strict=True):
+        of_class = order[digits.labels[order] == label]
+        ends = np.round(np.cumsum([*_SHARES.values()]) * len(of_class)).astype(int)
+        for split, part in zip(_SHARES, np.split(of_class, ends[:-1]), strict=True):
             parts[split].append(part)
     members = {split: np.concatenate(part) for split, part in parts.items()}
     photographs = [Image.fromarray(photograph) for photograph in shipped.photographs()]
@@ -90,16 +90,17 @@ def stamp(
     angle: float,
     canvas: int,
 ) -> Float[np.ndarray, "n canvas canvas"]:
-    """The digit's coverage of each pixel of a canvas, once for each place: rotated by `angle`
-    (radians) and scaled to `side` pixels about it.
+    """How much of each pixel of a canvas the digit covers, once for each place. The digit is
+    rotated by `angle` (radians) and scaled to `side` pixels about the place.
     """
     step = digit.shape[0] / side
-    cos, sin = np.cos(angle) * step, np.sin(angle) * step
+    cos = np.cos(angle) * step
+    sin = np.sin(angle) * step
     middle = digit.shape[0] / 2
     # a margin of a pixel keeps its border from being smeared out
     framed = Image.fromarray(np.pad(digit, 1).astype(np.float32))
-    found = np.empty((len(centres), canvas, canvas))
-    for stamped, (x, y) in zip(found, centres.tolist()):
+    stamps = np.empty((len(centres), canvas, canvas))
+    for stamped, (x, y) in zip(stamps, centres.tolist()):
         # PIL wants the way from output pixels to the digit's.
         backwards = (
             cos,
@@ -112,7 +113,7 @@ def stamp(
         stamped[:] = framed.transform(
             (canvas, canvas), Image.Transform.AFFINE, backwards, Image.Resampling.BICUBIC
         )
-    return np.clip(found, 0, 1)
+    return np.clip(stamps, 0, 1)
 
 
 def darkened(
@@ -120,8 +121,8 @@ def darkened(
 ) -> Float[np.ndarray, "side side 3"]:
     """A photograph with so much of its contrast left, dark enough for digits to be light on it.
 
-    Always light on darker: with either of the two at random, no linear map of the pixels tells
-    digits apart, and a ViT sits on its first plateau for longer than the whole run may take
+    Digits are always light on darker. With light and dark at random, no linear map of the pixels
+    tells digits apart, and a ViT stays on its first plateau for longer than the whole run may take
     (measured: 10% after 3 epochs).
     """
     grey = photograph.mean(axis=(0, 1))
@@ -157,7 +158,8 @@ def scene(split: str, index: int, side: int = SIDE) -> Scene:
     scale = side / SIDE
     low, high = _DIGIT_SIDES
     digit_side = float(np.exp(rng.uniform(np.log(low), np.log(high)))) * scale
-    contrast, clutter = float(rng.uniform(*CONTRASTS)), float(rng.uniform(*CLUTTER))
+    contrast = float(rng.uniform(*CONTRASTS))
+    clutter = float(rng.uniform(*CLUTTER))
     centre = tuple(side / 2 + rng.uniform(-_OFF_CENTRE, _OFF_CENTRE, 2) * scale)
     mask = stamp(digits[which], digit_side, np.array([centre]), rng.uniform(-0.15, 0.15), side)[0]
 

@@ -1,5 +1,5 @@
-"""What a source of images is, as a short text: it changes when any file, image or label does, so
-that nothing that was made of the old ones is taken for the new ones'.
+"""What a source of images is, as a short text. The text changes when any file, image or label does,
+so that nothing made of the old ones is taken for something made of the new ones.
 """
 
 import hashlib
@@ -13,25 +13,25 @@ import numpy as np
 
 def of_files(paths: Iterable[Path], *labels: Any) -> str:
     """Of files by name, size and time of their last change, and of what stands beside them."""
-    found = hashlib.blake2b(digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
     for path in paths:
-        found.update(os.fsencode(path))
+        digest.update(os.fsencode(path))
         try:
             status = path.stat()
         except OSError:  # a link to nowhere, say: whoever reads it says what is wrong
-            found.update(b" can't be looked at\n")
+            digest.update(b" can't be looked at\n")
         else:
-            found.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
-    return _with(found, labels)
+            digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
+    return _with(digest, labels)
 
 
 def of_arrays(*arrays: np.ndarray) -> str:
     """Of arrays by their contents."""
-    found = hashlib.blake2b(digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
     for array in arrays:
-        found.update(f"{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def of_words(*words: Any) -> str:
@@ -39,7 +39,7 @@ def of_words(*words: Any) -> str:
     return _with(hashlib.blake2b(digest_size=8), words)
 
 
-def _with(found: Any, words: tuple[Any, ...]) -> str:
+def _with(digest: Any, words: tuple[Any, ...]) -> str:
     for word in words:
-        found.update(repr(word).encode(errors="backslashreplace") + b"\n")
-    return found.hexdigest()
+        digest.update(repr(word).encode(errors="backslashreplace") + b"\n")
+    return digest.hexdigest()

@@ -19,7 +19,8 @@ from vintk_jax.errors import UserError
 from vintk_jax.extras import missing
 
 # ImageNet's, as everyone uses them
-MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+MEAN = np.array([0.485, 0.456, 0.406])
+STD = np.array([0.229, 0.224, 0.225])
 # What NumPy and zipfile raise for archives that aren't whole.
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
@@ -32,7 +33,7 @@ def shaped_as_images(array: np.ndarray) -> bool:
 
 
 def images_of(array: np.ndarray, what: str) -> UInt8[np.ndarray, "n height width *channels"]:
-    """An array of images as bytes; see `pixels.to_uint8`.
+    """An array of images as bytes (see `pixels.to_uint8`).
 
     Args:
         what: it is, for the error.
@@ -67,13 +68,13 @@ def labels_of(
     for name in arrays.files:
         others = name.startswith("y_") and name != f"y_{split}"
         if others and f"x_{name[2:]}" in arrays.files:
-            found = arrays[name]
-            if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+            of_split = arrays[name]
+            if of_split.ndim != 1 or not np.issubdtype(of_split.dtype, np.integer):
                 raise UserError(
-                    f"{path}[{name}] is {found.dtype}{found.shape}; integers from 0 on, one for "
-                    f"each image of x_{name[2:]}, were wanted."
+                    f"Expected {path}[{name}] to hold integers from 0 on, one for each image of "
+                    f"x_{name[2:]}, got {of_split.dtype}{of_split.shape}."
                 )
-            of_splits.append(found)
+            of_splits.append(of_split)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         of_splits = []
     every = np.concatenate([np.zeros(0, int), *of_splits])
@@ -102,7 +103,7 @@ def check_labels(
     """
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise UserError(
-            f"{what} is {labels.dtype}{labels.shape}; {count} integers from 0 on were wanted."
+            f"Expected {what} to hold {count} integers from 0 on, got {labels.dtype}{labels.shape}."
         )
     if "class_names" in arrays.files:
         names = class_names(labels, arrays)
@@ -115,7 +116,7 @@ def check_labels(
         return
     there = np.unique(labels if every is None else every)
     if len(there) and there[0] < 0:
-        raise UserError(f"{what}: labels from 0 on were wanted, {there[0]} came.")
+        raise UserError(f"Expected labels from 0 on in {what}, got {there[0]}.")
     gaps = np.setdiff1d(np.arange(len(there)), there)
     if len(gaps):
         raise UserError(
@@ -135,8 +136,8 @@ def class_names(labels: np.ndarray, arrays: Any) -> list[str]:
         names = arrays["class_names"]
         if names.ndim != 1 or names.dtype.kind not in "US":
             raise UserError(
-                f"class_names is {names.dtype}{names.shape}; a row of texts was wanted, a name for "
-                "each class."
+                "Expected class_names to be a row of texts, a name for each class, got "
+                f"{names.dtype}{names.shape}."
             )
         as_text = names.tolist()
         return [
@@ -164,7 +165,7 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
     """
     path = walk.path_of(where, asked)
     if not path.is_file():
-        raise UserError(f"{asked} came, but there is no file {path.resolve()}.")
+        raise UserError(f"Expected a file for {asked}, but there is no file {path.resolve()}.")
     try:
         if zipfile.is_zipfile(path):
             unpacking.check_archive(path)
@@ -172,8 +173,8 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
             arrays = np.load(file, allow_pickle=False)
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise UserError(
-                    f"{path} holds one array without a name (np.save); an archive of named ones "
-                    "was wanted: np.savez(path, x_train=..., y_train=...)."
+                    f"Expected an archive of named arrays in {path}, got one array without a name "
+                    "(np.save). Save it as np.savez(path, x_train=..., y_train=...)."
                 )
             with arrays:
                 yield path, arrays
@@ -211,8 +212,8 @@ def tfds_split(name: str, split: str, asked: str, wanted: tuple[str, ...]) -> tu
     features = loaded.dataset_info.features
     if not set(wanted) <= set(features):
         raise UserError(
-            f"{asked} has the features {', '.join(features)}; {' and '.join(wanted)} "
-            f"{'was' if len(wanted) == 1 else 'were'} wanted."
+            f"Expected {asked} to have the features {' and '.join(wanted)}, got "
+            f"{', '.join(features)}."
         )
     return loaded, features
 

@@ -32,7 +32,8 @@ def _square(
     """The centre square, resized, in [0, 1]."""
     image = Image.fromarray(pixels)
     side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
+    left = (image.width - side) // 2
+    top = (image.height - side) // 2
     image = image.resize(
         (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
     )
@@ -66,10 +67,11 @@ def _noise(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
 
 
 def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
-    """Images anywhere below a folder, in random order; broken ones are skipped and named."""
+    """Images anywhere below a folder, in random order. Broken ones are skipped and named."""
     root = walk.folder(where, f"inputs.source=folder:{where}")
     paths = walk.files_below(root)
-    squares, broken = [], []
+    squares = []
+    broken = []
     for index in rng.permutation(len(paths)):
         if len(squares) == count:
             break
@@ -79,17 +81,15 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
             broken.append(
                 f"{walk.readable(paths[index].relative_to(root))} ({error.__cause__ or error})"
             )
-    named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
-    note = f"skipped {len(broken)} broken image(s): {named}" if broken else ""
+    more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
+    skipped = f"{len(broken)} broken image(s): {'; '.join(broken[:5])}{more}"
     if len(squares) < count:
         raise UserError(
-            f"{root} holds {len(squares)} readable image(s) of {len(paths)} with a known ending "
-            f"({walk.ENDINGS}); "
-            f"inputs.num_images={count} are wanted. "
-            f"{note[:1].upper() + note[1:] + '. ' if note else ''}Add images or lower "
-            "inputs.num_images."
+            f"Expected inputs.num_images={count} images below {root}, got {len(squares)} readable "
+            f"image(s) of {len(paths)} with a known ending ({walk.ENDINGS}). "
+            f"{f'Skipped {skipped}. ' if broken else ''}Add images or lower inputs.num_images."
         )
-    return Inputs(standardise(squares), (note,) if note else ())
+    return Inputs(standardise(squares), (f"skipped {skipped}",) if broken else ())
 
 
 def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
@@ -99,30 +99,28 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     with images.npz(where, f"inputs.source=npz:{where}") as (path, arrays):
         shaped = [name for name in arrays.files if images.shaped_as_images(arrays[name])]
         named = [name for name in shaped if name == "x" or name.startswith("x_")]
-        first = sorted(named, key=lambda name: name != "x_train")[:1]
         others = [name for name in shaped if not name.startswith("y")]
-        chosen = first or others
-        if len(chosen) > 1:
+        if not named and len(others) > 1:
             raise UserError(
-                f"{path} holds several arrays that may be images: {', '.join(chosen)}. Call the "
+                f"{path} holds several arrays that may be images: {', '.join(others)}. Call the "
                 "one that is meant x_train."
             )
-        if chosen:
-            (name,) = chosen
-            if not first and arrays[name].ndim == 3 and arrays[name].shape[-1] in (1, 3):
+        if named or others:
+            name = "x_train" if "x_train" in named else (named or others)[0]
+            if not named and arrays[name].ndim == 3 and arrays[name].shape[-1] in (1, 3):
                 raise UserError(
                     f"{path}[{name}] has the shape {arrays[name].shape}: one picture with "
                     "channels, or many of a few columns? Call it x_train, or add an axis for the "
                     "images."
                 )
-            own = images.images_of(arrays[name], f"{path}[{name}]")
-            return _from_sequence(own, f"{path}[{name}]", count, size, rng)
+            pictures = images.images_of(arrays[name], f"{path}[{name}]")
+            return _from_sequence(pictures, f"{path}[{name}]", count, size, rng)
         shapes = ", ".join(
             f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files
         )
     raise UserError(
-        f"{path} holds {shapes or 'nothing'}; an array of images was wanted, (n, height, "
-        "width, 3) or (n, height, width)."
+        f"Expected an array of images in {path}, (n, height, width, 3) or (n, height, width), got "
+        f"{shapes or 'nothing'}."
     )
 
 
@@ -136,20 +134,15 @@ def _from_sequence(sequence, name: str, count: int, size: int, rng: np.random.Ge
     """Random ones of a sequence of images, or of elements that hold one."""
     if len(sequence) < count:
         raise UserError(
-            f"{name} holds {len(sequence)} image(s); inputs.num_images={count} are wanted. Lower "
+            f"Expected inputs.num_images={count} images from {name}, got {len(sequence)}. Lower "
             "inputs.num_images."
         )
-    chosen = [sequence[int(i)] for i in rng.choice(len(sequence), count, replace=False)]
-    return Inputs(
-        standardise(
-            [
-                _square(
-                    pixels.as_rgb(np.asarray(one["image"] if isinstance(one, dict) else one)), size
-                )
-                for one in chosen
-            ]
-        )
-    )
+    squares = []
+    for i in rng.choice(len(sequence), count, replace=False):
+        element = sequence[int(i)]
+        image = element["image"] if isinstance(element, dict) else element
+        squares.append(_square(pixels.as_rgb(np.asarray(image)), size))
+    return Inputs(standardise(squares))
 
 
 _SOURCES: dict[str, Callable[[str, int, int, np.random.Generator], Inputs]] = {
@@ -175,12 +168,12 @@ def load(source: str, num_images: int, image_size: int, seed: int) -> Inputs:
     kind, _, where = source.partition(":")
     if kind not in _SOURCES or (kind in ("folder", "npz", "tfds") and not where):
         raise UserError(
-            f"inputs.source={source!r} came; photos, noise, folder:PATH, npz:PATH or tfds:NAME was "
-            "wanted."
+            "Expected inputs.source to be photos, noise, folder:PATH, npz:PATH or tfds:NAME, got "
+            f"{source!r}."
         )
     if num_images < 2 or image_size < 1:
         raise UserError(
-            f"inputs.num_images={num_images} and inputs.image_size={image_size} came; two images "
-            "and one pixel are the least."
+            "Expected inputs.num_images of two images at least and inputs.image_size of one pixel "
+            f"at least, got {num_images} and {image_size}."
         )
     return _SOURCES[kind](where, num_images, image_size, np.random.default_rng(seed))

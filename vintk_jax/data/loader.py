@@ -1,4 +1,4 @@
-"""Batches by step: which images a step sees is a function of (seed, step) alone, by Grain's random
+"""Batches by step. Which images a step sees is a function of (seed, step) alone, by Grain's random
 access.
 
 So a run goes on at any step without reading what came before, and the images of a step are the same
@@ -28,8 +28,8 @@ def train_batches(
 ) -> "grain.MapDataset[Batch]":
     """This host's part of the global batch of each step: `train_batches(...)[step]`, without end.
 
-    Epochs are shuffled anew; the random numbers of an image's augmentation depend on the seed and
-    its place in the order.
+    Every epoch has an order of its own. The random numbers of an image's augmentation depend on the
+    seed and its place in the order.
 
     Raises:
         ValueError: if the hosts don't divide the batch.
@@ -56,20 +56,22 @@ def eval_batches(
     share = batch_size // hosts
     rng = np.random.default_rng(0)
     for start in range(host * share, len(source) + host * share, batch_size):
-        made = [transform(source[i], rng) for i in range(start, min(start + share, len(source)))]
-        if not made:  # this host has none of the last global batch
-            made, weight = [transform(source[0], rng)], np.zeros(1)
-        else:
-            weight = np.ones(len(made))
-        filled = made + made[:1] * (share - len(made))
-        batch = {key: np.stack([element[key] for element in filled]) for key in made[0]}
-        yield {**batch, "weight": np.pad(weight, (0, share - len(weight))).astype(np.float32)}
+        elements = [
+            transform(source[i], rng) for i in range(start, min(start + share, len(source)))
+        ]
+        weight = np.zeros(share, np.float32)
+        weight[: len(elements)] = 1
+        # The first image fills up; a host that has none of the last global batch takes one.
+        filler = elements[0] if elements else transform(source[0], rng)
+        elements += [filler] * (share - len(elements))
+        batch = {key: np.stack([element[key] for element in elements]) for key in filler}
+        yield {**batch, "weight": weight}
 
 
 def in_order(
     source: Sequence, transform: Transform, start: int, threads: int
 ) -> Iterator[dict[str, Any]]:
-    """Every image from a number on, once, read ahead by threads; one that can't be read gives
+    """Every image from a number on, once, read ahead by threads. One that can't be read gives
     {"error": what was wrong} in its place.
     """
     images = grain.MapDataset.source(_Careful(source, transform))[start:]
@@ -84,7 +86,8 @@ class _Careful(Sequence):
     """A source's images, made ready, whose errors are elements too."""
 
     def __init__(self, source: Sequence, transform: Transform):
-        self._source, self._transform = source, transform
+        self._source = source
+        self._transform = transform
 
     def __len__(self) -> int:
         return len(self._source)

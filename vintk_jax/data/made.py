@@ -1,8 +1,8 @@
 """Images that a generator makes: made once, ahead of being asked for, and kept between runs.
 
-Made images are plain arrays in a file beside the compiled programs, where a command keeps those
-(`compile_cache`); a library's user has them in memory alone. The file's name holds a digest of all
-that the images depend on, and it appears by a rename, so it is complete or absent.
+They are plain arrays in a file beside the compiled programs, where a command keeps those
+(`compile_cache`). A library's user has them in memory alone. The file's name holds a digest of all
+that the images depend on. The file appears by a rename, so it is complete or absent.
 """
 
 import atexit
@@ -38,7 +38,9 @@ class Made(Sequence):
     def __init__(
         self, name: str, depends: Sequence[str], length: int, make: Callable[[int], Example]
     ):
-        self._make, self._length, self._name = make, length, name
+        self._make = make
+        self._length = length
+        self._name = name
         digest = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:16]
         folder = compile_cache.in_use()
         self._path = folder / "made" / f"{name}-{digest}.npz" if folder else None
@@ -62,8 +64,8 @@ class Made(Sequence):
         return tuple(array[index] for array in self._arrays)
 
     def ahead(self) -> None:
-        """Begin to make all that is missing, in a thread beside whatever else happens: a command
-        compiles for seconds before it asks for the first image.
+        """Begin to make all that is missing, in a thread. A command compiles for seconds before it
+        asks for the first image.
         """
         if self._there.all():
             return
@@ -108,7 +110,7 @@ class Made(Sequence):
         self._there[:] = True
 
     def _write(self) -> None:
-        """Keep the examples; where that can't be done, they are made again next time."""
+        """Keep the examples. Where that can't be done, they are made again next time."""
         if self._path is None:
             return
         partial = None

@@ -1,11 +1,11 @@
-"""The embedded clips: the digits of `data.digits`, moving over photographs; the class is the
+"""The embedded clips: the digits of `data.digits`, moving over photographs. The class is the
 direction. No download.
 
-Each clip is a pure function of (split, index): one digit goes in a straight line, in one of eight
-directions, a tenth to one and a half pixels a frame; another trembles where it is. Any one frame
-shows two digits and says nothing of who goes where. Large patches add the two up, small ones keep
-them apart; two frames tell a fast digit's way from the trembling, a slow one's wants more (our
-choice, fixed before any assigner was trained on them).
+Each clip is a pure function of (split, index). One digit goes in a straight line, in one of eight
+directions, a tenth to one and a half pixels a frame. Another trembles at its place. Any one frame
+shows two digits and says nothing of which one moves. Large patches add the two up, small ones keep
+them apart. Two frames tell a fast digit's way from the trembling; a slow one takes more. (Our
+choice, fixed before any assigner was trained on them.)
 """
 
 import numpy as np
@@ -44,13 +44,15 @@ def clip(split: str, index: int) -> tuple[UInt8[np.ndarray, "frames side side 3"
     def shape():
         return shapes[members[split][rng.integers(len(members[split]))]]
 
-    label, speed = int(rng.integers(len(DIRECTIONS))), float(np.exp(rng.uniform(*np.log(_SPEEDS))))
+    label = int(rng.integers(len(DIRECTIONS)))
+    speed = float(np.exp(rng.uniform(*np.log(_SPEEDS))))
     clutter = float(rng.uniform(*digits.CLUTTER))
     angle = label * np.pi / 4
     step = speed * np.array([np.cos(angle), -np.sin(angle)])  # rows count downwards
     middle = digits.SIDE / 2 + rng.uniform(-_OFF_CENTRE, _OFF_CENTRE, 2)
     way = middle + (np.arange(FRAMES)[:, None] - (FRAMES - 1) / 2) * step
-    bearing, away = rng.uniform(0, 2 * np.pi), rng.uniform(*_AWAY)
+    bearing = rng.uniform(0, 2 * np.pi)
+    away = rng.uniform(*_AWAY)
     place = digits.SIDE / 2 + away * np.array([np.cos(bearing), np.sin(bearing)])
     trembling = place + rng.uniform(-_TREMBLING, _TREMBLING, (FRAMES, 2))
     image = np.broadcast_to(
@@ -58,9 +60,10 @@ def clip(split: str, index: int) -> tuple[UInt8[np.ndarray, "frames side side 3"
         (FRAMES, digits.SIDE, digits.SIDE, 3),
     )
     for path in (trembling, way):
-        digit, side, turned = shape(), float(rng.uniform(*_SIDES)), float(rng.uniform(-0.15, 0.15))
+        digit = shape()
+        side = float(rng.uniform(*_SIDES))
+        turned = float(rng.uniform(-0.15, 0.15))
         masks = digits.stamp(digit, side, path, turned, digits.SIDE)
-        image = digits.inked(
-            image, masks, float(rng.uniform(*digits.CONTRASTS)), rng.uniform(0.75, 1.0, 3)
-        )
+        contrast = float(rng.uniform(*digits.CONTRASTS))
+        image = digits.inked(image, masks, contrast, rng.uniform(0.75, 1.0, 3))
     return digits.as_pixels(image), label

@@ -1,8 +1,9 @@
 """What pixels mean: one rule for files, arrays, and what a program hands in.
 
 A picture is uint8, (height, width, 3), upright. Other types are scaled by the range of their type,
-never by the values that happen to be there: 16-bit integers by 65,535, floats by 1, where a value
-beyond 1 is refused. What has no range of its own is refused by name, unless a range is stated.
+never by the values that happen to be there. 16-bit integers are divided by 65,535. Floats go from 0
+to 1, and a value beyond 1 is refused. A type without a range of its own is refused by name, unless
+a range is stated.
 """
 
 import struct
@@ -43,7 +44,9 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 # TIFF's tags: bits of a sample, whether 0 is white, and whether numbers are signed.
-_BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
+_BITS = 258
+_PHOTOMETRIC = 262
+_FORMAT = 339
 
 
 def to_uint8(
@@ -86,7 +89,7 @@ def to_uint8(
 
 
 def as_rgb(image: np.ndarray, what: str = "an image") -> UInt8[np.ndarray, "height width 3"]:
-    """A picture of one or three channels, or without an axis for them, with three; see `to_uint8`.
+    """A picture of one or three channels, or without an axis for them, with three (see `to_uint8`).
 
     Raises:
         UserError: for other shapes and what `to_uint8` refuses.
@@ -102,7 +105,7 @@ def as_rgb(image: np.ndarray, what: str = "an image") -> UInt8[np.ndarray, "heig
 
 
 def of_picture(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Pixels of an opened picture, turned as its EXIF data says; the first of several frames.
+    """Pixels of an opened picture, turned as its EXIF data says. Of several frames it is the first.
 
     Raises:
         UserError: naming the file, for pixels that mean nothing.
@@ -129,18 +132,18 @@ def of_picture(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height wi
 
 
 def _tiff_tag(picture: Image.Image, tag: int, default: int) -> int:
-    """A number that a TIFF says of its samples; the default for pictures of another kind."""
-    found = getattr(picture, "tag_v2", {}).get(tag, default)
-    return found[0] if isinstance(found, tuple) else found
+    """A number that a TIFF says of its samples, or the default for pictures of another kind."""
+    value = getattr(picture, "tag_v2", {}).get(tag, default)
+    return value[0] if isinstance(value, tuple) else value
 
 
 def orientation(picture: Image.Image) -> int:
-    """How a picture lies, by its EXIF data; 1, upright, where that says nothing or nonsense."""
+    """How a picture lies, by its EXIF data. 1 (upright) where that says nothing or nonsense."""
     try:
-        found = picture.getexif().get(_ORIENTATION, 1)
+        value = picture.getexif().get(_ORIENTATION, 1)
     except UNREADABLE:
         return 1
-    return found if isinstance(found, int) and found in _UPRIGHT else 1
+    return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
@@ -178,7 +181,8 @@ def check_batch(images: Any, shape: tuple[int, ...]) -> None:
     Raises:
         UserError: for another type than uint8, and for other shapes.
     """
-    dtype, came = getattr(images, "dtype", None), getattr(images, "shape", None)
+    dtype = getattr(images, "dtype", None)
+    came = getattr(images, "shape", None)
     if dtype is None or came is None:
         raise UserError(f"Expected an array of images, got {type(images).__name__}.")
     if dtype != np.uint8:

@@ -1,5 +1,5 @@
-"""The photographs and digits that scikit-learn ships, read without importing scikit-learn, which
-takes most of a second: a fifth of a command's second start.
+"""The photographs and digits that scikit-learn ships, read without importing scikit-learn. Its
+import takes most of a second, a fifth of a command's second start.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ class Digits(NamedTuple):
 
 
 def _folder() -> Path:
-    """scikit-learn's folder of data sets; found without running scikit-learn's code."""
+    """scikit-learn's folder of data sets, found without running scikit-learn's code."""
     return Path(importlib.util.find_spec("sklearn").submodule_search_locations[0]) / "datasets"
 
 
@@ -37,11 +37,11 @@ def photographs() -> tuple[UInt8[np.ndarray, "height width 3"], ...]:
         from sklearn.datasets import load_sample_images
 
         return tuple(load_sample_images().images)
-    found = []
+    pictures = []
     for path in paths:
         with Image.open(path) as image:
-            found.append(np.asarray(image))
-    return tuple(found)
+            pictures.append(np.asarray(image))
+    return tuple(pictures)
 
 
 @lru_cache

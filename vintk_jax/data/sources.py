@@ -7,7 +7,6 @@ A source is a sequence: `len(source)` images, `source[i]` -> {"image": uint8 (he
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,19 +15,19 @@ import numpy as np
 from jaxtyping import Int
 
 from vintk_jax.data import digits, identity, images, pixels, walk
+from vintk_jax.data.splits import bounds, same_split
 from vintk_jax.errors import UserError, nearest
 
 _HELD_OUT = 10  # of a folder without splits, one image in so many is for testing
 
 
 class Source(Sequence):
-    """Images by number, the names of their classes, and what a person should know about how they
-    were found.
+    """Images by number, the names of their classes, and notes on how they were read.
 
-    A label is a class, or a map of the pixels' classes (`data.pairs`); in the place of images there
-    may be clips (`data.clips`), with the number of frames of each, where that is known without
+    A label is a class, or a map of the pixels' classes (`data.pairs`). In the place of images there
+    may be clips (`data.clips`), with the number of frames of each where that is known without
     reading them. `identity` is another text when any image or label is another (see
-    `data.identity`); what is kept between runs is kept by it.
+    `data.identity`). Results that are kept between runs are kept by it.
     """
 
     def __init__(
@@ -63,41 +62,39 @@ class Source(Sequence):
     def part(self, numbers: Int[np.ndarray, " n"]) -> "Source":
         """The images of those numbers, numbered from zero."""
         frames = [self.frames[i] for i in numbers] if self.frames else ()
-        return Source(
-            len(numbers),
-            lambda index: self._get(int(numbers[index])),
-            self.classes,
-            self.notes,
-            frames,
-            identity.of_words(self.identity, identity.of_arrays(np.asarray(numbers))),
-        )
+        part_identity = identity.of_words(self.identity, identity.of_arrays(np.asarray(numbers)))
+
+        def get(index: int) -> dict[str, Any]:
+            return self._get(int(numbers[index]))
+
+        return Source(len(numbers), get, self.classes, self.notes, frames, part_identity)
 
 
 def _digits(where: str, split: str) -> Source:
     """See `data.digits`."""
     if where:
-        raise UserError(f"data.source=digits:{where} came; digits alone was wanted.")
+        raise UserError(f"Expected data.source=digits alone, got digits:{where}.")
     if split not in digits.COUNTS:
         raise UserError(
-            f"A split {split!r} came; the digits have "
-            f"{', '.join(digits.COUNTS)}.{nearest(split, digits.COUNTS)}"
+            f"Expected a split of the digits ({', '.join(digits.COUNTS)}), got {split!r}."
+            f"{nearest(split, digits.COUNTS)}"
         )
     made = digits.Digits(split)
     classes = [str(i) for i in range(digits.NUM_CLASSES)]
-    own = identity.of_words("digits", split)
-    return Source(len(made), made.__getitem__, classes, identity=own, ahead=made.ahead)
+    source_identity = identity.of_words("digits", split)
+    return Source(len(made), made.__getitem__, classes, identity=source_identity, ahead=made.ahead)
 
 
 def _npz(where: str, split: str) -> Source:
     """Arrays x_SPLIT (n, height, width, 3) or (n, height, width), uint8, and y_SPLIT (n,),
-    integers; class_names if there.
+    integers. There may be class_names.
     """
     with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
         missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
         if missing:
             raise UserError(
-                f"{path} holds {', '.join(arrays.files) or 'nothing'}; {' and '.join(missing)} was "
-                "wanted as well."
+                f"Expected {' and '.join(missing)} in {path}, got "
+                f"{', '.join(arrays.files) or 'nothing'}."
             )
         made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
         labels, names = images.labels_of(arrays, path, split, len(made))
@@ -105,8 +102,8 @@ def _npz(where: str, split: str) -> Source:
     def get(index: int) -> dict[str, Any]:
         return {"image": pixels.as_rgb(made[index]), "label": int(labels[index])}
 
-    own = identity.of_words(identity.of_arrays(made, labels), names)
-    return Source(len(made), get, names, identity=own)
+    source_identity = identity.of_words(identity.of_arrays(made, labels), names)
+    return Source(len(made), get, names, identity=source_identity)
 
 
 def _folder(where: str, split: str) -> Source:
@@ -114,8 +111,8 @@ def _folder(where: str, split: str) -> Source:
     path) is the split "test".
     """
     root = walk.folder(where, f"data.source=folder:{where}")
-    own = walk.split_folder(root, split)
-    top = own or root
+    of_split = walk.split_folder(root, split)
+    top = of_split or root
     classes, empty = walk.classes_of(root, top)
     walk.check_level(top, classes)
     paths = [
@@ -124,7 +121,7 @@ def _folder(where: str, split: str) -> Source:
     ordered = sorted(
         (hashlib.sha256(os.fsencode(p.relative_to(top))).digest(), p, label) for p, label in paths
     )
-    if own is None:
+    if of_split is None:
         if split not in ("train", "test") or any(map(walk.is_split, classes)):
             named = ", ".join(map(walk.readable, classes[:8]))
             raise UserError(
@@ -149,8 +146,8 @@ def _folder(where: str, split: str) -> Source:
         return {"image": pixels.read_image(path), "label": label}
 
     of_images = [path for _, path, _ in ordered]
-    own = identity.of_files(of_images, [label for _, _, label in ordered], classes)
-    return Source(len(ordered), get, classes, notes, identity=own)
+    source_identity = identity.of_files(of_images, [label for _, _, label in ordered], classes)
+    return Source(len(ordered), get, classes, notes, identity=source_identity)
 
 
 def _images(where: str, split: str) -> Source:
@@ -182,8 +179,8 @@ def _tfds(where: str, split: str) -> Source:
             "label": int(element["label"]),
         }
 
-    own = identity.of_words(where, images.tfds_version(loaded), split, len(loaded))
-    return Source(len(loaded), get, features["label"].names, identity=own)
+    source_identity = identity.of_words(where, images.tfds_version(loaded), split, len(loaded))
+    return Source(len(loaded), get, features["label"].names, identity=source_identity)
 
 
 Kinds = Mapping[str, Callable[[str, str], Source]]
@@ -214,25 +211,13 @@ def in_common(where: str, split: str, other_split: str, kinds: Kinds = KINDS) ->
     Raises:
         UserError: as `open_source`.
     """
-    if not _same_split(where, split.partition("[")[0], other_split.partition("[")[0]):
+    if not same_split(where, split.partition("[")[0], other_split.partition("[")[0]):
         return 0
     numbers = []
     for each in (split, other_split):
         source, some = _opened(where, each, kinds)
         numbers.append(np.arange(len(source)) if some is None else some)
     return len(np.intersect1d(*numbers))
-
-
-def _same_split(where: str, name: str, other: str) -> bool:
-    """Whether two names are those of one split: of a folder, one may be written in several ways."""
-    kind, _, path = where.partition(":")
-    if name == other or kind not in ("folder", "clips", "pairs"):
-        return name == other
-    if walk.usual_names(name) == walk.usual_names(other):
-        return True
-    root = walk.folder(path, f"data.source={where}")
-    found = [walk.split_folder(root, one) for one in (name, other)]
-    return all(found) and found[0].resolve() == found[1].resolve()
 
 
 def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tuple[str, str]]:
@@ -243,12 +228,13 @@ def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tupl
         UserError: as `open_source`; for fewer than two parts, more than images, or a split that has
             several parts itself.
     """
-    bounds = _bounds(where, split, len(_whole(where, split, kinds)))
-    name, (start, stop) = split.partition("[")[0], bounds[0]
-    if len(bounds) > 1 or not 2 <= count <= stop - start:
+    parts = bounds(where, split, len(_whole(where, split, kinds)))
+    name = split.partition("[")[0]
+    start, stop = parts[0]
+    if len(parts) > 1 or not 2 <= count <= stop - start:
         raise UserError(
-            f"{count} folds of {split!r} ({stop - start:,} images) came; two at least, of one "
-            "whole part, were wanted."
+            "Expected two folds at least, of one whole part with as many images, got "
+            f"{count} folds of {split!r} ({stop - start:,} images)."
         )
     ends = np.linspace(start, stop, count + 1).round().astype(int).tolist()
 
@@ -261,17 +247,15 @@ def folds(where: str, split: str, count: int, kinds: Kinds = KINDS) -> list[tupl
 
 
 def _opened(where: str, split: str, kinds: Kinds) -> tuple[Source, Int[np.ndarray, " n"] | None]:
-    """The whole split, and the numbers of the images that were asked for; None for all."""
+    """The whole split, and the numbers of the images that were asked for, or None for all."""
     source = _whole(where, split, kinds)
-    bounds = _bounds(where, split, len(source))
-    if bounds == [(0, len(source))]:
+    parts = bounds(where, split, len(source))
+    if parts == [(0, len(source))]:
         return source, None
-    order = (
-        np.random.default_rng(0).permutation(len(source))
-        if where.startswith("npz:")
-        else np.arange(len(source))
-    )
-    return source, np.concatenate([order[start:stop] for start, stop in bounds])
+    order = np.arange(len(source))
+    if where.startswith("npz:"):
+        order = np.random.default_rng(0).permutation(len(source))
+    return source, np.concatenate([order[start:stop] for start, stop in parts])
 
 
 def _whole(where: str, split: str, kinds: Kinds) -> Source:
@@ -280,36 +264,5 @@ def _whole(where: str, split: str, kinds: Kinds) -> Source:
     if kind not in kinds or (kind != "digits" and not path):
         named = {"digits": "digits", "tfds": "tfds:NAME", "images": ""}
         wanted = ", ".join(filter(None, (named.get(known, f"{known}:PATH") for known in kinds)))
-        raise UserError(f"data.source={where!r} came; one of {wanted} was wanted.")
+        raise UserError(f"Expected data.source to be one of {wanted}, got {where!r}.")
     return kinds[kind](path, split.partition("[")[0])
-
-
-def _bounds(where: str, split: str, length: int) -> list[tuple[int, int]]:
-    """Where the parts of a split of that length begin and end."""
-    matches = [
-        re.fullmatch(r"([^\[\]+]*)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?", part)
-        for part in split.split("+")
-    ]
-    if not all(matches) or len({match[1] for match in matches}) > 1:
-        raise UserError(
-            f"The split {split!r} can't be read; a name such as train, a part such as train[:90%], "
-            "or parts of one split were wanted."
-        )
-    found = []
-    for match in matches:
-        start, stop = (
-            _bound(text, length, default) for text, default in ((match[2], 0), (match[3], length))
-        )
-        if start >= stop:
-            raise UserError(
-                f"The split {split!r} of {where} holds no images; {match[1]} has {length:,}."
-            )
-        found.append((start, stop))
-    return found
-
-
-def _bound(text: str | None, length: int, default: int) -> int:
-    if not text:
-        return default
-    number = round(int(text[:-1]) * length / 100) if text.endswith("%") else int(text)
-    return min(max(number + length if number < 0 else number, 0), length)

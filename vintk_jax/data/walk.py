@@ -1,8 +1,8 @@
-"""Which files of a folder belong to a data set: one walk for all commands.
+"""Which files of a folder belong to a data set: one rule for all commands.
 
-The policy, told in docs/your_data.md: hidden files and folders (a name that begins with a dot) and
-`__MACOSX` are left out; links are followed, and a folder that was seen already is not entered
-again; frames are in the natural order of their names, 2 before 10; names may hold any bytes.
+docs/your_data.md tells the rule. Hidden files and folders (a name that begins with a dot) and
+`__MACOSX` are left out. Links are followed, and no folder is entered twice. Frames are in the
+natural order of their names, 2 before 10. Names may hold any bytes.
 """
 
 import os
@@ -36,11 +36,11 @@ def path_of(where: str, asked: str) -> Path:
         UserError: for what can't be a path.
     """
     if "\0" in where:
-        raise UserError(f"{asked!r} came; a path has no NUL in it.")
+        raise UserError(f"Expected a path without a NUL, got {asked!r}.")
     try:
         return Path(where).expanduser()
     except RuntimeError as error:  # ~name without such a person
-        raise UserError(f"{asked} came, but {error}.") from error
+        raise UserError(f"Expected a path in {asked}, but {error}.") from error
 
 
 def folder(where: str, asked: str) -> Path:
@@ -55,7 +55,7 @@ def folder(where: str, asked: str) -> Path:
     root = path_of(where, asked)
     if not root.is_dir():
         what = "a file in place of the folder" if root.exists() else "no folder"
-        raise UserError(f"{asked} came, but there is {what} {root.resolve()}.")
+        raise UserError(f"Expected a folder for {asked}, but there is {what} {root.resolve()}.")
     return root
 
 
@@ -66,7 +66,7 @@ def belongs(name: str) -> bool:
 
 def natural(paths: Sequence[Path]) -> list[Path]:
     """In the natural order of their names: frame 2 before frame 10."""
-    return natsort.natsorted(paths, key=lambda path: readable(path))
+    return natsort.natsorted(paths, key=readable)
 
 
 def readable(path: Path | str) -> str:
@@ -100,8 +100,8 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a name is that of a file, or of a link to nowhere, which is told where it is read;
-    not that of a pipe or a device, which would be waited for.
+    """Whether a name is that of a file, and not of a pipe or a device, which would be waited for. A
+    link to nowhere counts as a file: whoever reads it says what is wrong.
     """
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -111,8 +111,12 @@ def _is_file(path: Path) -> bool:
 
 def folders_in(root: Path) -> list[Path]:
     """The folders of a folder that belong to a data set, by name."""
-    found = [child for child in root.iterdir() if child.is_dir() and belongs(child.name)]
-    return sorted(found, key=lambda path: os.fsencode(path.name))
+
+    def name(folder: Path) -> bytes:
+        return os.fsencode(folder.name)
+
+    folders = [child for child in root.iterdir() if child.is_dir() and belongs(child.name)]
+    return sorted(folders, key=name)
 
 
 def split_folder(root: Path, split: str) -> Path | None:
@@ -126,12 +130,12 @@ def split_folder(root: Path, split: str) -> Path | None:
     if exact.is_dir():
         return exact
     usual = usual_names(split)
-    found = [child for child in folders_in(root) if child.name.lower() in usual]
-    if len(found) > 1:
-        names = " and ".join(readable(child.name) for child in found)
+    alike = [child for child in folders_in(root) if child.name.lower() in usual]
+    if len(alike) > 1:
+        names = " and ".join(readable(child.name) for child in alike)
         raise UserError(f"{readable(root)} has {names} for the split {split!r}. Name one.")
-    if found:
-        return found[0]
+    if alike:
+        return alike[0]
     for inner in folders_in(root):
         deeper = inner
         while True:
@@ -155,17 +159,17 @@ def usual_names(split: str) -> tuple[str, ...]:
 
 
 def below(root: Path, parts: str) -> Path | None:
-    """A folder below another, its names in any case; None without, or where two differ in case
-    alone.
+    """A folder below another, its names in any case. None where there is none, or where two differ
+    in case alone.
     """
-    found = root
+    inner = root
     for part in parts.split("/"):
-        exact = found / part
-        alike = [child for child in folders_in(found) if child.name.lower() == part.lower()]
+        exact = inner / part
+        alike = [child for child in folders_in(inner) if child.name.lower() == part.lower()]
         if not exact.is_dir() and len(alike) != 1:
             return None
-        found = exact if exact.is_dir() else alike[0]
-    return found
+        inner = exact if exact.is_dir() else alike[0]
+    return inner
 
 
 def is_split(name: str) -> bool:
@@ -182,7 +186,8 @@ def classes_of(root: Path, top: Path) -> tuple[list[str], list[str]]:
         top: of the split; `root` itself where there are no splits.
     """
     splits = [top] if top == root else folders_in(root)
-    names, empty = [], []
+    names = []
+    empty = []
     for child in folders_in(top):
         has_images = any(
             next(_below(split / child.name), None) is not None
@@ -219,8 +224,8 @@ def check_level(top: Path, classes: Sequence[str]) -> None:
 def differing(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> str:
     """What two lists of classes don't share, in words."""
     parts = []
-    for mine, its, name in ((first, second, names[0]), (second, first, names[1])):
-        alone = [readable(one) for one in mine if one not in its]
+    for classes, others, name in ((first, second, names[0]), (second, first, names[1])):
+        alone = [readable(one) for one in classes if one not in others]
         if alone:
             parts.append(f"only {name} has {first_of(alone)}")
     return "; ".join(parts) or "they are in another order"

@@ -1,12 +1,16 @@
 """Runs an exported model: `pip install jax flatbuffers`, or `pip install onnxruntime` for ONNX;
 nothing else is needed.
 
-from load import Model model = Model("path/to/folder")            # or Model(folder, "onnx"), where
-model.json names ONNX files probabilities, lengths = model(images)     # uint8 images of
-model.shape, any number of them; each at the length that it needs probabilities = model.at("16",
-images)     # or all at one length, by its number of tokens
+    from load import Model
+
+    model = Model("path/to/folder")  # or Model(folder, "onnx"), where model.json names ONNX files
+    # uint8 images of model.shape, any number of them; each at the length that it needs
+    probabilities, lengths = model(images)
+    # or all at one length, by its number of tokens
+    probabilities = model.at("16", images)
 """
 
+import functools
 import json
 import pathlib
 
@@ -14,6 +18,7 @@ import numpy as np
 
 
 def stablehlo(folder, plan):
+    """(name, function) of each StableHLO program."""
     import jax.export
 
     with np.load(folder / "weights.npz") as stored:
@@ -23,34 +28,42 @@ def stablehlo(folder, plan):
             jax.export.deserialize(bytearray((folder / program["stablehlo"]).read_bytes())).call
         )
         weights = [jax.device_put(arrays[array]) for array in program["weights"]]
-        yield name, lambda inputs, run=run, weights=weights: run(weights, inputs)
+        yield name, functools.partial(run, weights)
 
 
 def onnx(folder, plan):
+    """(name, function) of each ONNX model."""
     import onnxruntime
 
     for name, program in plan["programs"].items():
         session = onnxruntime.InferenceSession(
             folder / program["onnx"], providers=onnxruntime.get_available_providers()
         )
-        yield (
-            name,
-            lambda inputs, session=session: session.run(
-                None, {session.get_inputs()[0].name: inputs}
-            ),
-        )
+        yield name, functools.partial(_run_onnx, session)
+
+
+def _run_onnx(session, inputs):
+    return session.run(None, {session.get_inputs()[0].name: inputs})
 
 
 class Model:
+    """An exported model.
+
+    Attributes:
+        plan: what model.json says.
+        classes: their names.
+        lengths: names of the token lengths, cheapest first.
+        shape: of an image.
+    """
+
     def __init__(self, folder, format="stablehlo"):
         folder = pathlib.Path(folder)
         self.plan = json.loads((folder / "model.json").read_text())
-        self.classes, self.lengths, self.shape = (
-            self.plan["classes"],
-            self.plan["lengths"],
-            tuple(self.plan["shape"]),
-        )
-        self._programs = dict({"stablehlo": stablehlo, "onnx": onnx}[format](folder, self.plan))
+        self.classes = self.plan["classes"]
+        self.lengths = self.plan["lengths"]
+        self.shape = tuple(self.plan["shape"])
+        load = {"stablehlo": stablehlo, "onnx": onnx}[format]
+        self._programs = dict(load(folder, self.plan))
 
     def _check(self, images):
         wanted = f"uint8 images of shape (n, {', '.join(map(str, self.shape))})"
@@ -62,27 +75,27 @@ class Model:
         return [np.array(output) for output in self._programs[name](inputs)]
 
     def at(self, length, images):
+        """Probabilities (n, classes) of images at one length."""
         self._check(images)
         return self._run(length, images)[0]
 
     def __call__(self, images):
+        """Probabilities (n, classes) of images, and the name of the length that each ended at."""
         self._check(images)
-        known, passed = (
-            np.zeros((len(images), len(self.classes)), np.float32),
-            np.zeros(len(images), bool),
-        )
-        at = (
-            self._run("assigner", images)[0]
-            if "assigner" in self._programs
-            else np.full(len(images), self.plan["start"])
-        )
+        probabilities = np.zeros((len(images), len(self.classes)), np.float32)
+        passed = np.zeros(len(images), bool)
+        if "assigner" in self._programs:
+            at = self._run("assigner", images)[0]
+        else:
+            at = np.full(len(images), self.plan["start"])
         for number, length in enumerate(self.lengths):
             rows = np.flatnonzero(at == number)
             if not len(rows):
                 continue
-            found, *features = self._run(length, images[rows])
-            keep = (self.plan["keep"] * passed[rows, None]).astype(np.float32)
-            known[rows], passed[rows] = keep * known[rows] + (1 - keep) * found, True
+            new, *features = self._run(length, images[rows])
+            weight = (self.plan["keep"] * passed[rows, None]).astype(np.float32)
+            probabilities[rows] = weight * probabilities[rows] + (1 - weight) * new
+            passed[rows] = True
             if f"assigner-{number}" in self._programs:
                 at[rows] = self._run(f"assigner-{number}", features[0])[0]
-        return known, [self.lengths[i] for i in at]
+        return probabilities, [self.lengths[i] for i in at]

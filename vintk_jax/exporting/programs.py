@@ -45,14 +45,14 @@ class Program:
     ) -> "Program":
         """From a function of a tree of variables."""
         leaves, tree = jax.tree.flatten(variables)
-        return cls(
-            lambda weights, inputs: function(jax.tree.unflatten(tree, weights), inputs),
-            leaves,
-            jax.ShapeDtypeStruct(shape, dtype),
-        )
+
+        def of_leaves(weights, inputs):
+            return function(jax.tree.unflatten(tree, weights), inputs)
+
+        return cls(of_leaves, leaves, jax.ShapeDtypeStruct(shape, dtype))
 
     def stablehlo(self) -> bytes:
-        """StableHLO with a free batch size, for `PLATFORMS`; the weights are arguments."""
+        """StableHLO with a free batch size, for `PLATFORMS`. The weights are arguments."""
         batch = export.symbolic_shape("batch")
         inputs = jax.ShapeDtypeStruct((*batch, *self.inputs.shape), self.inputs.dtype)
         weights = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in self.weights]
@@ -79,15 +79,21 @@ class Program:
         # and of its examples that want other packages
         logging.getLogger("jax2onnx.plugins.plugin_system").setLevel(logging.ERROR)
         inputs = jax.ShapeDtypeStruct(("batch", *self.inputs.shape), self.inputs.dtype)
-        return to_onnx(
-            lambda inputs: self.function(self.weights, inputs), [inputs]
-        ).SerializeToString()
+
+        def with_weights(inputs):
+            return self.function(self.weights, inputs)
+
+        return to_onnx(with_weights, [inputs]).SerializeToString()
 
 
 def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Program]:
-    """By the length's name: uint8 images -> probabilities, and features for the assigner where it
-    reads them; "assigner": images -> the number of a length; "assigner-i": features of a pass at
-    length i -> the number of a length, i to stay. Numbers count from the cheapest length.
+    """The programs of an export, by name.
+
+    - A length's name: uint8 images -> probabilities, and features where the assigner reads them.
+    - "assigner": images -> the number of a length.
+    - "assigner-i": features of a pass at length i -> the number of a length, i to stay.
+
+    Numbers count from the cheapest length.
     """
     names = tuple(reversed(predictor.names))
     stages = [] if assigner is None else assigner.stages()

@@ -3,6 +3,7 @@ alike, timm's own.
 """
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -63,8 +64,12 @@ def sizes(one: OneLength) -> dict[str, Any]:
 def state_dict(one: OneLength) -> dict[str, np.ndarray]:
     """Weights by timm's names, float32."""
     check(one)
-    tree = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), dict(one.variables["params"]))
-    found = {
+
+    def as_float32(leaf: Any) -> np.ndarray:
+        return np.asarray(leaf, np.float32)
+
+    tree = jax.tree.map(as_float32, dict(one.variables["params"]))
+    weights = {
         **_layer("patch_embed.proj", tree["patch_embed"]),
         "cls_token": tree["class_token"]["token"],
         "pos_embed": tree["positions"]["table"][None],
@@ -77,8 +82,8 @@ def state_dict(one: OneLength) -> dict[str, np.ndarray]:
             for name in ours.split("/"):
                 part = part.get(name) if part is not None else None
             if part is not None:
-                found |= _layer(f"blocks.{i}.{theirs}", part)
-    return {name: np.ascontiguousarray(array) for name, array in found.items()}
+                weights |= _layer(f"blocks.{i}.{theirs}", part)
+    return {name: np.ascontiguousarray(array) for name, array in weights.items()}
 
 
 def _blocks(tree: Mapping[str, Any]) -> list[dict]:
@@ -86,10 +91,8 @@ def _blocks(tree: Mapping[str, Any]) -> list[dict]:
     if "blocks" not in tree:
         return [tree[f"block_{i}"] for i in range(sum(name.startswith("block_") for name in tree))]
     stacked = tree["blocks"]["block"]
-    return [
-        jax.tree.map(lambda leaf, i=i: leaf[i], stacked)
-        for i in range(len(jax.tree.leaves(stacked)[0]))
-    ]
+    depth = len(jax.tree.leaves(stacked)[0])
+    return [jax.tree.map(itemgetter(i), stacked) for i in range(depth)]
 
 
 def _layer(name: str, layer: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:

@@ -1,9 +1,12 @@
 """A vision transformer in PyTorch in timm's style, with a choice of heads and MLP width in every
 block; torch and safetensors are all it needs.
 
-from timm_model import create_model model = create_model("path/to/folder")           # the longest
-length, or create_model(folder, "4"), by its number of tokens logits = model(images)
-# float (n, 3, *model.input_size), standardised as model.mean and model.std say
+    from timm_model import create_model
+
+    # the longest length, or create_model(folder, "4"), by its number of tokens
+    model = create_model("path/to/folder")
+    # images: float (n, 3, *model.input_size), standardised as model.mean and model.std say
+    logits = model(images)
 
 Parameters have timm's names. Where all blocks are alike and have no relative positions, timm's own
 VisionTransformer takes the same weights.
@@ -19,7 +22,7 @@ from torch import nn
 
 class RelativePositions(nn.Module):
     """AutoFormer's (arXiv 2107.00651): an embedding for each vertical distance plus one for each
-    horizontal; row 0: not between two patches.
+    horizontal. Row 0 stands for pairs that are not two patches.
     """
 
     def __init__(self, grid, max_distance, head_dim):
@@ -43,14 +46,16 @@ class RelativePositions(nn.Module):
 class Attention(nn.Module):
     def __init__(self, dim, num_heads, head_dim, grid, max_distance):
         super().__init__()
-        self.num_heads, self.head_dim = num_heads, head_dim
+        self.num_heads = num_heads
+        self.head_dim = head_dim
         self.qkv = nn.Linear(dim, 3 * num_heads * head_dim)
         self.proj = nn.Linear(num_heads * head_dim, dim)
 
         def positions():
             return RelativePositions(grid, max_distance, head_dim) if max_distance else None
 
-        self.rel_pos_embed_k, self.rel_pos_embed_v = positions(), positions()
+        self.rel_pos_embed_k = positions()
+        self.rel_pos_embed_v = positions()
 
     def forward(self, x):
         n, tokens, _ = x.shape
@@ -71,7 +76,8 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     def __init__(self, dim, hidden):
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x):
         return self.fc2(nn.functional.gelu(self.fc1(x)))
@@ -80,11 +86,10 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     def __init__(self, dim, num_heads, head_dim, hidden, grid, max_distance, residual_scale):
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
-        self.attn, self.mlp = (
-            Attention(dim, num_heads, head_dim, grid, max_distance),
-            Mlp(dim, hidden),
-        )
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, num_heads, head_dim, grid, max_distance)
+        self.mlp = Mlp(dim, hidden)
         self.residual_scale = residual_scale
 
     def forward(self, x):
@@ -149,9 +154,7 @@ def create_model(folder, length=None):
     program = described["programs"][length]
     model = VisionTransformer(**program["timm_sizes"], num_classes=len(described["classes"]))
     model.load_state_dict(load_file(folder / program["timm"]))
-    model.input_size, model.mean, model.std = (
-        program["input_size"],
-        described["mean"],
-        described["std"],
-    )
+    model.input_size = program["input_size"]
+    model.mean = described["mean"]
+    model.std = described["std"]
     return model.eval()

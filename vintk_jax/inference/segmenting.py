@@ -23,7 +23,7 @@ from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.files import drop_torn_line, write_atomically
 from vintk_jax.report.progress import COMPILING, Progress
-from vintk_jax.report.segments import colours
+from vintk_jax.report.segment_pictures import colours
 from vintk_jax.tasks.loading import load_trained
 from vintk_jax.tasks.segmentation import predict_of, size_of
 from vintk_jax.workdir.checkpoints import checksum

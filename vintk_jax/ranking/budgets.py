@@ -1,8 +1,8 @@
-"""Does a score pay under a budget? Among architectures that cost about the same, how much of what a
-choice could gain does its choice gain?
+"""Does a score pay under a budget? Among architectures of about the same cost, a choice could gain
+so much accuracy. How much of it does the score's choice gain?
 
-Our choice of a measure: a rank correlation counts pairs that nobody would choose between, a small
-model against a large one.
+This measure is our choice. A rank correlation also counts pairs that nobody would choose between,
+such as a small model and a large one.
 """
 
 import math
@@ -38,13 +38,12 @@ class Choice(NamedTuple):
 
 
 def choices(score: Values, accuracy: Values, cost: Values) -> tuple[list[Choice], int]:
-    """The choices at budgets that are the deciles of the costs, and how many budgets were left
-    out.
+    """The choices at budgets that are the deciles of the costs, and how many budgets were left out.
 
-    Chosen among are the `NEAREST` dearest within a budget, and all that cost as much as the last of
-    them: which of equal costs comes first in the table says nothing.
+    A choice is among the `NEAREST` dearest architectures within a budget, and all that cost as much
+    as the last of them. (The order of equal costs in the table says nothing.)
     """
-    found = []
+    made = []
     budgets = np.quantile(cost, np.arange(1, 11) / 10)
     for budget in budgets:
         below = cost <= budget
@@ -53,26 +52,29 @@ def choices(score: Values, accuracy: Values, cost: Values) -> tuple[list[Choice]
         least = np.sort(cost[below])[-NEAREST:][0]
         nearest = np.flatnonzero(below & (cost >= least))
         highest = nearest[score[nearest] == score[nearest].max()]
-        of_all = accuracy[nearest]
-        found.append(
+        accuracies = accuracy[nearest]
+        made.append(
             Choice(
                 float(budget),
                 len(nearest),
-                _mean(accuracy[highest]),
-                _mean(of_all),
-                float(of_all.max()),
+                chosen=_mean(accuracy[highest]),
+                mean=_mean(accuracies),
+                best=float(accuracies.max()),
             )
         )
-    return found, len(budgets) - len(found)
+    return made, len(budgets) - len(made)
 
 
-def gain(found: list[Choice]) -> float:
-    """What was gained over the mean, as a share of what could be: 0 for choices at random, 1 for
-    the best ones; sums over budgets, so that budgets with more to gain count more. NaN where there
-    is nothing to gain.
+def gain(made: list[Choice]) -> float:
+    """What choices gained over the mean, as a share of what they could gain.
+
+    0 for choices at random, 1 for the best ones, NaN where there is nothing to gain. The sums go
+    over budgets, so budgets with more to gain count more.
     """
-    possible = sum(choice.best - choice.mean for choice in found)
-    return sum(choice.chosen - choice.mean for choice in found) / possible if possible else math.nan
+    possible = sum(choice.best - choice.mean for choice in made)
+    if not possible:
+        return math.nan
+    return sum(choice.chosen - choice.mean for choice in made) / possible
 
 
 def budget_gain(
@@ -81,9 +83,12 @@ def budget_gain(
     costs: Mapping[str, Values],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """By name of the cost, {"gain", "ci95", "left_out", "budgets": a `Choice` each, of the first
-    seed}: the mean over seeds, with a percentile interval over resampled architectures (each at
-    most once) and seeds. None where it doesn't exist.
+    """The gain under budgets of each cost: its mean over seeds, with a percentile interval. The
+    interval is over resampled architectures (each at most once) and seeds.
+
+    Returns:
+        By name of the cost {"gain", "ci95", "left_out", "budgets": a `Choice` each, of the first
+        seed}. None where a number doesn't exist.
     """
     result = {}
     for name, cost in costs.items():
@@ -112,6 +117,6 @@ def _mean(values: Values) -> float:
 
 
 def _mean_gain(scores, accuracy: Values, cost: Values) -> float:
-    found = [gain(choices(score, accuracy, cost)[0]) for score in scores]
-    known = [value for value in found if not math.isnan(value)]
+    gains = [gain(choices(score, accuracy, cost)[0]) for score in scores]
+    known = [value for value in gains if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan

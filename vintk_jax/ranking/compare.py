@@ -16,16 +16,16 @@ from vintk_jax.ranking.tables import Table
 def values_of(
     proxies: Sequence[Proxy], records: Sequence[Sequence[Mapping[str, Any]]]
 ) -> dict[str, Float[np.ndarray, "seeds architectures"]]:
-    """Each proxy's score of every architecture, by seed; what compares architectures with each
-    other is joined here. What is counted on the architecture alone has one seed.
+    """Each proxy's score of every architecture, by seed. A proxy that compares architectures with
+    each other is joined here. A count of the architecture alone has one seed.
     """
     values = {}
     for proxy in proxies:
         counted = all(m.of == "architecture" for m in proxy.measurements)
         of_seeds = []
         for of_seed in records[:1] if counted else records:
-            found = np.array([record["scores"][proxy.name] for record in of_seed], float)
-            of_seeds.append(proxy.join(found) if proxy.join else found)
+            scores = np.array([record["scores"][proxy.name] for record in of_seed], float)
+            of_seeds.append(proxy.join(scores) if proxy.join else scores)
         values[proxy.name] = np.stack(of_seeds)
     return values
 

@@ -1,9 +1,9 @@
-"""Scores of a table's architectures, kept line by line, so that a killed run goes on where it was.
+"""Scores of a table's architectures, kept line by line, so that a killed run can go on.
 
 One line of scores.jsonl is one architecture under one seed: {"row", "seed", "arch", "scores":
-{proxy: value}, "seconds": {measurement: value}, "peak_bytes": {measurement: value}}; the value of a
-proxy that is joined over architectures is a list. Seeds count from the config's own, which is 0
-here. Accuracies are not read here.
+{proxy: value}, "seconds": {measurement: value}, "peak_bytes": {measurement: value}}. The value of a
+proxy that is joined over architectures is a list. Seeds count from the config's, which is 0 here.
+Accuracies are not read here.
 """
 
 import json
@@ -24,7 +24,7 @@ Key = tuple[int, int]  # row, seed
 
 
 def read(path: Path) -> dict[Key, dict]:
-    """What is scored already; a last line that a kill has torn is dropped."""
+    """What is scored already. A last line that a kill has torn is dropped."""
     if not path.exists():
         return {}
     lines = path.read_text().split("\n")[:-1]
@@ -60,7 +60,8 @@ def score_all(
     phase: Callable[[str], None],
     seeds: int = 1,
 ) -> list[list[dict]]:
-    """Score what isn't scored yet; by seed, the records of all rows of the table, in its order.
+    """Score what isn't scored yet. Returns, by seed, the records of all rows of the table, in its
+    order.
 
     Args:
         path: scores.jsonl.
@@ -116,9 +117,9 @@ def _score_batch(
     seconds = {}
     for name, scorer in scorers.items():
         begun = time.perf_counter()
-        found = scorer.measure([arch for _, arch in batch])
+        batch_draws = scorer.measure([arch for _, arch in batch])
         seconds[name] = (time.perf_counter() - begun) / len(batch)
-        for of_arch, draws in zip(measured, found, strict=True):
+        for of_arch, draws in zip(measured, batch_draws, strict=True):
             of_arch[:] = [
                 {**before, **now}
                 for before, now in zip(of_arch or [{}] * len(draws), draws, strict=True)

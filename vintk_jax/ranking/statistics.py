@@ -1,5 +1,5 @@
-"""How a score agrees with an accuracy: rank correlations with intervals, within groups, at the top,
-and what its first choice is worth.
+"""How a score agrees with an accuracy: rank correlations with intervals, within groups and at the
+top, and what the score's first choice is worth.
 """
 
 import math
@@ -19,14 +19,14 @@ Values = Float[np.ndarray, " architectures"]
 
 
 def kendall_tau(score: Values, accuracy: Values) -> float:
-    """Kendall's tau-b; NaN where either is constant."""
+    """Kendall's tau-b. NaN where either is constant."""
     if np.ptp(score) == 0 or np.ptp(accuracy) == 0:
         return math.nan
     return float(stats.kendalltau(score, accuracy).statistic)
 
 
 def spearman_rho(score: Values, accuracy: Values) -> float:
-    """Spearman's rho; NaN where either is constant."""
+    """Spearman's rho. NaN where either is constant."""
     if np.ptp(score) == 0 or np.ptp(accuracy) == 0:
         return math.nan
     return float(stats.spearmanr(score, accuracy).statistic)
@@ -39,8 +39,8 @@ def bootstrap(
     seed: int = 0,
     resamples: int = 0,
 ) -> tuple[float, float]:
-    """95% percentile interval of a statistic's mean over seeds, over resampled architectures and
-    seeds; NaN where it has no value.
+    """95% percentile interval of a statistic's mean over seeds. Architectures and seeds are
+    resampled. NaN where the statistic has no value.
 
     Args:
         statistic: (score, *columns) -> number.
@@ -49,13 +49,13 @@ def bootstrap(
         resamples: of one seed, with several as many fewer; 0: `RESAMPLES`.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    means = []
     for _ in range(max(LEAST_RESAMPLES, (resamples or RESAMPLES) // len(scores))):
         rows = rng.integers(scores.shape[1], size=scores.shape[1])
         seeds = rng.integers(len(scores), size=len(scores)) if len(scores) > 1 else [0]
         drawn = [statistic(scores[s][rows], *(column[rows] for column in columns)) for s in seeds]
-        found.append(mean_known(drawn))
-    known = [value for value in found if not math.isnan(value)]
+        means.append(mean_known(drawn))
+    known = [value for value in means if not math.isnan(value)]
     if not known:
         return math.nan, math.nan
     low, high = np.percentile(known, [2.5, 97.5])
@@ -63,13 +63,13 @@ def bootstrap(
 
 
 def mean_known(values: Sequence[float]) -> float:
-    """The mean of those that are numbers; NaN where none is."""
+    """The mean of those that are numbers. NaN where none is."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan
 
 
 def tau_within(score: Values, accuracy: Values, groups: Sequence[Hashable]) -> float:
-    """Kendall's tau-a over the pairs of one group alone (our choice: groups pooled by pairs); NaN
+    """Kendall's tau-a over the pairs within groups (our choice: all groups' pairs together). NaN
     where no group has a pair.
     """
     labels = np.array([hash(group) for group in groups])
@@ -83,8 +83,8 @@ def tau_within(score: Values, accuracy: Values, groups: Sequence[Hashable]) -> f
 
 
 def tau_of_top(score: Values, accuracy: Values, share: float = 0.2) -> float:
-    """Kendall's tau among the most accurate share of the architectures, with all that are as
-    accurate as the last of them; NaN for fewer than three.
+    """Kendall's tau among the most accurate share of the architectures. All that are as accurate as
+    the last of them belong to it. NaN for fewer than three.
     """
     count = round(share * len(accuracy))
     if not count:
@@ -96,11 +96,10 @@ def tau_of_top(score: Values, accuracy: Values, share: float = 0.2) -> float:
 def partial_tau(
     score: Values, accuracy: Values, controls: Float[np.ndarray, "architectures controls"]
 ) -> float:
-    """Kendall's tau of what of both is left when the controls are held fixed; NaN where nothing is
-    left.
+    """Kendall's tau when the controls are held fixed. NaN where nothing is left then.
 
     Score and accuracy are turned into ranks, and their least-squares fit by the controls' ranks is
-    taken off (our choice: a rank analogue of partial correlation that takes several controls).
+    taken off. (Our choice: a partial correlation of ranks that takes several controls.)
     """
     ranks = np.column_stack([np.ones(len(score)), stats.rankdata(controls, axis=0)])
 
@@ -139,43 +138,54 @@ def compare(
         highest score. Numbers that don't exist are None.
     """
     known = np.isfinite(scores).all(axis=0) & np.isfinite(accuracy)
-    s, a = scores[:, known], accuracy[known]
-    g = [group for group, k in zip(groups, known, strict=True) if k]
-    if len(a) < 3:
+    num_architectures = int(known.sum())
+    if num_architectures < 3:
         return {
             "kendall_tau": None,
             "tau_by_seed": [None] * len(scores),
             "ci95": [None, None],
             "spearman_rho": None,
-            "num_architectures": len(a),
+            "num_architectures": num_architectures,
         }
-    first = s[0] == s[0].max()  # several where scores are equal
+    scores = scores[:, known]
+    accuracy = accuracy[known]
+    groups = [group for group, is_known in zip(groups, known, strict=True) if is_known]
     fixed = held_fixed[known][:, None]
+    costs = {name: cost[known] for name, cost in costs.items()}
 
     def over_seeds(statistic: Callable[..., float], *columns: Any) -> float | None:
-        return _number(mean_known([statistic(one, a, *columns) for one in s]))
+        return _number(mean_known([statistic(score, accuracy, *columns) for score in scores]))
 
-    by_seed = [kendall_tau(one, a) for one in s]
+    tau_interval = bootstrap(kendall_tau, scores, accuracy, seed=seed)
+    partial_interval = bootstrap(
+        partial_tau, scores, accuracy, fixed, seed=seed, resamples=LEAST_RESAMPLES
+    )
     return {
-        "kendall_tau": _number(mean_known(by_seed)),
-        "tau_by_seed": [_number(tau) for tau in by_seed],
-        "ci95": [_number(value) for value in bootstrap(kendall_tau, s, a, seed=seed)],
+        "kendall_tau": over_seeds(kendall_tau),
+        "tau_by_seed": [_number(kendall_tau(score, accuracy)) for score in scores],
+        "ci95": [_number(value) for value in tau_interval],
         "spearman_rho": over_seeds(spearman_rho),
-        "tau_equal_width": over_seeds(tau_within, g),
+        "tau_equal_width": over_seeds(tau_within, groups),
         "tau_top_fifth": over_seeds(tau_of_top),
         "tau_partial": over_seeds(partial_tau, controls[known]),
         "partial_tau": over_seeds(partial_tau, fixed),
-        "partial_ci95": [
-            _number(value)
-            for value in bootstrap(partial_tau, s, a, fixed, seed=seed, resamples=LEAST_RESAMPLES)
-        ],
-        "budget_gain": budget_gain(s, a, {name: cost[known] for name, cost in costs.items()}, seed),
-        "first_choice": {
-            "accuracy": float(a[first].mean()),
-            "rank": int(np.sum(a > a[first].mean())) + 1,
-            "equals": int(first.sum()),
-        },
-        "num_architectures": len(a),
+        "partial_ci95": [_number(value) for value in partial_interval],
+        "budget_gain": budget_gain(scores, accuracy, costs, seed),
+        "first_choice": _first_choice(scores[0], accuracy),
+        "num_architectures": num_architectures,
+    }
+
+
+def _first_choice(score: Values, accuracy: Values) -> dict[str, float | int]:
+    """What the architecture of the highest score is worth. Where several have that score it is
+    their mean.
+    """
+    highest = score == score.max()
+    reached = accuracy[highest].mean()
+    return {
+        "accuracy": float(reached),
+        "rank": int(np.sum(accuracy > reached)) + 1,
+        "equals": int(highest.sum()),
     }
 
 

@@ -36,7 +36,7 @@ class Table:
     _accuracies: tuple[dict, ...]
 
     def accuracies(self) -> dict[str, Float[np.ndarray, " architectures"]]:
-        """By name, in percent; NaN where none was measured."""
+        """By name, in percent. NaN where none was measured."""
         names = dict.fromkeys(name for accuracy in self._accuracies for name in accuracy)
         values = {name: [accuracy.get(name) for accuracy in self._accuracies] for name in names}
         return {
@@ -57,23 +57,23 @@ def load(path: str, num_architectures: int, seed: int) -> Table:
     """
     file = Path(path).expanduser()
     if not path or not file.is_file():
-        came = f"table={path!r} came, but there is no such file" if path else "No table came"
-        raise UserError(f"{came}. Name one: --config.table=FILE, {FORMAT}.")
+        fault = f"but there is no such file as {path!r}" if path else "got none"
+        raise UserError(f"Expected a table, {fault}. Name one: --config.table=FILE, {FORMAT}.")
     try:
         content = json.loads(file.read_text())
         rows = [(row["arch"], row["accuracy"]) for row in content["rows"]]
         space = spaces.get(content["space"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(
-            f"{file} is not a table of accuracies ({type(error).__name__}: {error}); {FORMAT} was "
-            "wanted."
+            f"Expected a table of accuracies in {file}, {FORMAT}, got {type(error).__name__}: "
+            f"{error}."
         ) from error
     if len(rows) < 3:
-        raise UserError(f"{file} has {len(rows)} row(s); a ranking wants three at least.")
+        raise UserError(f"Expected three rows at least in {file}, got {len(rows)}.")
     if num_architectures < 0 or num_architectures in (1, 2):
         raise UserError(
-            f"num_architectures={num_architectures} came; 0 for all rows, or three at least, was "
-            "wanted."
+            "Expected num_architectures to be 0 for all rows, or three at least, got "
+            f"{num_architectures}."
         )
     chosen = range(len(rows))
     if num_architectures and num_architectures < len(rows):
@@ -105,11 +105,11 @@ def load(path: str, num_architectures: int, seed: int) -> Table:
 def _check_accuracy(accuracy: Any, where: str) -> None:
     """Refuse what is no number, before hours of scoring."""
     if not isinstance(accuracy, dict):
-        raise UserError(f"{where}: accuracy is {accuracy!r}; {FORMAT} was wanted.")
+        raise UserError(f"{where}: Expected accuracy as in {FORMAT}, got {accuracy!r}.")
     for name, value in accuracy.items():
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (plain and math.isfinite(value)):
             raise UserError(
-                f"{where}: the accuracy {name} is {value!r}; a number of percent was wanted, or "
-                "null where none was measured."
+                f"{where}: Expected the accuracy {name} to be a number of percent, or null where "
+                f"none was measured, got {value!r}."
             )

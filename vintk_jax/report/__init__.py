@@ -1,10 +1,10 @@
-"""What a search shows of itself: a live line while it works, a table when it ends, a web page and a
-picture to keep.
+"""What a search shows: a live line while it works, a table when it ends, a web page and a picture
+to keep.
 """
 
-from vintk_jax.report.html import write_search_report
-from vintk_jax.report.picture import write_search_picture
 from vintk_jax.report.progress import Progress
-from vintk_jax.report.table import best_table
+from vintk_jax.report.search_page import write_search_report
+from vintk_jax.report.search_picture import write_search_picture
+from vintk_jax.report.search_table import best_table
 
 __all__ = ["Progress", "best_table", "write_search_picture", "write_search_report"]

@@ -1,5 +1,5 @@
-"""Adaptive inference to look at: accuracy against speed as a picture, images beside the length that
-they were given as a page.
+"""Adaptive inference to look at: a picture of accuracy against speed, and a page with images beside
+the length that each was given.
 """
 
 import base64
@@ -14,15 +14,17 @@ from PIL import Image
 
 from vintk_jax.files import write_atomically
 from vintk_jax.report.adaptive_table import comparison_cells
-from vintk_jax.report.figures import INK, MUTED, PAPER, RAMP, STAR, style, to_svg
 from vintk_jax.report.page import as_yaml, write_page
+from vintk_jax.report.style import INK, MUTED, PAPER, RAMP, STAR, style
+from vintk_jax.report.svg import to_svg
 
 SHOWN = 24  # images of each length
 LEAST_SIDE = 64  # pixels of a shown image
 NEAR = 3  # percentage points from the longest length's accuracy
 DPI = 100
-CURVES = {"fixed": (INK, "o", "fixed lengths"), "tla": (STAR, "D", "assigner")}
-CURVES |= {
+CURVES = {
+    "fixed": (INK, "o", "fixed lengths"),
+    "tla": (STAR, "D", "assigner"),
     "cascade": (RAMP[0], "s", "confidence cascade"),
     "tome": (RAMP[1], "^", "token merging (ToMe)"),
 }
@@ -64,8 +66,8 @@ def _title(result: Mapping[str, Any]) -> str:
 
 
 def write_adaptive_picture(path: Path, result: Mapping[str, Any]) -> None:
-    """A PNG: accuracy against images a second of every method, all of it on the left, near the
-    longest length's accuracy on the right.
+    """A PNG of accuracy against images a second of every method. On the left is all of it, on the
+    right what is near the longest length's accuracy.
 
     Args:
         result: what adaptive.json holds.
@@ -109,8 +111,8 @@ def _galleries(
 ) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(0)
     for number, name in enumerate(names):
-        mine = np.flatnonzero(lengths == number)
-        shown = np.sort(rng.permutation(mine)[:SHOWN])
+        of_length = np.flatnonzero(lengths == number)
+        shown = np.sort(rng.permutation(of_length)[:SHOWN])
         tiles = [
             {
                 "png": _as_png(images[i]),
@@ -120,8 +122,11 @@ def _galleries(
             }
             for i in shown
         ]
-        right = float((predicted[mine] == labels[mine]).mean()) if len(mine) else None
-        yield {"tokens": name, "share": len(mine) / len(lengths), "right": right, "tiles": tiles}
+        right = None
+        if len(of_length):
+            right = float((predicted[of_length] == labels[of_length]).mean())
+        share = len(of_length) / len(lengths)
+        yield {"tokens": name, "share": share, "right": right, "tiles": tiles}
 
 
 def write_adaptive_page(

@@ -15,8 +15,8 @@ def _table(*headings: str) -> Table:
 
 
 def label_table(distributions: Mapping[str, Mapping[str, float]]) -> Table:
-    """The share of each label, by which images they come from: those that the model was trained on
-    look easier than they are.
+    """The share of each label, by the images that the labels come from. Images that the model was
+    trained on seem easier than they are.
     """
     names = [name for name in next(iter(distributions.values())) if name != "none"]
     table = _table("smallest right length", *(f"{name} tokens" for name in names), "none is right")

@@ -8,6 +8,8 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vintk_jax.scored_candidate import ScoredCandidate
+
 LONGEST_FIELD = 48  # characters of one field in a summary
 MOST_LETTERS = 4  # values that a summary writes as letters
 
@@ -26,28 +28,30 @@ def human_score(score: int | float) -> str:
     return f"{score:.4f}" if score == 0 or 1e-2 <= abs(score) < 1e4 else f"{score:.4e}"
 
 
-def score_with_spread(candidate: Mapping[str, Any]) -> str:
+def score_with_spread(candidate: ScoredCandidate) -> str:
     """The score, and the standard deviation over seeds where there were several."""
-    seeds = [score for score in candidate.get("scores", ()) if math.isfinite(score)]
+    seeds = [score for score in candidate.scores or () if math.isfinite(score)]
+    score = human_score(candidate.score)
     if len(seeds) < 2:
-        return human_score(candidate["score"])
-    score, spread = human_score(candidate["score"]), statistics.stdev(seeds)
-    return (
-        f"{score} ± {spread:.2g}"
-        if "e" in score
-        else f"{score} ± {spread:.{len(score.partition('.')[2])}f}"
-    )
+        return score
+    spread = statistics.stdev(seeds)
+    if "e" in score:
+        return f"{score} ± {spread:.2g}"
+    decimals = len(score.partition(".")[2])
+    return f"{score} ± {spread:.{decimals}f}"
 
 
-def best_first(candidates: Sequence[dict]) -> list[dict]:
-    """Candidates by score; those whose score isn't a number come last."""
-    return sorted(
-        candidates, key=lambda c: -math.inf if math.isnan(c["score"]) else c["score"], reverse=True
-    )
+def best_first(candidates: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
+    """Candidates by score, the highest first. Those whose score isn't a number come last."""
+    return sorted(candidates, key=_score_to_sort_by, reverse=True)
+
+
+def _score_to_sort_by(candidate: ScoredCandidate) -> float:
+    return -math.inf if math.isnan(candidate.score) else candidate.score
 
 
 def fields(arch: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Scalars and lists of an architecture's JSON by dotted name; a list of equal objects becomes a
+    """Scalars and lists of an architecture's JSON by dotted name. A list of equal objects becomes a
     list for each of their fields.
     """
     for key, value in arch.items():
@@ -129,20 +133,14 @@ def _compact(values: Sequence[Any]) -> str:
 
 
 def _lettered(words: Sequence[str], values: Sequence[Any]) -> str:
+    """A letter for each value, and what the letters mean."""
     distinct = {
         text: value if is_number(value) else math.inf
         for text, value in zip(words, values, strict=True)
     }
-    letters = dict(
-        zip(
-            sorted(distinct, key=lambda text: (distinct[text], text)),
-            string.ascii_letters,
-            strict=False,
-        )
-    )
-    return (
-        "".join(letters[text] for text in words)
-        + " ("
-        + ",".join(f"{letter}={text}" for text, letter in letters.items())
-        + ")"
-    )
+    numbers_first = sorted((value, text) for text, value in distinct.items())
+    letters = {
+        text: letter for (_, text), letter in zip(numbers_first, string.ascii_letters, strict=False)
+    }
+    key = ",".join(f"{letter}={text}" for text, letter in letters.items())
+    return f"{''.join(letters[text] for text in words)} ({key})"

@@ -9,7 +9,7 @@ from vintk_jax.files import write_atomically
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Render a template of `templates/` into a file, in place of an older one; a missing value is
+    """Render a template of `templates/` into a file, in place of an older one. A missing value is
     an error.
     """
     import jinja2

@@ -24,17 +24,18 @@ class _Live(rich.progress.ProgressColumn):
 
     def __init__(self, progress: "Progress", with_unit: bool):
         super().__init__(table_column=Column(no_wrap=True))
-        self._progress, self._with_unit = progress, with_unit
+        self._progress = progress
+        self._with_unit = with_unit
 
     def render(self, task: rich.progress.Task) -> Text:
         return Text("  ".join(self._progress.facts(self._with_unit)))
 
 
 class Progress:
-    """Done of total, rate, time left, best score and a phase word; a context manager.
+    """Shows done of total, rate, time left, best score and the phase. It is a context manager.
 
-    The rate counts the work of this run alone: neither what a resumed run found done, nor the first
-    update after compilation, whose time went to the compiler.
+    The rate counts the work of this run alone. It leaves out what a resumed run finds done, and the
+    first update after compilation, whose time went to the compiler.
 
     Args:
         total: Units of work, those done earlier among them.
@@ -46,11 +47,18 @@ class Progress:
     def __init__(
         self, total: int, done: int = 0, unit: str = "candidates", console: Console | None = None
     ):
-        self.total, self.done, self.unit, self.best = total, done, unit, None
+        self.total = total
+        self.done = done
+        self.unit = unit
+        self.best = None
         self._console = console or make_console(stderr=True)
-        self._phase, self._counted, self._seconds, self._compiled = "starting", 0, 0.0, True
+        self._phase = "starting"
+        self._counted = 0
+        self._seconds = 0.0
+        self._compiled = True
         self._bar: rich.progress.Progress | None = None
-        self._note = self._then = ""
+        self._note = ""
+        self._then = ""
 
     def __enter__(self) -> "Progress":
         self._updated = self._printed = _now()
@@ -99,10 +107,13 @@ class Progress:
         if self._compiled:
             self._counted += done - self.done
             self._seconds += now - self._updated
-        self._compiled, self._updated, self.done = True, now, done
+        self._compiled = True
+        self._updated = now
+        self.done = done
         self.best = self.best if best is None else best
         self._note = note or self._note
-        self._phase, self._then = self._then or self._phase, ""
+        self._phase = self._then or self._phase
+        self._then = ""
         self._show()
 
     @property

@@ -29,21 +29,20 @@ def accuracy_names(result: Mapping[str, Any]) -> list[str]:
 
 def rank_rows(result: Mapping[str, Any], accuracy: str) -> list[tuple[str, ...]]:
     """(proxy, and a word for each of `HEADINGS`) by proxy, the greatest Kendall tau first."""
-    found = {
-        name: (proxy, proxy["accuracy"][accuracy]) for name, proxy in result["proxies"].items()
-    }
+    proxies = result["proxies"]
 
-    def tau(item):
-        return -2.0 if item[1][1]["kendall_tau"] is None else item[1][1]["kendall_tau"]
+    def tau(name: str) -> float:
+        value = proxies[name]["accuracy"][accuracy]["kendall_tau"]
+        return -2.0 if value is None else value
 
     return [
-        _row(name, proxy, compared)
-        for name, (proxy, compared) in sorted(found.items(), key=tau, reverse=True)
+        _row(name, proxies[name], proxies[name]["accuracy"][accuracy])
+        for name in sorted(proxies, key=tau, reverse=True)
     ]
 
 
 def rank_tables(result: Mapping[str, Any]) -> list[Table]:
-    """One table for each accuracy; `result` is what rank.json holds."""
+    """One table for each accuracy. `result` is what rank.json holds."""
     tables = []
     for accuracy in accuracy_names(result):
         table = Table(
@@ -79,7 +78,7 @@ def _row(name: str, proxy: Mapping[str, Any], compared: Mapping[str, Any]) -> tu
 
 
 def gain_of(compared: Mapping[str, Any], cost: str) -> float | None:
-    """The share of the possible gain under budgets of a cost; None where there is none."""
+    """The share of the possible gain under budgets of a cost, or None."""
     return compared.get("budget_gain", {}).get(cost, {}).get("gain")
 
 

@@ -15,7 +15,8 @@ NAMES = {"accuracy": "accuracy", "mean_iou": "mean intersection over union"}
 def measure_tables(
     workdir: Path, reached: Mapping[str, float], objective: Any, images: int, split: str
 ) -> list[Table]:
-    """The measure of every token length; and of every class, where the objective knows it.
+    """Tables of the measure: of every token length, and of every class where the objective knows
+    it.
 
     Args:
         workdir: with a metrics.jsonl, whose last details by class are shown.

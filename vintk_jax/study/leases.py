@@ -19,7 +19,9 @@ Claim = dict[str, Any]
 
 
 def identity() -> Claim:
-    """This process, as its claims name it; the start tells it from a later one of its number."""
+    """This process, as its claims name it. The time of its start tells it from a later process of
+    the same number.
+    """
     process = psutil.Process()
     return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
 
@@ -52,8 +54,8 @@ def suspended(pid: int) -> bool:
 
 @contextlib.contextmanager
 def kept_alive(renew: Callable[[], None], lease_s: int | float) -> Iterator[None]:
-    """Call `renew` from a thread, several times in the length of a lease, while the body runs; the
-    thread of a suspended process doesn't.
+    """Call `renew` from a thread while the body runs, several times in the length of a lease. The
+    thread of a suspended process stops, too.
     """
     ended = threading.Event()
 

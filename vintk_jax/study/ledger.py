@@ -1,13 +1,16 @@
-"""Who scores which trial: claims, leases, twins, and what is finished.
+"""Who scores which trial: claims, leases, duplicates, and what is finished.
 
 All processes on one workdir take turns under a lock that dies with its holder. A claim is a trial
-in Optuna's state RUNNING with the attribute `claim`: who holds it and until when. A claim is void,
-and its trial open to all, when its process on this host is gone or suspended beyond its lease, or
-on another host when its lease has run out. While a process works its leases are renewed
-(`renewing`), also those of trials that wait for a generation to end; the result of one that is lost
-all the same is dropped, and so is a lost trial that waits. Parameters are a function of
-the trial's number (`sampler`), so whoever takes a trial over scores the same architecture. An
-architecture that is finished, or is being scored under another number, is never scored again.
+in Optuna's state RUNNING with the attribute `claim`: who holds it and until when.
+
+A claim is void when its process on this host is gone, or suspended beyond its lease. On another
+host it is void when its lease has run out. The trial is then open to all. While a process works,
+its leases are renewed (`renewing`), also those of trials that wait for a generation to end. A
+process that has lost a lease drops the trial's result.
+
+Parameters are a function of the trial's number (`sampler`), so whoever takes a trial over scores
+the same architecture. An architecture that is finished, or is being scored under another number, is
+never scored again.
 """
 
 import contextlib
@@ -60,14 +63,14 @@ class Ledger:
         lease_s: float,
         remote: bool,
     ):
-        self.study, self.space, self.total = study, space, total
+        self.study = study
+        self.space = space
+        self.total = total
         self.lock = lock
-        self._generation, self._lease_s, self._remote, self._me = (
-            generation or max(total, 1),
-            lease_s,
-            remote,
-            leases.identity(),
-        )
+        self._generation = generation or max(total, 1)
+        self._lease_s = lease_s
+        self._remote = remote
+        self._me = leases.identity()
         self._known: dict[int, tuple[Any, dict]] = {}
         self._progressed = False
         self._mine: dict[int, Candidate] = {}
@@ -102,7 +105,7 @@ class Ledger:
             claims = (t.user_attrs.get("claim", {}) for t in trials if self._is_others(t))
             busy = {self.space.from_json(claim["arch"]) for claim in claims if "arch" in claim}
             chosen: list[Candidate] = []
-            for candidate in sorted(self._mine.values(), key=lambda c: c.number):
+            for _, candidate in sorted(self._mine.items()):
                 self._sort(candidate, results, busy, chosen)
             number = len(trials)
             while len(chosen) < count and number < min(
@@ -122,8 +125,10 @@ class Ledger:
         values: list[float],
         violations: dict[str, float] | None = None,
     ) -> bool:
-        """Record a trial's result and finish it; False where another process has done so since our
-        lease ran out: then the result is dropped.
+        """Record a trial's result and finish it.
+
+        False where another process has finished it since our lease ran out. The result is then
+        dropped.
         """
         self._mine.pop(candidate.number, None)
         self._progressed = True
@@ -170,13 +175,17 @@ class Ledger:
 
     def done(self) -> bool:
         """Whether every trial is finished."""
-        return sum(t.number < self.total for t in self.finished()) >= self.total
+        return self._finished_below(self.total) >= self.total
+
+    def _finished_below(self, number: int) -> int:
+        """How many trials of a smaller number are finished."""
+        return sum(trial.number < number for trial in self.finished())
 
     def _sort(
         self, candidate: Candidate, results: dict, busy: set, chosen: list[Candidate]
     ) -> bool:
-        """Close a repeat, choose a new architecture, or leave a twin for later; True when
-        closed, by this process.
+        """Close a repeat, choose a new architecture, or leave a duplicate for later. True when this
+        process has closed it.
         """
         if candidate.arch in results:
             known = results[candidate.arch]
@@ -187,8 +196,10 @@ class Ledger:
         return False
 
     def _open(self, trial: optuna.Trial) -> Candidate | None:
-        """Claim a trial and draw its parameters; None, and kept for later, while the generation
-        before it isn't finished; None, and dropped, when another host has finished it.
+        """Claim a trial and draw its parameters.
+
+        None while the generation before it isn't finished: the trial is kept for later. None, too,
+        when another host has finished it: the trial is dropped.
         """
         try:
             return self._opened(trial)
@@ -198,8 +209,8 @@ class Ledger:
 
     def _opened(self, trial: optuna.Trial) -> Candidate | None:
         number = trial.number
-        born = number // self._generation * self._generation
-        if born and sum(t.number < born for t in self.finished()) < born:
+        generation_start = number // self._generation * self._generation
+        if generation_start and self._finished_below(generation_start) < generation_start:
             trial.set_user_attr("claim", self._claim())
             self._early[number] = trial
             return None

@@ -14,7 +14,7 @@ from vintk_jax.spaces import Cost, SearchSpace
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Upper limits, of one image of the space's `cost_size`; 0 is none.
+    """Upper limits on the cost of one image of the space's `cost_size`. 0 is no limit.
 
     Attributes:
         max_params_m: millions of parameters.
@@ -33,8 +33,8 @@ class Limits:
         return bool(self.max_params_m or self.max_flops_m)
 
     def fits(self, space: SearchSpace, arch: Any) -> bool:
-        """Whether an architecture keeps the limits that need no measuring; nothing is counted where
-        there are none.
+        """Whether an architecture keeps the limits that need no measuring. Where there are none,
+        nothing is counted.
         """
         return not (self.of_counts and self.violations(space.cost(arch)))
 
@@ -47,8 +47,8 @@ class Limits:
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
                 raise UserError(
-                    f"limits.{field.name}={getattr(self, field.name)} came; a positive limit, or 0 "
-                    "for none, was wanted."
+                    f"Expected limits.{field.name} to be positive, or 0 for none, got "
+                    f"{getattr(self, field.name)}."
                 )
         if not self.of_counts:
             return
@@ -66,7 +66,7 @@ class Limits:
                 )
 
     def violations(self, cost: Cost, latency_ms: float | None = None) -> dict[str, float]:
-        """How far each limit is exceeded, as a fraction of it; only exceeded ones."""
+        """How far each exceeded limit is exceeded, as a fraction of it."""
         values = {
             "max_params_m": cost.params / 1e6,
             "max_flops_m": cost.flops / 1e6,

@@ -1,9 +1,9 @@
-"""What processes of one search take turns under: a file in the workdir, or where they share a
-database, a lock of that.
+"""The lock that processes of one search take turns under: of a file in the workdir, or of the
+database that they share.
 
-Both die with their holder: the operating system frees the file's, the server the lock of a
-connection that is gone. A holder that is suspended keeps it, so whoever waits long for the file's
-says for whom.
+Both die with their holder. The operating system frees the file's lock; the server frees that of a
+connection that is gone. A suspended holder keeps its lock, so whoever waits long for the file's is
+told who holds it.
 """
 
 import os
@@ -42,7 +42,7 @@ class Lock(Protocol):
 
 
 class WorkdirLock:
-    """A lock of a file, for processes that share its folder; each thread takes it for itself, and
+    """A lock of a file, for processes that share its folder. Each thread takes it for itself, and
     may enter it again. Optuna's journal takes it by `acquire` and `release`.
 
     Args:
@@ -51,7 +51,8 @@ class WorkdirLock:
     """
 
     def __init__(self, path: Path, patience_s: int | float = 10.0):
-        self._path, self._patience_s = path, patience_s
+        self._path = path
+        self._patience_s = patience_s
         self._lock = FileLock(path)
         self._telling = threading.Lock()
         self._told = False
@@ -92,8 +93,8 @@ class WorkdirLock:
 
 
 def holders(path: Path, listed: Path = _LOCKS) -> list[int]:
-    """Numbers of the processes that hold a lock of a file; none where the system doesn't tell, or
-    they are another host's or container's.
+    """Numbers of the processes that hold a lock of a file. Empty where the system doesn't tell, or
+    where they are of another host or container.
 
     Args:
         listed: the system's list of locks.
@@ -104,15 +105,18 @@ def holders(path: Path, listed: Path = _LOCKS) -> list[int]:
     except OSError:
         return []
     device = os.major(status.st_dev), os.minor(status.st_dev)
-    here, elsewhere = [], []
+    here: list[int] = []
+    elsewhere: list[int] = []
     for line in lines:
         # 1: FLOCK  ADVISORY  WRITE 1234 fe:00:2147331 0 EOF; one that waits has "->" behind its 1:
         fields = line.split()
         if len(fields) < 6 or fields[1] == "->":
             continue
-        pid, (major, minor, inode) = int(fields[4]), fields[5].split(":")
+        pid = int(fields[4])
+        major, minor, inode = fields[5].split(":")
         if int(inode) == status.st_ino and pid > 0:
-            (here if (int(major, 16), int(minor, 16)) == device else elsewhere).append(pid)
+            same_device = (int(major, 16), int(minor, 16)) == device
+            (here if same_device else elsewhere).append(pid)
     # Some file systems (btrfs) list their files under another device than they say they are on.
     return sorted(set(here or elsewhere))
 

@@ -2,134 +2,139 @@
 
 import json
 import logging
+from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
 
 from vintk_jax.config import write_json
 from vintk_jax.errors import UserError
 from vintk_jax.files import drop_torn_line, write_atomically
+from vintk_jax.scored_candidate import ScoredCandidate
 
-_FIELDS = ("number", "arch", "score", "scores", "params", "flops", "latency_ms", "seconds")
 
-
-def scored(results: list[dict]) -> list[dict]:
-    """One record per scored architecture, by trial number."""
-    first: dict[int, dict] = {}
-    for result in results:
+def scored(trial_results: Iterable[dict]) -> list[ScoredCandidate]:
+    """The scored ones among the results of trials, each once, by trial number."""
+    first: dict[int, ScoredCandidate] = {}
+    for result in trial_results:
         if result.get("score") is not None:
-            first.setdefault(result["number"], {field: result.get(field) for field in _FIELDS})
+            first.setdefault(result["number"], ScoredCandidate.from_json(result))
     return [first[number] for number in sorted(first)]
 
 
-def append(workdir: Path, result: dict[str, Any]) -> None:
-    """Add one line to candidates.jsonl; the caller holds the workdir's lock."""
+def append(workdir: Path, candidate: ScoredCandidate) -> None:
+    """Add one line to candidates.jsonl. The caller holds the workdir's lock."""
     path = workdir / "candidates.jsonl"
     drop_torn_line(path)
-    with open(path, "a") as f:
-        f.write(json.dumps({field: result.get(field) for field in _FIELDS}) + "\n")
+    with open(path, "a") as file:
+        file.write(json.dumps(candidate.to_json()) + "\n")
 
 
-def read(workdir: Path) -> list[dict]:
-    """The complete lines of candidates.jsonl; one that is no candidate is left out."""
-    return _read(workdir)[0]
+def read(workdir: Path) -> list[ScoredCandidate]:
+    """The candidates in candidates.jsonl. A line that is no candidate is left out."""
+    lines, _ = _read_lines(workdir)
+    return [ScoredCandidate.from_json(line) for line in lines]
 
 
-def _read(workdir: Path) -> tuple[list[dict], list[bytes]]:
-    """The candidates in complete lines of candidates.jsonl, and the lines that are none: torn ones,
-    whatever bytes they hold.
+def _read_lines(workdir: Path) -> tuple[list[dict], list[bytes]]:
+    """The complete lines of candidates.jsonl: those of candidates, as they are, and all others.
+
+    The others were torn by a kill, and may hold any bytes.
     """
     path = workdir / "candidates.jsonl"
     if not path.exists():
         return [], []
-    found, other = [], []
+    candidates = []
+    others = []
     for line in path.read_bytes().split(b"\n")[:-1]:
-        candidate = _candidate(line)
+        candidate = _parsed(line)
         if candidate is not None:
-            found.append(candidate)
+            candidates.append(candidate)
         elif line.strip():
-            other.append(line)
-    return found, other
+            others.append(line)
+    return candidates, others
 
 
-def _candidate(line: bytes) -> dict | None:
-    """A line's candidate; None for what isn't an object with a trial's number."""
+def _parsed(line: bytes) -> dict | None:
+    """The candidate that a line holds, or None for a line that isn't an object with a number."""
     try:
-        found = json.loads(line.decode())
+        value = json.loads(line.decode())
     except (ValueError, RecursionError):  # no UTF-8, no JSON, or nested too deep
         return None
-    number = found.get("number") if isinstance(found, dict) else None
-    return found if isinstance(number, int) and not isinstance(number, bool) else None
+    number = value.get("number") if isinstance(value, dict) else None
+    return value if isinstance(number, int) and not isinstance(number, bool) else None
 
 
-def rewrite(workdir: Path, candidates: list[dict]) -> None:
-    """Write candidates.jsonl anew, atomically: by trial number, without lines that are no
-    candidates, such as a kill has torn; these go to candidates.left_out, and are told of.
+def rewrite(workdir: Path, candidates: Sequence[ScoredCandidate]) -> None:
+    """Write candidates.jsonl anew, atomically and by trial number.
 
-    Complete lines stay: those of trials that the storage has lost too.
+    Lines of candidates that the storage has lost stay. Lines that are no candidates, such as a kill
+    has torn, go to candidates.left_out, and a warning says so.
 
     Raises:
         UserError: for a file with candidates while the storage has none: it is another search's.
     """
-    before, other = _read(workdir)
+    before, others = _read_lines(workdir)
     if before and not candidates:
         raise UserError(
             f"{workdir} holds {len(before)} scored candidates of another storage, which would be "
             "lost. Choose another --workdir, or search.storage as it was."
         )
-    known = {candidate["number"] for candidate in candidates}
-    kept = [line for line in before if line["number"] not in known]
-    every = sorted([*candidates, *kept], key=lambda candidate: candidate["number"])
-    lines = "".join(json.dumps(candidate) + "\n" for candidate in every)
-    if other:
+    known = {candidate.number for candidate in candidates}
+    every = [candidate.to_json() for candidate in candidates]
+    every += [line for line in before if line["number"] not in known]
+    every.sort(key=itemgetter("number"))
+    lines = "".join(json.dumps(line) + "\n" for line in every)
+    if others:
         aside = workdir / "candidates.left_out"
         with open(aside, "ab") as file:
-            file.write(b"".join(line + b"\n" for line in other))
+            file.write(b"".join(line + b"\n" for line in others))
         logging.getLogger(__name__).warning(
             "%d line(s) of %s are no candidates: they are left out, and kept in %s.",
-            len(other),
+            len(others),
             workdir / "candidates.jsonl",
             aside.name,
         )
     write_atomically(workdir / "candidates.jsonl", lines.encode())
 
 
-def best(candidates: list[dict]) -> dict:
-    """The highest score; among equals the earliest trial."""
-    return min(candidates, key=lambda c: (-c["score"], c["number"]))
+def best(candidates: Sequence[ScoredCandidate]) -> ScoredCandidate:
+    """The candidate of the highest score. Among equals it is the earliest trial."""
+    highest = max(candidate.score for candidate in candidates)
+    equals = [candidate for candidate in candidates if candidate.score == highest]
+    return min(equals, key=attrgetter("number"))
 
 
-def pareto(candidates: list[dict]) -> list[dict]:
+def pareto(candidates: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
     """Candidates that no other beats in both score and multiply-adds, cheapest first."""
-    front: list[dict] = []
-    for candidate in sorted(candidates, key=lambda c: (c["flops"], -c["score"], c["number"])):
-        if not front or candidate["score"] > front[-1]["score"]:
+
+    def cheapest_first(candidate: ScoredCandidate) -> tuple[int, float, int]:
+        return candidate.flops, -candidate.score, candidate.number
+
+    front: list[ScoredCandidate] = []
+    for candidate in sorted(candidates, key=cheapest_first):
+        if not front or candidate.score > front[-1].score:
             front.append(candidate)
     return front
 
 
 def write(
     workdir: Path,
-    candidates: list[dict],
+    candidates: Sequence[ScoredCandidate],
     *,
     space: str,
     seed: int,
     score: str,
     limits: dict,
     digest: str,
-) -> tuple[dict, list[dict]]:
-    """Write best.json and pareto.json; the seed, limits and config digest say what search they come
-    from.
+) -> None:
+    """Write best.json and pareto.json.
+
+    Args:
+        space, seed, score, limits, digest: of the search; they are kept with the candidates. The
+            digest is the config's.
     """
     origin = {"seed": seed, "score_name": score, "limits": limits, "config": digest}
-
-    def shown(c):
-        return {
-            k: c[k] for k in ("arch", "score", "scores", "params", "flops", "latency_ms", "number")
-        }
-
-    winner, front = best(candidates), pareto(candidates)
-    write_json(workdir / "best.json", {"space": space, **shown(winner), **origin})
-    write_json(
-        workdir / "pareto.json", {"space": space, "candidates": [shown(c) for c in front], **origin}
-    )
-    return winner, front
+    winner = best(candidates).to_result()
+    front = [candidate.to_result() for candidate in pareto(candidates)]
+    write_json(workdir / "best.json", {"space": space, **winner, **origin})
+    write_json(workdir / "pareto.json", {"space": space, "candidates": front, **origin})

@@ -1,65 +1,20 @@
 """The loop of a search: take candidates, score them, record them, until all trials are finished."""
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vintk_jax.errors import UserError
 from vintk_jax.proxies.scorer import Scorer, score
-from vintk_jax.spaces import SearchSpace
+from vintk_jax.scored_candidate import ScoredCandidate
+from vintk_jax.spaces import Cost
 from vintk_jax.study import results
 from vintk_jax.study.ledger import Candidate, Ledger, wait_for_others
 from vintk_jax.study.limits import Limits, measure_latency_ms
 
 MOST_FAILED = 20  # candidates, all of them so far, that a search goes on after
-
-
-def _unscored(
-    ledger: Ledger,
-    candidate: Candidate,
-    cost,
-    latency_ms: float | None,
-    limits: Limits,
-    several: bool,
-) -> bool:
-    """Close a candidate that breaks a limit, without a score; False when it breaks none."""
-    violations = limits.violations(cost, latency_ms)
-    if violations:
-        arch = ledger.space.to_json(candidate.arch)
-        result = {
-            "number": candidate.number,
-            "arch": arch,
-            "score": None,
-            "params": cost.params,
-            "flops": cost.flops,
-            "latency_ms": latency_ms,
-        }
-        ledger.close(
-            candidate, result, [float("-inf"), float(cost.flops)][: 2 if several else 1], violations
-        )
-    return bool(violations)
-
-
-def failures(ledger: Ledger) -> list[str]:
-    """What was wrong with each architecture whose score is no number, by trial number."""
-    failed = [result for result in ledger.results().values() if "failed" in result]
-    return [result["failed"] for result in sorted(failed, key=lambda result: result["number"])]
-
-
-def _check_some_score(ledger: Ledger) -> None:
-    """End a search early whose score is at fault, not its candidates.
-
-    Raises:
-        UserError: when the first ones have all failed.
-    """
-    known = ledger.results().values()
-    failed = failures(ledger)
-    if len(failed) >= MOST_FAILED and not any(r.get("score") is not None for r in known):
-        raise UserError(
-            f"The first {len(failed)} candidates could all not be scored, so the search was "
-            f"stopped; they are kept as failed. {failed[0]}"
-        )
 
 
 def run(
@@ -69,14 +24,14 @@ def run(
     limits: Limits,
     workdir: Path,
     *,
-    several: bool,
+    two_objectives: bool,
     report: Callable[[int, float | None], None],
     phase: Callable[[str], None],
-) -> list[dict]:
-    """Score until all trials are finished; returns the scored candidates by trial number.
+) -> list[ScoredCandidate]:
+    """Score until all trials are finished. Returns the scored candidates by trial number.
 
     Args:
-        several: whether multiply-adds are a second objective.
+        two_objectives: whether multiply-adds are minimised beside the score.
         report: called with (finished trials, best score so far).
         phase: called with what is going on.
 
@@ -84,79 +39,146 @@ def run(
         UserError: when nothing could be scored at all. A candidate whose kernel or score is no
             number is kept as failed, and the search goes on.
     """
-    space: SearchSpace = ledger.space
     with ledger.lock:
-        results.rewrite(workdir, results.scored(list(ledger.results().values())))
-    best: float | None = max(
-        (r["score"] for r in ledger.results().values() if r.get("score") is not None), default=None
-    )
+        known = results.scored(ledger.results().values())
+        results.rewrite(workdir, known)
+    best = max((candidate.score for candidate in known), default=None)
     report(len(ledger.finished()), best)
     compiled = False
     while not ledger.done():
-        batch = []
-        most = scorer.batch_size if compiled else scorer.first_batch_size
-        for candidate in ledger.take(most):
-            cost = space.cost(candidate.arch)
-            measured = limits.max_latency_ms and not limits.violations(cost)
-            if measured:
-                phase("measuring latency")
-            latency_ms = None
-            if measured:
+        count = scorer.batch_size if compiled else scorer.first_batch_size
+        batch = _next_batch(ledger, count, limits, two_objectives, phase)
+        if batch:
+            if not compiled:
+                phase("compiling")
                 with ledger.renewing():
-                    latency_ms = measure_latency_ms(space, candidate.arch)
-            with ledger.lock:
-                if not _unscored(ledger, candidate, cost, latency_ms, limits, several):
-                    batch.append((candidate, cost, latency_ms))
-        if not batch:
-            if not ledger.has_work():
-                phase(ledger.waiting_for())
-                wait_for_others()
-            report(len(ledger.finished()), best)
-            continue
-        if not compiled:
-            phase("compiling")
-            with ledger.renewing():
-                scorer.compile()
-            compiled = True
-        phase("scoring")
-        start = time.perf_counter()
-        with ledger.renewing():
-            measured = scorer.measure([candidate.arch for candidate, _, _ in batch])
-        seconds = (time.perf_counter() - start) / len(batch)
-        for (candidate, cost, latency_ms), of_candidate in zip(batch, measured, strict=True):
-            result = {
-                "number": candidate.number,
-                "arch": space.to_json(candidate.arch),
-                "score": None,
-                "params": cost.params,
-                "flops": cost.flops,
-                "latency_ms": latency_ms,
-                "seconds": round(seconds, 4),
-            }
-            try:
-                scores = score(proxy, of_candidate, result["arch"])
-                result |= {"score": sum(scores) / len(scores), "scores": scores}
-            except UserError as error:
-                result["failed"] = str(error)
-            value = float("-inf") if result["score"] is None else result["score"]
-            with ledger.lock:
-                kept = ledger.close(
-                    candidate, result, [value, float(cost.flops)][: 2 if several else 1]
-                )
-                if kept and result["score"] is not None:
-                    results.append(workdir, result)
-            if result["score"] is not None:
-                best = value if best is None else max(best, value)
-        _check_some_score(ledger)
+                    scorer.compile()
+                compiled = True
+            phase("scoring")
+            scores = _score_batch(ledger, scorer, proxy, batch, workdir, two_objectives)
+            best = max(scores if best is None else [best, *scores], default=None)
+            _check_some_score(ledger)
+        elif not ledger.has_work():
+            phase(ledger.waiting_for())
+            wait_for_others()
         report(len(ledger.finished()), best)
-    candidates = results.scored(list(ledger.results().values()))
-    if not candidates and (failed := failures(ledger)):
-        raise UserError(f"None of the {len(failed)} candidates could be scored. {failed[0]}")
+    candidates = results.scored(ledger.results().values())
     if not candidates:
-        raise UserError(
-            "All candidates broke a limit, so none was scored. Raise limits.* or "
-            "search.num_candidates."
-        )
+        raise _nothing_scored(failures(ledger))
     with ledger.lock:
         results.rewrite(workdir, candidates)
     return candidates
+
+
+@dataclasses.dataclass(frozen=True)
+class _Counted:
+    """A candidate with its counted cost, and its measured latency where a limit asks for it."""
+
+    candidate: Candidate
+    cost: Cost
+    latency_ms: float | None
+
+    def result(self, ledger: Ledger) -> dict[str, Any]:
+        """What is known of it before it is scored, as the ledger keeps it."""
+        return {
+            "number": self.candidate.number,
+            "arch": ledger.space.to_json(self.candidate.arch),
+            "score": None,
+            "params": self.cost.params,
+            "flops": self.cost.flops,
+            "latency_ms": self.latency_ms,
+        }
+
+    def values(self, score: float | None, two_objectives: bool) -> list[float]:
+        """The values of its trial. Without a score it is worse than all others."""
+        value = float("-inf") if score is None else score
+        return [value, float(self.cost.flops)] if two_objectives else [value]
+
+
+def _next_batch(
+    ledger: Ledger,
+    count: int,
+    limits: Limits,
+    two_objectives: bool,
+    phase: Callable[[str], None],
+) -> list[_Counted]:
+    """Candidates to score, up to `count`. Those that break a limit are closed without a score."""
+    batch = []
+    for candidate in ledger.take(count):
+        cost = ledger.space.cost(candidate.arch)
+        latency_ms = None
+        if limits.max_latency_ms and not limits.violations(cost):
+            phase("measuring latency")
+            with ledger.renewing():
+                latency_ms = measure_latency_ms(ledger.space, candidate.arch)
+        counted = _Counted(candidate, cost, latency_ms)
+        violations = limits.violations(cost, latency_ms)
+        if violations:
+            values = counted.values(None, two_objectives)
+            with ledger.lock:
+                ledger.close(candidate, counted.result(ledger), values, violations)
+        else:
+            batch.append(counted)
+    return batch
+
+
+def _score_batch(
+    ledger: Ledger,
+    scorer: Scorer,
+    proxy: Any,
+    batch: Sequence[_Counted],
+    workdir: Path,
+    two_objectives: bool,
+) -> list[float]:
+    """Score candidates and record them. Returns the scores of those that have one."""
+    start = time.perf_counter()
+    with ledger.renewing():
+        measured = scorer.measure([counted.candidate.arch for counted in batch])
+    seconds = (time.perf_counter() - start) / len(batch)
+    all_scores = []
+    for counted, of_candidate in zip(batch, measured, strict=True):
+        result = counted.result(ledger) | {"seconds": round(seconds, 4)}
+        try:
+            scores = score(proxy, of_candidate, result["arch"])
+            result |= {"score": sum(scores) / len(scores), "scores": scores}
+            all_scores.append(result["score"])
+        except UserError as error:
+            result["failed"] = str(error)
+        values = counted.values(result["score"], two_objectives)
+        with ledger.lock:
+            closed_by_us = ledger.close(counted.candidate, result, values)
+            if closed_by_us and result["score"] is not None:
+                results.append(workdir, ScoredCandidate.from_json(result))
+    return all_scores
+
+
+def failures(ledger: Ledger) -> list[str]:
+    """What was wrong with each architecture whose score is no number, by trial number."""
+    failed = {
+        result["number"]: result["failed"]
+        for result in ledger.results().values()
+        if "failed" in result
+    }
+    return [failed[number] for number in sorted(failed)]
+
+
+def _check_some_score(ledger: Ledger) -> None:
+    """End a search early whose score is at fault, not its candidates.
+
+    Raises:
+        UserError: when the first ones have all failed.
+    """
+    failed = failures(ledger)
+    if len(failed) >= MOST_FAILED and not results.scored(ledger.results().values()):
+        raise UserError(
+            f"The first {len(failed)} candidates could all not be scored, so the search was "
+            f"stopped; they are kept as failed. {failed[0]}"
+        )
+
+
+def _nothing_scored(failed: Sequence[str]) -> UserError:
+    if failed:
+        return UserError(f"None of the {len(failed)} candidates could be scored. {failed[0]}")
+    return UserError(
+        "All candidates broke a limit, so none was scored. Raise limits.* or search.num_candidates."
+    )

@@ -41,17 +41,15 @@ class TrialSampler(BaseSampler):
         fits: Callable[[Any], bool],
         population: int,
     ):
-        self._space, self._algorithm, self._seed, self._fits, self._population = (
-            space,
-            algorithm,
-            seed,
-            fits,
-            population,
-        )
+        self._space = space
+        self._algorithm = algorithm
+        self._seed = seed
+        self._fits = fits
+        self._population = population
         self._decoded: dict[int, Any] = {}
-        self._all = (
-            [arch for arch in space.enumerate() if fits(arch)] if algorithm == "exhaustive" else []
-        )
+        self._all: list[Any] = []
+        if algorithm == "exhaustive":
+            self._all = [arch for arch in space.enumerate() if fits(arch)]
 
     def num_exhaustive(self) -> int:
         """How many architectures an exhaustive search has."""
@@ -97,9 +95,9 @@ class TrialSampler(BaseSampler):
         """A child of the last generation that keeps the limits and is new, or after some tries one
         that isn't.
         """
-        born = trial.number // self._population * self._population
+        generation_start = trial.number // self._population * self._population
         for old in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if old.number < born and old.number not in self._decoded:
+            if old.number < generation_start and old.number not in self._decoded:
                 self._decoded[old.number] = self._space.decode(old.params)
         known = set(self._decoded.values())
         several = {name: d for name, d in search_space.items() if not d.single()}

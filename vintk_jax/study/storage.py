@@ -23,13 +23,13 @@ class _Journal(JournalFileBackend):
     """Optuna's journal file without an fsync for each of a trial's thirty entries, which took 8 ms
     a candidate.
 
-    What is written survives the process that wrote it, kill -9 included; should the machine itself
-    lose power, the last entries may be gone, and the search scores those candidates again.
+    What is written survives the process that wrote it, also after kill -9. If the machine itself
+    loses power, the last entries may be lost, and the search scores those candidates again.
     """
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
-        """Append entries, a line each, under the lock, behind the last whole line: a process that
-        was killed while it wrote has left half of one.
+        """Append entries, a line each, under the lock. A process that was killed while it wrote has
+        left half a line; the entries go behind the last whole one.
         """
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         self._lock.acquire()
@@ -51,10 +51,11 @@ def _journal(path: Path, lock: Lock) -> JournalStorage:
 def open_study(
     workdir: Path, url: str, name: str, directions: list[str], sampler: optuna.samplers.BaseSampler
 ) -> tuple[optuna.Study, Lock]:
-    """Create the study or join it; also its lock (`locks.lock_of`), which guards the journal, too.
+    """Create the study or join it. Also returns its lock (`locks.lock_of`), which guards the
+    journal, too.
 
-    Optuna's own lock of a journal would stall half a minute after a SIGKILL; and whoever holds ours
-    already, for a claim of several writes, doesn't lock for each.
+    Optuna's own lock of a journal would block for half a minute after a SIGKILL. And a process that
+    holds our lock for a claim of several writes need not lock for each of them.
 
     Args:
         url: an Optuna storage URL; empty for the journal file in the workdir.

@@ -6,34 +6,35 @@ trained there. To train on from such weights, give `vintk_jax.train` --config.mo
 docs/weights.md says which files are known.
 """
 
+import functools
+
 from vintk_jax import config as configs
+from vintk_jax.command import command
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
 
 
-def main(argv: list[str]) -> None:
-    """Write the workdir, from a command line."""
-    invocation = configs.parse(
-        argv, command="weights", about=__doc__, default_config="configs/weights.py"
-    )
-    if invocation is None:
-        return
-    config, workdir = invocation.config, invocation.workdir
+@command("weights", about=__doc__, default_config="configs/weights.py")
+def main(invocation: configs.Invocation) -> None:
+    """Write the workdir."""
+    config = invocation.config
+    workdir = invocation.workdir
     set_up_training(invocation.compile_cache)
 
     from vintk_jax.report.console import make_console
     from vintk_jax.tasks import kind_of
     from vintk_jax.tasks.architecture import keep_arch
     from vintk_jax.weights import files, load, rules
+    from vintk_jax.weights.mismatch import check_parts
     from vintk_jax.weights.sizes import Sizes, training_config
     from vintk_jax.weights.workdir import class_names, write_checkpoints
 
     console = make_console()
     if not config.weights:
-        raise UserError("weights came empty; a file was wanted: --config.weights=PATH")
+        raise UserError("Expected a file of weights, got none. Name it: --config.weights=PATH.")
     opened = files.open_weights(config.weights, config.averaged)
     scheme = load.scheme_of(opened)
-    load.check_parts(opened)
+    check_parts(opened)
     if scheme.supernet and not config.arch:
         raise UserError(
             f"{opened.path} is a supernet; which architecture of it? --config.arch=best.json, a "
@@ -43,20 +44,19 @@ def main(argv: list[str]) -> None:
     training = training_config(config, sizes)
     classes = class_names(config.classes, opened.described, sizes.num_classes)
     spec = kind_of(training).build(training, len(classes))
-    lengths = ", ".join(spec.names)
+    model = spec.model
     console.print(
-        f"{scheme.title}: a {type(spec.model).__name__} of {spec.model.embed_dim} columns, "
-        f"{spec.model.num_blocks} blocks, "
-        f"{spec.model.num_heads[0]} heads, {sizes.num_classes} classes; "
-        f"{training.data.image_size} px, token lengths {lengths}",
+        f"{scheme.title}: a {type(model).__name__} of {model.embed_dim} columns, "
+        f"{model.num_blocks} blocks, {model.num_heads[0]} heads, {sizes.num_classes} classes; "
+        f"{training.data.image_size} px, token lengths {', '.join(spec.names)}",
         soft_wrap=True,
     )
     params = load.load_weights(
         opened.path,
-        spec.model,
+        model,
         pixels=config.pixels,
         averaged=config.averaged,
-        say=lambda note: console.print(note, style="yellow"),
+        say=functools.partial(console.print, style="yellow"),
     )
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
@@ -69,11 +69,8 @@ def main(argv: list[str]) -> None:
             style="yellow",
             soft_wrap=True,
         )
-    source = (
-        ""
-        if config.data.source
-        else f" --config.data.source={'clips:PATH' if sizes.attention else 'images:FOLDER'}"
-    )
+    kind = "clips:PATH" if sizes.attention else "images:FOLDER"
+    source = "" if config.data.source else f" --config.data.source={kind}"
     console.print(
         "Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir "
         f"{workdir}{source}",

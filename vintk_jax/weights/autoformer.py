@@ -1,12 +1,12 @@
 """The AutoFormer supernet's names (microsoft/Cream, AutoFormer/model/supernet_transformer.py), and
 cutting an architecture's weights out of it.
 
-Query, key and value of a channel are three rows of a weight one after another there (`qkv_super`:
-rows i, i + 3, i + 6, ...), so that the first rows are the first channels of all three; ours come
-one behind the other. Its biases aren't taken apart like that: of w channels, the first w are the
-query's, the next w the key's. So a bias means another channel in blocks of fewer heads, and our
-masked supernet, whose channels keep their biases, has theirs only where a block has all its heads;
-architectures that are cut out always have. Files of single architectures are supernets too.
+There, query, key and value of a channel are three rows of a weight one after another (`qkv_super`:
+rows i, i + 3, i + 6, ...), so that the first rows are the first channels of all three. Ours come
+one behind the other. Its biases have another order: of w channels, the first w are the query's, the
+next w the key's. So a bias means another channel in blocks of fewer heads. Our masked supernet,
+whose channels keep their biases, has theirs only where a block has all its heads. Architectures
+that are cut out always have theirs. Files of single architectures are supernets too.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.autoformer import HEAD_DIM
 from vintk_jax.spaces.cutting import cut_block, leading
-from vintk_jax.weights.rules import Rule, Rules, Scheme, linear, norm, patches
+from vintk_jax.weights.rules import Rule, Rules, Scheme, linear, norm, patches, without_batch
 
 
 def _apart(rows: np.ndarray) -> np.ndarray:
@@ -26,21 +26,24 @@ def _apart(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([rows[part::3] for part in range(3)])
 
 
+def _qkv_kernel(weight: np.ndarray) -> np.ndarray:
+    return _apart(weight).T
+
+
 def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
-    found = {
+    rules = {
         **patches("patch_embed_super.proj"),
         "class_token/token": Rule(("cls_token",)),
-        "positions/table": Rule(("pos_embed",), lambda table: table[0]),
+        "positions/table": Rule(("pos_embed",), without_batch),
         **norm("norm", "norm"),
         **linear("head", "head"),
     }
     for i in range(depth):
-        ours, theirs = f"block_{i}", f"blocks.{i}"
-        found |= {
+        ours = f"block_{i}"
+        theirs = f"blocks.{i}"
+        rules |= {
             **norm(f"{ours}/norm1", f"{theirs}.attn_layer_norm"),
-            f"{ours}/attention/qkv/kernel": Rule(
-                (f"{theirs}.attn.qkv.weight",), lambda weight: _apart(weight).T
-            ),
+            f"{ours}/attention/qkv/kernel": Rule((f"{theirs}.attn.qkv.weight",), _qkv_kernel),
             f"{ours}/attention/qkv/bias": Rule((f"{theirs}.attn.qkv.bias",)),
             **linear(f"{ours}/attention/proj", f"{theirs}.attn.proj"),
             **norm(f"{ours}/norm2", f"{theirs}.ffn_layer_norm"),
@@ -49,11 +52,11 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
         }
         for which, letter in {"keys": "k", "values": "v"}.items():
             tables = f"{theirs}.attn.rel_pos_embed_{letter}.embeddings_table_"
-            found |= {
+            rules |= {
                 f"{ours}/attention/relative_{which}/{axis}": Rule((tables + axis[0],))
                 for axis in ("vertical", "horizontal")
             }
-    return found
+    return rules
 
 
 SCHEME = Scheme(
@@ -93,27 +96,27 @@ def check_settings(settings: Mapping[str, Any], path: Any) -> None:
 
 
 def cut(tree: dict[str, Any], model: ViT) -> dict[str, Any]:
-    """Leading columns of every weight, as many as the model has: an architecture, or our supernet,
-    which is narrower than theirs (240 of 256).
+    """Leading columns of every weight, as many as the model has. The model is an architecture, or
+    our supernet, which is narrower than theirs (240 of 256).
 
     Args:
         tree: nested, by our names; what it lacks is left out.
     """
-    found: dict[str, Any] = {
+    narrow: dict[str, Any] = {
         name: leading(tree[name], model.embed_dim)
         for name in ("patch_embed", "class_token", "positions", "norm")
     }
-    found["head"] = {
+    narrow["head"] = {
         "kernel": tree["head"]["kernel"][: model.embed_dim],
         "bias": tree["head"]["bias"],
     }
     for i, (heads, hidden) in enumerate(zip(model.num_heads, model.hidden, strict=True)):
-        if (block := tree.get(f"block_{i}")) is not None:
-            widest = (block["attention"]["proj"]["kernel"].shape[0] // HEAD_DIM, HEAD_DIM)
-            found[f"block_{i}"] = cut_block(
-                block, model.embed_dim, heads, model.head_dim, hidden, widest
-            )
-            found[f"block_{i}"]["attention"]["qkv"]["bias"] = block["attention"]["qkv"]["bias"][
-                : 3 * heads * model.head_dim
-            ]
-    return found
+        block = tree.get(f"block_{i}")
+        if block is None:
+            continue
+        widest = (block["attention"]["proj"]["kernel"].shape[0] // HEAD_DIM, HEAD_DIM)
+        new = cut_block(block, model.embed_dim, heads, model.head_dim, hidden, widest)
+        bias = block["attention"]["qkv"]["bias"]
+        new["attention"]["qkv"]["bias"] = bias[: 3 * heads * model.head_dim]
+        narrow[f"block_{i}"] = new
+    return narrow

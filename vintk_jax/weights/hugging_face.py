@@ -1,12 +1,13 @@
-"""Hugging Face's names for ViT and TimeSformer, as its files have them; for ViT also as
+"""Hugging Face's names for ViT and TimeSformer, as its files have them. For ViT also as
 transformers 5 has them in memory.
 """
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 
-from vintk_jax.weights.rules import Rule, Rules, Scheme, linear, norm, patches
+from vintk_jax.weights.rules import Rule, Rules, Scheme, linear, norm, patches, without_batch
 
 # In files, then in the memory of transformers 5: where a block is, and its parts.
 _FILE = {
@@ -29,6 +30,14 @@ _MEMORY = {
 }
 
 
+def _joined(*qkv: np.ndarray) -> np.ndarray:
+    return np.concatenate(qkv)
+
+
+def _joined_weights(*qkv: np.ndarray) -> np.ndarray:
+    return _joined(*qkv).T
+
+
 def _top(encoder: str) -> Rules:
     return {
         **patches(f"{encoder}embeddings.patch_embeddings.projection"),
@@ -40,44 +49,38 @@ def _top(encoder: str) -> Rules:
 
 def _vit(encoder: str, arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
     named = _MEMORY if any(name.startswith(f"{encoder}layers.") for name in arrays) else _FILE
-    found = _top(encoder) | {
-        "positions/table": Rule(
-            (f"{encoder}embeddings.position_embeddings",), lambda table: table[0]
-        )
+    rules = _top(encoder) | {
+        "positions/table": Rule((f"{encoder}embeddings.position_embeddings",), without_batch)
     }
     for i in range(depth):
         block = encoder + named["block"].format(i)
         parts = [f"{block}.{named[part]}" for part in ("query", "key", "value")]
-        found |= {
+        rules |= {
             **norm(f"block_{i}/norm1", f"{block}.layernorm_before"),
             f"block_{i}/attention/qkv/kernel": Rule(
-                tuple(f"{p}.weight" for p in parts), lambda *qkv: np.concatenate(qkv).T
+                tuple(f"{part}.weight" for part in parts), _joined_weights
             ),
-            f"block_{i}/attention/qkv/bias": Rule(
-                tuple(f"{p}.bias" for p in parts), lambda *qkv: np.concatenate(qkv)
-            ),
+            f"block_{i}/attention/qkv/bias": Rule(tuple(f"{part}.bias" for part in parts), _joined),
             **linear(f"block_{i}/attention/proj", f"{block}.{named['out']}"),
             **norm(f"block_{i}/norm2", f"{block}.layernorm_after"),
             **linear(f"block_{i}/mlp/fc1", f"{block}.{named['fc1']}"),
             **linear(f"block_{i}/mlp/fc2", f"{block}.{named['fc2']}"),
         }
-    return found
+    return rules
 
 
 def _timesformer(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
     encoder = "timesformer."
-    found = _top(encoder) | {
-        "positions/places": Rule(
-            (f"{encoder}embeddings.position_embeddings",), lambda table: table[0]
-        )
+    rules = _top(encoder) | {
+        "positions/places": Rule((f"{encoder}embeddings.position_embeddings",), without_batch)
     }
     # attention within frames has none
     if (times := f"{encoder}embeddings.time_embeddings") in arrays:
-        found["positions/times"] = Rule((times,), lambda table: table[0])
+        rules["positions/times"] = Rule((times,), without_batch)
     divided = any(".temporal_attention." in name for name in arrays)
     for i in range(depth):
         block = f"{encoder}encoder.layer.{i}"
-        found |= {
+        rules |= {
             **norm(f"block_{i}/norm1", f"{block}.layernorm_before"),
             **_qkv_proj(f"block_{i}/attention", f"{block}.attention"),
             **norm(f"block_{i}/norm2", f"{block}.layernorm_after"),
@@ -85,12 +88,12 @@ def _timesformer(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
             **linear(f"block_{i}/mlp/fc2", f"{block}.output.dense"),
         }
         if divided:
-            found |= {
+            rules |= {
                 **norm(f"block_{i}/norm_time", f"{block}.temporal_layernorm"),
                 **_qkv_proj(f"block_{i}/attention_time", f"{block}.temporal_attention"),
                 **linear(f"block_{i}/time_out", f"{block}.temporal_dense"),
             }
-    return found
+    return rules
 
 
 def _qkv_proj(ours: str, theirs: str) -> Rules:
@@ -104,7 +107,7 @@ VIT = Scheme(
     "Hugging Face's ViT",
     f"vit.{_MARK}",
     r"vit\.(?:encoder\.layer|layers)\.(\d+)\.",
-    lambda arrays, depth: _vit("vit.", arrays, depth),
+    functools.partial(_vit, "vit."),
     ("classifier.", "vit.pooler."),
     "half",
 )
@@ -112,7 +115,7 @@ BARE_VIT = Scheme(
     "Hugging Face's ViT without a classifier",
     _MARK,
     r"(?:encoder\.layer|layers)\.(\d+)\.",
-    lambda arrays, depth: _vit("", arrays, depth),
+    functools.partial(_vit, ""),
     ("classifier.", "pooler."),
     "half",
 )

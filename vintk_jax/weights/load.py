@@ -7,7 +7,6 @@ grid or number of frames is resampled; another number of classes is refused unle
 to be drawn anew.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
 from vintk_jax.weights import autoformer, fit, google, hugging_face, timm
 from vintk_jax.weights.files import Opened, open_weights
+from vintk_jax.weights.mismatch import check_fit
 from vintk_jax.weights.pixels import folded, pixels_of
-from vintk_jax.weights.rules import Mapped, Scheme, mapped
+from vintk_jax.weights.rules import Scheme, mapped
 
 SCHEMES = (
     timm.SCHEME,
@@ -35,15 +35,6 @@ SCHEMES = (
     google.SCHEME,
 )
 HEADS = ("file", "new")
-# Names that say that a model has a part that ours don't.
-_OTHER_MODELS = {
-    "dist_token": "of a distilled DeiT, which has a second token and a second classifier",
-    "distillation_token": "of a distilled DeiT, which has a second token and a second classifier",
-    "reg_token": "of a ViT with registers",
-    "register_tokens": "of a ViT with registers",
-    "fc_norm": "of a ViT that averages its tokens ahead of the last norm",
-    "lora_A": "adapters (LoRA) to a model, not a model",
-}
 
 
 def scheme_of(opened: Opened) -> Scheme:
@@ -52,36 +43,14 @@ def scheme_of(opened: Opened) -> Scheme:
     Raises:
         UserError: for names that no scheme has.
     """
-    found = next((scheme for scheme in SCHEMES if scheme.prefix(opened.arrays) is not None), None)
-    if found is None:
-        known = ", ".join(scheme.title for scheme in SCHEMES)
-        raise UserError(
-            f"{opened.path} has names of no known kind: {', '.join(list(opened.arrays)[:5])}, ... "
-            f"Known are {known}."
-        )
-    return found
-
-
-def check_parts(opened: Opened) -> None:
-    """Refuse a model with a part that ours don't have, before its sizes are read.
-
-    Raises:
-        UserError: naming the part.
-    """
-    if other := _other_model(opened):
-        raise UserError(
-            f"{opened.path} is {other}; our models have none. Take the weights of one without it; "
-            "timm and Hugging Face list them by name."
-        )
-
-
-def _other_model(opened: Opened) -> str:
-    """What a file is, where a name in it says that it is none of ours; empty otherwise."""
-    for part, model in _OTHER_MODELS.items():
-        named = [name for name in opened.arrays if part in name.split(".")]
-        if named:
-            return f"{model} ({named[0]})"
-    return ""
+    for scheme in SCHEMES:
+        if scheme.prefix(opened.arrays) is not None:
+            return scheme
+    known = ", ".join(scheme.title for scheme in SCHEMES)
+    raise UserError(
+        f"{opened.path} has names of no known kind: {', '.join(list(opened.arrays)[:5])}, ... "
+        f"Known are {known}."
+    )
 
 
 def load_weights(
@@ -92,7 +61,7 @@ def load_weights(
     pixels: str = "",
     averaged: bool = True,
     key: jax.Array | None = None,
-    say: Callable[[str], None] = lambda note: None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Variables of a model from a file of timm or DeiT, Google (.npz), Hugging Face, or from
     AutoFormer's supernet.
@@ -109,7 +78,7 @@ def load_weights(
         averaged: whether the running mean is taken where the file holds both it and the last step's
             weights.
         key: draws a new head.
-        say: called with each thing that was changed to make them fit.
+        say: called with each thing that was changed to make them fit; None for nobody.
 
     Raises:
         UserError: for a file that can't be opened, or doesn't fit: naming all that is missing,
@@ -117,136 +86,80 @@ def load_weights(
     """
     if not isinstance(model, ViT | TimeSformer):
         raise UserError(
-            f"{path} came for a {type(model).__name__}; weights of others are taken by a ViT or a "
-            "TimeSformer."
+            f"Expected a ViT or a TimeSformer for the weights of {path}, got a "
+            f"{type(model).__name__}."
         )
     if head not in HEADS:
-        raise UserError(f"head={head!r} came; {' or '.join(HEADS)} was wanted.")
+        raise UserError(f"Expected head to be {' or '.join(HEADS)}, got {head!r}.")
+    if say is None:
+        say = _ignore
     opened = open_weights(path, averaged)
     for note in opened.notes:
         say(note)
     scheme = scheme_of(opened)
-    if (scheme is hugging_face.TIMESFORMER) != isinstance(model, TimeSformer):
-        raise UserError(
-            f"{opened.path} is of {scheme.title}, the model is a {type(model).__name__}."
-        )
-    autoformer.check_settings(opened.settings, opened.path) if scheme.supernet else None
-    found, shapes = mapped(opened, scheme, model.num_blocks), fit.wanted_shapes(model)
-    plain = _drawn_head(found.arrays, shapes, key) if head == "new" else dict(found.arrays)
-    missing = [path for path in shapes if path not in plain]
+    _check_kind(opened, scheme, model)
+    named = mapped(opened, scheme, model.num_blocks)
+    shapes = fit.wanted_shapes(model)
+    arrays = dict(named.arrays)
+    if head == "new":
+        arrays |= _drawn_head(shapes, key)
+    missing = [path for path in shapes if path not in arrays]
     if scheme.supernet and not missing:
-        cut = autoformer.cut(traverse_util.unflatten_dict(plain, sep="/"), model)
-        plain = traverse_util.flatten_dict(cut, sep="/")
-    plain = fit.resampled(plain, model, say)
-    _refuse(found, shapes, plain, missing, head, model)
+        cut = autoformer.cut(traverse_util.unflatten_dict(arrays, sep="/"), model)
+        arrays = traverse_util.flatten_dict(cut, sep="/")
+    arrays = fit.resampled(arrays, model, say)
+    check_fit(named, shapes, arrays, missing, head, model)
     standard = pixels_of(pixels, opened.described, scheme.pixels)
     if standard is not None:
-        names = ("patch_embed/kernel", "patch_embed/bias")
-        before, after = (
-            [plain[name] for name in names],
-            folded(*(plain[name] for name in names), *standard),
-        )
-        plain |= dict(zip(names, after, strict=True))
-        if np.abs(after[0] - before[0]).max() > 1e-6 * np.abs(before[0]).max():
-            numbers = " and ".join(str(np.round(n, 4).tolist()) for n in standard)
-            say(
-                f"Its model standardises pixels by {numbers}; the patch kernel was changed to take "
-                "ours (ImageNet's)."
-            )
+        arrays = _with_pixels(arrays, standard, say)
     if model.norm_grids:
         say(f"Each of the {len(model.norm_grids)} token lengths starts with the file's norms.")
     if head == "new":
         say(f"The classifier of {shapes['head/bias'][0]} classes was drawn anew.")
-    return fit.assembled(plain, model)
+    return fit.assembled(arrays, model)
 
 
-def _drawn_head(
-    arrays: fit.Plain, shapes: dict[str, tuple[int, ...]], key: jax.Array | None
-) -> fit.Plain:
+def _check_kind(opened: Opened, scheme: Scheme, model: ViT | TimeSformer) -> None:
+    """Refuse weights of images for a model of clips and the other way round, and a supernet that
+    was trained with other settings than the published ones.
+    """
+    if (scheme is hugging_face.TIMESFORMER) != isinstance(model, TimeSformer):
+        raise UserError(
+            f"{opened.path} is of {scheme.title}, the model is a {type(model).__name__}."
+        )
+    if scheme.supernet:
+        autoformer.check_settings(opened.settings, opened.path)
+
+
+def _ignore(note: str) -> None:
+    """Nobody is told."""
+
+
+def _drawn_head(shapes: dict[str, tuple[int, ...]], key: jax.Array | None) -> fit.Plain:
+    """A new classifier."""
     key = jax.random.key(0) if key is None else key
-    drawn = {
+    return {
         "head/kernel": np.asarray(linear_init(key, shapes["head/kernel"])),
         "head/bias": np.zeros(shapes["head/bias"], np.float32),
     }
-    return dict(arrays) | drawn
 
 
-def _refuse(
-    found: Mapped,
-    shapes: dict[str, tuple[int, ...]],
-    plain: fit.Plain,
-    missing: list[str],
-    head: str,
-    model: ViT | TimeSformer,
-) -> None:
-    """Raises: UserError: naming everything that doesn't fit."""
-    scheme, said = found.scheme, []
-    lost = [name for path in missing for name in found.missing.get(path, (f"what makes {path}",))]
-    beyond = [
-        name
-        for path, names in found.names.items()
-        if path not in shapes
-        for name in names
-        if path not in found.missing
-    ]
-    beyond = [name for name in beyond if not (scheme.supernet and re.match(scheme.block, name))]
-    left_out = scheme.head if head == "new" else ()
-    extra = [
-        name for name in dict.fromkeys((*found.unused, *beyond)) if not name.startswith(left_out)
-    ]
-    uncut = scheme.supernet and missing  # its shapes say nothing yet
-    differ = (
-        []
-        if uncut
-        else [
-            path for path, shape in shapes.items() if path in plain and plain[path].shape != shape
-        ]
-    )
-    classes = [
-        path
-        for path in differ
-        if path.startswith("head/") and plain[path].shape[:-1] == shapes[path][:-1]
-    ]
-    if lost:
-        said.append(f"missing are {', '.join(dict.fromkeys(lost))}")
-    if extra:
-        said.append(f"nothing in the model takes {', '.join(extra)}")
-    if others := [path for path in differ if path not in classes]:
+def _with_pixels(
+    arrays: fit.Plain,
+    standard: tuple[np.ndarray, np.ndarray],
+    say: Callable[[str], None],
+) -> fit.Plain:
+    """The patch kernel changed to take pixels standardised as ours.
 
-        def shaped(path):
-            names = " + ".join(found.names[path])
-            return f"{names} (as {path} {plain[path].shape} where {shapes[path]} is wanted)"
-
-        said.append(f"of another shape are {', '.join(map(shaped, others))}")
-    if classes:
-        said.append(
-            f"its classifier has {plain[classes[0]].shape[-1]} classes, the model "
-            f"{shapes[classes[0]][-1]}"
+    Args:
+        standard: the means and deviations that the file's model has its pixels standardised by.
+    """
+    before = arrays["patch_embed/kernel"]
+    kernel, bias = folded(before, arrays["patch_embed/bias"], *standard)
+    if np.abs(kernel - before).max() > 1e-6 * np.abs(before).max():
+        numbers = " and ".join(str(np.round(n, 4).tolist()) for n in standard)
+        say(
+            f"Its model standardises pixels by {numbers}; the patch kernel was changed to take "
+            "ours (ImageNet's)."
         )
-    there = heads_of(found)
-    if there and there != (ours := model.num_heads[0]) and not scheme.supernet:
-        said.append(f"its blocks have {there} heads, the model's {ours}")
-    if other := _other_model(found.opened):
-        said.append(f"it is {other}")
-    if said:
-        of_head = (
-            (*lost, *extra)
-            and all(name.startswith(scheme.head) for name in (*lost, *extra))
-            and not others
-        )
-        hint = (
-            " head=new draws another (--config.model.weights_head=new)."
-            if head == "file" and (classes or of_head)
-            else ""
-        )
-        raise UserError(
-            f"{found.opened.path} ({scheme.title}) doesn't fit the model: {'; '.join(said)}.{hint}"
-        )
-
-
-def heads_of(found: Mapped) -> int:
-    """Heads of a block, where the file or what lies beside it says so; 0 otherwise."""
-    for name, array in found.opened.arrays.items():
-        if name.endswith("/query/kernel"):
-            return array.shape[-2]
-    return int(found.opened.described.get("num_attention_heads") or 0)
+    return {**arrays, "patch_embed/kernel": kernel, "patch_embed/bias": bias}

@@ -27,8 +27,8 @@ OWN = "own"
 def pixels_of(
     wanted: str, described: Mapping[str, Any], usual: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Means and deviations that a model's pixels are standardised by; None to leave its kernel as
-    it is.
+    """Means and deviations that a model's pixels are standardised by, or None to leave its kernel
+    as it is.
 
     Args:
         wanted: a name of `KNOWN`, "own" for None, or empty: as the JSON files beside the weights
@@ -44,8 +44,8 @@ def pixels_of(
         return None
     if wanted and wanted not in KNOWN:
         raise UserError(
-            f"Pixels {wanted!r} came; {', '.join(KNOWN)}, {OWN}, or nothing (to look beside the "
-            "file) was wanted."
+            f"Expected pixels to be {', '.join(KNOWN)}, {OWN}, or empty (as the files beside the "
+            f"weights say), got {wanted!r}."
         )
     timms = described.get("pretrained_cfg") or {}
     given = (
@@ -64,7 +64,8 @@ def folded(
     std: Float[np.ndarray, "3"],
 ) -> tuple[Float[np.ndarray, "rows columns 3 embed"], Float[np.ndarray, " embed"]]:
     """Patch kernel and bias for pixels standardised by ImageNet's numbers instead of these."""
-    scale, shift = STD / std, (MEAN - mean) / std
-    wide = kernel.astype(np.float64)
-    more = np.einsum("rsce,c->e", wide, shift)
-    return (wide * scale[:, None]).astype(np.float32), (bias + more).astype(np.float32)
+    scale = STD / std
+    shift = (MEAN - mean) / std
+    kernel = kernel.astype(np.float64)
+    bias = bias + np.einsum("rsce,c->e", kernel, shift)
+    return (kernel * scale[:, None]).astype(np.float32), bias.astype(np.float32)

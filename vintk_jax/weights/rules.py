@@ -1,8 +1,8 @@
 """A naming scheme: how other people's names and layouts become ours.
 
 Our paths are those of an unrolled model without norms by length, joined by slashes:
-`block_3/attention/qkv/kernel`. One room for each scheme beside this one holds its rules; `mapped`
-applies them, and keeps what is missing and what nobody asked for.
+`block_3/attention/qkv/kernel`. Each scheme has a module beside this one with its rules. `mapped`
+applies them, and keeps what is missing and what no rule asks for.
 """
 
 import dataclasses
@@ -12,6 +12,11 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 
 from vintk_jax.weights.files import Opened
+
+
+def unchanged(array: np.ndarray) -> np.ndarray:
+    """An array that both sides lay out alike."""
+    return array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Rule:
     """
 
     names: tuple[str, ...]
-    make: Callable[..., np.ndarray] = lambda array: array
+    make: Callable[..., np.ndarray] = unchanged
 
 
 Rules = dict[str, Rule]
@@ -68,7 +73,7 @@ class Mapped:
 
     Attributes:
         arrays: by path; names: of theirs, by path.
-        missing: by path, the names that the file hasn't got.
+        missing: by path, the names that the file lacks.
         unused: names that no rule asks for.
         depth: blocks in the file.
     """
@@ -85,6 +90,11 @@ class Mapped:
 def transposed(weight: np.ndarray) -> np.ndarray:
     """A linear layer's weight, from (outputs, inputs)."""
     return weight.T
+
+
+def without_batch(table: np.ndarray) -> np.ndarray:
+    """A table of positions, from (1, rows, columns)."""
+    return table[0]
 
 
 def convolution(weight: np.ndarray) -> np.ndarray:
@@ -112,10 +122,9 @@ def patches(theirs: str) -> Rules:
 
 
 def count_blocks(names: Collection[str], pattern: str) -> int:
-    """One more than the greatest number of a block in names; 0 without any."""
-    return max(
-        (int(found[1]) + 1 for name in names if (found := re.match(pattern, name))), default=0
-    )
+    """One more than the greatest number of a block in names, or 0 without any."""
+    matches = [re.match(pattern, name) for name in names]
+    return max((int(match[1]) + 1 for match in matches if match), default=0)
 
 
 def mapped(opened: Opened, scheme: Scheme, depth: int) -> Mapped:

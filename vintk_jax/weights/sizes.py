@@ -4,6 +4,7 @@ have left it.
 
 import dataclasses
 import math
+from typing import Any
 
 import ml_collections
 
@@ -13,7 +14,7 @@ from vintk_jax.defaults.training import training
 from vintk_jax.errors import UserError
 from vintk_jax.models.timesformer import ClipGrid
 from vintk_jax.weights.fit import grid_of_table
-from vintk_jax.weights.load import heads_of
+from vintk_jax.weights.mismatch import heads_of
 from vintk_jax.weights.rules import Mapped
 
 _HEAD_DIM = 64  # of DeiT, AugReg, FlexiViT and the like, where the file doesn't say
@@ -40,54 +41,59 @@ class Sizes:
     frames: int = 0
 
     @classmethod
-    def of(cls, found: Mapped) -> "Sizes":
+    def of(cls, mapped: Mapped) -> "Sizes":
         """Raises: UserError: for a file that lacks what sizes are read from, or has rectangular
         grids or blocks that differ.
         """
-        arrays = found.arrays
+        arrays = mapped.arrays
         positions = arrays.get("positions/table", arrays.get("positions/places"))
         needed = [
             arrays.get(name) for name in ("patch_embed/kernel", "head/bias", "block_0/mlp/fc1/bias")
         ]
         if positions is None or any(array is None for array in needed):
-            lost = sorted({name for names in found.missing.values() for name in names})
+            lost = sorted({name for names in mapped.missing.values() for name in names})
             raise UserError(
-                f"{found.opened.path} ({found.scheme.title}) has no whole classifier; missing are "
-                f"{', '.join(lost)}."
+                f"{mapped.opened.path} ({mapped.scheme.title}) has no whole classifier; missing "
+                f"are {', '.join(lost)}."
             )
         kernel, bias, hidden = needed
         grid = grid_of_table(len(positions))
         if grid is None or kernel.shape[0] != kernel.shape[1]:
             raise UserError(
-                f"{found.opened.path} has {len(positions)} positions and patches of "
-                f"{kernel.shape[:2]}; squares were wanted."
+                f"Expected positions of a square grid and square patches in {mapped.opened.path}, "
+                f"got {len(positions)} positions and patches of {kernel.shape[:2]}."
             )
         widths = {len(array) for path, array in arrays.items() if path.endswith("/mlp/fc1/bias")}
         if len(widths) > 1:
             raise UserError(
-                f"{found.opened.path} has blocks of several MLP widths, {sorted(widths)}; equal "
-                "ones were wanted."
+                f"Expected blocks of one MLP width in {mapped.opened.path}, got {sorted(widths)}."
             )
-        video = {}
-        if "positions/places" in arrays:
-            times, divided = arrays.get("positions/times"), "block_0/time_out/kernel" in arrays
-            attention = "divided" if divided else "joint" if times is not None else "space"
-            frames = (
-                len(times)
-                if times is not None
-                else int(found.opened.described.get("num_frames") or 8)
-            )
-            video = {"attention": attention, "frames": frames}
         return cls(
-            kernel.shape[-1],
-            found.depth,
-            len(hidden),
-            heads_of(found),
-            kernel.shape[0],
-            grid[0],
-            len(bias),
-            **video,
+            embed_dim=kernel.shape[-1],
+            depth=mapped.depth,
+            hidden=len(hidden),
+            num_heads=heads_of(mapped),
+            patch_size=kernel.shape[0],
+            grid=grid[0],
+            num_classes=len(bias),
+            **_clip_sizes(mapped),
         )
+
+
+def _clip_sizes(mapped: Mapped) -> dict[str, Any]:
+    """Attention and frames of a TimeSformer. Empty for a model of images."""
+    if "positions/places" not in mapped.arrays:
+        return {}
+    times = mapped.arrays.get("positions/times")
+    if times is None:
+        frames = int(mapped.opened.described.get("num_frames") or 8)
+        attention = "space"
+    else:
+        frames = len(times)
+        attention = "joint"
+    if "block_0/time_out/kernel" in mapped.arrays:
+        attention = "divided"
+    return {"attention": attention, "frames": frames}
 
 
 def training_config(config: ml_collections.ConfigDict, sizes: Sizes) -> ml_collections.ConfigDict:
@@ -102,11 +108,8 @@ def training_config(config: ml_collections.ConfigDict, sizes: Sizes) -> ml_colle
     """
     made = clips() if sizes.attention else training()
     take_compile_cache(made)
-    heads = (
-        config.num_heads
-        or sizes.num_heads
-        or (sizes.embed_dim // _HEAD_DIM if sizes.embed_dim % _HEAD_DIM == 0 else 0)
-    )
+    guessed_heads = sizes.embed_dim // _HEAD_DIM if sizes.embed_dim % _HEAD_DIM == 0 else 0
+    heads = config.num_heads or sizes.num_heads or guessed_heads
     if not heads and not config.arch:
         raise UserError(
             f"How many heads a block of width {sizes.embed_dim} has can't be told from "

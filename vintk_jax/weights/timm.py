@@ -1,4 +1,4 @@
-"""timm's and DeiT's names (timm/models/vision_transformer.py); DeiT III's scales of residuals are
+"""timm's and DeiT's names (timm/models/vision_transformer.py). DeiT III's scales of residuals are
 folded into the layers ahead of them.
 """
 
@@ -6,9 +6,22 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vintk_jax.weights.rules import Rule, Rules, Scheme, linear, norm, patches, transposed
+from vintk_jax.weights.rules import (
+    Rule,
+    Rules,
+    Scheme,
+    linear,
+    norm,
+    patches,
+    transposed,
+    without_batch,
+)
 
 _SCALES = ("blocks.{}.ls{}.gamma", "blocks.{}.gamma_{}")  # timm's name, DeiT III's own
+
+
+def _scaled_weight(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return transposed(weight) * scale
 
 
 def _scaled(ours: str, theirs: str, gamma: str | None) -> Rules:
@@ -16,27 +29,29 @@ def _scaled(ours: str, theirs: str, gamma: str | None) -> Rules:
     if gamma is None:
         return linear(ours, theirs)
     return {
-        f"{ours}/kernel": Rule(
-            (f"{theirs}.weight", gamma), lambda weight, scale: transposed(weight) * scale
-        ),
-        f"{ours}/bias": Rule((f"{theirs}.bias", gamma), lambda bias, scale: bias * scale),
+        f"{ours}/kernel": Rule((f"{theirs}.weight", gamma), _scaled_weight),
+        f"{ours}/bias": Rule((f"{theirs}.bias", gamma), np.multiply),
     }
 
 
+def _scale_name(arrays: Mapping[str, np.ndarray], block: int, number: int) -> str | None:
+    """The name of a block's first or second scale of residuals, if the file has it."""
+    names = [name.format(block, number) for name in _SCALES]
+    return next((name for name in names if name in arrays), None)
+
+
 def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
-    found = {
+    rules = {
         **patches("patch_embed.proj"),
         "class_token/token": Rule(("cls_token",)),
-        "positions/table": Rule(("pos_embed",), lambda table: table[0]),
+        "positions/table": Rule(("pos_embed",), without_batch),
         **norm("norm", "norm"),
         **linear("head", "head"),
     }
     for i in range(depth):
-        first, second = (
-            next((n for s in _SCALES if (n := s.format(i, which)) in arrays), None)
-            for which in (1, 2)
-        )
-        found |= {
+        first = _scale_name(arrays, i, 1)
+        second = _scale_name(arrays, i, 2)
+        rules |= {
             **norm(f"block_{i}/norm1", f"blocks.{i}.norm1"),
             **linear(f"block_{i}/attention/qkv", f"blocks.{i}.attn.qkv"),
             **_scaled(f"block_{i}/attention/proj", f"blocks.{i}.attn.proj", first),
@@ -44,7 +59,7 @@ def _rules(arrays: Mapping[str, np.ndarray], depth: int) -> Rules:
             **linear(f"block_{i}/mlp/fc1", f"blocks.{i}.mlp.fc1"),
             **_scaled(f"block_{i}/mlp/fc2", f"blocks.{i}.mlp.fc2", second),
         }
-    return found
+    return rules
 
 
 SCHEME = Scheme(

@@ -1,5 +1,5 @@
-"""A workdir as a training leaves it, without one: checkpoints of weights as they came, and the
-names of their classes.
+"""A workdir as a training leaves it, made without a training: checkpoints of other people's
+weights, and the names of their classes.
 """
 
 import json
@@ -40,8 +40,8 @@ def class_names(where: str, described: Mapping[str, Any], count: int) -> tuple[s
             )
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
-                f"classes={where} can't be read ({error}); a text with a name on each line was "
-                "wanted."
+                f"Expected a text with a name on each line in classes={where}, but it can't be "
+                f"read ({error})."
             ) from error
         if len(names) != count:
             raise UserError(f"{where} has {len(names)} names; the weights have {count} classes.")
@@ -59,10 +59,11 @@ def class_names(where: str, described: Mapping[str, Any], count: int) -> tuple[s
 def write_checkpoints(
     workdir: Path, spec: ModelSpec, params: Any, classes: tuple[str, ...]
 ) -> bool:
-    """The best and the last, at step 0, without an optimiser: nothing goes on training from them.
+    """Write the best and the last checkpoint, at step 0, without an optimiser: no training goes on
+    from them.
 
-    Checkpoints that came in the same way from other weights, or with other classes, are replaced;
-    other files beside them stay. Both folders are looked at before anything is written.
+    Checkpoints that were imported before, from other weights or with other classes, are replaced.
+    Other files beside them stay. Both folders are examined before anything is written.
 
     Returns:
         Whether others were replaced.
@@ -86,7 +87,7 @@ def write_checkpoints(
 
 
 def _imported(folder: Path) -> dict[str, Any] | None:
-    """Classes and checksum of the checkpoint that was imported into a folder; None without any, and
+    """Classes and checksum of the checkpoint that was imported into a folder. None without any, and
     for one that a killed run left unfinished (orbax removes it).
 
     Raises:
@@ -139,8 +140,8 @@ def _trained(folder: Path) -> UserError:
 def _remove(folder: Path) -> None:
     """Remove the imported checkpoint, and nothing else of the folder.
 
-    It gets the name of an unfinished one first: where this is killed, the next run removes the rest
-    and doesn't take it for a damaged checkpoint.
+    It gets the name of an unfinished one first. If this process is killed then, the next run
+    removes the rest and doesn't take it for a damaged checkpoint.
     """
     aside = folder / f"{_STEP}{_UNFINISHED}"
     if aside.exists():

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from vintk_jax.data.pairs import IGNORED
-from vintk_jax.report.figures import PAPER, style
+from vintk_jax.data.label_maps import IGNORED
+from vintk_jax.report.style import PAPER, style
 
 _SHOWN = 4  # images
 
@@ -24,8 +24,8 @@ def colours(classes: int) -> UInt8[np.ndarray, "classes 3"]:
 
 
 def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -> None:
-    """A few images of a task's test set, one below the other: as they are, with their true classes,
-    with those predicted; grey is not measured.
+    """Write a few images of a task's test set, one below the other: the image, its true classes,
+    and the predicted ones. Grey pixels are not measured.
 
     Args:
         task: a `tasks.base.Task` of pixels.
@@ -36,9 +36,12 @@ def write_predictions(path: Path, task: Any, params: Any, count: int = _SHOWN) -
     chosen = np.linspace(0, len(task.test) - 1, min(count, len(task.test))).astype(int)
     pairs = [task.eval_transform(task.test[int(i)], np.random.default_rng(0)) for i in chosen]
     images, truth = (np.stack([pair[key] for pair in pairs]) for key in ("image", "label"))
-    said = np.asarray(
-        jax.jit(lambda p, x: task.predict(task.spec.model, None)(p, x).argmax(-1))(params, images)
-    )
+
+    @jax.jit
+    def predict(params, images):
+        return task.predict(task.spec.model, None)(params, images).argmax(-1)
+
+    said = np.asarray(predict(params, images))
     table = colours(len(task.test.classes))
     grey = np.full(3, 200, np.uint8)
 

@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import operator
 import os
 import re
 import subprocess
@@ -21,7 +22,10 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, source):
         super().__init__()
-        self.source, self.tags, self.text, self.open = source, [], "", []
+        self.source = source
+        self.tags = []
+        self.text = ""
+        self.open = []
         self.feed(source)
         assert not self.open
 
@@ -78,7 +82,7 @@ def ringed(page):
 
 def test_says_what_was_found(write, candidates):
     page = write(candidates, config={"search": {"limits": (1, 2)}})
-    best = max(candidates, key=lambda c: c["score"])
+    best = max(candidates, key=operator.attrgetter("score"))
     for said in (
         "A search",
         "autoformer-tiny",
@@ -86,11 +90,11 @@ def test_says_what_was_found(write, candidates):
         "1 x H100",
         "Seed 17",
         "limits:\n  - 1",
-        f"trial {best['number']}",
+        f"trial {best.number}",
     ):
         assert said in page.text
     (code,) = re.findall(r'\{\n  "embed_dim.*?\n\}', page.text, re.DOTALL)
-    assert json.loads(code) == best["arch"]
+    assert json.loads(code) == best.arch
 
 
 def test_loads_nothing_from_anywhere(write, candidates):
@@ -210,7 +214,11 @@ def test_no_candidates_is_an_error(write):
 
 def test_replaces_the_older_file_whole_or_not_at_all(write, candidates, tmp_path, monkeypatch):
     write(candidates, title="the first")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         write(candidates, title="the second")
     monkeypatch.undo()
@@ -226,7 +234,7 @@ def test_picture_makes_its_folder(candidates, tmp_path):
         candidates=candidates,
         pareto=[1],
         spectra={"plain": [1.0, 0.5]},
-        arch=candidates[0]["arch"],
+        arch=candidates[0].arch,
         title="A search",
     )
     assert size_of(path) == (1600, 700)

@@ -1,5 +1,6 @@
 """The table of the best, and the words it is made of."""
 
+import dataclasses
 import io
 import math
 
@@ -43,11 +44,12 @@ def test_scores_that_are_no_numbers_come_last(candidate):
     order = best_first(
         [candidate(0, math.nan), candidate(1, -5.0), candidate(2, -math.inf), candidate(3, 1.0)]
     )
-    assert [c["number"] for c in order][:2] == [3, 1]
+    assert [c.number for c in order][:2] == [3, 1]
 
 
 def test_no_line_is_wider_than_the_terminal(candidates):
-    lines = rendered(best_table([dict(c, latency_ms=3.21) for c in candidates])).splitlines()
+    measured = [dataclasses.replace(candidate, latency_ms=3.21) for candidate in candidates]
+    lines = rendered(best_table(measured)).splitlines()
     assert max(map(len, lines)) <= 80
     assert not any("…" in line for line in lines)
 

@@ -1,29 +1,20 @@
-"""Figures of a search, drawn into matplotlib axes; a web page takes them as SVG whose colours
-follow its light or dark theme.
-"""
+"""Figures of a search, drawn into matplotlib axes."""
 
-import contextlib
-import html
-import io
 import itertools
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vintk_jax.report.describe import best_first, human_score, is_number, lists, shorten, word
+from vintk_jax.report.style import INK, MUTED, PAPER, RAMP, STAR, colour_ramp
+from vintk_jax.scored_candidate import ScoredCandidate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-INK, MUTED, GRID, PAPER, STAR = "#1d232b", "#5d6875", "#dfe3e8", "#fefefe", "#d9483b"
-# CSS variables that stand in for these in SVG
-THEME = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
-# of middling lightness, to be told from white and from black
-RAMP = ("#7b6fe0", "#1f9aa0", "#c9961f")
 MOST_VECTOR_POINTS = 1500
 # of the trace; what is below, zeros and rounding below zero among it, is drawn here
 SMALLEST_EIGENVALUE = 1e-10
@@ -33,44 +24,13 @@ LONGEST_LABEL = 8  # characters of a label that stands upright in a bar or over 
 ROOM = 56  # characters that fit side by side across a figure
 
 
-@contextlib.contextmanager
-def style(font_size: int | float) -> Iterator[None]:
-    """Matplotlib's settings for every figure; draw and save inside."""
-    import matplotlib
-
-    settings = {
-        "font.size": font_size,
-        "axes.labelsize": font_size,
-        "axes.titlesize": font_size * 1.1,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.formatter.useoffset": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": GRID,
-        "axes.edgecolor": MUTED,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "axes.labelcolor": MUTED,
-        "text.color": INK,
-        "legend.frameon": False,
-        "legend.handletextpad": 0.4,
-        "legend.columnspacing": 1.2,
-        "text.parse_math": False,
-        "svg.fonttype": "none",
-    }
-    with matplotlib.rc_context(settings):
-        yield
-
-
-def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int]) -> None:
+def draw_scores(axes: "Axes", candidates: Sequence[ScoredCandidate], pareto: Sequence[int]) -> None:
     """Score against multiply-adds: a dot for each candidate, rings joined in steps for the Pareto
     front, a star for the best.
     """
-    scored = [candidate for candidate in candidates if math.isfinite(candidate["score"])]
+    scored = [candidate for candidate in candidates if math.isfinite(candidate.score)]
     _dots(axes, scored)
-    by_number = {candidate["number"]: candidate for candidate in candidates}
+    by_number = {candidate.number: candidate for candidate in candidates}
     front = sorted((by_number[number] for number in set(pareto)), key=_cost)
     axes.plot(
         *_points(front),
@@ -88,7 +48,7 @@ def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int])
             markersize=5.5,
             markerfacecolor="none",
             markeredgecolor=INK,
-            gid=f"pareto-{candidate['number']}",
+            gid=f"pareto-{candidate.number}",
         )
     if scored:
         best = _points(best_first(scored)[:1])
@@ -110,7 +70,7 @@ def draw_scores(axes: "Axes", candidates: Sequence[dict], pareto: Sequence[int])
 def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[int | float]]) -> None:
     """Eigenvalues over their sum against their index, a line for each view of the input."""
     for (name, eigenvalues), colour, dashes in zip(
-        spectra.items(), _ramp(len(spectra)), _line_styles(len(spectra)), strict=True
+        spectra.items(), colour_ramp(len(spectra)), _line_styles(len(spectra)), strict=True
     ):
         values = np.asarray(eigenvalues, float)
         shares = np.clip(values / (values.sum() or 1.0), SMALLEST_EIGENVALUE, None)
@@ -125,21 +85,21 @@ def draw_spectra(axes: "Axes", spectra: Mapping[str, Sequence[int | float]]) -> 
             markersize=2,
         )
     axes.set(xlabel="index", ylabel="eigenvalue / trace", yscale="log")
-    axes.yaxis.set_major_formatter(lambda value, _: _power_of_ten(value))
+    axes.yaxis.set_major_formatter(_power_of_ten)
     axes.minorticks_off()
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=min(3, len(spectra)))
 
 
 def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> None:
-    """A row for each list of the architecture, a column for each block: bars where there are
-    numbers, cells where there are words.
+    """A row for each list of the architecture, a column for each block. Numbers are bars, words are
+    cells.
     """
     rows = lists(arch)
     every_axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     below = [*map(len, list(rows.values())[1:]), 0]
     for axes, (name, values), colour, count_below in zip(
-        every_axes, rows.items(), _ramp(len(rows)), below, strict=True
+        every_axes, rows.items(), colour_ramp(len(rows)), below, strict=True
     ):
         if all(map(is_number, values)) and min(values) >= 0:
             _bars(axes, values, colour)
@@ -157,80 +117,45 @@ def draw_architecture(figure: "Figure | SubFigure", arch: Mapping[str, Any]) -> 
     every_axes[-1].set_xlabel("block")
 
 
-def to_svg(figure: "Figure", prefix: str, title: str, tooltips: Mapping[str, str] = {}) -> str:
-    """The figure as an SVG element for a page that has the variables of `THEME`; every id starts
-    with the prefix.
-
-    Args:
-        figure: What was drawn.
-        prefix: Unique in the page.
-        title: What a reader who can't see it is told.
-        tooltips: By the gid of what they belong to.
-    """
-    stream = io.StringIO()
-    figure.savefig(
-        stream,
-        format="svg",
-        transparent=True,
-        dpi=200,
-        metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
-    )
-    svg = stream.getvalue()
-    svg = re.sub(
-        r'<svg (.*?)width="[^"]*"',
-        lambda m: f'<svg role="img" aria-label="{html.escape(title)}" {m[1]}',
-        svg[svg.index("<svg") :],
-        count=1,
-        flags=re.S,
-    )
-    svg = re.sub(r'height="[^"]*"', "", svg, count=1)
-    for gid, text in tooltips.items():
-        svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(text)}</title>')
-    svg = re.sub(r'( id="|url\(#|href="#)', rf"\1{prefix}-", svg)
-    for colour, variable in THEME.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return svg
-
-
-def tooltip(candidate: Mapping[str, Any]) -> str:
+def tooltip(candidate: ScoredCandidate) -> str:
     """What a point of the scatter is."""
     return (
-        f"trial {candidate['number']}: score {human_score(candidate['score'])}, "
+        f"trial {candidate.number}: score {human_score(candidate.score)}, "
         f"{_cost(candidate):.2f} G multiply-adds"
     )
 
 
-def _dots(axes: "Axes", candidates: Sequence[dict]) -> None:
-    look = {
+def _dots(axes: "Axes", candidates: Sequence[ScoredCandidate]) -> None:
+    options = {
         "s": 13,
         "alpha": 0.75,
         "linewidths": 0,
         "rasterized": len(candidates) > MOST_VECTOR_POINTS,
     }
-    depths = [candidate["arch"].get("depth") for candidate in candidates]
+    depths = [candidate.arch.get("depth") for candidate in candidates]
     if candidates and all(map(is_number, depths)) and len(set(depths)) <= MOST_COLOURS:
-        for depth, colour in zip(sorted(set(depths)), _ramp(len(set(depths))), strict=True):
+        for depth, colour in zip(sorted(set(depths)), colour_ramp(len(set(depths))), strict=True):
             axes.scatter(
-                *_points([c for c in candidates if c["arch"]["depth"] == depth]),
+                *_points([c for c in candidates if c.arch["depth"] == depth]),
                 color=colour,
                 label=f"depth {depth}",
-                **look,
+                **options,
             )
-    elif len({candidate["params"] for candidate in candidates}) > 1:
+    elif len({candidate.params for candidate in candidates}) > 1:
         from matplotlib.colors import LinearSegmentedColormap
 
         ramp = LinearSegmentedColormap.from_list("ramp", RAMP)
         dots = axes.scatter(
-            *_points(candidates), c=[c["params"] / 1e6 for c in candidates], cmap=ramp, **look
+            *_points(candidates), c=[c.params / 1e6 for c in candidates], cmap=ramp, **options
         )
         axes.figure.colorbar(dots, ax=axes, label="parameters (M)", aspect=30)
     else:
-        axes.scatter(*_points(candidates), color=RAMP[0], label="candidates", **look)
+        axes.scatter(*_points(candidates), color=RAMP[0], label="candidates", **options)
 
 
 def _legend_above(axes: "Axes") -> None:
-    """Dots in one row, the front and the best in the next (a legend fills its columns first); one
-    row where dots need no key.
+    """A legend in two rows: dots in the first, the front and the best in the second. One row where
+    dots need no key. (A legend fills its columns first.)
     """
     handles = axes.get_legend_handles_labels()[0]
     dots = [handle for handle in handles if not hasattr(handle, "get_marker")]
@@ -274,7 +199,9 @@ def _cells(axes: "Axes", values: Sequence[Any]) -> None:
     )
 
 
-def _label(axes: "Axes", heights: Sequence[int | float], words: Sequence[str], **look: Any) -> None:
+def _label(
+    axes: "Axes", heights: Sequence[int | float], words: Sequence[str], **options: Any
+) -> None:
     if len(words) <= MOST_LABELLED_BLOCKS:
         for block, (height, text) in enumerate(zip(heights, words, strict=True), start=1):
             axes.annotate(
@@ -283,39 +210,28 @@ def _label(axes: "Axes", heights: Sequence[int | float], words: Sequence[str], *
                 textcoords="offset points",
                 ha="center",
                 fontsize="small",
-                **look,
+                **options,
             )
 
 
-def _cost(candidate: Mapping[str, Any]) -> float:
-    return candidate["flops"] / 1e9
+def _cost(candidate: ScoredCandidate) -> float:
+    return candidate.flops / 1e9
 
 
-def _points(candidates: Sequence[dict]) -> tuple[list[float], list[float]]:
-    return [_cost(c) for c in candidates], [c["score"] for c in candidates]
-
-
-def _ramp(count: int) -> list:
-    from matplotlib.colors import LinearSegmentedColormap, to_hex
-
-    ramp = LinearSegmentedColormap.from_list("ramp", RAMP)
-    return [to_hex(ramp(i / max(1, count - 1))) for i in range(count)]
-
-
-def layer_colours(count: int) -> list:
-    """So many colours from the ramp."""
-    return _ramp(count)
+def _points(candidates: Sequence[ScoredCandidate]) -> tuple[list[float], list[float]]:
+    return [_cost(c) for c in candidates], [c.score for c in candidates]
 
 
 def _colours_by(words: Sequence[str]) -> dict[str, str]:
     distinct = sorted(set(words))
-    return dict(zip(distinct, _ramp(len(distinct)), strict=True))
+    return dict(zip(distinct, colour_ramp(len(distinct)), strict=True))
 
 
 def _line_styles(count: int) -> list[str]:
     return [("-", "--", ":", "-.")[i % 4] for i in range(count)]
 
 
-def _power_of_ten(value: int | float) -> str:
+def _power_of_ten(value: int | float, position: int | None = None) -> str:
+    """The label of a tick, as matplotlib asks for it."""
     exponent = round(math.log10(value)) if value > 0 else 0
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -7,7 +7,9 @@ from typing import Any
 
 from vintk_jax.files import write_atomically
 from vintk_jax.report.describe import lists, scalars
-from vintk_jax.report.figures import PAPER, draw_architecture, draw_scores, draw_spectra, style
+from vintk_jax.report.search_figures import draw_architecture, draw_scores, draw_spectra
+from vintk_jax.report.style import PAPER, style
+from vintk_jax.scored_candidate import ScoredCandidate
 
 INCHES = (16.0, 7.0)
 DPI = 100
@@ -16,7 +18,7 @@ DPI = 100
 def write_search_picture(
     path: Path,
     *,
-    candidates: Sequence[dict],
+    candidates: Sequence[ScoredCandidate],
     pareto: Sequence[int],
     spectra: Mapping[str, Sequence[int | float]],
     arch: Mapping[str, Any],
@@ -26,12 +28,12 @@ def write_search_picture(
     and its kernels' spectra.
 
     Args:
-        path: Where to write.
-        candidates: As for `write_search_report`.
-        pareto: Numbers of the candidates on the Pareto front.
-        spectra: Eigenvalues by the name of the input's view; nothing is drawn when empty.
+        path: where to write.
+        candidates: as for `write_search_report`.
+        pareto: numbers of the candidates on the Pareto front.
+        spectra: eigenvalues by the name of the input's view; nothing is drawn when empty.
         arch: JSON of the architecture to draw.
-        title: Headline of the picture.
+        title: headline of the picture.
     """
     from matplotlib.figure import Figure
 

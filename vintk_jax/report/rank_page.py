@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.report.figures import MUTED, RAMP, STAR, style, to_svg
 from vintk_jax.report.page import as_yaml, write_page
 from vintk_jax.report.rank_table import HEADINGS, accuracy_names, gain_of, rank_rows
+from vintk_jax.report.style import MUTED, RAMP, STAR, style
+from vintk_jax.report.svg import to_svg
 
 COLUMNS = 3
 SIDE = 2.1  # inches of one plot
@@ -92,12 +93,13 @@ def _gains(proxies: Sequence[str], result: Mapping[str, Any], name: str, prefix:
         panels = figure.subplots(1, len(COSTS), sharey=True)
         for axes, (cost, title) in zip(panels, COSTS.items(), strict=True):
             axes.axvline(0, color=MUTED, linewidth=0.8)
-            for place, found in enumerate(compared):
-                if gain_of(found, cost) is None:
+            for place, proxy in enumerate(compared):
+                gain = gain_of(proxy, cost)
+                if gain is None:
                     continue
-                low, high = found["budget_gain"][cost]["ci95"]
+                low, high = proxy["budget_gain"][cost]["ci95"]
                 axes.plot([low, high], [place, place], color=RAMP[0], linewidth=1.4)
-                axes.plot(gain_of(found, cost), place, "o", color=RAMP[0], markersize=4)
+                axes.plot(gain, place, "o", color=RAMP[0], markersize=4)
             axes.set_title(title)
             axes.set_xlabel("share of the possible gain")
         panels[0].set_yticks(range(len(proxies)), proxies)

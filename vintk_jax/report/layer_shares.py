@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.report.figures import layer_colours
+from vintk_jax.report.style import colour_ramp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def shares_by_block(
         what is outside of blocks. And for each kind of layer a share for each column; all of them
         add up to 1.
     """
-    found: dict[tuple[str, int], dict[str, float]] = {}
+    by_place: dict[tuple[str, int], dict[str, float]] = {}
     for path, values in layers.items():
         traces = np.trace(np.asarray(values, np.float64), axis1=-2, axis2=-1)
         kind = path.rpartition("/")[2]
@@ -48,14 +48,17 @@ def shares_by_block(
         else:
             places = [(OUTSIDE, 0)]
         for place, trace in zip(places, np.atleast_1d(traces), strict=True):
-            of_place = found.setdefault(place, {})
+            of_place = by_place.setdefault(place, {})
             of_place[kind] = of_place.get(kind, 0.0) + float(trace)
-    blocks = sorted(place for place in found if place[0] != OUTSIDE and sum(found[place].values()))
-    columns = [*blocks, *([(OUTSIDE, 0)] if (OUTSIDE, 0) in found else [])]
-    whole = sum(sum(of_place.values()) for of_place in found.values()) or 1.0
-    kinds = [kind for kind in (*KINDS, OTHER) if any(kind in found[c] for c in columns)]
+    columns = sorted(
+        place for place in by_place if place[0] != OUTSIDE and sum(by_place[place].values())
+    )
+    if (OUTSIDE, 0) in by_place:
+        columns.append((OUTSIDE, 0))
+    whole = sum(sum(of_place.values()) for of_place in by_place.values()) or 1.0
+    kinds = [kind for kind in (*KINDS, OTHER) if any(kind in by_place[c] for c in columns)]
     names = [OUTSIDE if place[0] == OUTSIDE else str(i) for i, place in enumerate(columns, start=1)]
-    return names, {k: [found[place].get(k, 0.0) / whole for place in columns] for k in kinds}
+    return names, {k: [by_place[place].get(k, 0.0) / whole for place in columns] for k in kinds}
 
 
 def draw_layers(axes: "Axes", layers: Mapping[str, Float[np.ndarray, "... n n"]]) -> None:
@@ -63,7 +66,7 @@ def draw_layers(axes: "Axes", layers: Mapping[str, Float[np.ndarray, "... n n"]]
     names, shares = shares_by_block(layers)
     places = np.arange(len(names))
     bottom = np.zeros(len(names))
-    for (kind, values), colour in zip(shares.items(), layer_colours(len(shares)), strict=True):
+    for (kind, values), colour in zip(shares.items(), colour_ramp(len(shares)), strict=True):
         axes.bar(places, values, bottom=bottom, color=colour, width=0.8, label=kind)
         bottom += values
     labelled = places if len(names) <= 16 else places[:: -(-len(names) // 16)]

@@ -10,8 +10,8 @@ import rich.box
 from rich.table import Table
 
 from vintk_jax.files import write_atomically
-from vintk_jax.report.figures import PAPER, RAMP, style
 from vintk_jax.report.page import as_yaml, write_page
+from vintk_jax.report.style import PAPER, RAMP, style
 
 TITLES = {
     "target": "Frequency of the target, along a closed path of images",
@@ -29,22 +29,23 @@ DPI = 100
 
 def rows(experiment: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """(frequency, view, a word for each of `HEADINGS`)."""
-    found = []
+    words = []
     for frequency in next(iter(experiment.values()))["frequencies"]:
         for view, of_view in experiment.items():
             numbers = of_view["frequencies"][frequency]
-            found.append(
+            words.append(
                 (
                     frequency,
                     VIEWS.get(view, view),
                     *(_word(numbers, measure) for measure in MEASURES),
                 )
             )
-    return found
+    return words
 
 
 def _word(numbers: Mapping[str, Any], measure: str) -> str:
-    value, spread = numbers[measure], numbers[f"{measure}_sd"]
+    value = numbers[measure]
+    spread = numbers[f"{measure}_sd"]
     if value is None:
         return "never"
     digits = 2 if measure == "share_in_top" else 1 if value < 10 else 0
@@ -52,7 +53,7 @@ def _word(numbers: Mapping[str, Any], measure: str) -> str:
 
 
 def spectrum_tables(result: Mapping[str, Any]) -> list[Table]:
-    """One table for each experiment; `result` is what spectrum.json holds."""
+    """One table for each experiment. `result` is what spectrum.json holds."""
     tables = []
     for name, experiment in result["experiments"].items():
         table = Table(
@@ -105,19 +106,22 @@ def _draw(axes, experiment: Mapping[str, Any], measure: str, label: str) -> None
     low, high = axes.dataLim.intervaly
     if measure != "share_in_top" and high > 10 * low > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(
-            lambda value, _: f"{value:g}" if value < 1e5 else f"{value / 1e6:g} M"
-        )
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        axes.yaxis.set_major_formatter(_tick_label)
+        axes.yaxis.set_minor_formatter("")
     else:
         axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", fontsize="small")
 
 
+def _tick_label(value: int | float, position: int | None = None) -> str:
+    """The label of a tick, as matplotlib asks for it."""
+    return f"{value:g}" if value < 1e5 else f"{value / 1e6:g} M"
+
+
 def write_spectrum_picture(path: Path, result: Mapping[str, Any]) -> None:
-    """A PNG: a row for each experiment; shares, times of kernel regression, steps of training
-    against frequency.
+    """A PNG with a row for each experiment: shares, times of kernel regression and steps of
+    training against frequency.
     """
     write_atomically(path, _png(result))
 
