@@ -60,11 +60,12 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The reference: every module's docstrings as pages, in site/. timm_model.py is PyTorch's, for the
-# folders that exports leave.
+# The site, in site/: the pages of docs/ and every module's docstrings (mkdocs.yml). A link or anchor
+# that leads nowhere is an error.
 docs: $(VENV)/.installed requirements-docs.txt
 	$(call install,--requirement requirements-docs.txt)
-	JAX_PLATFORMS=cpu $(BIN)/pdoc vintk_jax '!vintk_jax.exporting.timm_model' --docformat google --math --output-directory site
+	$(BIN)/zensical build --clean --strict
+	@echo "To read it, with search: $(BIN)/python -m http.server --directory site"
 
 benchmarks: $(VENV)/.installed
 	$(PIP) torch==2.13.0

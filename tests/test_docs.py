@@ -1,5 +1,5 @@
-"""What README and docs say to type: commands that exist with fields that exist, links that lead
-somewhere, and programs that run.
+"""README and docs: commands and their fields exist, links lead to files, programs run, and every
+page has its place on the site.
 """
 
 import importlib.util
@@ -14,7 +14,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from training.commands import SMALL, command
+import yaml
+from training.commands import SMALL
 from training.commands import run as run_command
 
 from vintk_jax import config as configs
@@ -27,16 +28,36 @@ from vintk_jax.tasks.model_spec import ModelSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXAMPLES = {"my_space", "my_scores"}  # of docs/your_space.md, which has a test of its own
+# Options that make the tutorial's commands take seconds.
+SMALL_SEARCH = [
+    "--config.search.num_candidates=6",
+    "--config.inputs.num_images=4",
+    "--config.inputs.image_size=32",
+    "--config.ntk.num_classes=5",
+]
+SMALL_TRAINING = [*SMALL, "--config.optimizer.epochs=2"]
+SMALL_ASSIGNER = [
+    "--config.data.batch_size=16",
+    "--config.tla.epochs=2",
+    "--config.tla.batch_size=16",
+    "--config.labels.split=assign[:48]",
+    "--config.labels.calibrate_split=calibrate[:32]",
+    "--config.budget.max_drop=100",  # a model of two epochs keeps no smaller budget
+]
+SMALL_TUTORIAL = {
+    "configs/vit_space.py": SMALL_SEARCH,
+    "configs/revit_digits.py": SMALL_TRAINING,
+    "configs/tla_digits.py": SMALL_ASSIGNER,
+}
 
 
 def commands_of(page):
     """The words of every command of ours in an indented block or a block of code."""
     text = re.sub(r"\\\n\s*", " ", page.read_text())
-    found = re.findall(
+    lines = re.findall(
         r"^(?: {4}|\$ )?(python -m (?:vintk_jax|benchmarks)\.\w+.*)$", text, re.MULTILINE
     )
-    return [shlex.split(line, comments=True) for line in found]
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -48,8 +69,8 @@ def test_commands_and_their_fields_exist(page, monkeypatch):
         module = words[2]
         arguments = words[3:]
         assert importlib.util.find_spec(module), words
-        own = [word for word in arguments if word.startswith("--config")]
-        if not module.startswith("vintk_jax.") or not own or "N" in arguments:
+        has_config = any(word.startswith("--config") for word in arguments)
+        if not module.startswith("vintk_jax.") or not has_config:
             continue
         name = module.split(".")[1]
         configs.parse([name, *arguments], command=name, about="", default_config="")
@@ -61,6 +82,33 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
+
+
+def pages_in(navigation):
+    """The files that an entry of mkdocs.yml's nav names."""
+    if isinstance(navigation, str):
+        return [navigation]
+    if isinstance(navigation, dict):
+        navigation = navigation.values()
+    return [page for entry in navigation for page in pages_in(entry)]
+
+
+def test_every_page_is_in_the_navigation():
+    """Once; and every package has a page of reference."""
+    docs = ROOT / "docs"
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    files = [str(page.relative_to(docs)) for page in docs.rglob("*.md")]
+    assert sorted(pages_in(navigation)) == sorted(files)
+    packages = {path.parent.name for path in (ROOT / "vintk_jax").glob("*/__init__.py")}
+    documented = {page.stem for page in (docs / "reference").glob("*.md")}
+    assert packages - {"defaults"} == documented  # --help shows the defaults
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_lines_are_of_at_most_100_characters(page):
+    """But for tables, code that is indented (commands) and addresses."""
+    long = [line for line in page.read_text().splitlines() if len(line) > 100]
+    assert not [line for line in long if not line.startswith(("|", "    ", "python -m"))]
 
 
 def blocks_of(name):
@@ -95,6 +143,7 @@ def test_every_program_is_run_here():
         "docs/adaptive.md": 1,
         "docs/export.md": 2,
         "docs/service.md": 1,
+        "docs/tutorial.md": 2,
         "docs/weights.md": 2,
         "docs/your_data.md": 1,
     }
@@ -114,51 +163,53 @@ def test_data_of_your_own(tmp_path):
     assert inputs.load(where, 8, 64, 0).images.shape == (8, 64, 64, 3)
 
 
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory):
+    """A folder in which somebody has typed every command of the tutorial, on small settings."""
+    done = tmp_path_factory.mktemp("tutorial")
+    for _, _, module, *arguments in commands_of(ROOT / "docs" / "tutorial.md"):
+        words = [str(done / word) if word.startswith("runs/") else word for word in arguments]
+        options = SMALL_TUTORIAL.get(words[words.index("--config") + 1], [])
+        run_command([sys.executable, "-m", module, *words, *options])
+    return done
+
+
 @pytest.mark.slow
-def test_programs_of_the_pages_run(tmp_path):
-    """With a model that was just trained and its assigner; docs/export.md's in the folder of its
-    export.
-    """
-    workdir = tmp_path / "runs" / "revit_digits"
-    run_command(command("train", "revit_digits", workdir, *SMALL, "--config.optimizer.epochs=2"))
-    small = ["--config.data.batch_size=16", "--config.tla.epochs=2", "--config.tla.batch_size=16"]
-    small += [
-        "--config.labels.split=assign[:48]",
-        "--config.labels.calibrate_split=calibrate[:32]",
-        "--config.budget.max_drop=100",
-    ]
-    run_command(command("assign", "tla_digits", workdir, *small))
-    run_command(command("export", "export", workdir))
+def test_the_tutorial(tutorial):
+    """Its commands leave what its programs read."""
+    arch, score = run(blocks_of("docs/tutorial.md")[0], tutorial)
+    assert "embed_dim" in arch
+    assert len(score.split()) == 3
+    assert run(blocks_of("docs/tutorial.md")[1], tutorial) == ["(20, 10)"]
+    assert (tutorial / "runs/first/report.html").exists()
+    assert (tutorial / "runs/revit_digits/predictions.jsonl").exists()
+    assert (tutorial / "runs/revit_digits/adaptive.html").exists()
+
+
+@pytest.mark.slow
+def test_programs_of_the_pages_run(tutorial):
+    """In the tutorial's folder; docs/export.md's in the folder of its export."""
+    images = "import numpy as np\nimages = np.zeros((20, 32, 32, 3), np.uint8)\n"
+    shape = "\nprint(probabilities.shape)"
+
+    def loose(program):
+        """With a budget that a model of two epochs keeps."""
+        return re.sub(r"max_drop=[\d.]+", "max_drop=100.0", program)
 
     def numbers(lines):
         return [int(line.split()[0]) for line in lines]
 
-    images = "import numpy as np\nimages = np.zeros((20, 32, 32, 3), np.uint8)\n"
-
-    # a model of two epochs keeps no budget
-    def loose(program):
-        return re.sub(r"max_drop=[\d.]+", "max_drop=100.0", program)
-
-    assert numbers(run(loose(blocks_of("docs/service.md")[0]), tmp_path)) == list(range(20))
-    assert numbers(
-        run(
-            images
-            + loose(blocks_of("docs/adaptive.md")[0]).replace("stream_of_uint8_images", "images"),
-            tmp_path,
-        )
-    ) == list(range(20))
-    printing = "\nprint(probabilities.shape)"
-    assert (
-        run(images + blocks_of("docs/export.md")[0] + printing, workdir / "export", PYTHONPATH="")[
-            -1
-        ]
-        == "(20, 10)"
-    )
-    assert run(images + blocks_of("README.md")[1] + printing, tmp_path)[-1] == "(20, 10)"
+    assert numbers(run(loose(blocks_of("docs/service.md")[0]), tutorial)) == list(range(20))
+    adaptive = loose(blocks_of("docs/adaptive.md")[0]).replace("stream_of_uint8_images", "images")
+    assert numbers(run(images + adaptive, tutorial)) == list(range(20))
+    export = images + blocks_of("docs/export.md")[0] + shape
+    folder_of_export = tutorial / "runs" / "revit_digits" / "export"
+    assert run(export, folder_of_export, PYTHONPATH="")[-1] == "(20, 10)"
+    assert run(images + blocks_of("README.md")[1] + shape, tutorial)[-1] == "(20, 10)"
     arch = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12}
-    (tmp_path / "runs" / "vit_space").mkdir()
-    (tmp_path / "runs" / "vit_space" / "best.json").write_text(json.dumps({"arch": arch}))
-    assert run(blocks_of("README.md")[0], tmp_path) == ["(16, 16)"]
+    (tutorial / "runs" / "vit_space").mkdir()
+    (tutorial / "runs" / "vit_space" / "best.json").write_text(json.dumps({"arch": arch}))
+    assert run(blocks_of("README.md")[0], tutorial) == ["(16, 16)"]
 
 
 @pytest.mark.peers

@@ -1,4 +1,4 @@
-"""Which blocks need attention? Each mixes tokens by it, a depth-wise convolution, or pooling."""
+"""Blocks that mix tokens by attention, by a depth-wise convolution or by pooling."""
 
 import flax.linen as nn
 import numpy as np
@@ -9,12 +9,14 @@ from vintk_jax.models.patch_embed import PatchEmbed, PositionEmbed, grid_of
 from vintk_jax.spaces import SearchSpace, leading_ones, of_blocks
 
 MIXERS = ("attention", "convolution", "pooling")
-WIDTHS, DEPTHS, RATIOS = (96, 128, 160), (2, 3, 4), (2, 4)
+WIDTHS = (96, 128, 160)
+DEPTHS = (2, 3, 4)
+RATIOS = (2, 4)
 
 
 class Block(nn.Module):
     mixers: tuple[str, ...]  # one; in the supernet all
-    hidden: int
+    hidden: int  # units of the MLP
 
     @nn.compact
     def __call__(self, x, grid, embed, alive, weights, hidden):
@@ -37,20 +39,21 @@ class Block(nn.Module):
 
 class MixedViT(nn.Module):
     embed_dim: int
-    blocks: tuple  # of each block, (mixers, hidden)
+    blocks: tuple  # (mixers, hidden) of each block
     num_classes: int
     remat: bool = False
 
     @nn.compact
     def __call__(self, images, masks=None):
-        grid, embed = grid_of(images.shape, 16, None), masks and masks["embed"]
+        grid = grid_of(images.shape, 16, None)
+        embed = masks["embed"] if masks else None
         x = PatchEmbed(16, self.embed_dim, name="patch_embed")(images, grid)
         x = masked(PositionEmbed(grid, num_extra=0, name="positions")(x, grid), embed)
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         for i, (mixers, hidden) in enumerate(self.blocks):
-            whole = [1.0, [1.0] * len(mixers), None]
-            own = [masks[name][i] for name in MixedSpace.block_masks] if masks else whole
-            x = block(mixers, hidden, name=f"block_{i}")(x, grid, embed, *own)
+            unmasked = [1.0, [1.0] * len(mixers), None]
+            values = [masks[name][i] for name in MixedSpace.block_masks] if masks else unmasked
+            x = block(mixers, hidden, name=f"block_{i}")(x, grid, embed, *values)
         x = LayerNorm(name="norm")(x, embed).mean(axis=1)
         return nn.Dense(self.num_classes, kernel_init=linear_init, name="head")(x)
 
