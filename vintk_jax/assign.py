@@ -7,20 +7,19 @@ assign/ to the workdir of the training; `python -m vintk_jax.infer` with the sam
 """
 
 from vintk_jax import config as configs
+from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
+from vintk_jax.files import write_json
 from vintk_jax.set_up import set_up_training, use_large_pages
+from vintk_jax.workdir.claims import read_claimed
 
 
-def main(argv: list[str]) -> None:
-    """Assign from a command line."""
-    invocation = configs.parse(
-        argv, command="assign", about=__doc__, default_config="configs/tla_digits.py"
-    )
-    if invocation is None:
-        return
+@command("assign", about=__doc__, default_config="configs/tla_digits.py")
+def main(invocation: configs.Invocation) -> None:
+    """Assign."""
     config = invocation.config
     workdir = invocation.workdir
-    configs.read_claimed(workdir, "train")
+    read_claimed(workdir, "train")
     set_up_training(invocation.compile_cache)
 
     from filelock import FileLock, Timeout
@@ -57,7 +56,7 @@ def main(argv: list[str]) -> None:
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    configs.write_json(workdir / "assign.config.json", dict(configs.fields(config)))
+    write_json(workdir / "assign.config.json", dict(configs.fields(config)))
     try:
         with FileLock(workdir / ".assign.lock", timeout=0):
             calibration, distributions = assigning.run(progress_of, say)

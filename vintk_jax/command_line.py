@@ -3,10 +3,12 @@
 """
 
 import dataclasses
+import functools
 import os
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,32 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
     system_errors.writing_to(workdir)
     config_file = f"{path}:{argument}" if argument else str(path)
     return Invocation(config, workdir, dry_run, config_file, take_compile_cache(config))
+
+
+def command(
+    name: str, *, about: str, default_config: str
+) -> Callable[[Callable[[Invocation], None]], Callable[[list[str]], None]]:
+    """Make a command's `main(argv)` of a function that takes a parsed command line.
+
+    The function is not called where help was asked for. It is called before JAX is imported, and
+    sets JAX up itself (`set_up`).
+
+    Args:
+        name: of the command, as in `python -m vintk_jax.NAME`.
+        about: what it does, for --help.
+        default_config: the file whose fields --help shows when none is named.
+    """
+
+    def decorate(work: Callable[[Invocation], None]) -> Callable[[list[str]], None]:
+        @functools.wraps(work)
+        def main(argv: list[str]) -> None:
+            invocation = parse(argv, command=name, about=about, default_config=default_config)
+            if invocation is not None:
+                work(invocation)
+
+        return main
+
+    return decorate
 
 
 def _config_path(argv: list[str]) -> Path | None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vintk_jax import config as configs
-from vintk_jax.command import command
+from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
+from vintk_jax.workdir.claims import read_claimed
 
 
 @command("export", about=__doc__, default_config="configs/export.py")
@@ -22,7 +23,7 @@ def main(invocation: configs.Invocation) -> None:
     """Export."""
     config = invocation.config
     workdir = invocation.workdir
-    trained = configs.read_claimed(workdir, "train")
+    trained = read_claimed(workdir, "train")
     set_up_training(invocation.compile_cache)
 
     from vintk_jax.exporting.folder import write
@@ -72,7 +73,7 @@ def _assigner(config, workdir: Path, predictor) -> tuple[Any, dict[str, Any]]:
         return None, {}
     budget = config.budget
     if budget.max_drop < 0:
-        budget = configs.read_claimed(workdir, "assign").budget
+        budget = read_claimed(workdir, "assign").budget
     assigner, calibration = assigner_files.read(workdir / FOLDER, predictor.identity)
     point = calibration.choose("assigned", **budget)
     expected = {

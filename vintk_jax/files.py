@@ -1,7 +1,9 @@
 """Writing files so that nobody reads half of one, or half of a line."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -13,6 +15,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically: readers see the old file or the new one, also after a kill."""
+    write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def drop_torn_line(path: Path) -> None:

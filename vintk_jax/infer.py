@@ -9,20 +9,18 @@ each picture of images:FOLDER. The same command goes on after any kill.
 """
 
 from vintk_jax import config as configs
+from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training, use_large_pages
+from vintk_jax.workdir.claims import read_claimed
 
 
-def main(argv: list[str]) -> None:
-    """Predict from a command line."""
-    invocation = configs.parse(
-        argv, command="infer", about=__doc__, default_config="configs/infer.py"
-    )
-    if invocation is None:
-        return
+@command("infer", about=__doc__, default_config="configs/infer.py")
+def main(invocation: configs.Invocation) -> None:
+    """Predict."""
     config = invocation.config
     workdir = invocation.workdir
-    training = configs.read_claimed(workdir, "train")
+    training = read_claimed(workdir, "train")
     set_up_training(invocation.compile_cache)
 
     from filelock import FileLock, Timeout

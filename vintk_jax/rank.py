@@ -9,9 +9,11 @@ and rank.html (the same to look at). The same command resumes a stopped run.
 import functools
 
 from vintk_jax import config as configs
-from vintk_jax.command import command
+from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
+from vintk_jax.files import write_json
 from vintk_jax.set_up import set_up_jax
+from vintk_jax.workdir.claims import claim_workdir
 
 MAY_CHANGE = ("num_architectures", "seeds", "batch_size", "ntk.memory_gb")
 
@@ -38,9 +40,7 @@ def main(invocation: configs.Invocation) -> None:
             "architecture takes."
         )
         return
-    configs.claim_workdir(
-        workdir, "rank", config, MAY_CHANGE, ranking.definitions(), ranking.identities()
-    )
+    claim_workdir(workdir, "rank", config, MAY_CHANGE, ranking.definitions(), ranking.identities())
     try:
         with FileLock(workdir / ".rank.lock", timeout=0):
             result = _rank(console, ranking, workdir)
@@ -80,7 +80,7 @@ def _rank(console, ranking, workdir) -> dict:
         )
     values = values_of(ranking.proxies, records)
     result = compare_all(table, ranking.proxies, records, values, config.seed)
-    configs.write_json(workdir / "rank.json", result)
+    write_json(workdir / "rank.json", result)
     write_rank_report(workdir / "rank.html", result, values, table.accuracies(), config.to_dict())
     return result
 

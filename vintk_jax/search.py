@@ -11,8 +11,9 @@ import functools
 import time
 
 from vintk_jax import config as configs
-from vintk_jax.command import command
+from vintk_jax.command_line import command
 from vintk_jax.set_up import set_up_jax
+from vintk_jax.workdir.claims import claim_workdir
 
 MAY_CHANGE = (
     "search.num_candidates",
@@ -42,9 +43,7 @@ def main(invocation: configs.Invocation) -> None:
     if invocation.dry_run:
         _dry_run(console, search, start)
         return
-    configs.claim_workdir(
-        workdir, "search", config, MAY_CHANGE, search.definitions(), search.identities()
-    )
+    claim_workdir(workdir, "search", config, MAY_CHANGE, search.definitions(), search.identities())
     digest = configs.digest(config, without=MAY_CHANGE)
     ledger = search.open_ledger(workdir, digest)
     scorer = search.make_scorer()

@@ -6,8 +6,11 @@ learns of each frequency. Writes spectrum.json, spectrum.png, spectrum.html.
 """
 
 from vintk_jax import config as configs
+from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
+from vintk_jax.files import write_json
 from vintk_jax.set_up import set_up_jax
+from vintk_jax.workdir.claims import claim_workdir
 
 _POSITIVE = (
     "num_draws",
@@ -44,13 +47,9 @@ def _check(config) -> None:
         )
 
 
-def main(argv: list[str]) -> None:
-    """Run both experiments from a command line."""
-    invocation = configs.parse(
-        argv, command="spectrum", about=__doc__, default_config="configs/spectrum.py"
-    )
-    if invocation is None:
-        return
+@command("spectrum", about=__doc__, default_config="configs/spectrum.py")
+def main(invocation: configs.Invocation) -> None:
+    """Run both experiments."""
     config = invocation.config
     workdir = invocation.workdir
     _check(config)
@@ -71,7 +70,7 @@ def main(argv: list[str]) -> None:
             "time grows with train.steps."
         )
         return
-    configs.claim_workdir(workdir, "spectrum", config, ())
+    claim_workdir(workdir, "spectrum", config, ())
     result = {
         "config": config.to_dict(),
         "experiments": _run(config, experiments, total, console),
@@ -158,7 +157,7 @@ def _write(workdir, result: dict, console) -> None:
         write_spectrum_picture,
     )
 
-    configs.write_json(workdir / "spectrum.json", result)
+    write_json(workdir / "spectrum.json", result)
     write_spectrum_picture(workdir / "spectrum.png", result)
     write_spectrum_page(workdir / "spectrum.html", result)
     for table in spectrum_tables(result):

@@ -13,19 +13,17 @@ from pathlib import Path
 import ml_collections
 
 from vintk_jax import config as configs
+from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training, use_large_pages
+from vintk_jax.workdir.claims import claim_workdir, read_claimed
 
 MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tensor")
 
 
-def main(argv: list[str]) -> None:
-    """Train from a command line."""
-    invocation = configs.parse(
-        argv, command="train", about=__doc__, default_config="configs/revit_digits.py"
-    )
-    if invocation is None:
-        return
+@command("train", about=__doc__, default_config="configs/revit_digits.py")
+def main(invocation: configs.Invocation) -> None:
+    """Train."""
     config = invocation.config
     workdir = invocation.workdir
     set_up_training(invocation.compile_cache)
@@ -69,7 +67,7 @@ def main(argv: list[str]) -> None:
         console.print("A dry run: nothing was written.")
         return
     if jax.process_index() == 0:
-        configs.claim_workdir(workdir, "train", config, MAY_CHANGE)
+        claim_workdir(workdir, "train", config, MAY_CHANGE)
         keep_arch(config.model, workdir)
     try:
         with (
@@ -103,7 +101,7 @@ def main(argv: list[str]) -> None:
 def _as_begun(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """A run goes on in the pieces that it was begun with: others round otherwise."""
     if not config.optimizer.accumulate and (workdir / "train.config.json").exists():
-        before = configs.read_claimed(workdir, "train").get("optimizer", {})
+        before = read_claimed(workdir, "train").get("optimizer", {})
         config.optimizer.accumulate = before.get("accumulate", 0)
 
 

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from training.commands import SMALL, command
 
-from vintk_jax import config as configs
 from vintk_jax import settings, spaces
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictions import summarise
 from vintk_jax.tasks.architecture import keep_arch
 from vintk_jax.train import main as train_main
+from vintk_jax.workdir.claims import claim_workdir, read_claimed
 
 
 def test_results_on_other_images_are_not_mixed(tmp_path):
@@ -21,9 +21,9 @@ def test_results_on_other_images_are_not_mixed(tmp_path):
     config = ml_collections.ConfigDict({"inputs": {"source": "folder:x"}})
 
     def claim(images):
-        return configs.claim_workdir(tmp_path, "search", config, (), None, {"images": images})
+        return claim_workdir(tmp_path, "search", config, (), None, {"images": images})
 
-    configs.claim_workdir(tmp_path, "search", config, ())
+    claim_workdir(tmp_path, "search", config, ())
     claim("one")
     claim("one")
     before = (tmp_path / "search.config.json").read_text()
@@ -82,10 +82,10 @@ def test_a_damaged_config(tmp_path, content):
     path = tmp_path / "train.config.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=r"train\.config\.json is"):
-        configs.read_claimed(tmp_path, "train")
+        read_claimed(tmp_path, "train")
     if content not in ("{}", '{"a": 1, "a.b": 2}'):
         with pytest.raises(UserError, match=r"train\.config\.json is"):
-            configs.claim_workdir(tmp_path, "train", ml_collections.ConfigDict({"a": 1}), ())
+            claim_workdir(tmp_path, "train", ml_collections.ConfigDict({"a": 1}), ())
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import ml_collections
 import pytest
 
-from vintk_jax import config as configs
 from vintk_jax import counting, proxies, spaces
 from vintk_jax.errors import UserError
+from vintk_jax.workdir.claims import claim_workdir
 
 
 @pytest.mark.parametrize(
@@ -45,22 +45,22 @@ def test_a_study_of_another_definition_is_not_mixed_with_this_one(tmp_path):
     """One that was begun before says why it can't go on; nothing of it is changed."""
     config = ml_collections.ConfigDict({"space": "pit"})
     now = {"multiply_adds": counting.DEFINITION}
-    configs.claim_workdir(tmp_path, "search", config, (), now)
-    configs.claim_workdir(tmp_path, "search", config, (), now)
+    claim_workdir(tmp_path, "search", config, (), now)
+    claim_workdir(tmp_path, "search", config, (), now)
     path = tmp_path / "search.config.json"
     old = {key: value for key, value in json.loads(path.read_text()).items() if key == "space"}
     path.write_text(json.dumps(old))
     with pytest.raises(UserError, match=r"multiply adds follow definition 1.*another --workdir"):
-        configs.claim_workdir(tmp_path, "search", config, (), now)
+        claim_workdir(tmp_path, "search", config, (), now)
     assert json.loads(path.read_text()) == old
 
 
 def test_scores_of_the_former_vintk_are_not_mixed_with_those_of_now(tmp_path):
     """A workdir that says nothing of its score's definition was made by the first one."""
     config = ml_collections.ConfigDict({"space": "pit"})
-    configs.claim_workdir(tmp_path, "search", config, ())
+    claim_workdir(tmp_path, "search", config, ())
     now = proxies.definitions([proxies.get("vintk"), proxies.get("params")])
     with pytest.raises(UserError, match=r"scores by vintk follow definition 1"):
-        configs.claim_workdir(tmp_path, "search", config, (), now)
+        claim_workdir(tmp_path, "search", config, (), now)
     unchanged = proxies.definitions([proxies.get("ntk_cond"), proxies.get("params")])
-    configs.claim_workdir(tmp_path, "search", config, (), unchanged)
+    claim_workdir(tmp_path, "search", config, (), unchanged)

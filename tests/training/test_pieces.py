@@ -8,10 +8,10 @@ import ml_collections
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vintk_jax import config as configs
 from vintk_jax.models.vit import ViT
 from vintk_jax.train import _as_begun
 from vintk_jax.training import pieces
+from vintk_jax.workdir.claims import claim_workdir
 
 
 def test_bytes_are_those_of_all_outputs():
@@ -77,7 +77,7 @@ def test_a_run_goes_on_as_it_was_begun(tmp_path):
         own = config(asked)
         _as_begun(own, tmp_path)
         assert own.optimizer.accumulate == wanted
-    configs.claim_workdir(tmp_path, "train", config(8), ())
+    claim_workdir(tmp_path, "train", config(8), ())
     for asked, wanted in ((0, 8), (2, 2)):
         own = config(asked)
         _as_begun(own, tmp_path)

@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vintk_jax import config as configs
 from vintk_jax.adaptive.assigner import Assigner, make_assigner
 from vintk_jax.adaptive.assigner_networks import example
 from vintk_jax.adaptive.calibration import Calibration
 from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
+from vintk_jax.files import write_json
 from vintk_jax.workdir.checkpoints import checksum
 
 RECORD = "assigner.json"
@@ -41,7 +41,7 @@ def save(
         "calibration": dataclasses.asdict(calibration),
         "checksum": checksum(assigner.params),
     }
-    configs.write_json(folder / RECORD, {**record, **known})
+    write_json(folder / RECORD, {**record, **known})
 
 
 def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:

@@ -8,7 +8,6 @@ from operator import add
 
 import ml_collections
 
-from vintk_jax import config as configs
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.session import Session
 from vintk_jax.data.sources import folds, open_source
@@ -19,6 +18,7 @@ from vintk_jax.tasks.architecture import with_kept_arch
 from vintk_jax.training.loop import fit
 from vintk_jax.training.setup import set_up
 from vintk_jax.weights import weights_reader
+from vintk_jax.workdir.claims import claim_workdir
 
 
 def cross_fitted_answers(
@@ -51,7 +51,7 @@ def cross_fitted_answers(
         # Models of other images or labels, as these were before, are not taken for these.
         folder = session.folder / "folds" / f"{number}-{setup.task.train.identity}"
         folder.mkdir(parents=True, exist_ok=True)
-        configs.claim_workdir(folder, "train", config, ())
+        claim_workdir(folder, "train", config, ())
         say(f"Fold {number + 1} of {count}: trained without {part}")
         with progress_of(setup.steps, "steps") as progress:
             read_weights = weights_reader(config, setup.spec.model, say)

@@ -17,6 +17,7 @@ from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.adaptive.calibration import Calibration, chances_of
 from vintk_jax.adaptive.session import Session
 from vintk_jax.data.sources import Source
+from vintk_jax.files import write_json
 from vintk_jax.inference.engine import Engine
 from vintk_jax.inference.opening import PREDICTIONS, open_images, open_predictions
 from vintk_jax.inference.predictions import predict, summarise
@@ -146,7 +147,7 @@ def _compare(
         "at_equal_speed": comparison.at_equal_speed(entries),
         "captured": comparison.captured(entries),
     }
-    configs.write_json(session.workdir / "adaptive.json", result)
+    write_json(session.workdir / "adaptive.json", result)
     write_adaptive_picture(session.workdir / "adaptive.png", result)
     _write_page(session, assigner, answers, images, result)
     console.print(comparison_table(entries))

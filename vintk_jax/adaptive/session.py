@@ -10,13 +10,13 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
-from vintk_jax import config as configs
 from vintk_jax.adaptive.answers import Answers, collect
 from vintk_jax.data.sources import Kinds, Source, in_common, open_source
 from vintk_jax.errors import UserError
 from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.tasks import kind_of
+from vintk_jax.workdir.claims import read_claimed
 
 FOLDER = "assign"  # in the workdir
 
@@ -45,7 +45,7 @@ class Session:
         Raises:
             UserError: when nothing was, it can't be read, or it has one length only.
         """
-        training = configs.read_claimed(workdir, "train")
+        training = read_claimed(workdir, "train")
         if config.checkpoint not in ("best", "last"):
             raise UserError(f"Expected checkpoint to be best or last, got {config.checkpoint!r}.")
         predictor = Predictor.load(workdir, training, config.checkpoint, say)

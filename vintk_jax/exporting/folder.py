@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from vintk_jax import config as configs
 from vintk_jax.adaptive.assigner import Assigner, FeatureAssigner
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
@@ -33,6 +32,7 @@ from vintk_jax.exporting.replace import (
     checksum_of_plan,
     replace,
 )
+from vintk_jax.files import write_json
 from vintk_jax.inference.predictor import Predictor
 
 TIMM = "timm"
@@ -87,7 +87,7 @@ def write(
         plan["files"] = sorted([*(path.name for path in aside.iterdir()), MODEL])
         plan["checksums"] = {path.name: checksum(path) for path in sorted(aside.iterdir())}
         plan["checksums"][MODEL] = checksum_of_plan(plan)
-        configs.write_json(aside / MODEL, plan)
+        write_json(aside / MODEL, plan)
         aside.chmod(0o755)
         replace(folder, aside)
     finally:

@@ -11,6 +11,7 @@ from vintk_jax.inference.predictions import predict, summarise
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.report.adaptive_table import prediction_table
 from vintk_jax.report.progress import COMPILING, Progress
+from vintk_jax.workdir.claims import read_claimed
 
 
 def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None:
@@ -25,7 +26,7 @@ def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None
     def say(note: str) -> None:
         console.print(note, style="yellow")
 
-    training = configs.read_claimed(workdir, "train")
+    training = read_claimed(workdir, "train")
     predictor = Predictor.load(workdir, training, config.checkpoint, say)
     names = predictor.choose(tuple(config.lengths))
     source, _ = open_images(config, training, predictor)

@@ -10,6 +10,7 @@ from vintk_jax.data import walk
 from vintk_jax.data.identity import of_words
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
+from vintk_jax.files import write_json
 from vintk_jax.inference.predictions import Predictions
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.tasks import kind_of
@@ -54,7 +55,7 @@ def open_predictions(
     Args:
         identity: of the weights and classes.
     """
-    configs.write_json(workdir / "infer.config.json", dict(configs.fields(config)))
+    write_json(workdir / "infer.config.json", dict(configs.fields(config)))
     words = of_words(*identity)
     key = "-".join((configs.digest(config), source.identity, words))
     out = Predictions(workdir / PREDICTIONS, key)

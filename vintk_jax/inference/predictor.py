@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, UInt8
 
-from vintk_jax import config as configs
 from vintk_jax.data.augment import Centre
 from vintk_jax.data.images import distinct
 from vintk_jax.data.loader import Transform
@@ -30,6 +29,7 @@ from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import normalise
 from vintk_jax.tasks.views import over_views
 from vintk_jax.workdir.checkpoints import BEST, checksum
+from vintk_jax.workdir.claims import read_claimed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Predictor:
             UserError: when nothing was trained there, or no checkpoint can be read.
         """
         workdir = Path(workdir)
-        config = configs.read_claimed(workdir, "train") if config is None else config
+        config = read_claimed(workdir, "train") if config is None else config
         kind = kind_of(config)
         if kind.name == "segmentation":
             raise UserError(

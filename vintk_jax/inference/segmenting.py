@@ -27,6 +27,7 @@ from vintk_jax.report.segment_pictures import colours
 from vintk_jax.tasks.loading import load_trained
 from vintk_jax.tasks.segmentation import predict_of, size_of
 from vintk_jax.workdir.checkpoints import checksum
+from vintk_jax.workdir.claims import read_claimed
 
 MAPS = "maps"  # a folder in the workdir
 
@@ -99,7 +100,7 @@ def predict_segments(invocation: configs.Invocation, console: Console) -> None:
     """
     config = invocation.config
     workdir = invocation.workdir
-    training = configs.read_claimed(workdir, "train")
+    training = read_claimed(workdir, "train")
     source, folder, pictures = _source(config, training)
     spec, params, classes = load_trained(
         workdir, training, config.checkpoint, lambda note: console.print(note, style="yellow")

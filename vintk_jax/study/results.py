@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter, itemgetter
 from pathlib import Path
 
-from vintk_jax.config import write_json
 from vintk_jax.errors import UserError
-from vintk_jax.files import drop_torn_line, write_atomically
+from vintk_jax.files import drop_torn_line, write_atomically, write_json
 from vintk_jax.scored_candidate import ScoredCandidate
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import ml_collections
 
-from vintk_jax import config as configs
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import Classification
 from vintk_jax.tasks.patch_labels import Teacher, TokenLabelling
 from vintk_jax.workdir.checkpoints import BEST
+from vintk_jax.workdir.claims import read_claimed
 
 
 def with_patch_labels(
@@ -63,7 +63,7 @@ def _teacher(where: str, classes: tuple[str, ...]) -> tuple[Teacher, dict]:
     from vintk_jax.tasks.loading import load_trained
 
     workdir = Path(where).expanduser()
-    config = configs.read_claimed(workdir, "train")
+    config = read_claimed(workdir, "train")
     kind = kind_of(config).name
     if kind != "classification":
         raise UserError(f"Expected loss.teacher to be a classifier of images, got {kind}: {where}.")

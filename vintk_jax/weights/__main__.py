@@ -9,9 +9,10 @@ docs/weights.md says which files are known.
 import functools
 
 from vintk_jax import config as configs
-from vintk_jax.command import command
+from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
+from vintk_jax.workdir.claims import claim_workdir
 
 
 @command("weights", about=__doc__, default_config="configs/weights.py")
@@ -61,7 +62,7 @@ def main(invocation: configs.Invocation) -> None:
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    configs.claim_workdir(workdir, "train", training, ())
+    claim_workdir(workdir, "train", training, ())
     keep_arch(training.model, workdir)
     if write_checkpoints(workdir, spec, params, classes):
         console.print(
