@@ -1,5 +1,5 @@
 """Proxies on networks of convolutional cells, which have no transformer blocks;
-`test_network_proxies` holds masks against small models.
+`test_masked_proxies` compares masks with small models.
 """
 
 import flax.linen as nn

@@ -69,8 +69,8 @@ class ReluConvNorm(nn.Module):
         """Apply the layer.
 
         Args:
-            alive: 0 where the result is thrown away; changes nothing here, but tells it to who
-                counts activations.
+            alive: 0 where the result isn't used. It changes nothing here; scores that count
+                activations read it.
         """
         conv = _conv(
             self.features, (self.side,) * 2, self.stride, padding=self.side // 2, name="conv"
@@ -100,9 +100,9 @@ class Edge(nn.Module):
         """Apply the operations, or the one that the mask has a 1 for (the first one where it has
         none).
 
-        The others are skipped by `lax.switch`: under `vmap` all branches run, under `lax.map` on
-        one device only the live one. A branch keeps nothing for its backward pass but computes its
-        inside anew: what one keeps, all would have to write.
+        The others are skipped by `lax.switch`. Under `vmap` all branches run; under `lax.map` on
+        one device only the live one runs. A branch stores nothing for its backward pass and
+        computes its inside again: what one branch stores, all would have to write.
         """
         if mask is None:
             return sum(_operate(self, x, name=name) for name in self.operations)

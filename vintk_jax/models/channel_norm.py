@@ -11,8 +11,8 @@ docs/blocks_effect.md):
 - `sample` (group normalisation with one group) keeps those means, but also the offset of each
   channel that all samples share, which batch normalisation takes away: kernels of all images become
   alike, and their spectra order networks the other way round.
-- `batch` is batch normalisation with its statistics held fixed, as at inference: the nearest, but
-  outputs depend on the company.
+- `batch` is batch normalisation with its statistics held fixed, as at inference. It is the nearest,
+  but a sample's outputs depend on the other samples.
 
 Cell networks take `places`, our choice: of the two that treat samples one by one, it is the one
 whose kernels order networks as those under batch normalisation do (Kendall's tau of the share of

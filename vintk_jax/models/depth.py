@@ -1,9 +1,9 @@
 """Which layer each weight of a model belongs to, counted from its input: what layer-wise decay of
 the learning rate needs.
 
-A model says it by a property `layers`: for each layer, from the embedding to the head, the names of
-the modules in it. A name with slashes lies inside; a name that stands in several layers is a
-scanned stack, whose first axis runs over them.
+A model has a property `layers`: for each layer, from the embedding to the head, the names of its
+modules. A name with slashes is a module within a module. A name in several layers is a scanned
+stack, whose first axis runs over these layers.
 """
 
 import jax

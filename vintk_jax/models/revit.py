@@ -2,8 +2,8 @@
 
 A `ViT` takes any token grid: patch kernel and positions are resampled (`models.resample`), and
 `ViT.norm_grids` gives each grid norms of its own; a `TimeSformer` likewise any number of frames and
-token grid. Of an LV-ViT's stem the last layer, the patch kernel, is resampled: all lengths share
-the others. Here is what turns such weights into the ordinary model of one length, once, ahead of
+token grid. In an LV-ViT's stem only the last layer, the patch kernel, is resampled: all lengths
+share the others. `fold` turns such weights into the ordinary model of one length, once, ahead of
 inference.
 """
 

@@ -1,8 +1,8 @@
 """Token merging (ToMe, Bolya et al. 2022, arXiv 2210.09461): a trained ViT that joins its most
 similar tokens as it goes.
 
-The peer that adaptive inference is held against: every image loses the same number of tokens in
-every block, none is told apart. Takes the variables of an ordinary `ViT` as they are.
+What adaptive inference is compared with: every image loses the same number of tokens in every
+block, whatever it shows. Takes the variables of an ordinary `ViT` as they are.
 """
 
 import flax.linen as nn
@@ -102,8 +102,7 @@ class TomeViT(nn.Module):
     Attributes:
         vit: what it is; without relative positions (tokens that were joined have no place), scan or
             norms per length.
-        merged: tokens that each block does away with, fewer where that would be more than half of
-            them.
+        merged: tokens that each block removes, fewer where that would be more than half of them.
     """
 
     vit: ViT

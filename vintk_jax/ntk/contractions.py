@@ -1,5 +1,5 @@
-"""Contractions: from a layer's inputs and output cotangents to its share of the kernel, by the
-cheaper of two ways.
+"""Contractions: from a layer's inputs and output cotangents to its share of the kernel, in the
+cheaper of two orders.
 
 For a linear layer y = x W the per-sample gradient is the a x b matrix X_n' D_n (X: tokens x a
 inputs, D: tokens x b cotangents), and the layer's share of the kernel is K_nm = <X_n' D_n, X_m'

@@ -1,5 +1,5 @@
-"""The kernel by its definition, from the full Jacobian in float64: slow, large, and what every
-faster way is held against.
+"""The kernel by its definition, from the full Jacobian in float64: slow and large. Every faster
+implementation is compared with it.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,6 @@ def kernel(
     directions: Float[np.ndarray, "*outputs count"],
 ) -> Float[np.ndarray, "samples samples"]:
     """J_v J_v' of the outputs along each direction v, averaged over directions."""
-    along = np.einsum(
-        "nkp,kv->vnp", full, np.asarray(directions, np.float64).reshape(full.shape[1], -1)
-    )
+    vectors = np.asarray(directions, np.float64).reshape(full.shape[1], -1)
+    along = np.einsum("nkp,kv->vnp", full, vectors)
     return (along @ along.transpose(0, 2, 1)).mean(0)

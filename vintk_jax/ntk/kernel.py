@@ -66,9 +66,9 @@ def kernel(
         precision: of matrix products, as `jax.default_matmul_precision` has it. On a GPU
             "tensorfloat32" is several times as fast and keeps 10 bits of a factor: the small
             eigenvalues are lost.
-        verify: whether the structured kernel of two samples is held against their gradients first
-            (`ntk.verify`): some seconds, once for a model and its shapes. None: for models that
-            aren't of vintk_jax.
+        verify: whether the structured kernel of two samples is first compared with their
+            gradients (`ntk.verify`): some seconds, once for a model and its shapes. None: only for
+            models that aren't of vintk_jax.
 
     Under `jax.jit` and other transforms there are no numbers to compare, and nothing is verified.
     What the structured path would then get wrong without an error is a model that mixes samples
@@ -139,7 +139,7 @@ def _cast(params: dict, inputs: Array, dtype: DTypeLike) -> tuple[dict, Array]:
 
 
 def _verify(wanted: bool | None, model, apply: Callable, params: dict, inputs, masks) -> None:
-    """Hold the structured kernel against the gradients', where that is wanted and possible."""
+    """Compare the structured kernel with the gradients', where that is wanted and possible."""
     if wanted is None:
         wanted = not type(model).__module__.startswith("vintk_jax.")
     arrays = jax.tree.leaves((params, inputs, masks))
@@ -192,8 +192,8 @@ def by_layer(
 def by_type(
     layers: Mapping[str, Float[Array, "..."]],
 ) -> dict[str, list[Float[Array, "..."]]]:
-    """What `by_layer` found, by the layer's own name: "qkv", "proj", "fc1", "fc2", "patch_embed",
-    "head", each with all layers so called, in the model's order.
+    """What `by_layer` gives, by the last part of a layer's path: "qkv", "proj", "fc1", "fc2",
+    "patch_embed", "head". Each has all layers of that name, in the model's order.
     """
     types: dict[str, list] = {}
     for path, values in layers.items():

@@ -39,8 +39,8 @@ def left_out_error(
     with an intercept, over the targets' variance: 0 is perfect, 1 is the mean of all, above 1 is
     worse than that.
 
-    Each left-out fit is had from the one whole fit, in closed form (Rasmussen and Williams 2006,
-    section 5.4.2; the intercept by Dubrule 1983).
+    All left-out errors follow from one fit to all images, in closed form (Rasmussen and Williams
+    2006, section 5.4.2; the intercept by Dubrule 1983).
 
     Args:
         kernel: not centred.

@@ -1,10 +1,10 @@
 """Is the structured kernel of a model its kernel? Two samples, two gradients, one comparison.
 
-The structural checks (`model_check`) know the ways that models were seen to differ; this one
-knows the answer. For two samples and one random direction v it computes the gradients of v'f(x_1)
-and v'f(x_2) by reverse mode, as any library would, and holds their four inner products against the
-structured kernel. The parameters are moved at random first, so that zeros that training starts from
-(gates, biases) hide nothing.
+`model_check` looks for the faults that are known. This check knows the right answer. For two
+samples and one random direction v it computes the gradients of v'f(x_1) and v'f(x_2) by reverse
+mode, as any library would, and compares their four inner products with the structured kernel. The
+parameters are moved at random first: zeros that training starts from (gates, biases) would hide
+faults.
 """
 
 import functools

@@ -19,8 +19,8 @@ def _depth(space: Any, arch: Any) -> int:
     return space.total_depth(arch)
 
 
-# Also the count that scores are asked for beside: of all counts it orders cifar_vit's first half
-# best (docs/score_protocol.md), so partial correlations hold it fixed.
+# Partial correlations hold this count fixed: of all counts it orders cifar_vit's first half best
+# (docs/score_protocol.md).
 FLOPS = Measurement("flops", "architecture", _flops)
 
 COST_PROXIES = (

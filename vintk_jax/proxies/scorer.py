@@ -23,8 +23,8 @@ _FIRST = operator.itemgetter(0)  # of arrays stacked over draws
 class Scorer:
     """Takes measurements of batches of architectures.
 
-    Candidates are spread over the devices; on a device of a CPU they are mapped one after another,
-    so that a skipped block costs nothing and each core works on a candidate of its own, elsewhere
+    Candidates are spread over the devices. On a CPU's device they are mapped one after another: a
+    skipped block costs nothing, and each core works on its own candidate. On other devices they are
     vmapped. Measurements of the architecture alone need no compilation.
 
     Args:

@@ -1,9 +1,9 @@
 """Taps on a network's layers, set as the forward pass is traced, scanned or not.
 
-A statistic leaves the network as a cotangent: a `custom_vjp` identity on a layer's output hands it,
-in the backward pass, to an argument on which no output depends in value (as the kernel's rules do,
-`vintk_jax.ntk.rules`). A sum over layers goes to one extra argument; a list by layer goes to a
-parameter of each layer, whose gradient is otherwise zero since the outputs' cotangent is.
+A statistic leaves the network as a cotangent. A `custom_vjp` identity on a layer's output hands it,
+in the backward pass, to an argument on which no output depends in value (as in `ntk.taps`). A sum
+over layers goes to one extra argument. A list by layer goes to a parameter of each layer, whose
+gradient is otherwise zero, since the cotangent of the outputs is zero.
 """
 
 from collections.abc import Callable

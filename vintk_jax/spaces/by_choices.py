@@ -1,7 +1,7 @@
-"""What a search space gets for nothing: architectures, encodings, JSON, costs, counts and cut
+"""What a search space has without writing it: architectures, encodings, costs, counts and cut
 weights, made of its choices, models and masks.
 
-`SearchSpace` calls these where a space has nothing of its own. They look at nothing but the methods
+`SearchSpace` calls these functions where a space doesn't override them. They use only the methods
 that every space has.
 """
 

@@ -23,7 +23,7 @@ from vintk_jax.spaces import conformance, supernet_conformance
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What came of one check: its first sentence, and what is wrong, None for nothing."""
+    """The result of one check: what is promised, what is wrong (None: nothing), and its time."""
 
     promise: str
     fault: str | None

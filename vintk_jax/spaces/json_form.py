@@ -45,7 +45,7 @@ def from_json(space: Any, fields: Mapping[str, Any]) -> Any:
             raise InvalidArchitecture(
                 f"Expected {wanted}, as in {to_json(example)}, got {name}={fields[name]!r}."
             )
-    # not by its __init__, which foreign values have no business in
+    # Without __init__, which need not take values from outside the space.
     unchecked = object.__new__(type(example))
     for name, value in fields.items():
         object.__setattr__(unchecked, name, _tuples(value))

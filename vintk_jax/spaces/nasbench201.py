@@ -1,8 +1,8 @@
 """NAS-Bench-201 (Dong and Yang 2020, arXiv 2001.00326): convolutional cells, one of five operations
 on each of six edges.
 
-The control: the tangent kernel is said to rank CNNs. The networks were trained on images of 32
-pixels.
+The control beside the vision transformers: the tangent kernel is said to rank CNNs. The networks
+were trained on images of 32 pixels.
 """
 
 import dataclasses
