@@ -31,7 +31,7 @@ def result_of(candidate, score):
 
 
 def on_another_host(monkeypatch, ledger, name):
-    monkeypatch.setitem(ledger._me, "host", name)
+    monkeypatch.setitem(ledger._process, "host", name)
 
 
 def test_a_late_result_is_dropped(tmp_path, monkeypatch):
@@ -116,14 +116,19 @@ def test_a_lost_lease_is_not_renewed(tmp_path, monkeypatch):
     quick.take(3)
     late.renew()
     claim = late.study.get_trials()[candidate.number].user_attrs["claim"]
-    assert claim["host"] == quick._me["host"]
+    assert claim["host"] == quick._process["host"]
 
 
 def test_a_suspended_process_is_named(tmp_path, monkeypatch):
     """With the time after which its candidates are taken over."""
+<<<<<<< HEAD
     first = ledger_in(tmp_path, lease_s=100.0)
     second = ledger_in(tmp_path)
     monkeypatch.setitem(second._me, "started", 0.0)
+=======
+    first, second = ledger_in(tmp_path, lease_s=100.0), ledger_in(tmp_path)
+    monkeypatch.setitem(second._process, "started", 0.0)
+>>>>>>> 173aee52fc99e3e3b5de9de706d203de28fccc50
     first.take(2)
     monkeypatch.setattr(psutil.Process, "status", lambda self: psutil.STATUS_STOPPED)
     assert re.search(r"process \d+ \(suspended\) with 2, (99|100) s at most", second.waiting_for())
@@ -139,7 +144,7 @@ def waiting_for_a_generation(folder, monkeypatch, **changed):
     on_another_host(monkeypatch, early, "early")
     (candidate,) = first.take(1)
     early._open(early.study.ask())
-    assert list(early._early) == [1]
+    assert list(early._waiting) == [1]
     return first, early, candidate
 
 
@@ -172,8 +177,8 @@ def test_a_waiting_trial_that_was_lost_is_dropped(tmp_path, monkeypatch, finishe
     early.renew()
     numbers = [one.number for one in early.take(3)]
     assert 1 not in numbers
-    assert not early._early
-    assert claim_of(early, 1)["host"] == first._me["host"]
+    assert not early._waiting
+    assert claim_of(early, 1)["host"] == first._process["host"]
     assert early.study.get_trials()[1].value == (2.0 if finished else None)
 
 
@@ -184,8 +189,8 @@ def test_a_waiting_trial_that_is_finished_this_moment(tmp_path, monkeypatch):
     assert first.close(candidate, result_of(candidate, 1.0), [1.0])
     first.study.tell(1, [2.0])
     early._reclaim(trials)
-    assert not early._early
-    assert 1 not in early._mine
+    assert not early._waiting
+    assert 1 not in early._claimed
 
 
 HOLDER = """

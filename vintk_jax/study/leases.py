@@ -74,17 +74,17 @@ def kept_alive(renew: Callable[[], None], lease_s: int | float) -> Iterator[None
         thread.join()
 
 
-def described(claims: Sequence[Claim], me: Claim) -> str:
+def described(claims: Sequence[Claim], process: Claim) -> str:
     """In words, for whom a process waits: who holds how many, and how long at most where that is
     known.
     """
     held = collections.defaultdict(list)
     for claim in claims:
-        if is_valid(claim, me["host"]):
+        if is_valid(claim, process["host"]):
             held[claim["host"], claim["pid"]].append(claim["until"] - time.time())
     said = []
     for (host, pid), left in held.items():
-        here = host == me["host"]
+        here = host == process["host"]
         stopped = here and suspended(pid)
         who = f"process {pid}" + ("" if here else f" on {host}") + " (suspended)" * stopped
         until = f", {max(left):.0f} s at most" if stopped or not here else ""

@@ -70,11 +70,11 @@ class Ledger:
         self._generation = generation or max(total, 1)
         self._lease_s = lease_s
         self._remote = remote
-        self._me = leases.identity()
-        self._known: dict[int, tuple[Any, dict]] = {}
+        self._process = leases.identity()
+        self._known: dict[int, tuple[Any, dict]] = {}  # results by trial number
         self._progressed = False
-        self._mine: dict[int, Candidate] = {}
-        self._early: dict[int, optuna.Trial] = {}
+        self._claimed: dict[int, Candidate] = {}  # by this process
+        self._waiting: dict[int, optuna.Trial] = {}  # claimed, for the next generation
 
     def finished(self) -> list[FrozenTrial]:
         """Finished trials by number."""
@@ -105,7 +105,7 @@ class Ledger:
             claims = (t.user_attrs.get("claim", {}) for t in trials if self._is_others(t))
             busy = {self.space.from_json(claim["arch"]) for claim in claims if "arch" in claim}
             chosen: list[Candidate] = []
-            for _, candidate in sorted(self._mine.items()):
+            for _, candidate in sorted(self._claimed.items()):
                 self._sort(candidate, results, busy, chosen)
             number = len(trials)
             while len(chosen) < count and number < min(
@@ -130,7 +130,7 @@ class Ledger:
         False where another process has finished it since our lease ran out. The result is then
         dropped.
         """
-        self._mine.pop(candidate.number, None)
+        self._claimed.pop(candidate.number, None)
         self._progressed = True
         try:
             for name, excess in (violations or {}).items():
@@ -155,7 +155,9 @@ class Ledger:
         """For whom this process waits, for how many candidates, and for how long at most."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         claims = [t.user_attrs["claim"] for t in trials if "claim" in t.user_attrs]
-        return leases.described([c for c in claims if not self._me.items() <= c.items()], self._me)
+        return leases.described(
+            [c for c in claims if not self._process.items() <= c.items()], self._process
+        )
 
     def renew(self) -> None:
         """Make the leases of this process's claims as long as new ones."""
@@ -204,7 +206,7 @@ class Ledger:
         try:
             return self._opened(trial)
         except UpdateFinishedTrialError:
-            self._early.pop(trial.number, None)
+            self._waiting.pop(trial.number, None)
             return None
 
     def _opened(self, trial: optuna.Trial) -> Candidate | None:
@@ -212,30 +214,30 @@ class Ledger:
         generation_start = number // self._generation * self._generation
         if generation_start and self._finished_below(generation_start) < generation_start:
             trial.set_user_attr("claim", self._claim())
-            self._early[number] = trial
+            self._waiting[number] = trial
             return None
-        self._early.pop(number, None)
+        self._waiting.pop(number, None)
         chosen = {
             name: trial.suggest_categorical(name, options)
             for name, options in self.space.choices().items()
         }
         arch = self.space.decode(chosen)
         trial.set_user_attr("claim", self._claim() | {"arch": self.space.to_json(arch)})
-        self._mine[number] = Candidate(number, trial, arch)
-        return self._mine[number]
+        self._claimed[number] = Candidate(number, trial, arch)
+        return self._claimed[number]
 
     def _claim(self) -> dict[str, Any]:
-        return self._me | {"until": time.time() + self._lease_s}
+        return self._process | {"until": time.time() + self._lease_s}
 
     def _held(self, number: int) -> optuna.Trial | None:
         """The trial of that number that this process took and hasn't finished, if there is one."""
-        candidate = self._mine.get(number)
-        return candidate.trial if candidate else self._early.get(number)
+        candidate = self._claimed.get(number)
+        return candidate.trial if candidate else self._waiting.get(number)
 
     def _is_ours(self, trial: FrozenTrial) -> bool:
         """Whether a trial runs and its claim is this process's still."""
         claim = trial.user_attrs.get("claim", {})
-        return trial.state == TrialState.RUNNING and self._me.items() <= claim.items()
+        return trial.state == TrialState.RUNNING and self._process.items() <= claim.items()
 
     def _is_others(self, trial: FrozenTrial) -> bool:
         """Whether a running trial is validly held by another process."""
@@ -244,17 +246,17 @@ class Ledger:
             return False
         if claim is None:  # under the lock only another host can be between asking and claiming
             return self._remote and time.time() - trial.datetime_start.timestamp() < _GRACE_S
-        return leases.is_valid(claim, self._me["host"])
+        return leases.is_valid(claim, self._process["host"])
 
     def _reclaim(self, trials: list[FrozenTrial]) -> None:
         """Take over what dead processes left, and open what had to wait for a generation, unless
         another host has it by now.
         """
-        for number, trial in list(self._early.items()):
+        for number, trial in list(self._waiting.items()):
             if self._is_ours(trials[number]):
                 self._open(trial)
             else:
-                del self._early[number]
+                del self._waiting[number]
         for trial in trials:
             held = self._held(trial.number) is not None or self._is_others(trial)
             if trial.state == TrialState.RUNNING and not held:

@@ -66,49 +66,60 @@ def make_train_step(
     depth = model.num_blocks if recipe.drop_path else 0
     objective = recipe.objective
 
-    def loss_of(params, images, targets, keep):
-        options = {**objective.asked, **({} if keep is None else {"drop_path_mask": keep})}
-        answers = [
-            model.apply(params, images, *(() if grid is None else (grid,)), **options)
-            for grid in grids
-        ]
-        answers = jax.tree.map(lambda answer: answer.astype(jnp.float32), answers)
+    def answer(params, images, grid, options):
+        length = () if grid is None else (grid,)
+        return model.apply(params, images, *length, **options)
+
+    def loss_of(params, images, targets, drop_path_mask):
+        options = dict(objective.asked)
+        if drop_path_mask is not None:
+            options["drop_path_mask"] = drop_path_mask
+        answers = [answer(params, images, grid, options) for grid in grids]
+        answers = jax.tree.map(lambda array: array.astype(jnp.float32), answers)
         losses = objective.losses(answers, targets)
         right = jnp.stack([objective.right(one, targets) for one in answers])
         return jnp.mean(losses), (losses, right)
 
-    def piece(params, images, targets, keep, frozen):
+    def of_piece(params, images, targets, drop_path_mask, frozen):
+        """Gradients, metrics, and how many targets they are means over."""
         targets = objective.taught(images, targets, frozen)
-        keep = None if keep is None else jnp.moveaxis(keep, 0, -1)
+        if drop_path_mask is not None:
+            drop_path_mask = jnp.moveaxis(drop_path_mask, 0, -1)
         (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            params, images, targets, keep
+            params, images, targets, drop_path_mask
         )
         return gradients, metrics, objective.size(targets)
+
+    def of_batch(params, drawn, frozen):
+        """Gradients and metrics, a piece at a time."""
+        if recipe.accumulate == 1:
+            gradients, metrics, _ = of_piece(params, *drawn, frozen)
+            return gradients, metrics
+
+        # Every piece takes images from all devices, so that none has to send its own to another.
+        def cut(array):
+            return array.reshape(-1, recipe.accumulate, *array.shape[1:]).swapaxes(0, 1)
+
+        return _mean(partial(of_piece, frozen=frozen), params, jax.tree.map(cut, drawn))
 
     def step(state, batch, frozen=None):
         # What is random is drawn for the whole batch, so that pieces change nothing but rounding.
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         of_mix, of_depth = jax.random.split(key)
         images, targets = objective.prepare(batch, of_mix)
-        keep = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
-        keep = None if keep is None else jnp.moveaxis(keep, -1, 0)
-        drawn = (images, targets, keep)
-        if recipe.accumulate == 1:
-            gradients, (losses, right), _ = piece(state.params, *drawn, frozen)
-        else:
-            # Every piece takes images from all devices, so that none has to send its own to
-            # another.
-            pieces = jax.tree.map(
-                lambda x: x.reshape(-1, recipe.accumulate, *x.shape[1:]).swapaxes(0, 1), drawn
-            )
-            gradients, (losses, right) = _mean(partial(piece, frozen=frozen), state.params, pieces)
+        drop_path_mask = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
+        if drop_path_mask is not None:
+            drop_path_mask = jnp.moveaxis(drop_path_mask, -1, 0)
+        gradients, (losses, right) = of_batch(
+            state.params, (images, targets, drop_path_mask), frozen
+        )
+        # Parameters, and their running mean.
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = (
-            None
-            if state.ema is None
-            else optax.incremental_update(params, state.ema, 1 - _ema_decay(recipe.ema, state.step))
-        )
+        ema = None
+        if state.ema is not None:
+            decay = _ema_decay(recipe.ema, state.step)
+            ema = optax.incremental_update(params, state.ema, 1 - decay)
         metrics = {
             "loss": jnp.mean(losses),
             "losses": losses,
@@ -120,18 +131,18 @@ def make_train_step(
     return step
 
 
-def _mean(piece: Callable, params: Any, pieces: Any) -> Any:
-    """The mean of `piece` over all pieces, one at a time, each weighted by how many targets it has:
-    what the whole batch gives.
+def _mean(of_piece: Callable, params: Any, pieces: Any) -> Any:
+    """The mean of `of_piece` over all pieces, one at a time, each weighted by how many targets it
+    has: what the whole batch gives.
     """
-    first = jax.tree.map(lambda x: x[0], pieces)
-    shapes = jax.eval_shape(lambda drawn: piece(params, *drawn)[:2], first)
+    first = jax.tree.map(lambda array: array[0], pieces)
+    shapes = jax.eval_shape(lambda drawn: of_piece(params, *drawn)[:2], first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def add(total, drawn):
-        *found, size = piece(params, *drawn)
+        *values, size = of_piece(params, *drawn)
         sums, sizes = total
-        sums = jax.tree.map(lambda sum_, value: sum_ + value * size, sums, tuple(found))
+        sums = jax.tree.map(lambda sum_, value: sum_ + value * size, sums, tuple(values))
         return (sums, sizes + size), None
 
     (sums, sizes), _ = jax.lax.scan(add, (zeros, jnp.float32(0)), pieces)
