@@ -121,14 +121,9 @@ def test_a_lost_lease_is_not_renewed(tmp_path, monkeypatch):
 
 def test_a_suspended_process_is_named(tmp_path, monkeypatch):
     """With the time after which its candidates are taken over."""
-<<<<<<< HEAD
     first = ledger_in(tmp_path, lease_s=100.0)
     second = ledger_in(tmp_path)
-    monkeypatch.setitem(second._me, "started", 0.0)
-=======
-    first, second = ledger_in(tmp_path, lease_s=100.0), ledger_in(tmp_path)
     monkeypatch.setitem(second._process, "started", 0.0)
->>>>>>> 173aee52fc99e3e3b5de9de706d203de28fccc50
     first.take(2)
     monkeypatch.setattr(psutil.Process, "status", lambda self: psutil.STATUS_STOPPED)
     assert re.search(r"process \d+ \(suspended\) with 2, (99|100) s at most", second.waiting_for())
