@@ -73,4 +73,4 @@ benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.search_speed
 
 clean:
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) runs site .cache

@@ -7,7 +7,7 @@
       --config.model.arch=runs/vit_space/best.json
 
 196, 100 or 49 tokens by one set of weights. Never run to its end by us: we had no machine for it;
-docs/benchmarks.md has the time of a step.
+`benchmarks/on_device.py` measures a step.
 """
 
 import ml_collections

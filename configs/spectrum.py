@@ -5,7 +5,7 @@
 Signals of known frequency, on a small ViT: how much of each lies in the leading eigenvectors of the
 NTK and of the kernel on Fourier features, how fast kernel regression learns it, and how fast a
 really trained network does. Writes spectrum.json, spectrum.png and spectrum.html to runs/spectrum.
-The README of the docs, docs/theory.md, says what to expect and why.
+docs/theory.md says what to expect and why.
 """
 
 import ml_collections

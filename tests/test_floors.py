@@ -8,7 +8,8 @@ import vintk_jax
 ROOT = Path(vintk_jax.__file__).parent
 # From the top. What isn't named here (errors, files, registry, ...) is the ground below all.
 FLOORS = (
-    {"search", "rank", "spectrum", "train", "assign", "infer", "export"},  # the commands
+    {"__main__", "cli"},
+    {"search", "rank", "spectrum", "train", "assign", "infer", "export", "doctor", "show_configs"},
     {"adaptive", "exporting"},
     {"inference", "study", "ranking"},
     {"training", "proxies", "weights", "spectral"},

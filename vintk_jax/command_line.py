@@ -1,5 +1,5 @@
 """Command lines, shared by all commands: --config FILE[:arg], --config.any.field=value, --workdir,
---dry-run, --help.
+--dry-run, --help. A config is a file, or the name of one that comes with the package.
 """
 
 import dataclasses
@@ -16,12 +16,14 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from vintk_jax import settings, system_errors
+from vintk_jax import config_files, settings, system_errors
 from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings
 from vintk_jax.defaults.field import Field, fields
 from vintk_jax.defaults.rules import CHECKED_WHERE_USED
 from vintk_jax.errors import UserError, nearest
 
+_CONFIG_FLAG = re.compile(r"--?config(?:=(.*))?$")
+_CONFIG_ARGUMENT = re.compile(r":([^:/\\]*)$")  # behind a file's name and a colon
 _HELP_FLAGS = ("-h", "--help", "-help")
 _WIDTH = 100  # columns of --help
 
@@ -41,7 +43,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
     """Read a command line; None when it asked for help, which has then been printed.
 
     Args:
-        argv: with the program's name first, as sys.argv.
+        argv: with the program's name first, as sys.argv; "vintk search" for the installed command.
         about: what the command does, for --help.
         default_config: the file whose fields --help shows when none is named.
 
@@ -49,32 +51,31 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
         UserError: for a file that isn't there, a field or flag that doesn't exist, a value of the
             wrong type or one that its field's rule doesn't allow (`settings`).
     """
+    program = argv[0] if argv[0].startswith("vintk ") else f"python -m vintk_jax.{command}"
     wants_help = any(word in _HELP_FLAGS for word in argv[1:])
     argv = [
         "--dry_run" if word == "--dry-run" else word for word in argv if word not in _HELP_FLAGS
     ]
-    path = _config_path(argv)
-    if path is None and wants_help:
-        path = Path(default_config)
+    if wants_help and _named_config(argv) is None:
         argv = [*argv, f"--config={default_config}"]
-    if path is None:
+    named = _named_config(argv)
+    if named is None:
         raise UserError(
-            f"Expected --config FILE, got none. Try: python -m vintk_jax.{command} --config "
-            f"{default_config}"
+            f"Expected --config FILE, got none. Try: {program} --config {default_config}"
         )
-    if not path.is_file():
-        raise UserError(_no_such_file(path))
-    config, workdir, dry_run = _read(argv, path)
+    path = config_files.locate(_CONFIG_ARGUMENT.sub("", named))
+    argument = _CONFIG_ARGUMENT.search(named)
+    argument = argument[1] if argument else ""
+    found = f"{path}:{argument}" if argument else str(path)
+    config, workdir, dry_run = _read(_with_config(argv, found), path, argument)
     if wants_help:
-        print(_help(command, about, path, config))
+        print(_help(program, about, path, config))
         return None
     settings.check(config)
-    argument = _argument(argv)
     name = f"{path.stem}-{argument}" if argument else path.stem
     workdir = Path(workdir or Path("runs") / name)
     system_errors.writing_to(workdir)
-    config_file = f"{path}:{argument}" if argument else str(path)
-    return Invocation(config, workdir, dry_run, config_file, take_compile_cache(config))
+    return Invocation(config, workdir, dry_run, named, take_compile_cache(config))
 
 
 def command(
@@ -103,35 +104,29 @@ def command(
     return decorate
 
 
-def _config_path(argv: list[str]) -> Path | None:
-    """The config file named on a command line, without its :arg."""
+def _named_config(argv: list[str]) -> str | None:
+    """The config on a command line as it was named, with its :arg."""
     for i, word in enumerate(argv):
-        match = re.match(r"--?config(?:=(.*))?$", word)
+        match = _CONFIG_FLAG.match(word)
         if match:
             following = argv[i + 1] if i + 1 < len(argv) else ""
-            value = following if match[1] is None else match[1]
-            return Path(re.sub(r":[^:/\\]*$", "", value))
+            return following if match[1] is None else match[1]
     return None
 
 
-def _argument(argv: list[str]) -> str:
-    """What stands behind the config file's name and a colon; empty for none."""
-    for word in argv:
-        match = re.search(r"\.py:([^:/\\]+)$", word)
+def _with_config(argv: list[str], config: str) -> list[str]:
+    """The command line with another config."""
+    for i, word in enumerate(argv):
+        match = _CONFIG_FLAG.match(word)
         if match:
-            return match[1]
-    return ""
+            behind = argv[i + 2 :] if match[1] is None else argv[i + 1 :]
+            return [*argv[:i], f"--config={config}", *behind]
+    return argv
 
 
-def _no_such_file(path: Path) -> str:
-    """What to say about a config file that isn't there."""
-    folder = path.parent if path.parent.is_dir() else Path("configs")
-    others = ", ".join(sorted(str(other) for other in folder.glob("*.py")))
-    hint = f" There are: {others}." if others else ""
-    return f"Expected a config file, got {path}, which isn't there.{hint}"
-
-
-def _read(argv: list[str], path: Path) -> tuple[ml_collections.ConfigDict, str | None, bool]:
+def _read(
+    argv: list[str], path: Path, argument: str
+) -> tuple[ml_collections.ConfigDict, str | None, bool]:
     """Config, workdir as it was named, and dry run, by the flags of a command line."""
     values = flags.FlagValues()
     given = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
@@ -148,18 +143,17 @@ def _read(argv: list[str], path: Path) -> tuple[ml_collections.ConfigDict, str |
         ) from error
     except Exception as error:
         # absl, ml_collections and the config file itself, which may be anything, raise many types
-        raise UserError(_explain(argv, path, error)) from error
+        raise UserError(_explain(argv, path, argument, error)) from error
     if rest:
         raise UserError(f"Expected flags, got {' '.join(rest)!r}. Give --config.FIELD=VALUE.")
     return config, values["workdir"].value, values["dry_run"].value
 
 
-def _explain(argv: list[str], path: Path, error: Exception) -> str:
+def _explain(argv: list[str], path: Path, argument: str, error: Exception) -> str:
     """One message for what ml_collections and absl raise in many ways."""
     try:
         scope: dict[str, Any] = {}
         exec(compile(path.read_text(), str(path), "exec"), scope)
-        argument = _argument(argv)
         config = scope["get_config"](argument) if argument else scope["get_config"]()
         known = dict(fields(config))
     except UserError as told:
@@ -191,7 +185,7 @@ def take_compile_cache(config: ml_collections.ConfigDict) -> CompileCacheSetting
     return CompileCacheSettings(**section)
 
 
-def _help(command: str, about: str, path: Path, config: ml_collections.ConfigDict) -> str:
+def _help(program: str, about: str, path: Path, config: ml_collections.ConfigDict) -> str:
     """What --help prints."""
     table = settings.table_of(config)
     rows = [
@@ -201,7 +195,7 @@ def _help(command: str, about: str, path: Path, config: ml_collections.ConfigDic
     ]
     return "\n".join(
         [
-            f"usage: python -m vintk_jax.{command} --config FILE[:arg] [--config.FIELD=VALUE ...] "
+            f"usage: {program} --config FILE[:arg] [--config.FIELD=VALUE ...] "
             "[--workdir DIR] [--dry-run]",
             "",
             about.strip(),

@@ -1,0 +1,6 @@
+"""`python -m vintk_jax search ...` is `vintk search ...`."""
+
+from vintk_jax.cli import main
+
+if __name__ == "__main__":
+    main()
