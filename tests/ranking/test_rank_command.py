@@ -193,7 +193,7 @@ def test_windows_are_ranked_too(tmp_path):
         ("--config.num_architectures=2", "three"),
         ("--config.table=", "--config.table=FILE"),
         ("--config.table=nowhere.json", "nowhere.json"),
-        ("--config.table=configs/rank.py", "not a table"),
+        ("--config.table=configs/rank.py", "Expected a table of accuracies"),
     ],
 )
 def test_bad_input(table, tmp_path, override, says):
