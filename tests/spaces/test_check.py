@@ -94,14 +94,14 @@ class CountsOtherwise(Good):
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        (OddOption, "choices()['embed_dim'] has (16, 16)"),
+        (OddOption, "got (16, 16) in choices()['embed_dim']"),
         (Forgetful, "encode and choices() differ in the decisions depth"),
         (Lossy, "from_json(to_json(arch))"),
-        (Lenient, "from_json took 'no such option' for mlp_ratio"),
+        (Lenient, "InvalidArchitecture of from_json for mlp_ratio='no such option'"),
         (Miscounted, "parameters, the initialised model has"),
         (Dear, "has fewer params and flops than least() says"),
         (WrongSize, "size() is 41; enumerate() gives 40, 40 different"),
-        (Halves, "masks holds [0.0, 0.5, 1.0]"),
+        (Halves, "zeros and ones in masks, got [0.0, 0.5, 1.0]"),
         (Wide, "Expected float32 masks, got float64"),
         (Uneven, "masks has 'embed' of ("),
         (Raises, "KeyError"),

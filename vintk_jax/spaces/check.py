@@ -6,6 +6,7 @@ architectures; nothing is trained.
 
 import argparse
 import dataclasses
+import inspect
 import sys
 import time
 import traceback
@@ -74,7 +75,9 @@ def check(
         except Exception as error:  # the space's own code, which may raise anything
             where = traceback.extract_tb(error.__traceback__)[-1]
             fault = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
-        yield Finding(function.__doc__.splitlines()[0], fault, time.perf_counter() - begun)
+        promise, _, _ = inspect.getdoc(function).partition("\n\n")
+        seconds = time.perf_counter() - begun
+        yield Finding(" ".join(promise.split()), fault, seconds)
         if function in (conformance.choices, sample) and fault:
             return
 
