@@ -18,7 +18,7 @@ FLOORS = (
     {"data", "ntk"},
     {"config"},
     {"command_line"},
-    {"settings"},
+    {"config_check"},
     {"models", "defaults"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -41,7 +41,7 @@ def test_flags_of_the_users_own_are_kept(monkeypatch):
 def test_large_pages_start_the_process_again_once():
     """The setting reaches the program, its arguments stay, and a user's own is left alone."""
     program = (
-        "import os, sys; from vintk_jax.set_up import use_large_pages; use_large_pages(); "
+        "import os, sys; from vintk_jax import set_up; set_up.restart_with_large_pages(); "
         "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
     )
 

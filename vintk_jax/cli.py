@@ -10,7 +10,7 @@ from importlib import metadata
 
 from vintk_jax.command_line import run
 from vintk_jax.errors import UserError, nearest
-from vintk_jax.set_up import use_large_pages
+from vintk_jax.set_up import restart_with_large_pages
 
 # Module and line of help of each command.
 COMMANDS = {
@@ -70,7 +70,7 @@ def dispatch(argv: list[str]) -> None:
 def main() -> None:
     """The entry point."""
     if set(sys.argv[1:2]) & set(_LARGE_PAGES):
-        use_large_pages()
+        restart_with_large_pages()
     run(dispatch)
 
 

@@ -16,7 +16,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from vintk_jax import config_files, settings, system_errors
+from vintk_jax import config_check, config_files, system_errors
 from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings
 from vintk_jax.defaults.field import Field, fields
 from vintk_jax.defaults.rules import CHECKED_WHERE_USED
@@ -49,7 +49,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
 
     Raises:
         UserError: for a file that isn't there, a field or flag that doesn't exist, a value of the
-            wrong type or one that its field's rule doesn't allow (`settings`).
+            wrong type or one that its field's rule doesn't allow (`config_check`).
     """
     program = argv[0] if argv[0].startswith("vintk ") else f"python -m vintk_jax.{command}"
     wants_help = any(word in _HELP_FLAGS for word in argv[1:])
@@ -71,7 +71,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
     if wants_help:
         print(_help(program, about, path, config))
         return None
-    settings.check(config)
+    config_check.check(config)
     name = f"{path.stem}-{argument}" if argument else path.stem
     workdir = Path(workdir or Path("runs") / name)
     system_errors.writing_to(workdir)
@@ -187,7 +187,7 @@ def take_compile_cache(config: ml_collections.ConfigDict) -> CompileCacheSetting
 
 def _help(program: str, about: str, path: Path, config: ml_collections.ConfigDict) -> str:
     """What --help prints."""
-    table = settings.table_of(config)
+    table = config_check.table_of(config)
     rows = [
         _row(name, value, table.get(name))
         for name, value in fields(config)

@@ -20,9 +20,9 @@ def multiply_adds(function: Callable, *arguments: Any) -> int:
     """Multiply-adds of all matrix products and convolutions in one call; loops counted as often as
     they run.
 
-    A product takes batch m n k, a convolution (k inputs per group) for each output, borders as
-    inner pixels. What stands for them counts, too: a product of two arrays that are both spread out
-    over the other's axes and then summed up is a matrix product, and products in a scope named
+    A matrix product takes batch x m x n x k. A convolution takes (k inputs per group) for each
+    output; an output at the border counts as one inside, padding or not. What stands for them
+    counts, too: `sum(a[:, None] * b, 2)` is a matrix product, and products in a scope named
     `CONVOLUTION` are those of a convolution. Norms, softmax and other element-wise work are left
     out, as in the papers' tables.
 

@@ -11,7 +11,7 @@ each picture of images:FOLDER. The same command goes on after any kill.
 from vintk_jax import config as configs
 from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
-from vintk_jax.set_up import set_up_training, use_large_pages
+from vintk_jax.set_up import restart_with_large_pages, set_up_training
 from vintk_jax.workdir.claims import read_claimed
 
 
@@ -46,5 +46,5 @@ def main(invocation: configs.Invocation) -> None:
 
 
 if __name__ == "__main__":
-    use_large_pages()
+    restart_with_large_pages()
     configs.run(main)

@@ -2,7 +2,7 @@
 and page show.
 
 To record something new of every candidate, add a field here and give its value in `study.run`. To
-show it, add a line to `report.columns.COLUMNS`.
+show it, add a line to `report.search_columns.COLUMNS`.
 """
 
 import dataclasses

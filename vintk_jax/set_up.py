@@ -31,7 +31,7 @@ def avoid_wrong_fusions() -> None:
 _GLIBC = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-def use_large_pages() -> None:
+def restart_with_large_pages() -> None:
     """Start this Python process again with a setting of glibc that it reads only at the start;
     once, and not over a user's own.
     """

@@ -15,7 +15,7 @@ import ml_collections
 from vintk_jax import config as configs
 from vintk_jax.command_line import command
 from vintk_jax.errors import UserError
-from vintk_jax.set_up import set_up_training, use_large_pages
+from vintk_jax.set_up import restart_with_large_pages, set_up_training
 from vintk_jax.workdir.claims import claim_workdir, read_claimed
 
 MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tensor")
@@ -35,6 +35,7 @@ def main(invocation: configs.Invocation) -> None:
     from vintk_jax.report.progress import Progress
     from vintk_jax.report.segment_pictures import write_predictions
     from vintk_jax.report.train_table import measure_tables
+    from vintk_jax.tasks import kind_of
     from vintk_jax.tasks.architecture import keep_arch
     from vintk_jax.training.loop import fit
     from vintk_jax.training.setup import set_up
@@ -48,7 +49,7 @@ def main(invocation: configs.Invocation) -> None:
     lengths = ", ".join(setup.spec.names)
     train = setup.task.train
     test = setup.task.test
-    dense = setup.task.objective.measure == "mean_iou"
+    dense = kind_of(config).name == "segmentation"
 
     def say(note: str) -> None:
         console.print(note, style="yellow")
@@ -106,5 +107,5 @@ def _as_begun(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
 
 if __name__ == "__main__":
-    use_large_pages()
+    restart_with_large_pages()
     configs.run(main)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from training.commands import SMALL, command
 
-from vintk_jax import settings, spaces
+from vintk_jax import config_check, spaces
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictions import summarise
 from vintk_jax.tasks.architecture import keep_arch
@@ -107,7 +107,7 @@ def test_a_damaged_config(tmp_path, content):
 )
 def test_numbers_and_words_that_cannot_be_meant(field, value):
     """Beyond tests/faults/test_settings.py."""
-    assert not settings.RULES[field].allows(value)
+    assert not config_check.RULES[field].allows(value)
 
 
 def test_what_is_no_space():

@@ -12,7 +12,7 @@ from vintk_jax.workdir.state import State
 
 def saved(folder, keep=2):
     """Checkpoints of steps 1 and 2: parameters 1 and 2, running means 10 and 20."""
-    checkpoints = Checkpoints(folder, keep, {"model": "x"})
+    checkpoints = Checkpoints(folder, {"model": "x"}, keep=keep)
     for step in (1, 2):
         mean = {"w": np.full(3, 10.0 * step, np.float32)}
         params = {"w": np.full(3, float(step), np.float32)}
@@ -28,12 +28,12 @@ def test_raw_parameters_do_not_stand_in_for_a_running_mean(tmp_path):
     like = {"w": np.zeros(3, np.float32)}
     shutil.rmtree(tmp_path / "best" / "2" / "ema")
     said = []
-    reading = Checkpoints(tmp_path / "best", 2, {"model": "x"}, read_only=True)
+    reading = Checkpoints(tmp_path / "best", {"model": "x"}, read_only=True)
     params, _ = reading.restore_params(like, said.append)
     np.testing.assert_array_equal(params["w"], [10.0] * 3)
     assert len(said) == 1
     assert "is corrupt" in said[0]
     shutil.rmtree(tmp_path / "best" / "1" / "ema")
-    reading = Checkpoints(tmp_path / "best", 2, {"model": "x"}, read_only=True)
+    reading = Checkpoints(tmp_path / "best", {"model": "x"}, read_only=True)
     with pytest.raises(UserError, match="None of the checkpoints"):
         reading.restore_params(like, said.append)

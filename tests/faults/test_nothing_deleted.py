@@ -230,7 +230,7 @@ def imported(workdir, params, classes=("a",)):
 
 def train(folder, *steps, optimizer, **record):
     """Checkpoints of a training."""
-    checkpoints = Checkpoints(folder, 3, MODEL.describe())
+    checkpoints = Checkpoints(folder, MODEL.describe(), keep=3)
     for step in steps:
         state = State(jnp.int32(step), PARAMS, optimizer, None)
         checkpoints.save(state, classes=["a"], **record)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vintk_jax import config as configs
-from vintk_jax import settings
+from vintk_jax import config_check
 from vintk_jax.defaults.field import filled
 from vintk_jax.errors import UserError
 
@@ -61,8 +61,8 @@ def test_shipped_configs(shipped, capsys):
     allows.
     """
     config = loaded(*shipped)
-    settings.check(config)
-    table = settings.table_of(config)
+    config_check.check(config)
+    table = config_check.table_of(config)
     assert dict(configs.fields(config)).keys() == table.keys()
     shown = shown_by_help(capsys, ":".join(map(str, shipped)))
     assert shown.keys() == {name for name, field in table.items() if field.used}
@@ -72,17 +72,17 @@ def test_shipped_configs(shipped, capsys):
 
 def test_a_name_has_one_rule():
     """Also where tables give it other meanings; and defaults follow the rules."""
-    for table in settings.TABLES:
+    for table in config_check.TABLES:
         for name, field in table.items():
-            assert field.rule is settings.RULES[name]
+            assert field.rule is config_check.RULES[name]
             assert field.rule.allows(field.default)
             assert field.meaning
 
 
 def test_every_table_is_found():
     """By the names of a config's fields."""
-    for table in settings.TABLES:
-        assert settings.table_of(filled(table)) is table
+    for table in config_check.TABLES:
+        assert config_check.table_of(filled(table)) is table
 
 
 OLD_CONFIG = """
@@ -209,7 +209,7 @@ def test_no_limit_by_inf():
 @given(value=st.one_of(st.floats(), st.integers(-(10**12), 10**12), st.booleans(), st.text()))
 def test_no_rule_takes_nan_or_raises(value):
     """Any value gets an answer from any rule; NaN always the same one."""
-    for rule in settings.RULES.values():
+    for rule in config_check.RULES.values():
         taken = rule.allows(value)
         assert isinstance(taken, bool)
         if isinstance(value, float) and math.isnan(value):

@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from vintk_jax.data.images import MEAN, STD
-from vintk_jax.models import depth
 from vintk_jax.models.vit import ViT
 from vintk_jax.tasks import mixing
 from vintk_jax.tasks.base import make_predict
@@ -178,7 +177,7 @@ def test_running_mean_and_random_numbers_by_step(params):
         for name in before:
             wanted = decay * before[name] + (1 - decay) * after[name]
             np.testing.assert_allclose(mean[name], wanted, atol=1e-6)
-        assert state.best_params is state.ema
+        assert state.evaluated_params is state.ema
 
 
 def test_stochastic_depth_keeps_its_expectation():

@@ -3,8 +3,8 @@ image needs.
 
 Three kinds, each giving one number a length, cheapest first:
 
-- shared: an MLP on what the shortest pass knows. Where that pass suffices, its answer is the
-  answer; elsewhere it is the price of knowing.
+- shared: an MLP on what a pass knows. Where that pass suffices, its answer is the answer;
+  elsewhere it is the price of knowing.
 - cnn: depth-wise separable convolutions on a thumbnail.
 - vit: a small ViT on a thumbnail.
 """
@@ -19,7 +19,7 @@ from vintk_jax.tasks.objectives import normalise
 
 
 class SharedHead(nn.Module):
-    """A normalised MLP on the features of the shortest pass.
+    """A normalised MLP on the features of a pass.
 
     Attributes:
         lengths: outputs; width: of its one hidden layer.
@@ -98,18 +98,19 @@ def make(kind: str, lengths: int, width: int, thumbnail: int) -> nn.Module:
     """
     if kind not in KINDS:
         raise UserError(
-            f"tla.kind={kind!r} came; {', '.join(KINDS)} was wanted.{nearest(kind, KINDS)}"
+            f"Expected tla.kind to be one of {', '.join(KINDS)}, got {kind!r}."
+            f"{nearest(kind, KINDS)}"
         )
     if width < 2 or width % 2 or thumbnail < 8 or thumbnail % 4:
         raise UserError(
-            f"tla.width={width} and tla.thumbnail={thumbnail} came; an even width and a multiple "
-            "of 4 from 8 on were wanted."
+            "Expected an even width and a thumbnail of a multiple of 4 pixels from 8 on, got "
+            f"tla.width={width} and tla.thumbnail={thumbnail}."
         )
     return KINDS[kind](lengths, width)
 
 
 def reads_features(assigner: nn.Module) -> bool:
-    """Whether it runs on the shortest pass' features, instead of a thumbnail."""
+    """Whether it runs on a pass' features, instead of a thumbnail."""
     return isinstance(assigner, SharedHead)
 
 

@@ -13,6 +13,7 @@ from vintk_jax.adaptive.assigner import Assigner, Chances
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
 from vintk_jax.adaptive.policies import Outcomes, Point
 from vintk_jax.errors import UserError
+from vintk_jax.inference.plan import confidence
 from vintk_jax.inference.plans import Plans
 
 FOLDS = 5
@@ -130,7 +131,7 @@ class Calibration:
             assigned += assigned_from(start)
         cascaded = policies.curve(
             cascade,
-            policies.thresholds(answers.probabilities.max(axis=-1)),
+            policies.thresholds(confidence(answers.probabilities)),
             answers.labels,
             right,
             plans.paid / longest,

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int, UInt8
 from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.adaptive.calibration import Calibration
+from vintk_jax.adaptive.length_labels import smallest_right
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import Block, Engine, Plan
 from vintk_jax.inference.plans import Plans
@@ -72,7 +73,7 @@ def methods(
         compared.append(Method("tla", budget, assigner.at(point).plan(plans), paid))
     for budget, point in _settings(calibration, "cascade", budgets, confidence, by):
         compared.append(Method("cascade", budget, plans.cascade(point.setting), costs))
-    smallest = np.where(right.any(axis=1), right.argmax(axis=1), 0)
+    smallest, _ = smallest_right(right, "shortest")
     return [*compared, *_merging(plans), Method("oracle", None, plans.known(smallest), costs)]
 
 

@@ -43,8 +43,8 @@ def steps_of(epochs: int | float, batch_size: int, images: int) -> int:
     steps = round(epochs * images / batch_size)
     if steps < 1 or images < batch_size:
         raise UserError(
-            f"tla.epochs={epochs} of {images} images came; one batch of {batch_size} at least "
-            "(tla.batch_size) was wanted."
+            f"Expected one batch of {batch_size} images (tla.batch_size) at least, got "
+            f"tla.epochs={epochs} of {images} images."
         )
     return steps
 
@@ -76,7 +76,7 @@ def fit_assigner(
     """
     steps = steps_of(how.epochs, how.batch_size, len(seen))
     if how.target not in TARGETS:
-        raise UserError(f"tla.target={how.target!r} came; {' or '.join(TARGETS)} was wanted.")
+        raise UserError(f"Expected tla.target to be {' or '.join(TARGETS)}, got {how.target!r}.")
     schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)
     optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
     labels, weights = smallest_right(right, how.none_right)

@@ -1,14 +1,17 @@
 """What can be promised of a setting for new images, and the cheapest setting that a promise holds
 for.
 
-On its calibration images a setting loses those that the longest length gets right and it doesn't.
-The share of such images among all that are like these is at most the exact (Clopper and Pearson)
-limit of their number, and the loss of accuracy is at most that share: what it wins elsewhere is not
-counted on. Among many settings the cheapest that looks good is chosen for its luck; so they are
+The limit. On its calibration images a setting loses those that the longest length gets right and it
+doesn't. Among all images that are like these, the share of lost ones is at most the exact (Clopper
+and Pearson) limit of their number. The loss of accuracy is at most that share: what the setting
+wins elsewhere is not counted on.
+
+The order. The cheapest of many settings that look good is chosen for its luck. So settings are
 gone through in an order that was fixed without the labels, from the dearest on, each at full
-confidence, and the first that fails ends it (fixed-sequence testing: Maurer, Hothorn and Lehmacher
-1995; Angelopoulos et al. 2021, arXiv 2110.01052). Sequences from different first lengths share what
-may go wrong.
+confidence. The first that fails ends it (fixed-sequence testing: Maurer, Hothorn and Lehmacher
+1995; Angelopoulos et al. 2021, arXiv 2110.01052).
+
+Several first lengths have a sequence each. These share what may go wrong.
 """
 
 import functools

@@ -32,7 +32,7 @@ def smallest_right(
     """
     if none_right not in NONE_RIGHT:
         raise UserError(
-            f"labels.none_right={none_right!r} came; {', '.join(NONE_RIGHT)} was wanted."
+            f"Expected labels.none_right to be one of {', '.join(NONE_RIGHT)}, got {none_right!r}."
         )
     hopeless = ~right.any(axis=1)
     labels = np.where(

@@ -1,5 +1,5 @@
-"""From what is known of an image to its next length, by one number that trades tokens for accuracy;
-and that number for a budget.
+"""Chooses the next length of each image by one number, which trades tokens for accuracy: a price
+(assigner) or a threshold (cascade). Chooses that number for a budget.
 
 A policy decides after each pass whether an image is answered or goes on to a longer length, so an
 image's way through the lengths, what it costs and what comes out are found by following it: the
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from scipy import stats
 
 from vintk_jax.errors import UserError
+from vintk_jax.inference.plan import confidence
 
 Lengths = Int[np.ndarray, " n"]
 Probabilities = Float[np.ndarray, "n lengths classes"]
@@ -103,10 +104,8 @@ def stay(at: int, answers: np.ndarray) -> Lengths:
 def by_confidence(
     known: Float[np.ndarray, "n classes"], threshold: int | float, at: int
 ) -> Lengths:
-    """Stay where the highest probability reaches a threshold, else on to the next length: a cascade
-    (DVT, arXiv 2105.15075).
-    """
-    return np.where(known.max(axis=1) >= threshold, at, at + 1)
+    """Stay where the confidence reaches a threshold, else on to the next length: a cascade."""
+    return np.where(confidence(known) >= threshold, at, at + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,9 +199,9 @@ def within(
     """
     if not max_cost > 0 or not max_drop >= 0 or not 0.5 <= confidence < 1:
         raise UserError(
-            f"budget.max_drop={max_drop}, max_cost={max_cost}, confidence={confidence} came; a "
-            "drop of 0 points at least, a positive cost and a "
-            "confidence from 0.5 to below 1 were wanted."
+            "Expected a drop of 0 points at least, a positive cost and a confidence from 0.5 to "
+            f"below 1, got budget.max_drop={max_drop}, max_cost={max_cost}, "
+            f"confidence={confidence}."
         )
     affordable = [point for point in points if point.cost <= max_cost]
     limit = float(stats.norm.ppf(confidence))
@@ -251,6 +250,6 @@ def prices(
     ]
 
 
-def thresholds(confidence: Float[np.ndarray, "n lengths"], count: int = 200) -> list[float]:
+def thresholds(confidences: Float[np.ndarray, "n lengths"], count: int = 200) -> list[float]:
     """Thresholds between those at which nobody and everybody goes on."""
-    return [0.0, *np.unique(np.quantile(confidence, np.linspace(0, 1, count))).tolist(), 1.01]
+    return [0.0, *np.unique(np.quantile(confidences, np.linspace(0, 1, count))).tolist(), 1.01]

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from vintk_jax.data import shipped
-from vintk_jax.data.made import Example, Made
+from vintk_jax.data.generated import Example, Generated
 
 SIDE = 32  # pixels of an image
 # Images of each split. No handwritten digit is in two: a model trains on the first, learns when it
@@ -192,7 +192,7 @@ class Digits:
             return made.image, on_it.astype(np.uint8)
 
         name = f"digits-{split}-{side}{'-dense' if dense else ''}"
-        self._made = Made(name, _depends(), COUNTS[split], make)
+        self._made = Generated(name, _depends(), COUNTS[split], make)
 
     def __len__(self) -> int:
         return len(self._made)
@@ -201,6 +201,6 @@ class Digits:
         image, label = self._made[int(index)]
         return {"image": image, "label": label if self._dense else int(label)}
 
-    def ahead(self) -> None:
+    def start(self) -> None:
         """Begin to make all of them."""
-        self._made.ahead()
+        self._made.start()

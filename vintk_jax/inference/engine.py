@@ -65,8 +65,8 @@ class Engine:
         whole = all(isinstance(size, int | np.integer) for size in batch_sizes)
         if not batch_sizes or not whole or min(batch_sizes) < 1 or not max_wait >= 0:
             raise UserError(
-                f"Batch sizes {tuple(batch_sizes)} and a wait of {max_wait} s came; whole "
-                "positive sizes and no negative wait were wanted."
+                "Expected whole positive sizes of batches and no negative wait, got "
+                f"{tuple(batch_sizes)} and {max_wait} s."
             )
         self.plan = plan
         self._sizes = tuple(sorted(set(batch_sizes)))

@@ -1,12 +1,16 @@
 """Images that an engine holds: which of them goes next, with whom.
 
-An image of a stream is due at its n-th step n x `max_wait` after it was taken. A step with images
-that are due goes next, also ahead of full batches of other steps. It pays for the rows that its
-batch isn't full by: the full batches earn that, a small share of their rows, so that throughput
-falls by no more; what has seen six batches go by needs not pay. And after each such turn (a full
-batch of rows at most) another full batch has its own. Two full batches at most are taken ahead of
-what runs, for each step that is a first one. So an image leaves within `max_wait` and some eight
-batches a step, most much sooner, however busy the stream is and however rare its steps are.
+An image of a stream is late at its n-th step when n x `max_wait` has passed since it was taken.
+
+1. A step with late images goes next, also ahead of full batches of other steps.
+2. Its batch is often not full. Such batches may waste `_SHARE` of the rows of all full batches, so
+   that throughput falls by no more.
+3. A late image that `_PATIENCE` batches have gone ahead of goes next in any case.
+4. After a turn of late images (a full batch of rows at most) comes a full batch of another step.
+5. `_AHEAD` full batches at most are taken ahead of what runs, for each step that is a first one.
+
+So an image leaves within `max_wait` and some eight batches a step, and most much sooner, however
+busy the stream is and however rare its steps are.
 
 What is done for each image in Python is kept to list operations; the rest works on whole groups.
 """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-DONE = -1
+DONE = -1  # in place of the number of the next step
 FAILED, WAITING = -2, -1  # in place of the number of the step that answered
 
 
@@ -60,3 +60,10 @@ class Block:
     probabilities: Float[np.ndarray, "n classes"]
     errors: dict[int, str]
     passes: Int[np.ndarray, " steps"]
+
+
+def confidence(probabilities: Float[np.ndarray, "*n classes"]) -> Float[np.ndarray, "*n"]:
+    """How sure an answer is: its highest probability. A cascade compares it with a threshold (DVT,
+    arXiv 2105.15075).
+    """
+    return probabilities.max(axis=-1)

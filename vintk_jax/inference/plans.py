@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
-from vintk_jax.inference.plan import DONE, Plan, Step
+from vintk_jax.inference.plan import DONE, Plan, Step, confidence
 from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.tome import TomeViT
@@ -77,7 +77,7 @@ class Plans:
 
         def step(number: int) -> Step:
             def follow(outputs):
-                return np.where(outputs[0].max(axis=-1) >= threshold, DONE, number + 1)
+                return np.where(confidence(outputs[0]) >= threshold, DONE, number + 1)
 
             return Step(self.names[number], self._runs[number], follow)
 

@@ -58,9 +58,8 @@ def _source(
     where = config.data.source
     if not where.startswith("images:"):
         raise UserError(
-            f"data.source={where!r} came; a segmenter predicts on "
-            "--config.data.source=images:FOLDER (training has measured it on "
-            f"{trained.data.test_split} already)."
+            f"A segmenter predicts on a folder of images. Expected data.source=images:FOLDER, got "
+            f"{where!r}. (Training has measured it on {trained.data.test_split} already.)"
         )
     source = open_source(where, "")
     folder = walk.folder(where.removeprefix("images:"), f"data.source={where}")

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.channel_norm import ChannelNorm, Norm
 from vintk_jax.models.convolution import by_product
-from vintk_jax.models.depth import Layers, stages
+from vintk_jax.models.layer_decay import Layers, stages
 from vintk_jax.models.layers import conv_init
 from vintk_jax.models.stacking import scan_blocks
 
@@ -232,7 +232,7 @@ class CellNet(nn.Module):
 
     @property
     def layers(self) -> Layers:
-        """See `models.depth`."""
+        """See `models.layer_decay`."""
         cells = stages((self.count,) * len(self.channels), self.scan, ("reduction",), "cell")
         return (("stem", "stem_norm"), *cells, ("norm", "head"))
 

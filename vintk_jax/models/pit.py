@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.counting import CONVOLUTION
 from vintk_jax.models.blocks import Stage, alike
-from vintk_jax.models.depth import Layers, stages
+from vintk_jax.models.layer_decay import Layers, stages
 from vintk_jax.models.layers import LayerNorm, conv_init, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PositionEmbed
 
@@ -130,7 +130,7 @@ class PiT(nn.Module):
 
     @property
     def layers(self) -> Layers:
-        """See `models.depth`."""
+        """See `models.layer_decay`."""
         embedding = ("patch_embed", "positions", "class_token")
         blocks = stages(self.depths, self.scan, ("pool", "pool_token"))
         return (embedding, *blocks, ("norm", "head"))

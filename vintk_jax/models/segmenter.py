@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import Stage, alike
 from vintk_jax.models.decoders import ConvDecoder, LinearDecoder, MaskDecoder
-from vintk_jax.models.depth import Layers, stages
+from vintk_jax.models.layer_decay import Layers, stages
 from vintk_jax.models.layers import masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, PositionEmbed
 
@@ -132,7 +132,7 @@ class Segmenter(nn.Module):
 
     @property
     def layers(self) -> Layers:
-        """See `models.depth`."""
+        """See `models.layer_decay`."""
         return (("patch_embed", "positions"), *stages(self.depths, self.scan, ()), ("head",))
 
     @nn.compact

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import Stage
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
-from vintk_jax.models.depth import Layers, stages
+from vintk_jax.models.layer_decay import Layers, stages
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, PatchEmbed, PositionEmbed, grid_of
 
@@ -55,7 +55,7 @@ class StagedViT(nn.Module):
 
     @property
     def layers(self) -> Layers:
-        """See `models.depth`."""
+        """See `models.layer_decay`."""
         of_size = ("from_pixels", "from_stem", "positions")
         sizes = tuple(f"{name}_{size}" for name in of_size for size in self.patch_sizes)
         depths = tuple(map(len, self.hidden))

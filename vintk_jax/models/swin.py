@@ -12,7 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.depth import Layers, stages
+from vintk_jax.models.layer_decay import Layers, stages
 from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, grid_of
 from vintk_jax.models.stacking import mask_of_block, scan_blocks, skip_if_dead, split_masks
@@ -200,7 +200,7 @@ class Swin(nn.Module):
 
     @property
     def layers(self) -> Layers:
-        """See `models.depth`."""
+        """See `models.layer_decay`."""
         blocks = stages(self.depths, self.scan, ("merge",))
         return (("patch_embed", "patch_norm"), *blocks, ("norm", "head"))
 

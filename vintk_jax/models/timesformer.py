@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from vintk_jax.models import resample
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.clip_blocks import ClipGrid, DividedBlock, FrameBlock
-from vintk_jax.models.depth import Layers, block_layers
+from vintk_jax.models.layer_decay import Layers, block_layers
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, fit_to_grid, grid_of
 from vintk_jax.models.stacking import split_masks
@@ -122,7 +122,7 @@ class TimeSformer(nn.Module):
 
     @property
     def layers(self) -> Layers:
-        """See `models.depth`."""
+        """See `models.layer_decay`."""
         embedding = ("patch_embed", "class_token", "positions")
         return (embedding, *block_layers(self.num_blocks, self.scan), ("norm", "head"))
 

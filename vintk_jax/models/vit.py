@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
-from vintk_jax.models.depth import Layers, block_layers
+from vintk_jax.models.layer_decay import Layers, block_layers
 from vintk_jax.models.layers import LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import (
     ClassToken,
@@ -75,7 +75,7 @@ class ViT(nn.Module):
 
     @property
     def layers(self) -> Layers:
-        """See `models.depth`."""
+        """See `models.layer_decay`."""
         embedding = ("stem", "patch_embed", "class_token", "positions")
         blocks = block_layers(self.num_blocks, self.scan)
         return (embedding, *blocks, ("norm", "head", "aux_head"))

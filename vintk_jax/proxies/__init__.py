@@ -1,5 +1,5 @@
-"""Training-free scores of architectures, by name. A higher score is a better architecture; a new
-proxy is one function and one line.
+"""Training-free scores of architectures, by name; in the code a score's function is a proxy. A
+higher score is a better architecture. A new proxy is one function and one line.
 """
 
 from vintk_jax.proxies.activations import ACTIVATION_PROXIES

@@ -187,7 +187,7 @@ class Proxy:
 
 
 def definitions(proxies: Iterable[Proxy]) -> dict[str, int]:
-    """Of scores that are not in their first definition, for `config.claim_workdir`."""
+    """Of scores that are not in their first definition, for `workdir.claims.claim_workdir`."""
     return {
         f"scores by {proxy.name}": proxy.definition for proxy in proxies if proxy.definition != 1
     }

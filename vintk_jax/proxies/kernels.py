@@ -10,21 +10,24 @@ from vintk_jax.proxies import costs
 from vintk_jax.proxies.base import STEM, Measurement, Proxy
 
 # Both, and inputs.num_images, were chosen on the first half of cifar_vit (docs/score_protocol.md).
-RIDGE = 5.0  # times n^-2
+RIDGE = 5.0  # in mean eigenvalues of the centred kernel, times n^-2
 WEIGHT = 4.0
 
 
 def vintk_kernel(kernels) -> float:
-    """ViNTK's kernel alone: minus the logarithm of the error with which the kernel's ridge
-    regression predicts, for each image from all others, functions of the highest frequency.
+    """ViNTK's kernel alone: minus the logarithm of a left-out error. Higher is better.
 
-    That high frequencies tell vision transformers apart is the paper's (arXiv 2405.04536,
-    abstract). Its random Fourier features stand here on the side of what is to be learned: the
-    higher their frequency, the better their left-out error orders trained accuracies
-    (docs/proxies.md). In the limit a function's values are independent from image to image, the
-    features' inner products are the unit matrix, and none has to be drawn. What is left of the
-    error is how much of one image's value spills over to another's: little for a kernel that tells
-    images apart evenly. The form is our choice, by docs/score_protocol.md. Higher is better.
+    The error is that of ridge regression with the plain kernel, where each image is predicted from
+    all others and the targets are independent from image to image. Such targets can't be
+    predicted. What differs is how much of one image's value spills over to another's: little for a
+    kernel that tells images apart evenly.
+
+    The targets are the limit of random Fourier features of the images, as their frequency grows.
+    The higher it is, the better the left-out error orders trained accuracies (docs/proxies.md). In
+    the limit the features' inner products are the unit matrix, and none has to be drawn. That high
+    frequencies tell vision transformers apart is the paper's (arXiv 2405.04536, abstract). That
+    they stand on the side of what is learned, and the form, are our choice, by
+    docs/score_protocol.md.
     """
     n = len(kernels["plain"])
     return -math.log(left_out_error(kernels["plain"], np.eye(n), RIDGE / n**2))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.report.columns import Column, columns_of
 from vintk_jax.report.describe import best_first, lists, scalars, summarise
 from vintk_jax.report.layer_shares import draw_layers
 from vintk_jax.report.page import as_yaml, write_page
+from vintk_jax.report.search_columns import Column, columns_of
 from vintk_jax.report.search_figures import draw_architecture, draw_scores, draw_spectra, tooltip
 from vintk_jax.report.style import style
 from vintk_jax.report.svg import to_svg

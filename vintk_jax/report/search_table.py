@@ -6,8 +6,8 @@ import rich.box
 from rich.table import Table
 from rich.text import Text
 
-from vintk_jax.report.columns import columns_of
 from vintk_jax.report.describe import best_first, summarise
+from vintk_jax.report.search_columns import columns_of
 from vintk_jax.scored_candidate import ScoredCandidate
 
 

@@ -207,8 +207,24 @@ class AutoFormerSpace(SearchSpace):
                     yield AutoFormer(e, depth, heads, tuple(map(float, ratios)))
 
 
-TINY = AutoFormerSpace("autoformer-tiny")
-SMALL = AutoFormerSpace(
-    "autoformer-small", (320, 384, 448), (12, 13, 14), (5, 6, 7), (3.0, 3.5, 4.0)
+TINY = AutoFormerSpace(
+    "autoformer-tiny",
+    embed_dim=(192, 216, 240),
+    depth=(12, 13, 14),
+    num_heads=(3, 4),
+    mlp_ratio=(3.5, 4.0),
 )
-BASE = AutoFormerSpace("autoformer-base", (528, 576, 624), (14, 15, 16), (9, 10), (3.0, 3.5, 4.0))
+SMALL = AutoFormerSpace(
+    "autoformer-small",
+    embed_dim=(320, 384, 448),
+    depth=(12, 13, 14),
+    num_heads=(5, 6, 7),
+    mlp_ratio=(3.0, 3.5, 4.0),
+)
+BASE = AutoFormerSpace(
+    "autoformer-base",
+    embed_dim=(528, 576, 624),
+    depth=(14, 15, 16),
+    num_heads=(9, 10),
+    mlp_ratio=(3.0, 3.5, 4.0),
+)

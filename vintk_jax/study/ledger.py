@@ -106,7 +106,7 @@ class Ledger:
             busy = {self.space.from_json(claim["arch"]) for claim in claims if "arch" in claim}
             chosen: list[Candidate] = []
             for _, candidate in sorted(self._claimed.items()):
-                self._sort(candidate, results, busy, chosen)
+                self._close_or_choose(candidate, results, busy, chosen)
             number = len(trials)
             while len(chosen) < count and number < min(
                 self.total, (finished // self._generation + 1) * self._generation
@@ -115,7 +115,7 @@ class Ledger:
                 if candidate is None:
                     break
                 number = candidate.number + 1
-                finished += self._sort(candidate, results, busy, chosen)
+                finished += self._close_or_choose(candidate, results, busy, chosen)
             return chosen[:count]
 
     def close(
@@ -171,7 +171,7 @@ class Ledger:
                 with contextlib.suppress(UpdateFinishedTrialError):
                     held.set_user_attr("claim", trial.user_attrs["claim"] | self._claim())
 
-    def has_work(self) -> bool:
+    def made_progress(self) -> bool:
         """Whether the last `take` closed something, so that looking again at once is worth it."""
         return self._progressed
 
@@ -183,7 +183,7 @@ class Ledger:
         """How many trials of a smaller number are finished."""
         return sum(trial.number < number for trial in self.finished())
 
-    def _sort(
+    def _close_or_choose(
         self, candidate: Candidate, results: dict, busy: set, chosen: list[Candidate]
     ) -> bool:
         """Close a repeat, choose a new architecture, or leave a duplicate for later. True when this

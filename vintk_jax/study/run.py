@@ -58,7 +58,7 @@ def run(
             scores = _score_batch(ledger, scorer, proxy, batch, workdir, two_objectives)
             best = max(scores if best is None else [best, *scores], default=None)
             _check_some_score(ledger)
-        elif not ledger.has_work():
+        elif not ledger.made_progress():
             phase(ledger.waiting_for())
             wait_for_others()
         report(len(ledger.finished()), best)

@@ -59,8 +59,8 @@ def read_best(where: str) -> tuple[spaces.SearchSpace, Any]:
         ) from error
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is no best.json: {type(error).__name__} {error}. An object with space and "
-            "arch was wanted."
+            f"Expected a best.json, an object with space and arch, got {path}: "
+            f"{type(error).__name__} {error}."
         ) from error
-    found = spaces.get(space)
-    return found, found.from_json(fields)
+    search_space = spaces.get(space)
+    return search_space, search_space.from_json(fields)

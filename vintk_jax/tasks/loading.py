@@ -41,6 +41,6 @@ def load_trained(
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes
     )
-    checkpoints = Checkpoints(folder, 2, spec.describe(), read_only=True)
+    checkpoints = Checkpoints(folder, spec.describe(), read_only=True)
     params, _ = checkpoints.restore_params(like, say)
     return spec, params, classes

@@ -106,4 +106,4 @@ def dtype_of(name: str) -> Any:
     try:
         return None if name == "float32" else jnp.dtype(name)
     except TypeError as error:
-        raise UserError(f"model.dtype={name!r} came; float32 or bfloat16 was wanted.") from error
+        raise UserError(f"Expected model.dtype to be float32 or bfloat16, got {name!r}.") from error

@@ -51,7 +51,7 @@ def fit(
 
         def evaluate_and_save(done: int) -> None:
             progress.phase("evaluating")
-            measures, by_class = evaluate(state.best_params)
+            measures, by_class = evaluate(state.evaluated_params)
             details = {f"by_class_{name}": values for name, values in by_class.items()}
             metrics.write(done, **{saved.measure: measures}, **details)
             saved.save(state, measures)
@@ -75,7 +75,7 @@ def fit(
             evaluate_and_save(0)
         progress.phase("writing the checkpoint")
         saved.close()
-    return saved.measures, state.best_params
+    return saved.measures, state.evaluated_params
 
 
 def _compiled_step(setup: Setup) -> Callable:
@@ -148,8 +148,8 @@ class _Saved:
     def __init__(self, setup: Setup, workdir: Path):
         folder = workdir / "checkpoints"
         model = setup.spec.describe()
-        self._last = Checkpoints(folder / LAST, 2, model)
-        self._best = Checkpoints(folder / BEST, 1, model)
+        self._last = Checkpoints(folder / LAST, model)
+        self._best = Checkpoints(folder / BEST, model)
         self._setup = setup
         self._workdir = workdir
         self._classes = list(setup.task.train.classes)

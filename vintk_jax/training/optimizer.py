@@ -10,8 +10,7 @@ import optax
 import optax.contrib
 
 from vintk_jax.errors import UserError, nearest
-from vintk_jax.models import depth
-from vintk_jax.models.depth import Layers
+from vintk_jax.models.layer_decay import Layers, scales
 
 OPTIMIZERS = ("adamw", "muon")
 # of an update, as AdamW's is about, so that both take the same learning rates (Moonlight, arXiv
@@ -40,7 +39,7 @@ def make_schedule(
     """
     if not 0 <= warmup_steps < max(total_steps, 1):
         raise UserError(
-            f"A warm-up of {warmup_steps} steps came for a run of {total_steps}; fewer were wanted."
+            f"Expected a warm-up of fewer steps than the run's {total_steps}, got {warmup_steps}."
         )
     return optax.warmup_cosine_decay_schedule(
         0.0 if warmup_steps else learning_rate,
@@ -88,15 +87,15 @@ def make_optimizer(
         name: one of `OPTIMIZERS`.
         clip_norm: of the whole gradient; 0 doesn't clip.
         layer_decay: 1 gives every layer the same rate.
-        layers: of the model (`models.depth`); needed for a decay.
+        layers: of the model (`models.layer_decay`); needed for a decay.
 
     Raises:
         UserError: for another name, and for a decay of a model that doesn't say its layers.
     """
     if name not in OPTIMIZERS:
         raise UserError(
-            f"optimizer.name={name!r} came; {' or '.join(OPTIMIZERS)} was "
-            f"wanted.{nearest(name, OPTIMIZERS)}"
+            f"Expected optimizer.name to be {' or '.join(OPTIMIZERS)}, got {name!r}."
+            f"{nearest(name, OPTIMIZERS)}"
         )
     decayed = jax.tree_util.tree_map_with_path(lambda path, _: is_decayed(_path(path)), params)
     steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
@@ -118,11 +117,11 @@ def make_optimizer(
         if layers is None:
             raise UserError(
                 f"optimizer.layer_decay={layer_decay} came, but the model doesn't say which layer "
-                "each weight is in: it has no property `layers` (see vintk_jax/models/depth.py). "
+                "each weight is in: it has no property `layers` (vintk_jax/models/layer_decay.py). "
                 "Add one, or set optimizer.layer_decay=1."
             )
-        scales = depth.scales(params, layer_decay, layers)
+        factors = scales(params, layer_decay, layers)
         steps.append(
-            optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, scales))
+            optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors))
         )
     return optax.chain(*steps, optax.scale_by_learning_rate(schedule))

@@ -42,8 +42,8 @@ def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh:
         data = count // rest
     if min(data, fsdp, tensor) < 1 or data * rest != count:
         raise UserError(
-            f"A mesh of data={data} x fsdp={fsdp} x tensor={tensor} came for {count} device(s); a "
-            f"product of {count} was wanted."
+            f"Expected a mesh whose product is {count}, the number of devices, got data={data} x "
+            f"fsdp={fsdp} x tensor={tensor}."
         )
     return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
 
@@ -103,6 +103,6 @@ def check_batch(mesh: Mesh, batch_size: int, pieces: int) -> None:
     over = math.prod(mesh.shape[axis] for axis in BATCH[0])
     if batch_size < 1 or batch_size % (over * pieces):
         raise UserError(
-            f"A batch of {batch_size} images came; a multiple of {over * pieces} was wanted: "
-            f"{over} shard(s) of data x fsdp, {pieces} piece(s) each."
+            f"Expected a batch of a multiple of {over * pieces} images ({over} shard(s) of data x "
+            f"fsdp, {pieces} piece(s) each), got {batch_size}."
         )

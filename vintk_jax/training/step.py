@@ -108,6 +108,7 @@ def make_train_step(
         of_mix, of_depth = jax.random.split(key)
         images, targets = objective.prepare(batch, of_mix)
         drop_path_mask = stochastic_depth(of_depth, depth, len(images), recipe.drop_path)
+        # Images lead while the batch is cut into pieces.
         if drop_path_mask is not None:
             drop_path_mask = jnp.moveaxis(drop_path_mask, -1, 0)
         gradients, (losses, right) = of_batch(

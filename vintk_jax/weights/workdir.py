@@ -80,7 +80,7 @@ def write_checkpoints(
         if there[kind] not in (None, wanted):
             _remove(folder)
             replaced = True
-        checkpoints = Checkpoints(folder, 1, spec.describe())
+        checkpoints = Checkpoints(folder, spec.describe())
         checkpoints.save(state, classes=list(classes))
         checkpoints.close()
     return replaced

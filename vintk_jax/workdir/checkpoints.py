@@ -1,5 +1,5 @@
-"""Checkpoints by orbax: written beside the training, whole or not at all; the last two and the best
-are kept.
+"""Checkpoints by orbax: written beside the training, whole or not at all. A few of the last and the
+best are kept (`KEPT`).
 
 Each holds the state (parameters, optimiser, running mean, step: with the seed, step is also the
 data's position and the random keys') and a record of what model it is of, with a checksum over all
@@ -24,6 +24,7 @@ from vintk_jax.workdir.state import State
 
 LAST = "last"
 BEST = "best"
+KEPT = {LAST: 2, BEST: 1}  # so many checkpoints of each kind
 
 
 def checksum(tree: Any) -> int:
@@ -51,11 +52,19 @@ class Checkpoints:
 
     Args:
         folder: where they are, one folder a step.
-        keep: how many of the last to keep.
         model: a description of the model; a checkpoint of another is refused.
+        keep: how many of the last to keep; None: as `KEPT` says for a folder of this name.
+        read_only: nothing is written, removed or moved aside.
     """
 
-    def __init__(self, folder: Path, keep: int, model: dict[str, Any], *, read_only: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        model: dict[str, Any],
+        *,
+        keep: int | None = None,
+        read_only: bool = False,
+    ):
         self._folder = folder.absolute()
         self._model = model
         self._read_only = read_only
@@ -63,7 +72,7 @@ class Checkpoints:
         # own.
         apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder.name)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
+            max_to_keep=KEPT.get(folder.name) if keep is None else keep,
             create=not read_only,
             read_only=read_only,
             cleanup_tmp_directories=not read_only,

@@ -22,6 +22,6 @@ class State:
     ema: Any
 
     @property
-    def best_params(self) -> Any:
+    def evaluated_params(self) -> Any:
         """What is evaluated: the running mean where there is one."""
         return self.params if self.ema is None else self.ema

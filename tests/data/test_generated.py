@@ -7,7 +7,7 @@ import pytest
 
 from vintk_jax import compile_cache
 from vintk_jax.data import digits
-from vintk_jax.data.made import Made
+from vintk_jax.data.generated import Generated
 
 
 def example(index):
@@ -37,27 +37,27 @@ def all_of(made):
 
 
 def test_what_was_made_is_read_by_the_next_and_not_made_again(folder):
-    first = Made("own", ["code"], 20, Counted())
+    first = Generated("own", ["code"], 20, Counted())
     wanted = [[part.tolist() for part in example(i)] for i in range(20)]
     assert [[part.tolist() for part in first[i]] for i in reversed(range(20))] == wanted[::-1]
     make = Counted()
-    again = Made("own", ["code"], 20, make)
+    again = Generated("own", ["code"], 20, make)
     assert all_of(again) == wanted
     assert make.made <= 9  # the first, and those that are compared
     assert [path.suffix for path in folder.iterdir()] == [".npz"]
 
 
 def test_nothing_is_written_before_all_are_made(folder):
-    made = Made("own", ["code"], 20, example)
+    made = Generated("own", ["code"], 20, example)
     made[3]
     assert not folder.exists()
 
 
 def test_other_code_makes_its_own_and_drops_the_older(folder):
-    all_of(Made("own", ["code"], 5, example))
-    all_of(Made("own-dense", ["code"], 5, example))
+    all_of(Generated("own", ["code"], 5, example))
+    all_of(Generated("own-dense", ["code"], 5, example))
     make = Counted()
-    all_of(Made("own", ["other code"], 5, make))
+    all_of(Generated("own", ["other code"], 5, make))
     assert make.made == 5
     assert len(list(folder.glob("own-dense-*"))) == 1
     assert len(list(folder.iterdir())) == 2
@@ -65,7 +65,7 @@ def test_other_code_makes_its_own_and_drops_the_older(folder):
 
 @pytest.mark.parametrize("damage", ["cut", "others", "empty"])
 def test_a_damaged_file_is_made_again(folder, damage):
-    all_of(Made("own", ["code"], 12, example))
+    all_of(Generated("own", ["code"], 12, example))
     (path,) = folder.iterdir()
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:300])
@@ -74,24 +74,24 @@ def test_a_damaged_file_is_made_again(folder, damage):
     else:
         images, labels = (np.stack(parts) for parts in zip(*map(example, range(12)), strict=True))
         np.savez(path, **{"00": images + 1, "01": labels})
-    made = Made("own", ["code"], 12, example)
+    made = Generated("own", ["code"], 12, example)
     assert all_of(made) == [[part.tolist() for part in example(i)] for i in range(12)]
 
 
 def test_a_folder_that_cannot_be_written_changes_nothing(folder):
     folder.parent.joinpath("made").write_text("a file in its place")
-    assert len(all_of(Made("own", ["code"], 4, example))) == 4
+    assert len(all_of(Generated("own", ["code"], 4, example))) == 4
 
 
 def test_ahead_makes_all_without_being_asked(folder):
-    made = Made("own", ["code"], 50, example)
-    made.ahead()
+    made = Generated("own", ["code"], 50, example)
+    made.start()
     until = time.monotonic() + 20
     while not folder.exists() or not list(folder.glob("*.npz")):
         assert time.monotonic() < until
         time.sleep(0.01)
     make = Counted()
-    Made("own", ["code"], 50, make)
+    Generated("own", ["code"], 50, make)
     assert make.made <= 9
 
 

@@ -10,7 +10,6 @@ from flax.traverse_util import flatten_dict
 
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
-from vintk_jax.models import depth
 from vintk_jax.training.optimizer import make_optimizer
 
 SPACES = ("autoformer-tiny", "pit", "s3", "seg-mini", "cifar-vit", "nasbench201", "lvvit")

@@ -25,7 +25,7 @@ Example = tuple[Any, ...]  # arrays and numbers
 _CHECKED = 8  # images of a file that are made again and compared
 
 
-class Made(Sequence):
+class Generated(Sequence):
     """Examples by number, each a tuple of arrays.
 
     Args:
@@ -63,7 +63,7 @@ class Made(Sequence):
                 self._write()
         return tuple(array[index] for array in self._arrays)
 
-    def ahead(self) -> None:
+    def start(self) -> None:
         """Begin to make all that is missing, in a thread. A command compiles for seconds before it
         asks for the first image.
         """
