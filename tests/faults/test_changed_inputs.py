@@ -112,7 +112,7 @@ def test_numbers_and_words_that_cannot_be_meant(field, value):
 
 def test_what_is_no_space():
     """Anything can be imported."""
-    with pytest.raises(UserError, match=r"space=json:dumps is a function"):
+    with pytest.raises(UserError, match=r"got space=json:dumps, a function"):
         spaces.get("json:dumps")
 
 

@@ -117,7 +117,7 @@ def predict(tmp_path, monkeypatch):
 
         return apply
 
-    monkeypatch.setattr(segmenting.configs, "read_claimed", lambda workdir, by: trained_by)
+    monkeypatch.setattr(segmenting, "read_claimed", lambda workdir, by: trained_by)
     monkeypatch.setattr(
         segmenting,
         "load_trained",

@@ -180,13 +180,13 @@ def test_training_on_a_folder(camvid, tmp_path):
     ("options", "words"),
     [
         (["--config.segmentation.labels=(0, 2)"], r"broken: .*annot.*holds 1"),
-        (["--config.augment.mixup=0.5"], r"augment\.mixup=0\.5"),
+        (["--config.augment.mixup=0.5"], r"augment\.mixup to be 0, got 0\.5"),
         (["--config.model.lengths=(4, 2)"], r"model\.lengths"),
         (["--config.segmentation.decoder=liner"], "linear, mask, conv"),
         (["--config.segmentation.evaluation=slidng"], "whole or sliding"),
         (
             ["--config.segmentation.evaluation=sliding", "--config.segmentation.height=8"],
-            "16 pixels at least",
+            "a window of 16 pixels",
         ),
     ],
 )

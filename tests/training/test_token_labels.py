@@ -153,7 +153,7 @@ def test_a_trained_teacher(tmp_path):
             ["--config.loss.teacher=nowhere", "--config.model.aux_head=False"],
             r"model\.aux_head=True or model\.pool=mean",
         ),
-        (["--config.model.patch_size=5"], "an even number"),
+        (["--config.model.patch_size=5"], "an even model.patch_size"),
         (
             ["--config.model.lengths=(32,)", "--config.model.patch_size=0"],
             "at most 16 tokens a side",

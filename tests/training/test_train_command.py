@@ -172,7 +172,10 @@ def test_predictions_from_a_plain_checkpoint(whole, tmp_path):
         ("--config.data.batch_size=31", "batch of 31"),
         ("--config.mesh.tensor=3", "tensor=3"),
         ("--config.loss.distill=2.0", "loss.distill"),
-        ("--config.optimizer.epochs=0.0", "optimizer.epochs=0.0"),
+        (
+            "--config.optimizer.epochs=0.0",
+            "a positive number of optimizer.epochs (or optimizer.steps), got 0.0",
+        ),
         ("--config.optimizer.warmup=1.0", "warm-up"),
         ("--config.augment.erasing=2.0", "augment.erasing"),
     ],
