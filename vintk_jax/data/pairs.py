@@ -128,7 +128,7 @@ def _digits(labels: Labels, _: str, split: str) -> Source:
     made = digits.Digits(split, dense=True)
     classes = ("background", *map(str, range(digits.NUM_CLASSES)))
     source_identity = identity.of_words("digits", "dense", split)
-    return Source(len(made), made.__getitem__, classes, identity=source_identity, ahead=made.ahead)
+    return Source(len(made), made.__getitem__, classes, identity=source_identity, ahead=made.start)
 
 
 def _npz(labels: Labels, where: str, split: str) -> Source:

@@ -82,7 +82,7 @@ def _digits(where: str, split: str) -> Source:
     made = digits.Digits(split)
     classes = [str(i) for i in range(digits.NUM_CLASSES)]
     source_identity = identity.of_words("digits", split)
-    return Source(len(made), made.__getitem__, classes, identity=source_identity, ahead=made.ahead)
+    return Source(len(made), made.__getitem__, classes, identity=source_identity, ahead=made.start)
 
 
 def _npz(where: str, split: str) -> Source:
