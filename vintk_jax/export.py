@@ -3,8 +3,9 @@ runs/revit_digits`.
 
 Writes a folder that runs with jax alone. It has StableHLO programs for CPU, GPU and TPU with a free
 batch size, one for each token length and those of the assigner. Beside them are the weights,
-model.json, and load.py, which runs them. --config.formats="('stablehlo', 'onnx', 'timm')" adds ONNX
-models, and a PyTorch model in timm's style with its weights.
+model.json, and load.py, which runs them. --config.formats="('stablehlo', 'onnx', 'timm',
+'huggingface')" adds ONNX models, a PyTorch model in timm's style with its weights, and the layout
+of the Hugging Face Hub with a model card, which `vintk_jax.from_pretrained` reads.
 """
 
 import functools
@@ -23,10 +24,10 @@ def main(invocation: configs.Invocation) -> None:
     """Export."""
     config = invocation.config
     workdir = invocation.workdir
-    trained = read_claimed(workdir, "train")
+    training = read_claimed(workdir, "train")
     set_up_training(invocation.compile_cache)
 
-    from vintk_jax.exporting.folder import write
+    from vintk_jax.exporting.folder import HUGGING_FACE, write
     from vintk_jax.exporting.programs import programs_of
     from vintk_jax.exporting.replace import check
     from vintk_jax.inference.predictor import Predictor
@@ -37,14 +38,10 @@ def main(invocation: configs.Invocation) -> None:
         raise UserError(f"Expected adaptive to be auto, yes or no, got {config.adaptive!r}.")
     if config.checkpoint not in ("best", "last"):
         raise UserError(f"Expected checkpoint to be best or last, got {config.checkpoint!r}.")
-    predictor = Predictor.load(
-        workdir,
-        trained,
-        config.checkpoint,
-        functools.partial(console.print, style="yellow"),
-    )
+    say = functools.partial(console.print, style="yellow")
+    predictor = Predictor.load(workdir, training, config.checkpoint, say)
     assigner, about = _assigner(config, workdir, predictor)
-    about = {"weights": predictor.identity, "crop_ratio": trained.data.crop_ratio, **about}
+    about = {"weights": predictor.identity, "crop_ratio": training.data.crop_ratio, **about}
     folder = Path(config.folder).expanduser() if config.folder else workdir / "export"
     programs = programs_of(predictor, assigner)
     console.print(f"{len(programs)} programs ({', '.join(programs)}) into {folder}", soft_wrap=True)
@@ -53,7 +50,11 @@ def main(invocation: configs.Invocation) -> None:
         console.print("A dry run: nothing was written.")
         return
     with console.status("exporting"):
-        write(folder, predictor, assigner, programs, about, tuple(config.formats))
+        hugging_face = None
+        if HUGGING_FACE in config.formats:
+            hugging_face = _hugging_face(config, workdir, training, predictor, assigner, about)
+        formats = tuple(config.formats)
+        write(folder, predictor, assigner, programs, about, formats, hugging_face)
     console.print(
         f"Run it anywhere with jax: cd {folder} && python -c 'from load import Model; model = "
         'Model(".")\'',
@@ -82,6 +83,30 @@ def _assigner(config, workdir: Path, predictor) -> tuple[Any, dict[str, Any]]:
         "cost": point.cost,
     }
     return assigner.at(point), {"budget": dict(budget.items()), "expected": expected}
+
+
+def _hugging_face(config, workdir: Path, training, predictor, assigner, about) -> Any:
+    """What the Hub's layout is written from."""
+    from vintk_jax.exporting.hugging_face import HuggingFace
+    from vintk_jax.inference.plans import Plans
+    from vintk_jax.tasks.loading import load_trained
+
+    spec, params, classes = load_trained(workdir, training, config.checkpoint, _nothing)
+    return HuggingFace(
+        workdir=workdir,
+        training=training,
+        spec=spec,
+        params=params,
+        classes=classes,
+        assigner=assigner,
+        multiply_adds=Plans(predictor).multiply_adds,
+        about=about,
+        license=config.license,
+    )
+
+
+def _nothing(note: str) -> None:
+    """What there is to say was said when the model was loaded first."""
 
 
 if __name__ == "__main__":

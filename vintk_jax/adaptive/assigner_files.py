@@ -5,6 +5,7 @@ and of how it was calibrated.
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vintk_jax.workdir.checkpoints import checksum
 
 RECORD = "assigner.json"
 _WEIGHTS = "assigner"
+_AGAIN = "Run `python -m vintk_jax.assign` on this workdir."
 
 
 def save(
@@ -44,6 +46,44 @@ def save(
     write_json(folder / RECORD, {**record, **known})
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """What was kept beside the weights.
+
+    Raises:
+        UserError: when there is none, or it can't be read.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"There is no {path}. {_AGAIN}") from error
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path} can't be read: it holds no object. {_AGAIN}")
+    return record
+
+
+def untrained(record: Mapping[str, Any]) -> tuple[Assigner, tuple[Any, ...]]:
+    """The assigner of a record without its weights, and the shapes of these at each stage.
+
+    Raises:
+        KeyError: for a record that lacks a field.
+    """
+    tla = record["tla"]
+    assigner = make_assigner(
+        tla["kind"],
+        tla["width"],
+        tla["target"],
+        tla["thumbnail"],
+        tla["keep"],
+        tuple(record["costs"]),
+    )
+    inputs = example(assigner.module, record["features"], tla["thumbnail"])
+    shapes = jax.eval_shape(assigner.module.init, jax.random.key(0), inputs)
+    return assigner, (shapes,) * record["looks"]
+
+
 def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
     """An assigner, with no price set, and its calibration.
 
@@ -54,42 +94,26 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
         UserError: when there is none, it can't be read, or it belongs to another model.
     """
     path = folder / RECORD
-    again = "Run `python -m vintk_jax.assign` on this workdir."
+    record = read_record(folder)
     try:
-        record = json.loads(path.read_text())
-        tla = record["tla"]
+        assigner, shapes = untrained(record)
         known = record["calibration"]
-        untrained = make_assigner(
-            tla["kind"],
-            tla["width"],
-            tla["target"],
-            tla["thumbnail"],
-            tla["keep"],
-            tuple(record["costs"]),
-        )
-        inputs = example(untrained.module, record["features"], tla["thumbnail"])
         curves = {
             name: [Point(**point | {"mix": tuple(point["mix"])}) for point in known[name]]
             for name in ("assigned", "cascade")
         }
         calibration = Calibration(known["images"], known["full"], **curves)
         model = record["model"]
-        stages = record["looks"]
         expected_checksum = record["checksum"]
-    except FileNotFoundError as error:
-        raise UserError(f"There is no {path}. {again}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} can't be read ({type(error).__name__}: {error}). {again}"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
     if model != identity:
         raise UserError(
-            f"{path} belongs to weights {model}; the checkpoint has {identity}. {again}"
+            f"{path} belongs to weights {model}; the checkpoint has {identity}. {_AGAIN}"
         )
-    like = (jax.eval_shape(untrained.module.init, jax.random.key(0), inputs),) * stages
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes
     )
     try:
         with ocp.StandardCheckpointer() as checkpointer:
@@ -98,5 +122,9 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
             raise ValueError("the numbers are not those that were written")
     except Exception as error:  # orbax and tensorstore raise many types
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"The assigner in {folder} is corrupt ({words}). {again}") from error
-    return dataclasses.replace(untrained, params=tuple(params)), calibration
+        raise UserError(f"The assigner in {folder} is corrupt ({words}). {_AGAIN}") from error
+    return dataclasses.replace(assigner, params=tuple(params)), calibration
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} can't be read ({type(error).__name__}: {error}). {_AGAIN}")

@@ -16,8 +16,13 @@ EXPORT = {
     "formats": Field(
         ("stablehlo",),
         "stablehlo (for jax), onnx (by jax2onnx: requirements-onnx.txt), timm (PyTorch, weights "
-        "by timm's names)",
-        several(choice("stablehlo", "onnx", "timm"), "formats", least=1),
+        "by timm's names), huggingface (the Hub's layout, for vintk_jax.from_pretrained)",
+        several(choice("stablehlo", "onnx", "timm", "huggingface"), "formats", least=1),
+    ),
+    "license": Field(
+        "",
+        "SPDX identifier for the model card; empty: the card says it is open",
+        CHECKED_WHERE_USED,
     ),
     "adaptive": Field(
         "auto",

@@ -20,6 +20,7 @@ from vintk_jax.adaptive.assigner import Assigner, FeatureAssigner
 from vintk_jax.data.images import MEAN, STD
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import timm
+from vintk_jax.exporting.hugging_face import HuggingFace
 from vintk_jax.exporting.programs import FORMATS as PROGRAMS
 from vintk_jax.exporting.programs import PLATFORMS, Program
 from vintk_jax.exporting.replace import (
@@ -36,7 +37,8 @@ from vintk_jax.files import write_json
 from vintk_jax.inference.predictor import Predictor
 
 TIMM = "timm"
-FORMATS = (*PROGRAMS, TIMM)
+HUGGING_FACE = "huggingface"
+FORMATS = (*PROGRAMS, TIMM, HUGGING_FACE)
 
 
 def write(
@@ -46,6 +48,7 @@ def write(
     programs: Mapping[str, Program],
     about: Mapping[str, Any],
     formats: Sequence[str] = FORMATS[:1],
+    hugging_face: HuggingFace | None = None,
 ) -> None:
     """Write the whole folder, or nothing: readers see the one before or the new one.
 
@@ -55,6 +58,7 @@ def write(
     Args:
         about: what else model.json says.
         formats: of the programs, some of `FORMATS`.
+        hugging_face: what is written in the format of that name.
 
     Raises:
         UserError: for a folder that holds something other than an export or that can't be
@@ -71,6 +75,8 @@ def write(
         described = _write_programs(aside, programs, formats)
         if TIMM in formats:
             _write_timm(aside, predictor, described)
+        if HUGGING_FACE in formats:
+            hugging_face.write(aside)
         plan = {
             **about,
             "mean": MEAN.tolist(),
@@ -109,7 +115,7 @@ def _write_programs(
             described[name]["weights"] = [_name_of(np.asarray(leaf)) for leaf in program.weights]
             arrays |= by_name
         for form in formats:
-            if form != TIMM:
+            if form in PROGRAMS:
                 file = f"{name}.{form}"
                 (folder / file).write_bytes(getattr(program, form)())
                 described[name][form] = file

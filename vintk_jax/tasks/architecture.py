@@ -10,7 +10,7 @@ from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_atomically
 
-_KEPT = "arch.json"  # in a workdir: the search's best.json
+KEPT = "arch.json"  # in a workdir: the search's best.json
 
 
 def keep_arch(config: ml_collections.ConfigDict, workdir: Path) -> None:
@@ -22,7 +22,7 @@ def keep_arch(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """
     if not config.arch:
         return
-    kept = workdir / _KEPT
+    kept = workdir / KEPT
     if kept.exists() and read_best(str(kept)) != read_best(config.arch):
         raise UserError(
             f"{workdir} holds a model of another architecture than {config.arch} is now (a search "
@@ -37,7 +37,7 @@ def with_kept_arch(config: ml_collections.ConfigDict, workdir: Path) -> ml_colle
     if not config.arch:
         return config
     config = ml_collections.ConfigDict(config)
-    config.arch = str(workdir / _KEPT)
+    config.arch = str(workdir / KEPT)
     return config
 
 

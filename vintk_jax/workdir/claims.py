@@ -41,6 +41,11 @@ def read_claimed(workdir: Path, command: str) -> ml_collections.ConfigDict:
             f"{path} is damaged: Expected the fields of a {command}, got {str(flat)[:80]}. Bring "
             "it back, or choose another --workdir."
         )
+    return config_of_fields(flat)
+
+
+def config_of_fields(flat: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """A config from its values by dotted name; lists become tuples."""
     config = ml_collections.ConfigDict()
     for name, value in flat.items():
         *sections, leaf = name.split(".")

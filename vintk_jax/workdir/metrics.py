@@ -14,6 +14,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 
 
+def last_measures(path: Path, measure: str) -> dict[str, float]:
+    """The last measure of every length that a metrics.jsonl holds; {} without any."""
+    lines = [line for line in read(path) if measure in line]
+    return lines[-1][measure] if lines else {}
+
+
 class Metrics:
     """Writes numbers by step; a context manager.
 
