@@ -52,7 +52,7 @@ def test_pooling_is_a_depthwise_convolution(features, grid, variables_for, relat
 
 def test_pooling_refuses_fractions():
     """Channels that don't divide have no depth-wise convolution."""
-    with pytest.raises(ValueError, match="multiple of 3 channels.*got 4"):
+    with pytest.raises(ValueError, match=r"multiple of 3 channels.*got 4"):
         jax.eval_shape(DepthwisePool(4).init, jax.random.key(0), np.ones((1, 4, 4, 3)))
 
 
