@@ -219,11 +219,11 @@ class Attention(nn.Module):
             logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         ).astype(x.dtype)
         attention = checkpoint_name(attention, "attention")
-        out = mixed(attention, v)
-        out = checkpoint_name(out, "context")
+        context = checkpoint_name(mixed(attention, v), "context")
+        out = context
         if self.max_distance:
-            received = out[..., self.head_dim :]
-            out = out[..., : self.head_dim]
+            out = context[..., : self.head_dim]
+            received = context[..., self.head_dim :]
             out += RelativeValues(self.max_distance, self.head_dim, name="relative_values")(
                 received, grid
             )

@@ -177,9 +177,10 @@ class PiT(nn.Module):
     def _pooled(self, i: int, x, grid: Grid, live):
         """Tokens and grid as stage i takes them: half the sides, another width."""
         width = self.embed_dims[i]
+        token = x[:, 0]
         on_grid = x[:, 1:].reshape(x.shape[0], *grid, -1)
         pooled = DepthwisePool(width, name=f"pool_{i}")(on_grid, live[i - 1], live[i])
-        token = nn.Dense(width, kernel_init=linear_init, name=f"pool_token_{i}")(x[:, 0])
+        token = nn.Dense(width, kernel_init=linear_init, name=f"pool_token_{i}")(token)
         token = masked(token, live[i])
-        tokens = pooled.reshape(x.shape[0], -1, width)
-        return jnp.concatenate([token[:, None], tokens], axis=1), pooled.shape[1:3]
+        x = jnp.concatenate([token[:, None], pooled.reshape(x.shape[0], -1, width)], axis=1)
+        return x, pooled.shape[1:3]
