@@ -141,7 +141,7 @@ def test_every_program_is_run_here():
     tested = {
         "README.md": 2,
         "docs/adaptive.md": 1,
-        "docs/export.md": 2,
+        "docs/export.md": 3,
         "docs/service.md": 1,
         "docs/tutorial.md": 2,
         "docs/weights.md": 2,
@@ -205,6 +205,13 @@ def test_programs_of_the_pages_run(tutorial):
     export = images + blocks_of("docs/export.md")[0] + shape
     folder_of_export = tutorial / "runs" / "revit_digits" / "export"
     assert run(export, folder_of_export, PYTHONPATH="")[-1] == "(20, 10)"
+    words = ["--config", "configs/export.py"]
+    words += ["--workdir", str(tutorial / "runs" / "revit_digits")]
+    words += ["--config.formats=('huggingface',)", f"--config.folder={tutorial / 'hub'}"]
+    words += ["--config.budget.max_drop=100"]
+    run_command([sys.executable, "-m", "vintk_jax.export", *words])
+    hub = blocks_of("docs/export.md")[1].replace("runs/revit_digits/export", "hub")
+    assert run(images + hub + shape, tutorial) == ["(20, 10)"]
     assert run(images + blocks_of("README.md")[1] + shape, tutorial)[-1] == "(20, 10)"
     arch = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12}
     (tutorial / "runs" / "vit_space").mkdir()
@@ -236,7 +243,7 @@ def test_programs_that_read_weights(tmp_path):
 
 @pytest.mark.peers
 def test_program_of_the_timm_export(tmp_path):
-    """docs/export.md's second, in the folder of an export."""
+    """docs/export.md's third, in the folder of an export."""
     pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
     model = ViT(12, (2, 2), (20, 20), 6, 3, patch_size=8, native_grid=(4, 4))
     trained = ModelSpec(model, ((4, 4),), 32, "fan_in")
@@ -244,6 +251,6 @@ def test_program_of_the_timm_export(tmp_path):
     folder.write(tmp_path / "out", predictor, None, {}, {}, ("timm",))
     program = (
         "import torch\nimages = torch.zeros(2, 3, 32, "
-        f"32)\n{blocks_of('docs/export.md')[1]}\nprint(tuple(logits.shape))"
+        f"32)\n{blocks_of('docs/export.md')[2]}\nprint(tuple(logits.shape))"
     )
     assert run(program, tmp_path / "out", PYTHONPATH="")[-1] == "(2, 3)"

@@ -44,7 +44,11 @@ def main(invocation: configs.Invocation) -> None:
     about = {"weights": predictor.identity, "crop_ratio": training.data.crop_ratio, **about}
     folder = Path(config.folder).expanduser() if config.folder else workdir / "export"
     programs = programs_of(predictor, assigner)
-    console.print(f"{len(programs)} programs ({', '.join(programs)}) into {folder}", soft_wrap=True)
+    console.print(
+        f"{len(programs)} programs ({', '.join(programs)}) as {', '.join(config.formats)} into "
+        f"{folder}",
+        soft_wrap=True,
+    )
     check(folder)
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
@@ -55,11 +59,10 @@ def main(invocation: configs.Invocation) -> None:
             hugging_face = _hugging_face(config, workdir, training, predictor, assigner, about)
         formats = tuple(config.formats)
         write(folder, predictor, assigner, programs, about, formats, hugging_face)
-    console.print(
-        f"Run it anywhere with jax: cd {folder} && python -c 'from load import Model; model = "
-        'Model(".")\'',
-        soft_wrap=True,
-    )
+    model = 'from load import Model; model = Model(".")'
+    if formats == (HUGGING_FACE,):
+        model = 'import vintk_jax; model = vintk_jax.from_pretrained(".")'
+    console.print(f"Run it: cd {folder} && python -c '{model}'", soft_wrap=True)
 
 
 def _assigner(config, workdir: Path, predictor) -> tuple[Any, dict[str, Any]]:
@@ -90,14 +93,17 @@ def _hugging_face(config, workdir: Path, training, predictor, assigner, about) -
     from vintk_jax.exporting.hugging_face import HuggingFace
     from vintk_jax.inference.plans import Plans
     from vintk_jax.tasks.loading import load_trained
+    from vintk_jax.workdir.checkpoints import Checkpoints
 
     spec, params, classes = load_trained(workdir, training, config.checkpoint, _nothing)
+    steps = Checkpoints.steps_in(workdir / "checkpoints" / config.checkpoint)
     return HuggingFace(
         workdir=workdir,
         training=training,
         spec=spec,
         params=params,
         classes=classes,
+        step=steps[0],
         assigner=assigner,
         multiply_adds=Plans(predictor).multiply_adds,
         about=about,

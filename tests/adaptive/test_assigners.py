@@ -45,7 +45,7 @@ def test_smallest_right_length(right):
         assert [shares[name] for name in "abc"] == pytest.approx(
             [known.count(i) / len(known) for i in range(3)]
         )
-    with pytest.raises(UserError, match="none_right='middle'"):
+    with pytest.raises(UserError, match="got 'middle'"):
         length_labels.smallest_right(right, "middle")
 
 
@@ -111,7 +111,7 @@ def test_the_cost_term_leans_to_cheaper_lengths():
     [
         ({"epochs": 0.0}, "tla.epochs=0.0"),
         ({"batch_size": 1000}, "batch of 1000"),
-        ({"target": "best"}, "tla.target='best'"),
+        ({"target": "best"}, "got 'best'"),
         ({"learning_rate": 1e38}, "Lower tla"),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
+import numpy as np
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save
 
@@ -43,6 +44,7 @@ class HuggingFace:
         workdir: of the training.
         training: its config.
         spec, params, classes: the model, its variables, the names of its outputs.
+        step: of the checkpoint that they are from.
         assigner: at the setting that is exported; None without one.
         multiply_adds: of an image by the length's name.
         about: the budget and what it is expected to come to, for the card.
@@ -54,6 +56,7 @@ class HuggingFace:
     spec: ModelSpec
     params: Mapping[str, Any]
     classes: tuple[str, ...]
+    step: int
     assigner: Assigner | None
     multiply_adds: Mapping[str, int]
     about: Mapping[str, Any]
@@ -85,7 +88,8 @@ class HuggingFace:
         by_stage = {str(stage): params for stage, params in enumerate(self.assigner.params)}
         (folder / ASSIGNER_WEIGHTS).write_bytes(_safetensors(by_stage))
         record = assigner_files.read_record(self.workdir / "assign")
-        return {**record, "price": self.assigner.price, "start": self.assigner.start}
+        kept = {name: record[name] for name in ("tla", "features", "looks", "costs")}
+        return {**kept, "price": self.assigner.price, "start": self.assigner.start}
 
     def _preprocessor(self) -> dict[str, Any]:
         """The fields of a Hugging Face image processor that does the same."""
@@ -106,7 +110,7 @@ class HuggingFace:
         }
 
     def _card(self) -> str:
-        accuracies = metrics.last_measures(self.workdir / "metrics.jsonl", "accuracy")
+        accuracies = metrics.measures_at(self.workdir / "metrics.jsonl", "accuracy", self.step)
         rows = [
             LengthRow(name, self.multiply_adds[name], accuracies.get(name))
             for name in reversed(self.spec.names)
@@ -127,7 +131,5 @@ class HuggingFace:
 
 def _safetensors(tree: Mapping[str, Any]) -> bytes:
     """The arrays of a tree, under their paths."""
-    import numpy as np
-
     flat = flatten_dict(tree, sep=SEPARATOR)
     return save({path: np.ascontiguousarray(leaf) for path, leaf in flat.items()})

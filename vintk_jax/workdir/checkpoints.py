@@ -81,6 +81,12 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     @staticmethod
+    def steps_in(folder: Path) -> list[int]:
+        """The steps that a folder has checkpoints of, the latest first."""
+        steps = (int(child.name) for child in folder.iterdir() if child.name.isdigit())
+        return sorted(steps, reverse=True)
+
+    @staticmethod
     def classes_in(folder: Path) -> tuple[str, ...]:
         """The names of the outputs, as the latest readable record in a folder of checkpoints has
         them.
@@ -88,9 +94,7 @@ class Checkpoints:
         Raises:
             UserError: when none can be read.
         """
-        steps = sorted(
-            (int(child.name) for child in folder.iterdir() if child.name.isdigit()), reverse=True
-        )
+        steps = Checkpoints.steps_in(folder)
         for step in steps:
             try:
                 return tuple(

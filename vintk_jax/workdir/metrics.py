@@ -14,9 +14,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 
 
-def last_measures(path: Path, measure: str) -> dict[str, float]:
-    """The last measure of every length that a metrics.jsonl holds; {} without any."""
-    lines = [line for line in read(path) if measure in line]
+def measures_at(path: Path, measure: str, step: int) -> dict[str, float]:
+    """The measure of every length at a step, from a metrics.jsonl; {} where there is none."""
+    lines = [line for line in read(path) if measure in line and line["step"] == step]
     return lines[-1][measure] if lines else {}
 
 
