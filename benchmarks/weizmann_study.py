@@ -24,7 +24,7 @@ from scipy import stats
 
 from benchmarks import common
 from benchmarks.trainings import Kept, command, trained
-from vintk_jax import config as configs
+from vintk_jax.config import digest
 from vintk_jax.data.augment import padded_crop
 
 CONFIG = "configs/revit_weizmann.py"
@@ -162,7 +162,7 @@ def main() -> None:
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/weizmann_study"))
     arguments = parser.parse_args()
-    used = [configs.digest(runpy.run_path(path)["get_config"]()) for path in (CONFIG, TLA)]
+    used = [digest(runpy.run_path(path)["get_config"]()) for path in (CONFIG, TLA)]
     kept = Kept(common.RESULTS / "weizmann_study.json", {"copies": COPIES, "configs": used})
     for person in range(arguments.people):
         if str(person) not in kept.found:

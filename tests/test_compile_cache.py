@@ -11,13 +11,14 @@ import ml_collections
 import pytest
 
 from vintk_jax import compile_cache
+from vintk_jax.command_line import take_compile_cache
 from vintk_jax.compile_cache import (
     VARIABLE,
     CompileCacheSettings,
     ProgramStore,
     chosen_folder,
 )
-from vintk_jax.config import digest, take_compile_cache
+from vintk_jax.config import digest
 from vintk_jax.defaults.search import search
 from vintk_jax.errors import UserError
 

@@ -18,7 +18,7 @@ import yaml
 from training.commands import SMALL
 from training.commands import run as run_command
 
-from vintk_jax import config as configs
+from vintk_jax import command_line
 from vintk_jax.data import inputs, sources
 from vintk_jax.exporting import folder, timm
 from vintk_jax.inference.predictor import OneLength, Predictor
@@ -73,7 +73,7 @@ def test_commands_and_their_fields_exist(page, monkeypatch):
         if not module.startswith("vintk_jax.") or not has_config:
             continue
         name = module.split(".")[1]
-        configs.parse([name, *arguments], command=name, about="", default_config="")
+        command_line.parse([name, *arguments], command=name, about="", default_config="")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -16,9 +16,8 @@ FLOORS = (
     {"tasks"},
     {"workdir", "report", "spaces"},
     {"data", "ntk"},
-    {"config"},
     {"command_line"},
-    {"config_check"},
+    {"config", "config_check"},
     {"models", "defaults"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

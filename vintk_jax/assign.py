@@ -6,8 +6,8 @@ a light network to foresee that, and sets its thresholds for a budget on other i
 assign/ to the workdir of the training; `python -m vintk_jax.infer` with the same config uses it.
 """
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
+from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.set_up import restart_with_large_pages, set_up_training
@@ -15,7 +15,7 @@ from vintk_jax.workdir.claims import read_claimed
 
 
 @command("assign", about=__doc__, default_config="configs/tla_digits.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Assign."""
     config = invocation.config
     workdir = invocation.workdir
@@ -56,7 +56,7 @@ def main(invocation: configs.Invocation) -> None:
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
-    write_json(workdir / "assign.config.json", dict(configs.fields(config)))
+    write_json(workdir / "assign.config.json", dict(fields(config)))
     try:
         with FileLock(workdir / ".assign.lock", timeout=0):
             calibration, distributions = assigning.run(progress_of, say)
@@ -72,4 +72,4 @@ def main(invocation: configs.Invocation) -> None:
 
 if __name__ == "__main__":
     restart_with_large_pages()
-    configs.run(main)
+    run(main)

@@ -1,4 +1,4 @@
-"""Configs by their fields, and what commands read them by (`command_line`)."""
+"""What is made of a config's values: its digest, and a copy with another seed."""
 
 import hashlib
 import json
@@ -6,18 +6,7 @@ from collections.abc import Collection
 
 import ml_collections
 
-from vintk_jax.command_line import Invocation, parse, run, take_compile_cache
 from vintk_jax.defaults.field import fields
-
-__all__ = [
-    "Invocation",
-    "digest",
-    "fields",
-    "parse",
-    "run",
-    "take_compile_cache",
-    "with_seed",
-]
 
 
 def digest(config: ml_collections.ConfigDict, without: Collection[str] = ()) -> str:

@@ -12,15 +12,14 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
 from vintk_jax.workdir.claims import read_claimed
 
 
 @command("export", about=__doc__, default_config="configs/export.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Export."""
     config = invocation.config
     workdir = invocation.workdir
@@ -116,4 +115,4 @@ def _nothing(note: str) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main)
+    run(main)

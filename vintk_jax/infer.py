@@ -8,15 +8,14 @@ asked for. Writes predictions.jsonl to the workdir of the training; a segmenter 
 each picture of images:FOLDER. The same command goes on after any kill.
 """
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import restart_with_large_pages, set_up_training
 from vintk_jax.workdir.claims import read_claimed
 
 
 @command("infer", about=__doc__, default_config="configs/infer.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Predict."""
     config = invocation.config
     workdir = invocation.workdir
@@ -47,4 +46,4 @@ def main(invocation: configs.Invocation) -> None:
 
 if __name__ == "__main__":
     restart_with_large_pages()
-    configs.run(main)
+    run(main)

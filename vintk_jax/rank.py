@@ -8,8 +8,7 @@ and rank.html (the same to look at). The same command resumes a stopped run.
 
 import functools
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.set_up import set_up_jax
@@ -19,7 +18,7 @@ MAY_CHANGE = ("num_architectures", "seeds", "batch_size", "ntk.memory_gb")
 
 
 @command("rank", about=__doc__, default_config="configs/rank.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Rank."""
     config = invocation.config
     workdir = invocation.workdir
@@ -86,4 +85,4 @@ def _rank(console, ranking, workdir) -> dict:
 
 
 if __name__ == "__main__":
-    configs.run(main)
+    run(main)

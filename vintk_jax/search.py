@@ -10,8 +10,8 @@ search. Several processes that are started with one workdir share it.
 import functools
 import time
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
+from vintk_jax.config import digest
 from vintk_jax.set_up import set_up_jax
 from vintk_jax.workdir.claims import claim_workdir
 
@@ -25,7 +25,7 @@ MAY_CHANGE = (
 
 
 @command("search", about=__doc__, default_config="configs/vit_space.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Run a search."""
     start = time.perf_counter()
     config = invocation.config
@@ -44,8 +44,8 @@ def main(invocation: configs.Invocation) -> None:
         _dry_run(console, search, start)
         return
     claim_workdir(workdir, "search", config, MAY_CHANGE, search.definitions(), search.identities())
-    digest = configs.digest(config, without=MAY_CHANGE)
-    ledger = search.open_ledger(workdir, digest)
+    fingerprint = digest(config, without=MAY_CHANGE)
+    ledger = search.open_ledger(workdir, fingerprint)
     scorer = search.make_scorer()
     candidates = _score_all(console, search, ledger, scorer, workdir)
     results.write(
@@ -55,7 +55,7 @@ def main(invocation: configs.Invocation) -> None:
         seed=config.seed,
         score=search.proxy.name,
         limits={name: limit for name, limit in config.limits.items() if limit},
-        digest=digest,
+        digest=fingerprint,
     )
     seconds = time.perf_counter() - start
     write_report(workdir / "report.html", search, ledger, scorer, candidates, seconds)
@@ -135,4 +135,4 @@ def _dry_run(console, search, start: float) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main)
+    run(main)

@@ -5,8 +5,8 @@ Fourier features of the inputs move that. Beside the kernels stands what a reall
 learns of each frequency. Writes spectrum.json, spectrum.png, spectrum.html.
 """
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
+from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.set_up import set_up_jax
@@ -26,7 +26,7 @@ _VIEWS = ("plain", "fourier")
 
 
 def _check(config) -> None:
-    values = dict(configs.fields(config))
+    values = dict(fields(config))
     for name in _POSITIVE:
         if values[name] < 1:
             raise UserError(f"Expected {name} of 1 at least, got {values[name]}.")
@@ -48,7 +48,7 @@ def _check(config) -> None:
 
 
 @command("spectrum", about=__doc__, default_config="configs/spectrum.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Run both experiments."""
     config = invocation.config
     workdir = invocation.workdir
@@ -168,4 +168,4 @@ def _write(workdir, result: dict, console) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main)
+    run(main)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import ml_collections
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import restart_with_large_pages, set_up_training
 from vintk_jax.workdir.claims import claim_workdir, read_claimed
@@ -22,7 +21,7 @@ MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tenso
 
 
 @command("train", about=__doc__, default_config="configs/revit_digits.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Train."""
     config = invocation.config
     workdir = invocation.workdir
@@ -108,4 +107,4 @@ def _as_begun(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
 if __name__ == "__main__":
     restart_with_large_pages()
-    configs.run(main)
+    run(main)

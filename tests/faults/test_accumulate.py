@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from vintk_jax.data.pairs import IGNORED
-from vintk_jax.tasks.objectives import Classification, Segmentation
+from vintk_jax.tasks.objectives import Classification
+from vintk_jax.tasks.segmentation import Segmentation
 from vintk_jax.training.step import Recipe, make_train_step
 from vintk_jax.workdir.state import State
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from vintk_jax.config import Invocation
+from vintk_jax.command_line import Invocation
 from vintk_jax.data.pairs import IGNORED, Labels, open_pairs
 from vintk_jax.errors import UserError
 from vintk_jax.inference import segmenting

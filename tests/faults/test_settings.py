@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vintk_jax import config as configs
-from vintk_jax import config_check
-from vintk_jax.defaults.field import filled
+from vintk_jax import command_line, config_check
+from vintk_jax.defaults.field import fields, filled
 from vintk_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +45,7 @@ def loaded(path, *argument):
 def shown_by_help(capsys, config_file):
     """What --help says about each field, without its line breaks."""
     argv = ["train", f"--config={config_file}", "--help"]
-    assert configs.parse(argv, command="train", about="", default_config="") is None
+    assert command_line.parse(argv, command="train", about="", default_config="") is None
     entries = capsys.readouterr().out.split("\n  --config.")[1:]
     meanings = {}
     for entry in entries:
@@ -63,7 +62,7 @@ def test_shipped_configs(shipped, capsys):
     config = loaded(*shipped)
     config_check.check(config)
     table = config_check.table_of(config)
-    assert dict(configs.fields(config)).keys() == table.keys()
+    assert dict(fields(config)).keys() == table.keys()
     shown = shown_by_help(capsys, ":".join(map(str, shipped)))
     assert shown.keys() == {name for name, field in table.items() if field.used}
     for name, meaning in shown.items():
@@ -116,7 +115,7 @@ def test_a_config_file_changes_no_meaning(tmp_path, capsys):
     shown = shown_by_help(capsys, path)
     assert shown.pop("mine") == ""
     assert shown == shown_by_help(capsys, ROOT / "configs" / "rank.py")
-    config = configs.parse(
+    config = command_line.parse(
         ["rank", f"--config={path}", "--config.mine=4"],
         command="rank",
         about="",
@@ -137,7 +136,7 @@ def test_fields_without_a_use_are_not_shown(capsys):
 
 def parsed(*overrides, config="revit_digits"):
     argv = ["train", f"--config={ROOT / 'configs' / config}.py", *overrides]
-    return configs.parse(argv, command="train", about="", default_config="")
+    return command_line.parse(argv, command="train", about="", default_config="")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 import pytest
 from small_search import ROOT
 
-from vintk_jax import config as configs
+from vintk_jax import command_line
 from vintk_jax.report.console import make_console
 
 
@@ -21,7 +21,7 @@ def ended(capsys, error):
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        configs.run(main, [])
+        command_line.run(main, [])
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     return said, caught.value.code
@@ -77,7 +77,7 @@ def test_other_errors_are_not_hidden():
         raise OSError(errno.ECHILD, "no children")
 
     with pytest.raises(OSError, match="no children"):
-        configs.run(main, [])
+        command_line.run(main, [])
 
 
 def test_real_ones(capsys, tmp_path):
@@ -89,7 +89,7 @@ def test_real_ones(capsys, tmp_path):
             path.mkdir(parents=True, exist_ok=True)
 
         with pytest.raises(SystemExit):
-            configs.run(main, [])
+            command_line.run(main, [])
         said = capsys.readouterr().err
         assert str(tmp_path / "file") in said
         assert said.count("\n") == 1

@@ -6,7 +6,7 @@ Time is simulated: a batch takes what its rows cost, and waiting for images take
 import numpy as np
 import pytest
 
-from vintk_jax.inference import engine, held
+from vintk_jax.inference import engine
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 from vintk_jax.inference.feeds import StreamFeed
 

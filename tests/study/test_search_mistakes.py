@@ -7,7 +7,7 @@ import re
 import pytest
 from study.searches import command, search, search_process
 
-from vintk_jax.config import run
+from vintk_jax.command_line import run
 from vintk_jax.errors import UserError
 from vintk_jax.search import main
 

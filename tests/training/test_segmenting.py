@@ -16,8 +16,9 @@ from vintk_jax.data.pairs import IGNORED
 from vintk_jax.errors import UserError
 from vintk_jax.spaces import get
 from vintk_jax.spaces.segmentation import SegmenterArch
-from vintk_jax.tasks.objectives import Segmentation, normalise
-from vintk_jax.tasks.segmentation import make_sliding
+from vintk_jax.tasks.objectives import normalise
+from vintk_jax.tasks.segmentation import Segmentation
+from vintk_jax.tasks.sliding import make_sliding
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.choice([0, 1, 2, IGNORED], (4, 5, 6)).astype(np.uint8)

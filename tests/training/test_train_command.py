@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 from training.commands import SMALL, checksums, command, metrics, run, small_training, train
 
-from vintk_jax import config as configs
+from vintk_jax import command_line, spaces
 from vintk_jax import infer as infer_command
-from vintk_jax import spaces
 from vintk_jax.errors import UserError
 from vintk_jax.spaces.autoformer import TINY
 from vintk_jax.tasks.architecture import keep_arch, with_kept_arch
@@ -206,7 +205,7 @@ def test_a_found_architecture_at_two_lengths(tmp_path):
     """
     arch = {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12}
     (tmp_path / "best.json").write_text(json.dumps({"space": "autoformer-tiny", "arch": arch}))
-    config = configs.parse(
+    config = command_line.parse(
         [
             "train",
             "--config",
@@ -241,7 +240,7 @@ def test_a_found_model_that_is_no_vit(tmp_path):
 
     def parse(*options):
         words = ["train", "--config", "configs/revit_digits.py", arch_option, *options]
-        return configs.parse(words, command="train", about="", default_config="").config
+        return command_line.parse(words, command="train", about="", default_config="").config
 
     trained = build(parse("--config.model.lengths=(4,)"), 10)
     assert trained.names == ("all",)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from training.commands import command, metrics, run
 
-from vintk_jax import config as configs
-from vintk_jax import spaces
+from vintk_jax import command_line, spaces
 from vintk_jax import train as train_command
 from vintk_jax.adaptive.answers import thumbnails
 from vintk_jax.data.moving import DIRECTIONS
@@ -101,7 +100,7 @@ def test_a_found_architecture(tmp_path):
         f"--config.model.arch={path}",
         "--config.clips.lengths=((8, 4), (2, 2))",
     ]
-    config = configs.parse(words, command="train", about="", default_config="").config
+    config = command_line.parse(words, command="train", about="", default_config="").config
     trained = build(config, 8)
     variables = jax.eval_shape(trained.draw, jax.random.key(0))
     norms = 2 * 48 * (3 * 2 + 1)

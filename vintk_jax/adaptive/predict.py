@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vintk_jax import config as configs
 from vintk_jax.adaptive import assigner_files, comparison
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.adaptive.calibration import Calibration, chances_of
 from vintk_jax.adaptive.session import Session
+from vintk_jax.command_line import Invocation
 from vintk_jax.data.sources import Source
 from vintk_jax.files import write_json
 from vintk_jax.inference.engine import Engine
@@ -31,7 +31,7 @@ from vintk_jax.report.adaptive_table import (
 from vintk_jax.report.progress import COMPILING, Progress
 
 
-def predict_adaptively(invocation: configs.Invocation, console: Console) -> None:
+def predict_adaptively(invocation: Invocation, console: Console) -> None:
     """Each image at the length that the assigner gives it; then all methods compared, where there
     are labels.
 

@@ -1,7 +1,8 @@
 """Adaptive inference: images wait in a queue for each step until a batch is full or they have
 waited long enough, and leave in the order in which they came.
 
-What to do with an image is a plan (`inference.plan`); which group goes next says `inference.held`.
+What to do with an image is a plan (`inference.plan`). Which group goes next says
+`inference.queues`.
 """
 
 import math
@@ -15,8 +16,8 @@ from jaxtyping import Float
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
 from vintk_jax.inference.feeds import ArrayFeed, Feed, Image, StreamFeed
-from vintk_jax.inference.held import Held
 from vintk_jax.inference.plan import DONE, Block, Plan, Step
+from vintk_jax.inference.queues import Queues
 
 __all__ = ["DONE", "Answer", "Block", "Engine", "Plan", "Step"]
 
@@ -130,23 +131,23 @@ class Engine:
         return Block(0, *joined, {}, np.sum([block.passes for block in blocks], axis=0))
 
     def _blocks(self, feed: Feed, max_wait: int | float) -> Iterator[Block]:
-        held = Held(self.plan, self._sizes, self._shape, self.ahead, max_wait)
+        queues = Queues(self.plan, self._sizes, self._shape, self.ahead, max_wait)
         while True:
-            if held.room:
-                held.take(feed.take(held.room))
+            if queues.room:
+                queues.take(feed.take(queues.room))
             ended = feed.ended
-            group = held.ready(ended or not held.room)
-            if group is not None and len(held.running) < _RUNNING:
-                held.start(*group)
-            elif held.running:
-                held.finish()
-                if block := held.give():
+            group = queues.ready(ended or not queues.room)
+            if group is not None and len(queues.running) < _RUNNING:
+                queues.start(*group)
+            elif queues.running:
+                queues.finish()
+                if block := queues.give():
                     yield block
-            elif block := held.give():
+            elif block := queues.give():
                 yield block
             elif ended:
                 feed.check()
                 return
             else:
-                due = held.next_due()
+                due = queues.next_due()
                 feed.wait(None if due == np.inf else max(due - time.monotonic(), 0.0))

@@ -3,7 +3,7 @@
 import numpy as np
 from rich.console import Console
 
-from vintk_jax import config as configs
+from vintk_jax.command_line import Invocation
 from vintk_jax.inference.engine import Engine
 from vintk_jax.inference.opening import PREDICTIONS, open_images, open_predictions
 from vintk_jax.inference.plans import Plans
@@ -14,7 +14,7 @@ from vintk_jax.report.progress import COMPILING, Progress
 from vintk_jax.workdir.claims import read_claimed
 
 
-def predict_at_lengths(invocation: configs.Invocation, console: Console) -> None:
+def predict_at_lengths(invocation: Invocation, console: Console) -> None:
     """Every image at each length asked for.
 
     Raises:

@@ -5,10 +5,11 @@ from pathlib import Path
 import ml_collections
 from rich.console import Console
 
-from vintk_jax import config as configs
+from vintk_jax.config import digest
 from vintk_jax.data import walk
 from vintk_jax.data.identity import of_words
 from vintk_jax.data.sources import Source, open_source
+from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.inference.predictions import Predictions
@@ -55,9 +56,9 @@ def open_predictions(
     Args:
         identity: of the weights and classes.
     """
-    write_json(workdir / "infer.config.json", dict(configs.fields(config)))
+    write_json(workdir / "infer.config.json", dict(fields(config)))
     words = of_words(*identity)
-    key = "-".join((configs.digest(config), source.identity, words))
+    key = "-".join((digest(config), source.identity, words))
     out = Predictions(workdir / PREDICTIONS, key)
     if out.others:
         console.print(

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 
-from vintk_jax import config as configs
+from vintk_jax.command_line import Invocation
 from vintk_jax.data import identity, walk
 from vintk_jax.data.dense import WholePair
 from vintk_jax.data.loader import in_order
@@ -86,7 +86,7 @@ def names_of_maps(pictures: Sequence[Path]) -> list[Path]:
         own = after
 
 
-def predict_segments(invocation: configs.Invocation, console: Console) -> None:
+def predict_segments(invocation: Invocation, console: Console) -> None:
     """A map for every picture below a folder. A run that was killed goes on with those that have
     none yet, and so does one after pictures were added; a map of another picture's contents, or of
     other weights, is made again.

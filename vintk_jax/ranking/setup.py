@@ -7,8 +7,8 @@ import ml_collections
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax import config as configs
 from vintk_jax import counting
+from vintk_jax.config import with_seed
 from vintk_jax.data.identity import of_arrays
 from vintk_jax.errors import UserError
 from vintk_jax.proxies import Measurement, Proxy, definitions, get, names
@@ -63,7 +63,7 @@ class Setup:
         Args:
             seed: counted from the config's. It draws inputs, features, weights and directions.
         """
-        config = configs.with_seed(self.config, self.config.seed + seed)
+        config = with_seed(self.config, self.config.seed + seed)
         images = self.images
         if seed != 0:
             images = load_images(config, self.table.space, _ignore)

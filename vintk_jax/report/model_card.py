@@ -6,7 +6,7 @@ from typing import Any
 
 import ml_collections
 
-from vintk_jax.config import fields
+from vintk_jax.defaults.field import fields
 from vintk_jax.report.describe import human_count
 from vintk_jax.report.page import as_yaml, render
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vintk_jax import config as configs
 from vintk_jax import spaces
+from vintk_jax.command_line import run
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import avoid_wrong_fusions
 from vintk_jax.spaces import conformance, supernet_conformance
@@ -129,4 +129,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main)
+    run(main)

@@ -1,7 +1,7 @@
 """What a training learns: classes of images, of pixels, or of clips.
 
-Each kind of training is one file: its model, sources, transforms and predictions. What they learn
-by, their objectives, stands in `objectives`. Everything else is the same loop (`training.loop`).
+Each kind of training is one file: its sources, transforms, predictions, and where it isn't shared,
+its model and objective. Everything else is the same loop (`training.loop`).
 """
 
 import ml_collections

@@ -1,5 +1,5 @@
-"""What a training learns: the loss, what counts as right, and how a whole test set is measured; for
-classes of images and for classes of pixels.
+"""What a training learns: the loss, what counts as right, and how a whole test set is measured. The
+objective for classes of images and of clips; that for pixels stands in `segmentation`.
 """
 
 import dataclasses
@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from vintk_jax.data.images import MEAN, STD
-from vintk_jax.data.pairs import IGNORED
 from vintk_jax.tasks import mixing
 
 
@@ -147,84 +146,3 @@ class Classification:
     def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
         """Accuracy."""
         return float(total[0] / total[1]), {}
-
-
-@dataclasses.dataclass(frozen=True)
-class Segmentation:
-    """One class for every pixel that has one.
-
-    Attributes:
-        num_classes: outputs.
-        label_smoothing: share of a target spread over all classes.
-    """
-
-    num_classes: int
-    label_smoothing: float = 0.0
-    measure = "mean_iou"
-    asked = MappingProxyType({})
-    frozen = None
-
-    def prepare(
-        self, batch: dict[str, Array], key: jax.Array
-    ) -> tuple[Float[Array, "n height width 3"], UInt8[Array, "n height width"]]:
-        """Standardised images, and the label maps as they are."""
-        return normalise(batch["image"]), batch["label"]
-
-    def taught(self, images: Array, targets: Any, frozen: Any) -> Any:
-        """The maps as they are: there is no teacher."""
-        return targets
-
-    def losses(
-        self,
-        logits: Sequence[Float[Array, "n height width classes"]],
-        targets: UInt8[Array, "n height width"],
-    ) -> Float[Array, " lengths"]:
-        """Cross-entropy, averaged over the pixels that have a class."""
-        has_class = targets != IGNORED
-        wanted = jnp.where(has_class, targets, 0).astype(jnp.int32)
-        found = []
-        for one in logits:
-            of_pixel = optax.softmax_cross_entropy_with_integer_labels(one, wanted)
-            if self.label_smoothing:
-                uniform = -jnp.mean(jax.nn.log_softmax(one), axis=-1)
-                of_pixel = (1 - self.label_smoothing) * of_pixel + self.label_smoothing * uniform
-            found.append(jnp.sum(of_pixel * has_class) / jnp.maximum(jnp.sum(has_class), 1))
-        return jnp.stack(found)
-
-    def right(
-        self,
-        logits: Float[Array, "n height width classes"],
-        targets: UInt8[Array, "n height width"],
-    ) -> Float[Array, ""]:
-        """Share of pixels with a class whose largest logit is that class."""
-        has_class = targets != IGNORED
-        return jnp.sum((jnp.argmax(logits, -1) == targets) & has_class) / jnp.maximum(
-            jnp.sum(has_class), 1
-        )
-
-    def size(self, targets: UInt8[Array, "n height width"]) -> Float[Array, ""]:
-        """Pixels that have a class."""
-        return jnp.sum(targets != IGNORED).astype(jnp.float32)
-
-    def count(
-        self, logits: Float[Array, "n height width classes"], batch: dict[str, Array]
-    ) -> Int[Array, "classes classes"]:
-        """Pixels by their class (rows) and the class that was said (columns)."""
-        label = batch["label"].astype(jnp.int32)
-        said = jnp.argmax(logits, axis=-1)
-        counted = (label != IGNORED) & (batch["weight"] > 0)[:, None, None]
-        cell = jnp.where(counted, label * self.num_classes + said, self.num_classes**2)
-        return jnp.bincount(cell.reshape(-1), length=self.num_classes**2 + 1)[:-1].reshape(
-            self.num_classes, self.num_classes
-        )
-
-    def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
-        """Mean intersection over union, over the classes that occur in the labels or the answers,
-        and the one of each class.
-        """
-        both = np.diag(total)
-        either = total.sum(axis=0) + total.sum(axis=1) - both
-        by_class = {
-            name: float(b / e) for name, b, e in zip(classes, both, either, strict=True) if e
-        }
-        return float(np.mean(list(by_class.values()))), by_class

@@ -1,100 +1,112 @@
-"""Classes of pixels, by a segmenter of given sizes or an architecture that a search found."""
+"""Classes of pixels: the objective, the data, and how a test set is predicted."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+import optax
+from jaxtyping import Array, Float, Int, UInt8
 
 from vintk_jax.data.dense import DenseAugment, WholePair
+from vintk_jax.data.label_maps import IGNORED
 from vintk_jax.data.pairs import Labels, open_pairs
 from vintk_jax.data.sources import KINDS as SOURCES
 from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
 from vintk_jax.models.revit import Length
-from vintk_jax.models.segmenter import DECODERS, Segmenter
-from vintk_jax.tasks.architecture import read_best
 from vintk_jax.tasks.base import Kind, Predict, Task, make_predict, open_splits
-from vintk_jax.tasks.model_spec import INITS, ModelSpec, dtype_of
-from vintk_jax.tasks.objectives import Segmentation, normalise
+from vintk_jax.tasks.objectives import normalise
+from vintk_jax.tasks.segmenters import build
+from vintk_jax.tasks.sliding import make_sliding
 
 EVALUATIONS = ("whole", "sliding")
-# A model given by its sizes has so many stages: what the convolutional decoder reads.
-_STAGES = 3
 
 
-def build(config: ml_collections.ConfigDict, num_classes: int) -> ModelSpec:
-    """The model of a training's sections `model` and `segmentation`.
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """One class for every pixel that has one.
 
-    Raises:
-        UserError: for sizes that don't fit each other, or an architecture that is no segmenter.
+    Attributes:
+        num_classes: outputs.
+        label_smoothing: share of a target spread over all classes.
     """
-    model = config.model
-    image_size = config.data.image_size
-    if len(model.lengths) != 1 or image_size % model.lengths[0]:
-        raise UserError(
-            "A segmenter has one length. Expected model.lengths to be one number that divides "
-            f"data.image_size={image_size}, got {tuple(model.lengths)}."
+
+    num_classes: int
+    label_smoothing: float = 0.0
+    measure = "mean_iou"
+    asked = MappingProxyType({})
+    frozen = None
+
+    def prepare(
+        self, batch: dict[str, Array], key: jax.Array
+    ) -> tuple[Float[Array, "n height width 3"], UInt8[Array, "n height width"]]:
+        """Standardised images, and the label maps as they are."""
+        return normalise(batch["image"]), batch["label"]
+
+    def taught(self, images: Array, targets: Any, frozen: Any) -> Any:
+        """The maps as they are: there is no teacher."""
+        return targets
+
+    def losses(
+        self,
+        logits: Sequence[Float[Array, "n height width classes"]],
+        targets: UInt8[Array, "n height width"],
+    ) -> Float[Array, " lengths"]:
+        """Cross-entropy, averaged over the pixels that have a class."""
+        has_class = targets != IGNORED
+        wanted = jnp.where(has_class, targets, 0).astype(jnp.int32)
+        found = []
+        for one in logits:
+            of_pixel = optax.softmax_cross_entropy_with_integer_labels(one, wanted)
+            if self.label_smoothing:
+                uniform = -jnp.mean(jax.nn.log_softmax(one), axis=-1)
+                of_pixel = (1 - self.label_smoothing) * of_pixel + self.label_smoothing * uniform
+            found.append(jnp.sum(of_pixel * has_class) / jnp.maximum(jnp.sum(has_class), 1))
+        return jnp.stack(found)
+
+    def right(
+        self,
+        logits: Float[Array, "n height width classes"],
+        targets: UInt8[Array, "n height width"],
+    ) -> Float[Array, ""]:
+        """Share of pixels with a class whose largest logit is that class."""
+        has_class = targets != IGNORED
+        return jnp.sum((jnp.argmax(logits, -1) == targets) & has_class) / jnp.maximum(
+            jnp.sum(has_class), 1
         )
-    if model.init not in INITS:
-        raise UserError(f"Expected model.init to be {' or '.join(INITS)}, got {model.init!r}.")
-    if model.arch:
-        segmenter = _searched(model, num_classes, image_size)
-    else:
-        segmenter = _by_sizes(model, config.segmentation, num_classes, image_size)
-    return ModelSpec(segmenter, (None,), image_size, model.init)
 
+    def size(self, targets: UInt8[Array, "n height width"]) -> Float[Array, ""]:
+        """Pixels that have a class."""
+        return jnp.sum(targets != IGNORED).astype(jnp.float32)
 
-def _searched(model: ml_collections.ConfigDict, num_classes: int, image_size: int) -> Segmenter:
-    """The model of a search's best.json."""
-    space, arch = read_best(model.arch)
-    segmenter = space.model(arch, image_size, num_classes=num_classes)
-    if not isinstance(segmenter, Segmenter):
-        raise UserError(
-            f"model.arch={model.arch} is of {space.name}, no segmenter. `search --config "
-            "configs/seg_space.py` finds one."
+    def count(
+        self, logits: Float[Array, "n height width classes"], batch: dict[str, Array]
+    ) -> Int[Array, "classes classes"]:
+        """Pixels by their class (rows) and the class that was said (columns)."""
+        label = batch["label"].astype(jnp.int32)
+        said = jnp.argmax(logits, axis=-1)
+        counted = (label != IGNORED) & (batch["weight"] > 0)[:, None, None]
+        cell = jnp.where(counted, label * self.num_classes + said, self.num_classes**2)
+        return jnp.bincount(cell.reshape(-1), length=self.num_classes**2 + 1)[:-1].reshape(
+            self.num_classes, self.num_classes
         )
-    return segmenter.clone(dtype=dtype_of(model.dtype), scan=False, remat=model.remat)
 
-
-def _by_sizes(
-    model: ml_collections.ConfigDict,
-    section: ml_collections.ConfigDict,
-    num_classes: int,
-    image_size: int,
-) -> Segmenter:
-    if (
-        model.embed_dim % model.num_heads
-        or section.decoder not in DECODERS
-        or model.depth < _STAGES
-    ):
-        raise UserError(
-            f"Expected heads that divide the width, {_STAGES} blocks at least, and one of the "
-            f"decoders {', '.join(DECODERS)}, got model.embed_dim={model.embed_dim}, "
-            f"num_heads={model.num_heads}, depth={model.depth}, "
-            f"segmentation.decoder={section.decoder!r}."
-        )
-    hidden = int(model.embed_dim * model.mlp_ratio)
-    return Segmenter(
-        embed_dim=model.embed_dim,
-        depths=tuple((model.depth + i) // _STAGES for i in range(_STAGES)),
-        num_heads=(model.num_heads,) * _STAGES,
-        hidden=(hidden,) * _STAGES,
-        head_dim=model.embed_dim // model.num_heads,
-        num_classes=num_classes,
-        patch_size=image_size // model.lengths[0],
-        native_grid=(model.lengths[0],) * 2,
-        decoders=(section.decoder,),
-        conv_width=section.conv_width,
-        mask_depth=section.mask_depth,
-        mask_heads=model.num_heads,
-        mask_hidden=hidden,
-        dtype=dtype_of(model.dtype),
-        remat=model.remat,
-    )
+    def measured(self, total: np.ndarray, classes: Sequence[str]) -> tuple[float, dict[str, float]]:
+        """Mean intersection over union, over the classes that occur in the labels or the answers,
+        and the one of each class.
+        """
+        both = np.diag(total)
+        either = total.sum(axis=0) + total.sum(axis=1) - both
+        by_class = {
+            name: float(b / e) for name, b, e in zip(classes, both, either, strict=True) if e
+        }
+        return float(np.mean(list(by_class.values()))), by_class
 
 
 def open_task(config: ml_collections.ConfigDict) -> Task:
@@ -160,40 +172,6 @@ def predict_of(config: ml_collections.ConfigDict) -> Callable[[nn.Module, Length
         return make_sliding(model, config.data.image_size)
 
     return sliding
-
-
-def make_sliding(
-    model: nn.Module, size: int
-) -> Callable[[Any, Array], Float[Array, "n height width classes"]]:
-    """A function (params, uint8 images) -> logits, averaged over the square windows that show a
-    pixel (as Segmenter, section 4.2).
-
-    Windows begin every two thirds of their side, our choice; the last of a row and of a column end
-    at the border.
-    """
-
-    def starts(extent: int) -> list[int]:
-        count = 1 + -(-3 * (extent - size) // (2 * size))
-        return sorted({round(start) for start in np.linspace(0, extent - size, count)})
-
-    def predict(
-        params: Any, images: UInt8[Array, "n height width 3"]
-    ) -> Float[Array, "n height width classes"]:
-        images = normalise(images)
-        height, width = images.shape[1:3]
-        total = 0.0
-        count = np.zeros((height, width), np.float32)
-        for top in starts(height):
-            for left in starts(width):
-                window = (slice(top, top + size), slice(left, left + size))
-                logits = model.apply(params, images[:, *window]).astype(jnp.float32)
-                below = height - top - size
-                right = width - left - size
-                total += jnp.pad(logits, ((0, 0), (top, below), (left, right), (0, 0)))
-                count[window] += 1
-        return total / count[:, :, None]
-
-    return predict
 
 
 KIND = Kind("segmentation", build, open_task, whole_image, SOURCES)

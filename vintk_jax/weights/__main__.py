@@ -8,15 +8,14 @@ docs/weights.md says which files are known.
 
 import functools
 
-from vintk_jax import config as configs
-from vintk_jax.command_line import command
+from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.set_up import set_up_training
 from vintk_jax.workdir.claims import claim_workdir
 
 
 @command("weights", about=__doc__, default_config="configs/weights.py")
-def main(invocation: configs.Invocation) -> None:
+def main(invocation: Invocation) -> None:
     """Write the workdir."""
     config = invocation.config
     workdir = invocation.workdir
@@ -80,4 +79,4 @@ def main(invocation: configs.Invocation) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main)
+    run(main)

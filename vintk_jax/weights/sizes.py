@@ -8,7 +8,7 @@ from typing import Any
 
 import ml_collections
 
-from vintk_jax.config import take_compile_cache
+from vintk_jax.command_line import take_compile_cache
 from vintk_jax.defaults.clips import clips
 from vintk_jax.defaults.training import training
 from vintk_jax.errors import UserError

@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from vintk_jax.config import fields
+from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 

@@ -35,7 +35,7 @@ _SAVED = 2.0
 _PATIENCE = 6  # batches that go by a late image before it goes whatever it wastes
 
 
-class Held:
+class Queues:
     """Images on their way through a plan, in a ring of slots by their places in the stream."""
 
     def __init__(
