@@ -9,6 +9,7 @@ the workdir, for a segmenter also predictions.png. The same command goes on afte
 """
 
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 
@@ -44,8 +45,6 @@ def main(invocation: Invocation) -> None:
     _as_begun(config, workdir)
     setup = set_up(config)
     config.optimizer.accumulate = setup.recipe.accumulate
-    count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
-    lengths = ", ".join(setup.spec.names)
     train = setup.task.train
     test = setup.task.test
     dense = kind_of(config).name == "segmentation"
@@ -53,14 +52,7 @@ def main(invocation: Invocation) -> None:
     def say(note: str) -> None:
         console.print(note, style="yellow")
 
-    console.print(
-        f"{type(setup.spec.model).__name__} of {count / 1e6:.2f} M parameters, token lengths "
-        f"{lengths}, on {len(train):,} images of "
-        f"{config.data.source} ({config.data.image_size} px, {len(train.classes)} classes): "
-        f"{setup.steps:,} steps of "
-        f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), "
-        f"seed {config.seed}, into {workdir}"
-    )
+    console.print(f"{_headline(setup)}, into {workdir}")
     for note in dict.fromkeys((*train.notes, *test.notes)):
         console.print(note, style="yellow", soft_wrap=True)
     if invocation.dry_run:
@@ -95,6 +87,22 @@ def main(invocation: Invocation) -> None:
         "Predict with it: python -m vintk_jax.infer --config configs/infer.py --workdir "
         f"{workdir}{folder}",
         soft_wrap=True,
+    )
+
+
+def _headline(setup: Any) -> str:
+    """What will be trained, on what."""
+    import jax
+
+    config = setup.config
+    count = sum(leaf.size for leaf in jax.tree.leaves(setup.like.params))
+    train = setup.task.train
+    return (
+        f"{type(setup.spec.model).__name__} of {count / 1e6:.2f} M parameters, token lengths "
+        f"{', '.join(setup.spec.names)}, on {len(train):,} images of {config.data.source} "
+        f"({config.data.image_size} px, {len(train.classes)} classes): {setup.steps:,} steps of "
+        f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), "
+        f"seed {config.seed}"
     )
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from vintk_jax.command_line import Invocation
 from vintk_jax.data.pairs import IGNORED, Labels, open_pairs
 from vintk_jax.errors import UserError
+from vintk_jax.inference import maps as maps_of_classes
 from vintk_jax.inference import segmenting
 
 
@@ -84,7 +85,7 @@ def test_labels_at_the_ends_of_a_byte():
 )
 def test_names_of_maps(pictures, maps):
     """A map has the picture's whole name where two would share one, and no two ever do."""
-    got = segmenting.names_of_maps([Path(name) for name in pictures])
+    got = maps_of_classes.names_of_maps([Path(name) for name in pictures])
     assert [str(name) for name in got] == maps
 
 

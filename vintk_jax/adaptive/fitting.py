@@ -3,13 +3,14 @@ seed.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from vintk_jax.adaptive.assigner_networks import TARGETS
 from vintk_jax.adaptive.length_labels import smallest_right
@@ -51,7 +52,7 @@ def steps_of(epochs: int | float, batch_size: int, images: int) -> int:
 
 def fit_assigner(
     assigner: nn.Module,
-    seen: Shaped[np.ndarray, "n *features"],
+    inputs: Shaped[np.ndarray, "n *features"],
     right: Bool[np.ndarray, "n lengths"],
     costs: tuple[float, ...],
     how: Fit,
@@ -66,7 +67,7 @@ def fit_assigner(
     alone).
 
     Args:
-        seen: what the assigner reads: features or thumbnails.
+        inputs: what the assigner reads: features or thumbnails.
         right: whether the model is right about each image at each length, cheapest first.
         costs: of each length, the longest's being 1.
 
@@ -74,35 +75,23 @@ def fit_assigner(
         UserError: for too few images, a schedule without steps, an unknown target, or a loss that
             is no number at the end.
     """
-    steps = steps_of(how.epochs, how.batch_size, len(seen))
+    steps = steps_of(how.epochs, how.batch_size, len(inputs))
     if how.target not in TARGETS:
         raise UserError(f"Expected tla.target to be {' or '.join(TARGETS)}, got {how.target!r}.")
     schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)
     optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
     labels, weights = smallest_right(right, how.none_right)
     data = (
-        jnp.asarray(seen),
+        jnp.asarray(inputs),
         jnp.asarray(labels),
         jnp.asarray(weights, jnp.float32),
         jnp.asarray(right, jnp.float32),
     )
-    share = jnp.asarray(costs, jnp.float32)
-
-    def loss_of(params, x, label, weight, right):
-        logits = assigner.apply(params, x)
-        if how.target == "each":
-            entropy = optax.sigmoid_binary_cross_entropy(logits, right).mean(axis=-1)
-        else:
-            entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-        expected_cost = jnp.mean(nn.softmax(logits) @ share)
-        return (
-            jnp.sum(entropy * weight) / jnp.maximum(jnp.sum(weight), 1)
-            + how.cost_weight * expected_cost
-        )
+    loss_of = _loss(assigner, how, costs)
 
     def step(state, key):
         params, opt_state = state
-        chosen = jax.random.choice(key, len(seen), (how.batch_size,), replace=False)
+        chosen = jax.random.choice(key, len(inputs), (how.batch_size,), replace=False)
         loss, gradient = jax.value_and_grad(loss_of)(params, *(array[chosen] for array in data))
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
@@ -120,3 +109,20 @@ def fit_assigner(
     if not np.isfinite(losses[-1]):
         raise UserError(f"The assigner's loss is {losses[-1]} at the end. Lower tla.learning_rate.")
     return params, np.asarray(losses)
+
+
+def _loss(assigner: nn.Module, how: Fit, costs: tuple[float, ...]) -> Callable[..., Array]:
+    """A function (params, inputs, labels, weights, right) -> the loss of a batch."""
+    share = jnp.asarray(costs, jnp.float32)
+
+    def loss_of(params, inputs, labels, weights, right):
+        logits = assigner.apply(params, inputs)
+        if how.target == "each":
+            entropy = optax.sigmoid_binary_cross_entropy(logits, right).mean(axis=-1)
+        else:
+            entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        mean_entropy = jnp.sum(entropy * weights) / jnp.maximum(jnp.sum(weights), 1)
+        expected_cost = jnp.mean(nn.softmax(logits) @ share)
+        return mean_entropy + how.cost_weight * expected_cost
+
+    return loss_of

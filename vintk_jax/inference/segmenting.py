@@ -2,16 +2,15 @@
 of the training's maps.
 """
 
-import collections
-import io
-import json
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 
@@ -21,9 +20,8 @@ from vintk_jax.data.dense import WholePair
 from vintk_jax.data.loader import in_order
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError
-from vintk_jax.files import drop_torn_line, write_atomically
+from vintk_jax.inference.maps import MapsFolder, names_of_maps, write_map
 from vintk_jax.report.progress import COMPILING, Progress
-from vintk_jax.report.segment_pictures import colours
 from vintk_jax.tasks.loading import load_trained
 from vintk_jax.tasks.segmentation import predict_of, size_of
 from vintk_jax.workdir.checkpoints import checksum
@@ -32,58 +30,58 @@ from vintk_jax.workdir.claims import read_claimed
 MAPS = "maps"  # a folder in the workdir
 
 
-def write_map(
-    path: Path, classes: UInt8[np.ndarray, "height width"], values: tuple[int, ...]
-) -> None:
-    """A PNG with a palette: its values are `values` of the classes, its colours those of
-    predictions.png.
+@dataclasses.dataclass(frozen=True)
+class _Pictures:
+    """The pictures of a run.
+
+    Attributes:
+        source: opens them, in order.
+        folder: that they are below.
+        paths: below the folder, in the source's order: a name that can be printed need not be a
+            path.
+        maps: names of their maps.
     """
-    table = np.zeros(256, np.uint8)
-    palette = np.zeros((256, 3), np.uint8)
-    table[: len(values)] = values
-    palette[list(values)] = colours(len(values))
-    image = Image.fromarray(table[classes], "P")
-    image.putpalette(palette.reshape(-1).tolist())
-    stream = io.BytesIO()
-    image.save(stream, format="png")
-    write_atomically(path, stream.getvalue())
 
+    source: Source
+    folder: Path
+    paths: list[Path]
+    maps: list[Path]
 
-def _source(
-    config: ml_collections.ConfigDict, trained: ml_collections.ConfigDict
-) -> tuple[Source, Path, list[Path]]:
-    """The pictures, the folder that they are below, and their paths below it, in the source's
-    order: a name that can be printed need not be a path.
-    """
-    where = config.data.source
-    if not where.startswith("images:"):
-        raise UserError(
-            f"A segmenter predicts on a folder of images. Expected data.source=images:FOLDER, got "
-            f"{where!r}. (Training has measured it on {trained.data.test_split} already.)"
-        )
-    source = open_source(where, "")
-    folder = walk.folder(where.removeprefix("images:"), f"data.source={where}")
-    paths = walk.files_below(folder)
-    if identity.of_files(paths) != source.identity:
-        raise UserError(
-            f"The pictures below {walk.readable(folder)} changed as they were listed. Run it again."
-        )
-    return source, folder, [path.relative_to(folder) for path in paths]
+    @classmethod
+    def of(
+        cls, config: ml_collections.ConfigDict, training: ml_collections.ConfigDict
+    ) -> "_Pictures":
+        """Those that a config names.
 
+        Raises:
+            UserError: for another source than a folder, or one that changes.
+        """
+        where = config.data.source
+        if not where.startswith("images:"):
+            raise UserError(
+                "A segmenter predicts on a folder of images. Expected data.source=images:FOLDER, "
+                f"got {where!r}. (Training has measured it on {training.data.test_split} already.)"
+            )
+        source = open_source(where, "")
+        folder = walk.folder(where.removeprefix("images:"), f"data.source={where}")
+        paths = walk.files_below(folder)
+        if identity.of_files(paths) != source.identity:
+            raise UserError(
+                f"The pictures below {walk.readable(folder)} changed as they were listed. Run it "
+                "again."
+            )
+        below = [path.relative_to(folder) for path in paths]
+        return cls(source, folder, below, names_of_maps(below))
 
-def names_of_maps(pictures: Sequence[Path]) -> list[Path]:
-    """Of the map of each picture: with the ending .png in the place of the picture's, or behind it
-    where two pictures would have one map.
-    """
-    own = [picture.with_suffix(".png") for picture in pictures]
-    while True:
-        count = collections.Counter(own)
-        whole = [picture.with_name(f"{picture.name}.png") for picture in pictures]
-        # A picture a.jpg.png is one, too: renaming a.jpg's map may take the name of its.
-        after = [w if count[o] > 1 else o for o, w in zip(own, whole, strict=True)]
-        if after == own:
-            return own
-        own = after
+    def described(self, number: int, element: dict, weights: str) -> dict:
+        """A picture with its names, and what its map is made of."""
+        path = self.paths[number]
+        contents = identity.of_files([self.folder / path])
+        return element | {
+            "picture": path,
+            "map": self.maps[number],
+            "of": identity.of_words(contents, weights),
+        }
 
 
 def predict_segments(invocation: Invocation, console: Console) -> None:
@@ -99,168 +97,137 @@ def predict_segments(invocation: Invocation, console: Console) -> None:
     """
     config = invocation.config
     workdir = invocation.workdir
+
+    def say(note: str) -> None:
+        console.print(note, style="yellow", markup=False, soft_wrap=True)
+
     training = read_claimed(workdir, "train")
-    source, folder, pictures = _source(config, training)
-    spec, params, classes = load_trained(
-        workdir, training, config.checkpoint, lambda note: console.print(note, style="yellow")
-    )
-    values = tuple(training.segmentation.labels) or tuple(range(len(classes)))
-    size = size_of(training)
+    pictures = _Pictures.of(config, training)
+    spec, params, classes = load_trained(workdir, training, config.checkpoint, say)
     console.print(
-        f"{len(source):,} pictures, {len(classes)} classes, batches of {config.data.batch_size}, "
-        f"into {workdir / MAPS}"
+        f"{len(pictures.source):,} pictures, {len(classes)} classes, batches of "
+        f"{config.data.batch_size}, into {workdir / MAPS}"
     )
-    maps = names_of_maps(pictures)
-    whole = [
-        (picture, name)
-        for picture, name in zip(pictures, maps, strict=True)
-        if name != picture.with_suffix(".png")
-    ]
-    if whole:
-        picture, name = map(walk.readable, whole[0])
-        console.print(
-            f"{len(whole):,} picture(s) share their name but for the ending: their maps keep the "
-            f"whole name ({picture}: {name}).",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
-        )
+    _tell_whole_names(pictures, say)
     if invocation.dry_run:
         console.print("A dry run: nothing was written.")
         return
+    values = tuple(training.segmentation.labels) or tuple(range(len(classes)))
+    size = size_of(training)
     logits_of = predict_of(training)(spec.model, None)
 
     @jax.jit
     def predict(params, images):
         return logits_of(params, images).argmax(-1).astype("uint8")
 
+    folder = MapsFolder(workdir / MAPS)
+    batches = _Batches(folder, partial(predict, params), values, config.data.batch_size)
     weights = identity.of_words(checksum(params), values, size)
-    made = Made(workdir / MAPS)
-    wrong: list[str] = []
-    again = 0
-    with Progress(len(source), unit="pictures", console=console) as progress:
+    wrong = []
+    with Progress(len(pictures.source), unit="pictures", console=console) as progress:
         progress.phase(COMPILING)
-        waiting: list[dict] = []
-        for i, element in enumerate(
-            in_order(source, _Sized(WholePair(*size)), 0, config.data.threads), start=1
-        ):
+        elements = in_order(pictures.source, _Sized(WholePair(*size)), 0, config.data.threads)
+        for number, element in enumerate(elements):
             if "error" in element:
                 wrong.append(element["error"])
-            else:
-                element["picture"] = pictures[i - 1]
-                element["map"] = maps[i - 1]
-                element["of"] = identity.of_words(
-                    identity.of_files([folder / element["picture"]]), weights
-                )
-                if made.of(element["picture"], element["map"]) != element["of"]:
-                    again += made.path(element["map"]).exists()
-                    waiting.append(element)
-            if waiting and (len(waiting) == config.data.batch_size or i == len(source)):
-                _write(made, waiting, predict, params, values, config.data.batch_size)
-                waiting = []
+            elif batches.add(pictures.described(number, element, weights)):
                 progress.phase("predicting")
-            progress.update(i)
-        if waiting:
-            _write(made, waiting, predict, params, values, config.data.batch_size)
-    if again:
-        console.print(
-            f"{again:,} map(s) that were there were of other pictures or weights, or it wasn't "
-            "known of which; they were made again.",
-            style="yellow",
-            soft_wrap=True,
+            progress.update(number + 1)
+        batches.finish()
+    if batches.made_again:
+        say(
+            f"{batches.made_again:,} map(s) that were there were of other pictures or weights, or "
+            "it wasn't known of which; they were made again."
         )
     for fault in wrong:
-        console.print(fault, style="yellow", soft_wrap=True)
+        say(fault)
     console.print(
-        f"{len(source) - len(wrong):,} maps in {workdir / MAPS}; {len(wrong)} picture(s) could not "
-        "be read.",
+        f"{len(pictures.source) - len(wrong):,} maps in {workdir / MAPS}; {len(wrong)} picture(s) "
+        "could not be read.",
         soft_wrap=True,
     )
 
 
-class Made:
-    """The maps in a folder, and what each was made of, kept in a file beside them.
+def _tell_whole_names(pictures: _Pictures, say: Callable[[str], None]) -> None:
+    """Say which maps keep the whole name of their picture."""
+    whole = [
+        (path, name)
+        for path, name in zip(pictures.paths, pictures.maps, strict=True)
+        if name != path.with_suffix(".png")
+    ]
+    if whole:
+        path, name = map(walk.readable, whole[0])
+        say(
+            f"{len(whole):,} picture(s) share their name but for the ending: their maps keep the "
+            f"whole name ({path}: {name})."
+        )
 
-    Args:
-        folder: of the maps.
+
+class _Batches:
+    """Pictures without a map wait for a batch, which is predicted and written.
+
+    Attributes:
+        made_again: how many maps that were there are of other pictures or weights.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(
+        self,
+        folder: MapsFolder,
+        predict: Callable[[Any], Any],
+        values: tuple[int, ...],
+        batch_size: int,
+    ):
         self._folder = folder
-        self._file = folder / ".made.jsonl"
-        drop_torn_line(self._file)
-        lines = self._file.read_text().splitlines() if self._file.exists() else []
-        # By the map, since it holds what was written to it last, of whichever picture.
-        self._last: dict[str, dict[str, str]] = {}
-        self._remember([json.loads(line) for line in lines])
+        self._predict = predict
+        self._values = values
+        self._batch_size = batch_size
+        self._waiting: list[dict] = []
+        self.made_again = 0
 
-    def path(self, name: Path) -> Path:
-        """Of a map by its name."""
-        return self._folder / name
+    def add(self, element: dict) -> bool:
+        """Take a picture, unless its map is there. True when a batch was predicted."""
+        if self._folder.made_of(element["picture"], element["map"]) == element["of"]:
+            return False
+        self.made_again += self._folder.path(element["map"]).exists()
+        self._waiting.append(element)
+        if len(self._waiting) < self._batch_size:
+            return False
+        self.finish()
+        return True
 
-    def of(self, picture: Path, name: Path) -> str | None:
-        """What the map of a picture was made of; None where there is no map, or that isn't known,
-        or it is another picture's.
-
-        Args:
-            name: of the map.
-        """
-        last = self._last.get(str(name))
-        if last is None or last["name"] != str(picture) or not self.path(name).exists():
-            return None
-        return last["of"]
-
-    def add(self, elements: list[dict]) -> None:
-        """Maps that have just been written."""
-        lines = [
-            {
-                "name": str(element["picture"]),
-                "map": str(element["map"]),
-                "of": element["of"],
-            }
-            for element in elements
-        ]
-        self._remember(lines)
-        with open(self._file, "a") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
-
-    def _remember(self, lines: list[dict[str, str]]) -> None:
-        for line in lines:
-            # Lines from before maps could have the picture's whole name don't say which it is.
-            name = line.get("map") or str(Path(line["name"]).with_suffix(".png"))
-            self._last[name] = line
+    def finish(self) -> None:
+        """Predict what waits."""
+        if not self._waiting:
+            return
+        images = np.stack([element["image"] for element in self._waiting])
+        missing = self._batch_size - len(images)
+        filled = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        for element, classes in zip(self._waiting, np.asarray(self._predict(filled))):
+            rows, columns = element["part"]
+            height, width = element["size"]
+            image = Image.fromarray(classes[:rows, :columns]).resize(
+                (width, height), Image.Resampling.NEAREST
+            )
+            write_map(self._folder.path(element["map"]), np.asarray(image), self._values)
+        self._folder.add(self._waiting)
+        self._waiting = []
 
 
 class _Sized:
     """A picture on the canvas, and what size it has by itself."""
 
-    def __init__(self, look: WholePair):
-        self._look = look
+    def __init__(self, transform: WholePair):
+        self._transform = transform
 
     def __call__(self, element: dict, rng: np.random.Generator) -> dict:
         height, width = element["image"].shape[:2]
-        shown = self._look(
+        on_canvas = self._transform(
             {"image": element["image"], "label": np.zeros((height, width), np.uint8)}, rng
         )
-        inside = shown["label"] == 0
+        inside = on_canvas["label"] == 0
         part = (int(inside.any(axis=1).sum()), int(inside.any(axis=0).sum()))
         return {
-            "image": shown["image"],
+            "image": on_canvas["image"],
             "size": (height, width),
             "part": part,
         }
-
-
-def _write(
-    made: Made, elements: list[dict], predict, params, values: tuple[int, ...], batch_size: int
-) -> None:
-    images = np.stack([element["image"] for element in elements])
-    filled = np.pad(images, ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)))
-    for element, classes in zip(elements, np.asarray(predict(params, filled))):
-        rows, columns = element["part"]
-        height, width = element["size"]
-        image = Image.fromarray(classes[:rows, :columns]).resize(
-            (width, height), Image.Resampling.NEAREST
-        )
-        write_map(made.path(element["map"]), np.asarray(image), values)
-    made.add(elements)
