@@ -14,7 +14,7 @@ from vintk_jax.ntk import reductions
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet, needed_views, views
 from vintk_jax.report.search_picture import write_search_picture
-from vintk_jax.study import results
+from vintk_jax.searching import results
 
 
 def main() -> None:

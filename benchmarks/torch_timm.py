@@ -86,7 +86,7 @@ def make_step(
     """
     import torch
 
-    from vintk_jax.data.images import MEAN, STD
+    from vintk_jax.data.archives import MEAN, STD
 
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=0.05, fused=True

@@ -24,7 +24,7 @@ from scipy import stats
 
 from benchmarks import common
 from benchmarks.trainings import Kept, command, trained
-from vintk_jax.config import digest
+from vintk_jax.config_digest import digest
 from vintk_jax.data.augment import padded_crop
 
 CONFIG = "configs/revit_weizmann.py"

@@ -18,7 +18,7 @@ from vintk_jax.compile_cache import (
     ProgramStore,
     chosen_folder,
 )
-from vintk_jax.config import digest
+from vintk_jax.config_digest import digest
 from vintk_jax.defaults.search import search
 from vintk_jax.errors import UserError
 

@@ -77,7 +77,7 @@ class Blocked:
             raise ModuleNotFoundError("No module named " + name, name=name)
 
 sys.meta_path.insert(0, Blocked())
-from vintk_jax import config
+from vintk_jax import config_digest
 {program}
 """
 
@@ -117,7 +117,7 @@ def test_a_set_that_tensorflow_has_to_prepare(tmp_path, monkeypatch):
     """Sets that lie prepared are read without it (tests/data); this one isn't there."""
     import tensorflow_datasets as tfds
 
-    from vintk_jax.data.images import tfds_split
+    from vintk_jax.data.archives import tfds_split
 
     def prepare(*arguments, **options):
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")

@@ -8,16 +8,16 @@ import vintk_jax
 ROOT = Path(vintk_jax.__file__).parent
 # From the top. What isn't named here (errors, files, registry, ...) is the ground below all.
 FLOORS = (
-    {"__main__", "cli"},
+    {"__main__", "vintk_command"},
     {"search", "rank", "spectrum", "train", "assign", "infer", "export", "doctor", "show_configs"},
     {"adaptive", "exporting"},
-    {"inference", "study", "ranking"},
+    {"inference", "searching", "ranking"},
     {"training", "proxies", "weights", "spectral"},
     {"tasks"},
     {"workdir", "report", "spaces"},
     {"data", "ntk"},
     {"command_line"},
-    {"config", "config_check"},
+    {"config_digest", "config_check"},
     {"models", "defaults"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

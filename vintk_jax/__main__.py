@@ -1,6 +1,6 @@
 """`python -m vintk_jax search ...` is `vintk search ...`."""
 
-from vintk_jax.cli import main
+from vintk_jax.vintk_command import main
 
 if __name__ == "__main__":
     main()

@@ -166,10 +166,7 @@ def _explain(argv: list[str], path: Path, argument: str, error: Exception) -> st
     for word in argv:
         match = re.match(r"--?config\.([\w.]+)", word)
         if match and match[1] not in known:
-            name = match[1]
-            inside = [field for field in known if field.startswith(f"{name}.")]
-            hint = f" Its fields are {', '.join(inside)}." if inside else nearest(name, known)
-            return f"Expected a field of {path}, got {name!r}.{hint}"
+            return config_check.unknown_field(match[1], known, path)
     return f"{path}: {' '.join(str(error).split())}"
 
 

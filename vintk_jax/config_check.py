@@ -5,6 +5,9 @@ A new field gets a line in a table of `vintk_jax.defaults`, and a new kind of co
 here.
 """
 
+from collections.abc import Collection
+from pathlib import Path
+
 import ml_collections
 
 from vintk_jax.defaults.adaptive import ADAPTIVE
@@ -64,3 +67,15 @@ def check(config: ml_collections.ConfigDict) -> None:
             wrong.append(f"Expected {rule.expected}, got {name}={value!r}.{hint}")
     if wrong:
         raise UserError(" ".join([*wrong, "--help says what each field means."]))
+
+
+def unknown_field(name: str, known: Collection[str], path: Path) -> str:
+    """What to say of a name that is no field.
+
+    Args:
+        known: the fields, by dotted name.
+        path: of the config file.
+    """
+    inside = [field for field in known if field.startswith(f"{name}.")]
+    hint = f" Its fields are {', '.join(inside)}." if inside else nearest(name, known)
+    return f"Expected a field of {path}, got {name!r}.{hint}"

@@ -31,7 +31,7 @@ def main(invocation: Invocation) -> None:
     if kind_of(training).name == "segmentation":
         from vintk_jax.inference.segmenting import predict_segments as predict
     elif "budget" in config:
-        from vintk_jax.adaptive.predict import predict_adaptively as predict
+        from vintk_jax.adaptive.adaptive_inference import predict_adaptively as predict
     else:
         from vintk_jax.inference.fixed_lengths import predict_at_lengths as predict
     try:

@@ -11,7 +11,7 @@ import functools
 import time
 
 from vintk_jax.command_line import Invocation, command, run
-from vintk_jax.config import digest
+from vintk_jax.config_digest import digest
 from vintk_jax.set_up import set_up_jax
 from vintk_jax.workdir.claims import claim_workdir
 
@@ -33,9 +33,9 @@ def main(invocation: Invocation) -> None:
     set_up_jax(config.ntk.dtype, invocation.compile_cache)
 
     from vintk_jax.report.console import make_console
-    from vintk_jax.study import results
-    from vintk_jax.study.report import write_report
-    from vintk_jax.study.setup import set_up
+    from vintk_jax.searching import results
+    from vintk_jax.searching.report import write_report
+    from vintk_jax.searching.setup import set_up
 
     console = make_console()
     search = set_up(config, functools.partial(console.print, style="yellow"))
@@ -68,7 +68,7 @@ def main(invocation: Invocation) -> None:
 def _score_all(console, search, ledger, scorer, workdir) -> list:
     """Run the loop, with a line that says how far it is. Returns the scored candidates."""
     from vintk_jax.report.progress import Progress
-    from vintk_jax.study.run import run
+    from vintk_jax.searching.run import run
 
     done = len(ledger.finished())
     try:
@@ -94,7 +94,7 @@ def _score_all(console, search, ledger, scorer, workdir) -> list:
 def _print_outcome(console, search, ledger, candidates, seconds: float) -> None:
     """The table of the best, and what else there is to say."""
     from vintk_jax.report.search_table import best_table
-    from vintk_jax.study.run import failures
+    from vintk_jax.searching.run import failures
 
     console.print(best_table(candidates))
     console.print(f"{len(candidates):,} architectures scored; this run took {seconds:.0f} s.")

@@ -22,7 +22,7 @@ from benchmarks import cifar_table, common
 from benchmarks.score_study.tried import HALF
 from benchmarks.trainings import Kept
 from vintk_jax import ntk, spaces
-from vintk_jax.ntk.learning import left_out_error
+from vintk_jax.ntk.ridge_regression import left_out_error
 from vintk_jax.ranking import statistics
 
 CLASSES = 10

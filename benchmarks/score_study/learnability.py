@@ -4,7 +4,7 @@
     python -m benchmarks.score_study.learnability --table benchmarks/results/cifar_table.json \
         --measured runs/score_study/cifar_vit-photos-64x32 --rows first
 
-A form is minus the logarithm of the left-out error (`vintk_jax.ntk.learning`): of random Fourier
+A form is minus the logarithm of the left-out error (`ntk.ridge_regression`): of random Fourier
 features of whole images, or of the parts of a grid of them; of one frequency sigma; by a ridge of
 so many n^-2. "noise" has independent noise in the features' place. Printed is Kendall's tau, the
 mean over seeds, beside the best counts; all forms go to benchmarks/results/.
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from benchmarks.score_study import tried
 from benchmarks.score_study.forms import count_values
 from vintk_jax.data import inputs
-from vintk_jax.ntk.learning import features_gram, left_out_error
+from vintk_jax.ntk.ridge_regression import features_gram, left_out_error
 from vintk_jax.ranking import statistics, tables
 
 GRIDS = (1, 2, 4, 8)

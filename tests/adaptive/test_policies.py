@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vintk_jax.adaptive import policies
-from vintk_jax.adaptive.policies import Point
+from vintk_jax.adaptive import budget_choice, policies
+from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.errors import UserError
 
 CHANCES = hnp.arrays(
@@ -33,7 +33,7 @@ def test_a_higher_price_never_buys_more_tokens(chances, at):
     """From no price, where only chances count, to the highest, where everybody is at the shortest;
     each image goes down on the way.
     """
-    settings = sorted(policies.prices(chances[:, None], COSTS))
+    settings = sorted(budget_choice.prices(chances[:, None], COSTS))
     taken = np.stack([policies.by_price(chances, COSTS, price, at) for price in settings])
     assert (np.diff(taken, axis=0) <= 0).all()
     np.testing.assert_array_equal(taken[0], chances.argmax(axis=1))
@@ -90,7 +90,7 @@ def test_simulated_outcomes(probabilities, threshold, keep, seed):
 def test_thresholds_reach_from_nobody_to_everybody():
     """Going on."""
     confidence = np.random.default_rng(0).uniform(size=(50, 3))
-    settings = policies.thresholds(confidence)
+    settings = budget_choice.thresholds(confidence)
     assert (policies.by_confidence(confidence, settings[0], 0) == 0).all()
     assert (policies.by_confidence(confidence, settings[-1], 0) == 1).all()
 
@@ -111,7 +111,7 @@ def test_a_curve_by_hand():
 
         return policies.simulate(probabilities, np.zeros(4, int), decide, 0.0)
 
-    points = policies.curve(
+    points = budget_choice.curve(
         outcomes_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125
     )
     # Two of four wrong where the longest is right: a deviation of 1/2, over the root of 4.
@@ -143,14 +143,14 @@ POINTS = [
 )
 def test_the_setting_for_a_budget(max_drop, max_cost, confidence, setting):
     """The cheapest within the drop; without one, the most accurate within the cost."""
-    assert policies.within(POINTS, 0.90, max_drop, max_cost, confidence).setting == setting
+    assert budget_choice.within(POINTS, 0.90, max_drop, max_cost, confidence).setting == setting
 
 
 @pytest.mark.parametrize("confidence", [0.4, 1.0])
 def test_how_sure_one_can_be(confidence):
     """From a half to almost."""
     with pytest.raises(UserError, match=r"confidence from 0\.5"):
-        policies.within(POINTS, 0.90, 1.0, 1.0, confidence)
+        budget_choice.within(POINTS, 0.90, 1.0, 1.0, confidence)
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_how_sure_one_can_be(confidence):
 def test_budgets_that_cannot_be_kept(max_drop, max_cost, words):
     """Say what would be nearest."""
     with pytest.raises(UserError, match=words):
-        policies.within(POINTS, 0.90, max_drop, max_cost, 0.5)
+        budget_choice.within(POINTS, 0.90, max_drop, max_cost, 0.5)

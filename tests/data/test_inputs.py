@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vintk_jax.data import inputs
-from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.errors import UserError
 
 

@@ -118,7 +118,7 @@ def test_what_is_no_space():
 
 def test_accuracy_is_counted_by_class_not_by_name(tmp_path):
     """Names that are alike get numbers, so that a wrong answer of the same name isn't right."""
-    from vintk_jax.data.images import distinct
+    from vintk_jax.data.archives import distinct
 
     classes = tuple(distinct(["crane", "crane", "dog"]))
     lines = [{"image": i, "label": i, "class": classes[0], "tokens": "16"} for i in range(3)]

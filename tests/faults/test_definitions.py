@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 import pytest
 
-from vintk_jax import counting, proxies, spaces
+from vintk_jax import multiply_adds, proxies, spaces
 from vintk_jax.errors import UserError
 from vintk_jax.workdir.claims import claim_workdir
 
@@ -31,7 +31,7 @@ def test_cost_is_the_count_of_the_model(name, size):
     image = jax.ShapeDtypeStruct((1, *sides, 3), jnp.float32)
     model = space.model(arch, size, num_classes=10)
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
-    counted = counting.multiply_adds(model.apply, variables, image)
+    counted = multiply_adds.multiply_adds(model.apply, variables, image)
     assert space.cost(arch, size, num_classes=10).flops == counted
 
 
@@ -44,7 +44,7 @@ def test_the_smallest_autoformer_costs_what_was_counted():
 def test_a_study_of_another_definition_is_not_mixed_with_this_one(tmp_path):
     """One that was begun before says why it can't go on; nothing of it is changed."""
     config = ml_collections.ConfigDict({"space": "pit"})
-    now = {"multiply_adds": counting.DEFINITION}
+    now = {"multiply_adds": multiply_adds.DEFINITION}
     claim_workdir(tmp_path, "search", config, (), now)
     claim_workdir(tmp_path, "search", config, (), now)
     path = tmp_path / "search.config.json"

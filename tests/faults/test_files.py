@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vintk_jax.data import clips, walk
+from vintk_jax.data import clips, folders
 from vintk_jax.data.sources import open_source
 from vintk_jax.errors import UserError
 
@@ -126,7 +126,7 @@ def test_natural_order_of_any_numbers(numbers):
     for form in ("frame_{}.png", "{:09d}.jpg", "a {} b.png"):
         paths = [Path(form.format(number)) for number in numbers]
         wanted = [Path(form.format(number)) for number in sorted(numbers)]
-        assert walk.natural(paths) == wanted
+        assert folders.natural(paths) == wanted
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
@@ -199,6 +199,8 @@ def test_archives_that_are_none(tmp_path):
 
 def test_classes_that_differ_are_named():
     """Both ways."""
-    found = walk.differing(("cat", "dog"), ("cat", "fox"), ("train", "test"))
+    found = folders.differing(("cat", "dog"), ("cat", "fox"), ("train", "test"))
     assert found == "only train has dog; only test has fox"
-    assert walk.differing(("a", "b"), ("b", "a"), ("train", "test")) == "they are in another order"
+    assert (
+        folders.differing(("a", "b"), ("b", "a"), ("train", "test")) == "they are in another order"
+    )

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vintk_jax.adaptive import guarantees
+from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.budget_line import budget_line
 from vintk_jax.adaptive.calibration import Calibration
-from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
 
 TRIALS = 2000

@@ -13,10 +13,10 @@ import psutil
 import pytest
 from tiny_space import SPACE
 
-from vintk_jax.study import locks
-from vintk_jax.study.ledger import Ledger
-from vintk_jax.study.sampler import TrialSampler
-from vintk_jax.study.storage import open_study
+from vintk_jax.searching import locks
+from vintk_jax.searching.ledger import Ledger
+from vintk_jax.searching.sampler import TrialSampler
+from vintk_jax.searching.storage import open_study
 
 
 def ledger_in(folder, **changed):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vintk_jax.data import identity, images, inputs, pixels, walk
+from vintk_jax.data import archives, folders, identity, inputs, pixels
 from vintk_jax.data.pairs import Labels, open_pairs
 from vintk_jax.data.sources import in_common, open_source
 from vintk_jax.errors import UserError
@@ -127,7 +127,7 @@ def test_links_to_nowhere_and_pipes(tmp_path):
     (tmp_path / "cat" / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "cat" / "self.png").symlink_to("self.png")
     os.mkfifo(tmp_path / "cat" / "pipe.png")
-    names = [path.name for path in walk.files_below(tmp_path)]
+    names = [path.name for path in folders.files_below(tmp_path)]
     assert "pipe.png" not in names
     assert {"gone.png", "self.png"} <= set(names)
     source = open_source(f"images:{tmp_path}", "")
@@ -186,7 +186,7 @@ def test_names_of_classes(tmp_path):
     names = np.array([b"crane", b"crane", b"dog"])
     where = saved(tmp_path, class_names=names, y_names=np.array(["x"]), y_mean=np.float32(1))
     assert open_source(where, "train").classes == ("crane (0)", "crane (1)", "dog")
-    assert images.distinct(["a", "b", "a"]) == ["a (0)", "b", "a (2)"]
+    assert archives.distinct(["a", "b", "a"]) == ["a (0)", "b", "a (2)"]
 
 
 def test_a_search_takes_the_images_of_an_npz(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 from vintk_jax import system_errors
 from vintk_jax.errors import UserError
 from vintk_jax.scored_candidate import ScoredCandidate
-from vintk_jax.study import results
-from vintk_jax.study.storage import open_study
+from vintk_jax.searching import results
+from vintk_jax.searching.storage import open_study
 
 
 def study_in(folder):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from vintk_jax.ntk import fourier, learning
+from vintk_jax.ntk import fourier, ridge_regression
 
 
 def drawn_kernel(seed, n=12, rank=20):
@@ -34,14 +34,14 @@ def refitted_error(kernel, targets, ridge):
 @pytest.mark.parametrize("ridge", [1.0, 0.01])
 def test_left_out_error_is_that_of_fits_that_leave_each_image_out(ridge):
     kernel, targets = drawn_kernel(0)
-    error = learning.left_out_error(kernel, targets @ targets.T, ridge)
+    error = ridge_regression.left_out_error(kernel, targets @ targets.T, ridge)
     assert error == pytest.approx(refitted_error(kernel, targets, ridge), rel=1e-8)
 
 
 def test_a_kernel_made_of_the_targets_learns_them_and_another_does_not():
     _, targets = drawn_kernel(1)
-    of_itself = learning.left_out_error(targets @ targets.T, targets @ targets.T, 1e-3)
-    other = learning.left_out_error(np.eye(12), targets @ targets.T, 1e-3)
+    of_itself = ridge_regression.left_out_error(targets @ targets.T, targets @ targets.T, 1e-3)
+    other = ridge_regression.left_out_error(np.eye(12), targets @ targets.T, 1e-3)
     assert of_itself < 0.01
     assert other == pytest.approx((12 / 11) ** 2)  # each is predicted by the others' mean
 
@@ -49,14 +49,14 @@ def test_a_kernel_made_of_the_targets_learns_them_and_another_does_not():
 def test_scale_and_a_part_common_to_all_change_nothing():
     kernel, targets = drawn_kernel(2)
     gram = targets @ targets.T
-    plain = learning.left_out_error(kernel, gram, 0.1)
-    assert learning.left_out_error(7 * kernel + 3, 5 * gram, 0.1) == pytest.approx(plain)
+    plain = ridge_regression.left_out_error(kernel, gram, 0.1)
+    assert ridge_regression.left_out_error(7 * kernel + 3, 5 * gram, 0.1) == pytest.approx(plain)
 
 
 def test_kernels_that_tell_nothing_apart_have_no_error():
-    assert np.isnan(learning.left_out_error(np.ones((5, 5)), np.eye(5), 0.1))
+    assert np.isnan(ridge_regression.left_out_error(np.ones((5, 5)), np.eye(5), 0.1))
     with pytest.raises(ValueError, match="positive ridge, got 0"):
-        learning.left_out_error(np.eye(5), np.eye(5), 0)
+        ridge_regression.left_out_error(np.eye(5), np.eye(5), 0)
 
 
 def test_features_gram_is_the_mean_of_drawn_fourier_features():
@@ -65,5 +65,5 @@ def test_features_gram_is_the_mean_of_drawn_fourier_features():
     frequencies = 0.3 * jax.random.normal(jax.random.key(0), (200_000, 12))
     drawn = np.asarray(fourier.features(jax.numpy.asarray(flat), frequencies))
     np.testing.assert_allclose(
-        drawn @ drawn.T / len(frequencies), learning.features_gram(images, 0.3), atol=6e-3
+        drawn @ drawn.T / len(frequencies), ridge_regression.features_gram(images, 0.3), atol=6e-3
     )

@@ -12,10 +12,10 @@ import pytest
 
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
+from vintk_jax.searching.limits import Limits
 from vintk_jax.spaces import SearchSpace, by_choices, leading_ones, of_blocks
 from vintk_jax.spaces.autoformer import AutoFormerSpace
 from vintk_jax.spaces.pit import PitSpace
-from vintk_jax.study.limits import Limits
 
 MINI = AutoFormerSpace("mini", (16, 24), (1, 2), (1, 2), (1.0, 1.5))
 MINI_PIT = PitSpace("mini-pit", (4, 6), (1, 2), ((1,), (1, 2), (1,)), (1, 2))

@@ -13,7 +13,7 @@ from tiny_space import S3 as MINI
 from trees import stacked
 
 from vintk_jax import ntk, spaces
-from vintk_jax.counting import multiply_adds
+from vintk_jax.multiply_adds import multiply_adds
 from vintk_jax.spaces.s3 import S3Arch
 
 S3 = spaces.get("s3")

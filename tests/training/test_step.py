@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.models.vit import ViT
 from vintk_jax.tasks import mixing
 from vintk_jax.tasks.base import make_predict

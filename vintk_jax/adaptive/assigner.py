@@ -19,10 +19,11 @@ from jaxtyping import Float
 from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.answers import Answers, features_of, thumbnails
 from vintk_jax.adaptive.assigner_networks import chances, make, reads_features
-from vintk_jax.adaptive.policies import Outcomes, Point
-from vintk_jax.counting import multiply_adds
+from vintk_jax.adaptive.budget_choice import Point
+from vintk_jax.adaptive.policies import Outcomes
 from vintk_jax.inference.plan import DONE, Plan, Step
 from vintk_jax.inference.plans import Plans
+from vintk_jax.multiply_adds import multiply_adds
 from vintk_jax.workdir.checkpoints import checksum
 
 Chances = Float[np.ndarray, "n stages lengths"]

@@ -14,8 +14,8 @@ import orbax.checkpoint as ocp
 
 from vintk_jax.adaptive.assigner import Assigner, make_assigner
 from vintk_jax.adaptive.assigner_networks import example
+from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.calibration import Calibration
-from vintk_jax.adaptive.policies import Point
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.workdir.checkpoints import checksum

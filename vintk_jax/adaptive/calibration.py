@@ -1,5 +1,5 @@
-"""Settings of every policy for a budget, from a model's answers to images that it has not learned
-from.
+"""What every setting of every policy comes to, on images that the model has not learned from. The
+choice for a budget is in `budget_choice`.
 """
 
 import dataclasses
@@ -7,11 +7,12 @@ import dataclasses
 import jax
 import numpy as np
 
-from vintk_jax.adaptive import guarantees, policies
+from vintk_jax.adaptive import budget_choice, guarantees, policies
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.assigner import Assigner, Chances
+from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
-from vintk_jax.adaptive.policies import Outcomes, Point
+from vintk_jax.adaptive.policies import Outcomes
 from vintk_jax.errors import UserError
 from vintk_jax.inference.plan import confidence
 from vintk_jax.inference.plans import Plans
@@ -112,8 +113,8 @@ class Calibration:
 
             prices = [0.0]
             if start < len(answers.names) - 1:
-                prices = policies.prices(chances[:, start:], np.array(assigner.costs))
-            return policies.curve(
+                prices = budget_choice.prices(chances[:, start:], np.array(assigner.costs))
+            return budget_choice.curve(
                 outcomes,
                 prices,
                 answers.labels,
@@ -129,9 +130,9 @@ class Calibration:
         assigned = []
         for start in assigner.first_lengths:
             assigned += assigned_from(start)
-        cascaded = policies.curve(
+        cascaded = budget_choice.curve(
             cascade,
-            policies.thresholds(confidence(answers.probabilities)),
+            budget_choice.thresholds(confidence(answers.probabilities)),
             answers.labels,
             right,
             plans.paid / longest,
@@ -149,16 +150,16 @@ class Calibration:
         """The setting of "assigned" or "cascade" for a budget.
 
         Args:
-            by: "measured": the drop on these images with its standard error (`policies.within`);
-                "promised": an exact limit for new images (`guarantees`), which is kept as often as
-                `confidence` says.
+            by: "measured": the drop on these images with its standard error
+                (`budget_choice.within`); "promised": an exact limit for new images (`guarantees`),
+                which is kept as often as `confidence` says.
 
         Raises:
             UserError: for a budget that nothing is within.
         """
         points = getattr(self, method)
         if by == "measured" or not np.isfinite(max_drop):
-            return policies.within(points, self.full, max_drop, max_cost, confidence)
+            return budget_choice.within(points, self.full, max_drop, max_cost, confidence)
         if any(point.lost < 0 for point in points):
             raise UserError(
                 "budget.by=promised came, but this assigner was calibrated before lost images "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from vintk_jax.adaptive import policies
+from vintk_jax.adaptive import budget_choice
 from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.adaptive.calibration import Calibration
 from vintk_jax.adaptive.length_labels import smallest_right
@@ -83,7 +83,7 @@ def _settings(
     budgets: Sequence[int | float],
     confidence: int | float,
     by: str,
-) -> Iterator[tuple[float, policies.Point]]:
+) -> Iterator[tuple[float, budget_choice.Point]]:
     """Budgets that the method has a setting for."""
     for budget in budgets:
         try:

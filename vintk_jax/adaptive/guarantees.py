@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from scipy import stats
 
-from vintk_jax.adaptive.policies import Point
+from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.errors import UserError
 
 

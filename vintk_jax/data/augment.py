@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.data.rand_augment import GREY, rand_augment
 from vintk_jax.errors import UserError
 

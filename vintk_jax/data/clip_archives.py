@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from vintk_jax.data import identity, images, pixels
+from vintk_jax.data import archives, identity, pixels
 from vintk_jax.data.clip_reading import Clip, of_array
 from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
@@ -40,18 +40,18 @@ def open_npz(where: str, split: str) -> Source:
         UserError: naming the array, for shapes, lengths and labels that don't fit together, and
             clips without frames.
     """
-    with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
+    with archives.npz(where, f"data.source=npz:{where}") as (path, arrays):
         if {"frames", "length", "label"} <= set(arrays.files):
             frames = arrays["frames"]
             labels = arrays["label"]
             _check_frames(frames, f"{path}[frames]", "(frames, height, width, 3)")
             lengths = _lengths(arrays["length"], len(frames), f"{path}[length]")
-            images.check_labels(labels, arrays, f"{path}[label]", len(lengths))
+            archives.check_labels(labels, arrays, f"{path}[label]", len(lengths))
             chosen = _chosen(path, arrays, split, len(lengths))
             frames = pixels.to_uint8(frames, f"{path}[frames]")
             ends = np.cumsum(lengths)
             clips = [of_array(frames[ends[i] - lengths[i] : ends[i]]) for i in chosen]
-            names = images.class_names(labels, arrays)
+            names = archives.class_names(labels, arrays)
             labels = labels[chosen]
         else:
             missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
@@ -65,7 +65,7 @@ def open_npz(where: str, split: str) -> Source:
             _check_frames(frames, name, "(n, frames, height, width, 3)")
             frames = pixels.to_uint8(frames, name)
             clips = [of_array(clip) for clip in frames]
-            labels, names = images.labels_of(arrays, path, split, len(frames))
+            labels, names = archives.labels_of(arrays, path, split, len(frames))
     source_identity = identity.of_words(identity.of_arrays(frames, labels), names, split)
     return source_of(clips, labels, names, source_identity)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vintk_jax.data import identity, images, moving, walk
+from vintk_jax.data import archives, folders, identity, moving
 from vintk_jax.data.clip_archives import open_npz, source_of
 from vintk_jax.data.clip_reading import Clip, count_frames, of_array, of_frames, of_video
 from vintk_jax.data.sources import Source, open_source
@@ -42,16 +42,16 @@ def _folder(where: str, split: str) -> Source:
     """PATH/SPLIT/CLASS/clip, a clip being a video file or a folder of images. What can't be opened
     is left out and named in `Source.notes`, and so is a class without any clip in any split.
     """
-    root = walk.folder(where, f"data.source=clips:{where}")
-    top = walk.split_folder(root, split)
+    root = folders.folder(where, f"data.source=clips:{where}")
+    top = folders.split_folder(root, split)
     if top is None:
-        there = ", ".join(walk.readable(child.name) for child in walk.folders_in(root)[:8])
+        there = ", ".join(folders.readable(child.name) for child in folders.folders_in(root)[:8])
         raise UserError(
             f"{root} has no folder {split!r}; it holds {there or 'no folders'}. Name one with "
             "data.*_split."
         )
-    of_class = {child.name: _clips_in(child) for child in walk.folders_in(top)}
-    others = [folder for folder in walk.folders_in(root) if folder != top]
+    of_class = {child.name: _clips_in(child) for child in folders.folders_in(top)}
+    others = [folder for folder in folders.folders_in(root) if folder != top]
     classes = [
         name
         for name, clips in of_class.items()
@@ -81,9 +81,11 @@ def _folder(where: str, split: str) -> Source:
     if broken:
         more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
         notes.append(f"Left out {len(broken)} clip(s) of {split}: {'; '.join(broken[:5])}{more}")
-    empty = [walk.readable(name) for name in of_class if name not in classes]
+    empty = [folders.readable(name) for name in of_class if name not in classes]
     if empty:
-        notes.append(f"{walk.readable(top)}: no class, since no clip is in it: {', '.join(empty)}.")
+        notes.append(
+            f"{folders.readable(top)}: no class, since no clip is in it: {', '.join(empty)}."
+        )
     all_labels = np.array(labels)
     source_identity = identity.of_words(
         identity.of_files(files), identity.of_arrays(all_labels), classes
@@ -98,9 +100,9 @@ def _clips_in(folder: Path) -> list[tuple[Path, list[Path]]]:
     if not folder.is_dir():
         return []
     clips = []
-    for path in walk.natural([path for path in folder.iterdir() if walk.belongs(path.name)]):
+    for path in folders.natural([path for path in folder.iterdir() if folders.belongs(path.name)]):
         if path.is_dir():
-            frames = walk.frames_below(path)
+            frames = folders.frames_below(path)
             if frames:
                 clips.append((path, frames))
         elif path.suffix.lower() in VIDEOS:
@@ -112,7 +114,7 @@ def _tfds(where: str, split: str) -> Source:
     """A TensorFlow Datasets set with features "video" and "label" (ucf101,
     something_something_v2).
     """
-    loaded, features = images.tfds_split(
+    loaded, features = archives.tfds_split(
         where, split, f"data.source=tfds:{where}", ("video", "label")
     )
 
@@ -120,7 +122,7 @@ def _tfds(where: str, split: str) -> Source:
         element = loaded[index]
         return {"clip": of_array(np.asarray(element["video"])), "label": int(element["label"])}
 
-    source_identity = identity.of_words(where, images.tfds_version(loaded), split, len(loaded))
+    source_identity = identity.of_words(where, archives.tfds_version(loaded), split, len(loaded))
     return Source(len(loaded), get, features["label"].names, identity=source_identity)
 
 

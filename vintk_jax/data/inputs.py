@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from vintk_jax.data import images, pixels, shipped, walk
+from vintk_jax.data import archives, folders, pixels, shipped
 from vintk_jax.errors import UserError
 
 Images = Float[np.ndarray, "n *image 3"]
@@ -44,7 +44,7 @@ def standardise(squares: list[np.ndarray]) -> Images:
     """A batch of images or clips with values in [0, 1], by ImageNet's channel means and
     deviations.
     """
-    return ((np.stack(squares) - images.MEAN) / images.STD).astype(np.float32)
+    return ((np.stack(squares) - archives.MEAN) / archives.STD).astype(np.float32)
 
 
 def _photos(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
@@ -68,8 +68,8 @@ def _noise(_: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
 
 def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     """Images anywhere below a folder, in random order. Broken ones are skipped and named."""
-    root = walk.folder(where, f"inputs.source=folder:{where}")
-    paths = walk.files_below(root)
+    root = folders.folder(where, f"inputs.source=folder:{where}")
+    paths = folders.files_below(root)
     squares = []
     broken = []
     for index in rng.permutation(len(paths)):
@@ -79,14 +79,14 @@ def _folder(where: str, count: int, size: int, rng: np.random.Generator) -> Inpu
             squares.append(_square(pixels.read_image(paths[index]), size))
         except UserError as error:
             broken.append(
-                f"{walk.readable(paths[index].relative_to(root))} ({error.__cause__ or error})"
+                f"{folders.readable(paths[index].relative_to(root))} ({error.__cause__ or error})"
             )
     more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
     skipped = f"{len(broken)} broken image(s): {'; '.join(broken[:5])}{more}"
     if len(squares) < count:
         raise UserError(
             f"Expected inputs.num_images={count} images below {root}, got {len(squares)} readable "
-            f"image(s) of {len(paths)} with a known ending ({walk.ENDINGS}). "
+            f"image(s) of {len(paths)} with a known ending ({folders.ENDINGS}). "
             f"{f'Skipped {skipped}. ' if broken else ''}Add images or lower inputs.num_images."
         )
     return Inputs(standardise(squares), (f"skipped {skipped}",) if broken else ())
@@ -96,8 +96,8 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     """The images of an npz: its array called x_train, or another x_..., or the one array that has
     the shape of images.
     """
-    with images.npz(where, f"inputs.source=npz:{where}") as (path, arrays):
-        shaped = [name for name in arrays.files if images.shaped_as_images(arrays[name])]
+    with archives.npz(where, f"inputs.source=npz:{where}") as (path, arrays):
+        shaped = [name for name in arrays.files if archives.shaped_as_images(arrays[name])]
         named = [name for name in shaped if name == "x" or name.startswith("x_")]
         others = [name for name in shaped if not name.startswith("y")]
         if not named and len(others) > 1:
@@ -113,7 +113,7 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
                     "channels, or many of a few columns? Call it x_train, or add an axis for the "
                     "images."
                 )
-            pictures = images.images_of(arrays[name], f"{path}[{name}]")
+            pictures = archives.images_of(arrays[name], f"{path}[{name}]")
             return _from_sequence(pictures, f"{path}[{name}]", count, size, rng)
         shapes = ", ".join(
             f"{name} {arrays[name].dtype}{arrays[name].shape}" for name in arrays.files
@@ -126,7 +126,7 @@ def _npz(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
 
 def _tfds(where: str, count: int, size: int, rng: np.random.Generator) -> Inputs:
     """Images of the train split of a TensorFlow Datasets set."""
-    split, _ = images.tfds_split(where, "train", f"inputs.source=tfds:{where}", ("image",))
+    split, _ = archives.tfds_split(where, "train", f"inputs.source=tfds:{where}", ("image",))
     return _from_sequence(split, f"tfds:{where}", count, size, rng)
 
 

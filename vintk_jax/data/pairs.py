@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vintk_jax.data import digits, identity, images, pixels, walk
+from vintk_jax.data import archives, digits, folders, identity, pixels
 from vintk_jax.data.label_maps import IGNORED, Labels, examine, ranges, read_map
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.errors import UserError, nearest
@@ -40,9 +40,9 @@ def _laid_out(root: Path, split: str) -> tuple[Path, Path] | None:
     """The folders of a split's pictures and of its maps. They have the split's name, or one that
     people usually give it, in any case.
     """
-    for name in dict.fromkeys((split, *walk.usual_names(split))):
+    for name in dict.fromkeys((split, *folders.usual_names(split))):
         for layout in _LAYOUTS:
-            pictures, maps = (walk.below(root, part.format(split=name)) for part in layout)
+            pictures, maps = (folders.below(root, part.format(split=name)) for part in layout)
             if pictures is not None and maps is not None:
                 return pictures, maps
     return None
@@ -52,16 +52,17 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
     """ROOT/SPLIT and ROOT/SPLITannot, ROOT/images/SPLIT and ROOT/annotations/SPLIT, or
     ROOT/SPLIT/images and ROOT/SPLIT/labels.
     """
-    root = walk.folder(where, f"data.source=pairs:{where}")
-    folders = _laid_out(root, split)
-    if folders is None:
+    root = folders.folder(where, f"data.source=pairs:{where}")
+    layout = _laid_out(root, split)
+    if layout is None:
         raise _no_folders(root, split)
-    top, maps = folders
+    top, maps = layout
     pairs = [
-        (path, (maps / path.relative_to(top)).with_suffix(".png")) for path in walk.files_below(top)
+        (path, (maps / path.relative_to(top)).with_suffix(".png"))
+        for path in folders.files_below(top)
     ]
     if not pairs:
-        raise UserError(f"{top} holds no images with a known ending ({walk.ENDINGS}).")
+        raise UserError(f"{top} holds no images with a known ending ({folders.ENDINGS}).")
     labels = _check_pairs(pairs, labels, split)
     table = labels.table()
 
@@ -75,11 +76,11 @@ def _folder(labels: Labels, where: str, split: str) -> Source:
 
 def _no_folders(root: Path, split: str) -> UserError:
     """What to say of a folder that has no pictures and maps of a split."""
-    for child in walk.folders_in(root):
+    for child in folders.folders_in(root):
         if _laid_out(child, split) is not None:
             return UserError(
                 f"{root} has no pictures and maps of the split {split!r}, but its folder "
-                f"{walk.readable(child.name)} has. Name that: {walk.readable(child)}."
+                f"{folders.readable(child.name)} has. Name that: {folders.readable(child)}."
             )
     there = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir())[:8])
     examples = [
@@ -133,14 +134,14 @@ def _digits(labels: Labels, _: str, split: str) -> Source:
 
 def _npz(labels: Labels, where: str, split: str) -> Source:
     """Arrays x_SPLIT (n, height, width, 3) and y_SPLIT (n, height, width), both uint8."""
-    with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
+    with archives.npz(where, f"data.source=npz:{where}") as (path, arrays):
         missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
         if missing:
             raise UserError(
                 f"Expected {' and '.join(missing)} in {path}, got "
                 f"{', '.join(arrays.files) or 'nothing'}."
             )
-        made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
+        made = archives.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
         maps = arrays[f"y_{split}"]
     if maps.dtype != np.uint8 or maps.shape != made.shape[:3]:
         raise UserError(
@@ -169,7 +170,7 @@ def _tfds(labels: Labels, where: str, split: str) -> Source:
     """A TensorFlow Datasets set with an image and a map of labels (scene_parse150, cityscapes,
     oxford_iiit_pet).
     """
-    loaded, features = images.tfds_split(where, split, f"data.source=tfds:{where}", ())
+    loaded, features = archives.tfds_split(where, split, f"data.source=tfds:{where}", ())
     names = next((pair for pair in _TFDS if set(pair) <= set(features)), None)
     if names is None:
         wanted = " or ".join(" with ".join(pair) for pair in _TFDS)
@@ -203,7 +204,7 @@ def _tfds(labels: Labels, where: str, split: str) -> Source:
         return {"image": image, "label": table[values]}
 
     source_identity = identity.of_words(
-        where, images.tfds_version(loaded), split, len(loaded), labels
+        where, archives.tfds_version(loaded), split, len(loaded), labels
     )
     return Source(len(loaded), get, labels.classes, identity=source_identity)
 

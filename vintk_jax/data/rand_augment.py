@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from vintk_jax.data.images import MEAN
+from vintk_jax.data.archives import MEAN
 
 GREY = tuple(round(channel * 255) for channel in MEAN)  # what comes in from beyond the borders
 # RandAugment's operations. Each takes a level in [0, 1] and a sign, 1 or -1; ranges are timm's of

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from vintk_jax.data import digits, identity, images, pixels, walk
+from vintk_jax.data import archives, digits, folders, identity, pixels
 from vintk_jax.data.splits import bounds, same_split
 from vintk_jax.errors import UserError, nearest
 
@@ -43,7 +43,7 @@ class Source(Sequence):
         self._length = length
         self._get = get
         self._ahead = ahead
-        self.classes = tuple(images.distinct(classes))
+        self.classes = tuple(archives.distinct(classes))
         self.notes = tuple(notes)
         self.frames = tuple(frames)
         self.identity = identity
@@ -89,15 +89,15 @@ def _npz(where: str, split: str) -> Source:
     """Arrays x_SPLIT (n, height, width, 3) or (n, height, width), uint8, and y_SPLIT (n,),
     integers. There may be class_names.
     """
-    with images.npz(where, f"data.source=npz:{where}") as (path, arrays):
+    with archives.npz(where, f"data.source=npz:{where}") as (path, arrays):
         missing = [name for name in (f"x_{split}", f"y_{split}") if name not in arrays.files]
         if missing:
             raise UserError(
                 f"Expected {' and '.join(missing)} in {path}, got "
                 f"{', '.join(arrays.files) or 'nothing'}."
             )
-        made = images.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
-        labels, names = images.labels_of(arrays, path, split, len(made))
+        made = archives.images_of(arrays[f"x_{split}"], f"{path}[x_{split}]")
+        labels, names = archives.labels_of(arrays, path, split, len(made))
 
     def get(index: int) -> dict[str, Any]:
         return {"image": pixels.as_rgb(made[index]), "label": int(labels[index])}
@@ -110,20 +110,22 @@ def _folder(where: str, split: str) -> Source:
     """PATH/SPLIT/CLASS/image, or PATH/CLASS/image, of which one image in ten (by a hash of its
     path) is the split "test".
     """
-    root = walk.folder(where, f"data.source=folder:{where}")
-    of_split = walk.split_folder(root, split)
+    root = folders.folder(where, f"data.source=folder:{where}")
+    of_split = folders.split_folder(root, split)
     top = of_split or root
-    classes, empty = walk.classes_of(root, top)
-    walk.check_level(top, classes)
+    classes, empty = folders.classes_of(root, top)
+    folders.check_level(top, classes)
     paths = [
-        (path, label) for label, name in enumerate(classes) for path in walk.files_below(top / name)
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in folders.files_below(top / name)
     ]
     ordered = sorted(
         (hashlib.sha256(os.fsencode(p.relative_to(top))).digest(), p, label) for p, label in paths
     )
     if of_split is None:
-        if split not in ("train", "test") or any(map(walk.is_split, classes)):
-            named = ", ".join(map(walk.readable, classes[:8]))
+        if split not in ("train", "test") or any(map(folders.is_split, classes)):
+            named = ", ".join(map(folders.readable, classes[:8]))
             raise UserError(
                 f"{root} has no folder {split!r}; it holds {named or 'no folders'}. Name one with "
                 "data.*_split."
@@ -133,13 +135,13 @@ def _folder(where: str, split: str) -> Source:
         ]
     if not ordered:
         raise UserError(
-            f"{top} holds no images with a known ending ({walk.ENDINGS}) in class folders for "
+            f"{top} holds no images with a known ending ({folders.ENDINGS}) in class folders for "
             f"the split {split!r}."
         )
     notes = []
     if empty:
-        named = ", ".join(map(walk.readable, empty))
-        notes.append(f"{walk.readable(top)}: no class, since no image is in it: {named}.")
+        named = ", ".join(map(folders.readable, empty))
+        notes.append(f"{folders.readable(top)}: no class, since no image is in it: {named}.")
 
     def get(index: int) -> dict[str, Any]:
         _, path, label = ordered[index]
@@ -154,13 +156,13 @@ def _images(where: str, split: str) -> Source:
     """Images anywhere below a folder, without labels: an element has its "name", the path below the
     folder, and the label -1.
     """
-    root = walk.folder(where, f"data.source=images:{where}")
-    paths = walk.files_below(root)
+    root = folders.folder(where, f"data.source=images:{where}")
+    paths = folders.files_below(root)
     if not paths:
-        raise UserError(f"{root} holds no images with a known ending ({walk.ENDINGS}).")
+        raise UserError(f"{root} holds no images with a known ending ({folders.ENDINGS}).")
 
     def get(index: int) -> dict[str, Any]:
-        name = walk.readable(paths[index].relative_to(root))
+        name = folders.readable(paths[index].relative_to(root))
         return {"image": pixels.read_image(paths[index]), "label": -1, "name": name}
 
     return Source(len(paths), get, (), identity=identity.of_files(paths))
@@ -168,7 +170,7 @@ def _images(where: str, split: str) -> Source:
 
 def _tfds(where: str, split: str) -> Source:
     """A TensorFlow Datasets set with features "image" and "label"."""
-    loaded, features = images.tfds_split(
+    loaded, features = archives.tfds_split(
         where, split, f"data.source=tfds:{where}", ("image", "label")
     )
 
@@ -179,7 +181,7 @@ def _tfds(where: str, split: str) -> Source:
             "label": int(element["label"]),
         }
 
-    source_identity = identity.of_words(where, images.tfds_version(loaded), split, len(loaded))
+    source_identity = identity.of_words(where, archives.tfds_version(loaded), split, len(loaded))
     return Source(len(loaded), get, features["label"].names, identity=source_identity)
 
 

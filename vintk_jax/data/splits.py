@@ -2,7 +2,7 @@
 
 import re
 
-from vintk_jax.data import walk
+from vintk_jax.data import folders
 from vintk_jax.errors import UserError
 
 
@@ -42,9 +42,9 @@ def same_split(where: str, name: str, other: str) -> bool:
     kind, _, path = where.partition(":")
     if name == other or kind not in ("folder", "clips", "pairs"):
         return name == other
-    if walk.usual_names(name) == walk.usual_names(other):
+    if folders.usual_names(name) == folders.usual_names(other):
         return True
-    root = walk.folder(path, f"data.source={where}")
-    first = walk.split_folder(root, name)
-    second = walk.split_folder(root, other)
+    root = folders.folder(path, f"data.source={where}")
+    first = folders.split_folder(root, name)
+    second = folders.split_folder(root, other)
     return None not in (first, second) and first.resolve() == second.resolve()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vintk_jax.adaptive.assigner import Assigner, FeatureAssigner
-from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import timm
 from vintk_jax.exporting.hugging_face import HuggingFace

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from vintk_jax.adaptive import assigner_files
 from vintk_jax.adaptive.assigner import Assigner
-from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.defaults.field import fields
 from vintk_jax.files import write_json
 from vintk_jax.report.model_card import LengthRow, model_card

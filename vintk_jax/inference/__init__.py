@@ -1,1 +1,1 @@
-"""Using trained models."""
+"""Using trained models: one length, plans of several, and the engine that runs them."""

@@ -5,8 +5,8 @@ from pathlib import Path
 import ml_collections
 from rich.console import Console
 
-from vintk_jax.config import digest
-from vintk_jax.data import walk
+from vintk_jax.config_digest import digest
+from vintk_jax.data import folders
 from vintk_jax.data.identity import of_words
 from vintk_jax.data.sources import Source, open_source
 from vintk_jax.defaults.field import fields
@@ -35,7 +35,7 @@ def open_images(
     split = config.data.split or training.data.test_split
     source = open_source(where, split, kind_of(training).sources)
     if source.classes and source.classes != predictor.classes:
-        differing = walk.differing(source.classes, predictor.classes, ("the data", "the model"))
+        differing = folders.differing(source.classes, predictor.classes, ("the data", "the model"))
         raise UserError(
             f"Expected images of the model's {len(predictor.classes)} classes, got images of "
             f"{len(source.classes)}: {differing}."

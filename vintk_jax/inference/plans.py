@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
 from vintk_jax.inference.plan import DONE, Plan, Step, confidence
 from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.tome import TomeViT
 from vintk_jax.models.vit import ViT
+from vintk_jax.multiply_adds import multiply_adds
 from vintk_jax.tasks.objectives import normalise
 
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, UInt8
 
+from vintk_jax.data.archives import distinct
 from vintk_jax.data.augment import Centre
-from vintk_jax.data.images import distinct
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError

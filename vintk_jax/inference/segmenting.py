@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from vintk_jax.command_line import Invocation
-from vintk_jax.data import identity, walk
+from vintk_jax.data import folders, identity
 from vintk_jax.data.dense import WholePair
 from vintk_jax.data.loader import in_order
 from vintk_jax.data.sources import Source, open_source
@@ -63,12 +63,12 @@ class _Pictures:
                 f"got {where!r}. (Training has measured it on {training.data.test_split} already.)"
             )
         source = open_source(where, "")
-        folder = walk.folder(where.removeprefix("images:"), f"data.source={where}")
-        paths = walk.files_below(folder)
+        folder = folders.folder(where.removeprefix("images:"), f"data.source={where}")
+        paths = folders.files_below(folder)
         if identity.of_files(paths) != source.identity:
             raise UserError(
-                f"The pictures below {walk.readable(folder)} changed as they were listed. Run it "
-                "again."
+                f"The pictures below {folders.readable(folder)} changed as they were listed. Run "
+                "it again."
             )
         below = [path.relative_to(folder) for path in paths]
         return cls(source, folder, below, names_of_maps(below))
@@ -156,7 +156,7 @@ def _tell_whole_names(pictures: _Pictures, say: Callable[[str], None]) -> None:
         if name != path.with_suffix(".png")
     ]
     if whole:
-        path, name = map(walk.readable, whole[0])
+        path, name = map(folders.readable, whole[0])
         say(
             f"{len(whole):,} picture(s) share their name but for the ending: their maps keep the "
             f"whole name ({path}: {name})."

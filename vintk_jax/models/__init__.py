@@ -1,0 +1,1 @@
+"""Flax modules. They import nothing of ours but each other."""

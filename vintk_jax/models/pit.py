@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vintk_jax.counting import CONVOLUTION
 from vintk_jax.models.blocks import Stage, alike
 from vintk_jax.models.layer_decay import Layers, stages
 from vintk_jax.models.layers import LayerNorm, conv_init, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PositionEmbed
+from vintk_jax.multiply_adds import CONVOLUTION
 
 _SIDE = 3  # of the pooling's kernel: stride + 1, as the published models have it
 

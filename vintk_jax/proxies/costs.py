@@ -1,5 +1,5 @@
-"""What an architecture costs, as a score: the trivial rankings that every proxy has to beat. More
-is better.
+"""What an architecture costs, as a score: parameters, multiply-adds, depth. More is better. Sums
+over blocks stand in `counts`.
 """
 
 from typing import Any

@@ -1,4 +1,5 @@
 """Counts of an architecture's blocks: what a reviewer would rank by, without any network.
+What the whole architecture costs stands in `costs`.
 
 A score that is made of a network has to be better than these. More is better.
 """

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from vintk_jax.ntk import reductions
-from vintk_jax.ntk.learning import left_out_error
+from vintk_jax.ntk.ridge_regression import left_out_error
 from vintk_jax.proxies import costs
 from vintk_jax.proxies.base import STEM, Measurement, Proxy
 

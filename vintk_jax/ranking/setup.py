@@ -7,8 +7,8 @@ import ml_collections
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax import counting
-from vintk_jax.config import with_seed
+from vintk_jax import multiply_adds
+from vintk_jax.config_digest import with_seed
 from vintk_jax.data.identity import of_arrays
 from vintk_jax.errors import UserError
 from vintk_jax.proxies import Measurement, Proxy, definitions, get, names
@@ -51,7 +51,7 @@ class Setup:
 
     def definitions(self) -> dict[str, int]:
         """The number of the definition of everything that is counted."""
-        return {"multiply_adds": counting.DEFINITION, **definitions(self.proxies)}
+        return {"multiply_adds": multiply_adds.DEFINITION, **definitions(self.proxies)}
 
     def identities(self) -> dict[str, str]:
         """What the results depend on beside the config."""

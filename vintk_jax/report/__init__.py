@@ -1,6 +1,4 @@
-"""What a search shows: a live line while it works, a table when it ends, a web page and a picture
-to keep.
-"""
+"""Tables, pages and pictures of every command, and the live line while it works."""
 
 from vintk_jax.report.progress import Progress
 from vintk_jax.report.search_page import write_search_report

@@ -84,7 +84,7 @@ class AutoFormerSpace(SearchSpace):
 
     def cost(self, arch: AutoFormer, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Parameters, and multiply-adds of matrix products, attention and relative positions as our
-        model computes them (`counting.multiply_adds`).
+        model computes them (`vintk_jax.multiply_adds`).
 
         Relative positions take t (4 g - 1) 64 multiply-adds a head for keys and again for values (g
         tokens a side, t in all), and t^2 (2 g + 2) a head and side where the attention's products

@@ -1,4 +1,8 @@
-"""What a pre-norm transformer block costs: the part that the spaces' formulas share."""
+"""What a pre-norm transformer block costs, as a formula that the spaces share.
+
+The definition of multiply-adds is `vintk_jax.multiply_adds`, which reads them off a trace.
+`conformance` compares the two.
+"""
 
 from vintk_jax.spaces.by_choices import Cost
 

@@ -18,8 +18,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Float
 
-from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
+from vintk_jax.multiply_adds import multiply_adds
 
 MOST_COUNTED = 100_000
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from vintk_jax.counting import multiply_adds
 from vintk_jax.errors import UserError
+from vintk_jax.multiply_adds import multiply_adds
 from vintk_jax.spaces.base import InvalidArchitecture, SearchSpace
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from vintk_jax.counting import of_resizing
 from vintk_jax.errors import UserError
 from vintk_jax.models.segmenter import DECODERS, Segmenter
+from vintk_jax.multiply_adds import of_resizing
 from vintk_jax.spaces.base import Cost, SearchSpace
 from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.by_choices import leading_ones
@@ -85,7 +85,7 @@ class SegmenterSpace(SearchSpace):
         self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, num_classes: int = 0
     ) -> Cost:
         """Parameters, and multiply-adds of matrix products, convolutions (borders as inner pixels),
-        attention and upsampling, which is a product with a constant (`counting.multiply_adds`).
+        attention and upsampling, which is a product with a constant (`vintk_jax.multiply_adds`).
 
         Args:
             image_size: pixels a side, or height and width; 0: `resolution`.

@@ -1,5 +1,5 @@
-"""Inputs and targets whose frequency is known. All of this is our choice of how to make the first
-paper's claim visible.
+"""The inputs and targets of known frequency, and the bands, that `spectrum` measures. All of this
+is our choice of how to make the first paper's claim visible.
 
 Two kinds of frequency, which are often mixed up:
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float
 
-from vintk_jax.data import walk
+from vintk_jax.data import folders
 from vintk_jax.data.augment import Augment, Centre
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.sources import Kinds, Source
@@ -79,7 +79,7 @@ def open_splits(
         raise UserError(
             f"Expected the same classes in both splits of {data.source}, got {len(train.classes)} "
             f"in {splits[0]} and {len(test.classes)} in {splits[1]}: "
-            f"{walk.differing(train.classes, test.classes, splits)}."
+            f"{folders.differing(train.classes, test.classes, splits)}."
         )
     return train, test
 

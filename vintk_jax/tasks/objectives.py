@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, UInt8
 
-from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.tasks import mixing
 
 

@@ -1,0 +1,1 @@
+"""The training loop: steps, optimiser, evaluation. What is learned stands in `tasks`."""

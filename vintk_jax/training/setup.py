@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 from jax.sharding import Mesh
 
-from vintk_jax.data import walk
+from vintk_jax.data import folders
 from vintk_jax.errors import UserError
 from vintk_jax.tasks import kind_of
 from vintk_jax.tasks.base import Task
@@ -130,7 +130,7 @@ def _check(config: ml_collections.ConfigDict, task: Task, steps: int) -> None:
             "Expected a positive number of optimizer.epochs (or optimizer.steps), got "
             f"{config.optimizer.epochs}. 0 takes model.weights as they are, where there are any."
         )
-    if weights and not walk.path_of(weights, f"model.weights={weights}").exists():
+    if weights and not folders.path_of(weights, f"model.weights={weights}").exists():
         raise UserError(f"model.weights={weights} came, but there is no such file.")
     loss = config.loss
     below_one = (loss.label_smoothing, loss.drop_path, config.optimizer.ema)

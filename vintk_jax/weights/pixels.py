@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax.data.images import MEAN, STD
+from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.errors import UserError
 
 # The means and deviations of pixels from 0 to 1: DeiT's; Google's and most of Hugging Face's ViTs

@@ -1,5 +1,6 @@
 """timm's and DeiT's names (timm/models/vision_transformer.py). DeiT III's scales of residuals are
-folded into the layers ahead of them.
+folded into the layers ahead of them. Distilled DeiTs are refused by `mismatch`: our ViT has no
+second token.
 """
 
 from collections.abc import Mapping

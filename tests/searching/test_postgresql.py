@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from small_search import ENVIRONMENT, ROOT, SEARCH
 
-from vintk_jax.study.locks import DatabaseLock, locks_by_database
+from vintk_jax.searching.locks import DatabaseLock, locks_by_database
 
 
 def program(name):

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from vintk_jax.errors import UserError
 from vintk_jax.files import drop_torn_line
-from vintk_jax.study.locks import Lock, lock_of
+from vintk_jax.searching.locks import Lock, lock_of
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

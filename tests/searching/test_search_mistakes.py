@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from study.searches import command, search, search_process
+from searching.searches import command, search, search_process
 
 from vintk_jax.command_line import run
 from vintk_jax.errors import UserError

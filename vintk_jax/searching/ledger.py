@@ -24,9 +24,9 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from vintk_jax.searching import leases
+from vintk_jax.searching.locks import Lock
 from vintk_jax.spaces import SearchSpace
-from vintk_jax.study import leases
-from vintk_jax.study.locks import Lock
 
 _GRACE_S = 30.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vintk_jax import cli, config_files, show_configs
+from vintk_jax import config_files, show_configs, vintk_command
 from vintk_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -18,21 +18,21 @@ PLAIN = {"JAX_PLATFORMS": "cpu", "COLUMNS": "100"}
 
 def test_every_command_is_there():
     """Each module has a main that answers --help."""
-    for name in cli.COMMANDS:
-        assert f"  {name} " in cli.usage()
-        cli.dispatch(["vintk", name, "--help"])
+    for name in vintk_command.COMMANDS:
+        assert f"  {name} " in vintk_command.usage()
+        vintk_command.dispatch(["vintk", name, "--help"])
 
 
 def test_help_names_the_installed_command(capsys):
     """And `python -m` names the module."""
-    cli.dispatch(["vintk", "search", "--help", "--config=vit_space"])
+    vintk_command.dispatch(["vintk", "search", "--help", "--config=vit_space"])
     assert capsys.readouterr().out.startswith("usage: vintk search --config")
 
 
 def test_words_that_are_no_command():
     """One message, with what was meant."""
     with pytest.raises(UserError, match="Did you mean 'search'"):
-        cli.dispatch(["vintk", "serch"])
+        vintk_command.dispatch(["vintk", "serch"])
 
 
 def test_a_config_is_found_by_its_name(tmp_path, monkeypatch):

@@ -10,10 +10,10 @@ from vintk_jax.ntk import reductions
 from vintk_jax.proxies.scorer import Scorer, kernel_by_layer
 from vintk_jax.report.search_page import write_search_report
 from vintk_jax.scored_candidate import ScoredCandidate
-from vintk_jax.study.ledger import Ledger
-from vintk_jax.study.results import best, pareto
-from vintk_jax.study.run import failures
-from vintk_jax.study.setup import Setup
+from vintk_jax.searching.ledger import Ledger
+from vintk_jax.searching.results import best, pareto
+from vintk_jax.searching.run import failures
+from vintk_jax.searching.setup import Setup
 
 
 def write_report(

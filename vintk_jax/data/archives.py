@@ -1,5 +1,5 @@
 """Opening what images lie in: npz archives and TensorFlow Datasets. Every error names the config's
-field that asked for it. Files and folders are `pixels`' and `walk`'s.
+field that asked for it. Files and folders are `pixels`' and `folders`'.
 """
 
 import zipfile
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from vintk_jax import unpacking
-from vintk_jax.data import pixels, walk
+from vintk_jax.data import folders, pixels
 from vintk_jax.errors import UserError
 from vintk_jax.extras import missing
 
@@ -163,7 +163,7 @@ def npz(where: str, asked: str) -> Iterator[tuple[Path, Any]]:
         UserError: when there is none, or it, or what is read from it inside the block, can't be
             read.
     """
-    path = walk.path_of(where, asked)
+    path = folders.path_of(where, asked)
     if not path.is_file():
         raise UserError(f"Expected a file for {asked}, but there is no file {path.resolve()}.")
     try:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from vintk_jax.counting import multiply_adds
+from vintk_jax.multiply_adds import multiply_adds
 
 
 def test_products_loops_and_convolutions():

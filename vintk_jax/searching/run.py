@@ -9,10 +9,10 @@ from typing import Any
 from vintk_jax.errors import UserError
 from vintk_jax.proxies.scorer import Scorer, score
 from vintk_jax.scored_candidate import ScoredCandidate
+from vintk_jax.searching import results
+from vintk_jax.searching.ledger import Candidate, Ledger, wait_for_others
+from vintk_jax.searching.limits import Limits, measure_latency_ms
 from vintk_jax.spaces import Cost
-from vintk_jax.study import results
-from vintk_jax.study.ledger import Candidate, Ledger, wait_for_others
-from vintk_jax.study.limits import Limits, measure_latency_ms
 
 MOST_FAILED = 20  # candidates, all of them so far, that a search goes on after
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from study.searches import QUICK, ROOT, candidates, outcome, search
+from searching.searches import QUICK, ROOT, candidates, outcome, search
 from tiny_space import S3, SPACE
 
 from vintk_jax.errors import UserError
@@ -124,8 +124,8 @@ def test_help_is_quick_and_says_what_fields_mean():
     assert "--config.search.num_candidates=1000" in shown.stdout
     assert "trials in all" in shown.stdout
     heavy = (
-        "import sys, vintk_jax.search, vintk_jax.study.run, vintk_jax.ntk; print('tensorflow' in "
-        "sys.modules)"
+        "import sys, vintk_jax.search, vintk_jax.searching.run, vintk_jax.ntk; "
+        "print('tensorflow' in sys.modules)"
     )
     assert (
         subprocess.run(

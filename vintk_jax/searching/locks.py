@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock, Timeout
 
-from vintk_jax.study import leases
+from vintk_jax.searching import leases
 
 _LOCKS = Path("/proc/locks")  # Linux's
 # By the dialect's name: what takes a lock of the whole server and waits for it, and what gives it

@@ -8,17 +8,17 @@ import ml_collections
 import numpy as np
 from jaxtyping import Float
 
-from vintk_jax import counting, proxies, spaces
+from vintk_jax import multiply_adds, proxies, spaces
 from vintk_jax.data.identity import of_arrays
 from vintk_jax.errors import UserError
 from vintk_jax.proxies import Proxy
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.setup import described, load_images, make_supernet
+from vintk_jax.searching.ledger import Ledger
+from vintk_jax.searching.limits import Limits
+from vintk_jax.searching.sampler import MOST_EXHAUSTIVE, TrialSampler
+from vintk_jax.searching.storage import open_study
 from vintk_jax.spaces import SearchSpace
-from vintk_jax.study.ledger import Ledger
-from vintk_jax.study.limits import Limits
-from vintk_jax.study.sampler import MOST_EXHAUSTIVE, TrialSampler
-from vintk_jax.study.storage import open_study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Setup:
 
     def definitions(self) -> dict[str, int]:
         """The number of the definition of everything that the search counts."""
-        return {"multiply_adds": counting.DEFINITION, **proxies.definitions([self.proxy])}
+        return {"multiply_adds": multiply_adds.DEFINITION, **proxies.definitions([self.proxy])}
 
     def identities(self) -> dict[str, str]:
         """What the results depend on beside the config."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from study.searches import (
+from searching.searches import (
     ENVIRONMENT,
     ROOT,
     command,

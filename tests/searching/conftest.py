@@ -1,7 +1,7 @@
 """A search that is shared by tests."""
 
 import pytest
-from study.searches import search_process
+from searching.searches import search_process
 
 
 @pytest.fixture(scope="session")
