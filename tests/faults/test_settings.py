@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vintk_jax import command_line, config_check
+from vintk_jax import command_line, config_check, ntk
+from vintk_jax.adaptive import assigner_networks, length_labels
 from vintk_jax.defaults.field import fields, filled
 from vintk_jax.errors import UserError
+from vintk_jax.exporting import folder
+from vintk_jax.models import segmenter, timesformer
+from vintk_jax.searching import sampler
+from vintk_jax.tasks import model_spec, segmentation
+from vintk_jax.training import optimizer
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = {
@@ -213,3 +219,33 @@ def test_no_rule_takes_nan_or_raises(value):
         assert isinstance(taken, bool)
         if isinstance(value, float) and math.isnan(value):
             assert not taken
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("search.algorithm", sampler.ALGORITHMS),
+        ("optimizer.name", optimizer.OPTIMIZERS),
+        ("ntk.cotangent", ntk.COTANGENTS),
+        ("ntk.implementation", ntk.IMPLEMENTATIONS),
+        ("tla.kind", assigner_networks.KINDS),
+        ("tla.target", assigner_networks.TARGETS),
+        ("labels.none_right", length_labels.NONE_RIGHT),
+        ("model.init", model_spec.INITS),
+        ("clips.attention", timesformer.ATTENTIONS),
+        ("segmentation.decoder", segmenter.DECODERS),
+        ("segmentation.evaluation", segmentation.EVALUATIONS),
+    ],
+)
+def test_a_choice_is_what_the_code_knows(field, words):
+    """A word that the code has learned and the rule hasn't would be refused; the other way round it
+    would fail late.
+    """
+    assert set(config_check.RULES[field].choices) == set(words)
+
+
+def test_formats_are_those_of_an_export():
+    """All at once are allowed, no other is."""
+    rule = config_check.RULES["formats"]
+    assert rule.allows(folder.FORMATS)
+    assert not rule.allows((*folder.FORMATS, "torchscript"))

@@ -83,6 +83,7 @@ TARGETS = (
     "smallest",
     "each",  # a chance of its own of being right at each length
 )
+# Also in defaults.adaptive.
 KINDS = {"shared": SharedHead, "cnn": ThumbnailCnn, "vit": ThumbnailViT}
 
 

@@ -38,7 +38,7 @@ from vintk_jax.inference.predictor import Predictor
 
 TIMM = "timm"
 HUGGING_FACE = "huggingface"
-FORMATS = (*PROGRAMS, TIMM, HUGGING_FACE)
+FORMATS = (*PROGRAMS, TIMM, HUGGING_FACE)  # also in defaults.export
 
 
 def write(

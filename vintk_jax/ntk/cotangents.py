@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.errors import UserError
 
-COTANGENTS = ("sum", "random", "full")
+COTANGENTS = ("sum", "random", "full")  # also in defaults.scoring
 
 
 def directions(

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from vintk_jax.errors import UserError
 from vintk_jax.spaces import SearchSpace
 
-ALGORITHMS = ("random", "nsga2", "exhaustive")
+ALGORITHMS = ("random", "nsga2", "exhaustive")  # also in defaults.search
 MOST_EXHAUSTIVE = 100_000
 _DRAWS = 20_000
 _CHILDREN = 20
@@ -31,6 +31,9 @@ class TrialSampler(BaseSampler):
         algorithm: one of `ALGORITHMS`.
         fits: whether an architecture keeps the limits that need no measuring.
         population: trials a generation, for nsga2.
+
+    Raises:
+        UserError: for another algorithm.
     """
 
     def __init__(
@@ -41,6 +44,11 @@ class TrialSampler(BaseSampler):
         fits: Callable[[Any], bool],
         population: int,
     ):
+        if algorithm not in ALGORITHMS:
+            raise UserError(
+                f"Expected search.algorithm to be one of {', '.join(ALGORITHMS)}, got "
+                f"{algorithm!r}."
+            )
         self._space = space
         self._algorithm = algorithm
         self._seed = seed

@@ -12,7 +12,7 @@ import optax.contrib
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.models.layer_decay import Layers, scales
 
-OPTIMIZERS = ("adamw", "muon")
+OPTIMIZERS = ("adamw", "muon")  # also in defaults.training
 # of an update, as AdamW's is about, so that both take the same learning rates (Moonlight, arXiv
 # 2502.16982, section 2.2)
 _MUON_RMS = 0.2
