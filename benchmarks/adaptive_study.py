@@ -40,7 +40,7 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     """
     import runpy
 
-    from vintk_jax.set_up import set_up_training
+    from vintk_jax.jax_settings import set_up_training
 
     set_up_training()
     from vintk_jax.adaptive import assigner_files

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/revit_digits"))
     workdir = parser.parse_args().workdir
 
-    from vintk_jax.set_up import set_up_training
+    from vintk_jax.jax_settings import set_up_training
 
     set_up_training()
     from vintk_jax.adaptive import assigner_files, calibration, fitting

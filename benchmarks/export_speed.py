@@ -47,7 +47,7 @@ def main() -> None:
     """Measure, print, write."""
     arguments = _arguments()
 
-    from vintk_jax.set_up import set_up_training
+    from vintk_jax.jax_settings import set_up_training
 
     set_up_training()
     from vintk_jax.exporting.load import Model

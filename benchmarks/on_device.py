@@ -54,7 +54,7 @@ def main() -> None:
     started = time.monotonic()
     # PyTorch wants some of the memory, too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    from vintk_jax.set_up import set_up_training
+    from vintk_jax.jax_settings import set_up_training
 
     set_up_training()
     import jax

@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", default="", help="names, by commas; empty: all")
     arguments = parser.parse_args()
-    from vintk_jax.set_up import set_up_training
+    from vintk_jax.jax_settings import set_up_training
     from vintk_jax.training.pieces import cache_bytes, pieces_for
 
     set_up_training()

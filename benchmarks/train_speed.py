@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import common, torch_timm
 from benchmarks.revits import train_step
-from vintk_jax.set_up import avoid_wrong_fusions, restart_with_large_pages
+from vintk_jax.jax_settings import avoid_wrong_fusions, restart_with_large_pages
 
 PRODUCT = "2048 x 2048 product"
 OURS = "ours"

@@ -34,8 +34,8 @@ jax.config.update("jax_num_cpu_devices", 2)  # before any backend starts
 _HOOK = install_import_hook("vintk_jax", "beartype.beartype")  # before vintk_jax is imported
 
 from vintk_jax.compile_cache import DEFAULT_CACHE, keep_programs  # noqa: E402 (after the hook)
+from vintk_jax.jax_settings import avoid_wrong_fusions  # noqa: E402
 from vintk_jax.ntk import definition  # noqa: E402
-from vintk_jax.set_up import avoid_wrong_fusions  # noqa: E402
 from vintk_jax.spaces import conformance  # noqa: E402
 
 avoid_wrong_fusions()

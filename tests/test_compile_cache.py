@@ -29,7 +29,7 @@ PROGRAM = """
 import json, sys
 import jax
 from vintk_jax import compile_cache
-from vintk_jax.set_up import set_up_training
+from vintk_jax.jax_settings import set_up_training
 compile_cache._MIN_SECONDS = 0.0
 set_up_training()
 hits = []

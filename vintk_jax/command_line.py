@@ -84,7 +84,7 @@ def command(
     """Make a command's `main(argv)` of a function that takes a parsed command line.
 
     The function is not called where help was asked for. It is called before JAX is imported, and
-    sets JAX up itself (`set_up`).
+    sets JAX up itself (`jax_settings`).
 
     Args:
         name: of the command, as in `python -m vintk_jax.NAME`.

@@ -10,7 +10,7 @@ each picture of images:FOLDER. The same command goes on after any kill.
 
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
-from vintk_jax.set_up import restart_with_large_pages, set_up_training
+from vintk_jax.jax_settings import restart_with_large_pages, set_up_training
 from vintk_jax.workdir.claims import read_claimed
 
 

@@ -1,8 +1,8 @@
 """The record of a scored candidate: what the search's loop makes, its files keep, and its table
 and page show.
 
-To record something new of every candidate, add a field here and give its value in `study.run`. To
-show it, add a line to `report.search_columns.COLUMNS`.
+To record something new of every candidate, add a field here and give its value in
+`searching.run`. To show it, add a line to `report.search_columns.COLUMNS`.
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
-from vintk_jax.set_up import set_up_jax
+from vintk_jax.jax_settings import set_up_jax
 from vintk_jax.workdir.claims import claim_workdir
 
 _POSITIVE = (

@@ -10,7 +10,7 @@ from importlib import metadata
 
 from vintk_jax.command_line import run
 from vintk_jax.errors import UserError, nearest
-from vintk_jax.set_up import restart_with_large_pages
+from vintk_jax.jax_settings import restart_with_large_pages
 
 # Module and line of help of each command.
 COMMANDS = {

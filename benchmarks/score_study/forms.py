@@ -14,7 +14,6 @@ import numpy as np
 from benchmarks.score_study import tried
 from benchmarks.score_study.collect import ROWS
 from vintk_jax.ntk import reductions
-from vintk_jax.proxies import counts
 from vintk_jax.ranking import statistics, tables
 
 RHOS = (1.0, 30.0, 1000.0)

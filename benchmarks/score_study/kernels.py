@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import common
-from vintk_jax.set_up import set_up_jax
+from vintk_jax.jax_settings import set_up_jax
 
 _EVERY_S = 60.0
 

@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vintk_jax.data import inputs
+from vintk_jax.jax_settings import set_up_jax
 from vintk_jax.ntk import fourier
 from vintk_jax.proxies.base import Measurement
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet
 from vintk_jax.ranking import tables
-from vintk_jax.set_up import set_up_jax
 
 FEW = ("plain", "pixel s1 m32", "coords s3 m32")
 COORDS = ("coords s1 m32", "coords s10 m32", "coords s3 m8")

@@ -3,6 +3,7 @@
 A step is a compiled program (an assigner, or the model at one length) with batches of few fixed
 sizes; a plan says where an image goes first and, after each step, whether it is answered or goes
 on. Fixed lengths, cascades and assigners differ in their plan alone, so that they can be compared.
+How sure an answer is says `confidence`.
 """
 
 import dataclasses

@@ -1,4 +1,6 @@
-"""From images to tokens: a resizable patch embedding, the class token, the position table."""
+"""From images to tokens: a resizable patch embedding, the class token, the position table. Clips
+become tokens in `timesformer`, by the same embedding.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp

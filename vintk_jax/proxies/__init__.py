@@ -4,8 +4,8 @@ higher score is a better architecture. A new proxy is one function and one line.
 
 from vintk_jax.proxies.activations import ACTIVATION_PROXIES
 from vintk_jax.proxies.base import Measurement, Network, Proxy, definitions
+from vintk_jax.proxies.block_counts import COUNT_PROXIES
 from vintk_jax.proxies.costs import COST_PROXIES
-from vintk_jax.proxies.counts import COUNT_PROXIES
 from vintk_jax.proxies.gradients import GRADIENT_PROXIES
 from vintk_jax.proxies.kernels import KERNEL_PROXIES
 from vintk_jax.registry import Registry

@@ -1,5 +1,5 @@
 """What an architecture costs, as a score: parameters, multiply-adds, depth. More is better. Sums
-over blocks stand in `counts`.
+over blocks stand in `block_counts`.
 """
 
 from typing import Any

@@ -18,7 +18,7 @@ import numpy as np
 from vintk_jax import spaces
 from vintk_jax.command_line import run
 from vintk_jax.errors import UserError
-from vintk_jax.set_up import avoid_wrong_fusions
+from vintk_jax.jax_settings import avoid_wrong_fusions
 from vintk_jax.spaces import conformance, supernet_conformance
 
 

@@ -1,3 +1,3 @@
-"""Which frequencies a kernel sees: signals of known frequency, and how fast kernels and trained
+"""What `vintk_jax.spectrum` runs: signals of known frequency, and how fast kernels and trained
 networks learn them.
 """

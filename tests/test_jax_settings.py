@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from vintk_jax.set_up import avoid_wrong_fusions
+from vintk_jax.jax_settings import avoid_wrong_fusions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,7 +41,7 @@ def test_flags_of_the_users_own_are_kept(monkeypatch):
 def test_large_pages_start_the_process_again_once():
     """The setting reaches the program, its arguments stay, and a user's own is left alone."""
     program = (
-        "import os, sys; from vintk_jax import set_up; set_up.restart_with_large_pages(); "
+        "import os, sys; from vintk_jax import jax_settings as js; js.restart_with_large_pages(); "
         "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
     )
 
@@ -64,8 +64,8 @@ def test_large_pages_start_the_process_again_once():
 def test_lapack_stays_on_its_candidates_core():
     """Scoring lets no BLAS that is loaded start threads of its own."""
     program = (
-        "from vintk_jax.set_up import set_up_jax; set_up_jax('float32'); import threadpoolctl as "
-        "t; "
+        "from vintk_jax.jax_settings import set_up_jax; set_up_jax('float32'); "
+        "import threadpoolctl as t; "
         "print([i['num_threads'] for i in t.threadpool_info() if i['user_api'] == 'blas'])"
     )
     printed = subprocess.run(

@@ -9,8 +9,8 @@ from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings, keep_pr
 # In jax 0.10 (seen in 0.10.2) the CPU backend's YNN fusions of reductions give wrong gradients
 # without a word: jax.jit(jax.jacrev(f)) of a layer norm on (20, 24) is off by a third. YNN's single
 # products are right, as fast as Eigen's in training, and give a row the same bits wherever in the
-# matrix it stands, which Eigen's on AVX2 do not: only they stay on. tests/test_set_up.py watches
-# the fault, tests/inference/test_engine.py the bits.
+# matrix it stands, which Eigen's on AVX2 do not: only they stay on. tests/test_jax_settings.py
+# watches the fault, tests/inference/test_engine.py the bits.
 _YNN = "--xla_cpu_experimental_ynn_fusion_type="
 
 

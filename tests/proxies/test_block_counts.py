@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vintk_jax import proxies, spaces
-from vintk_jax.proxies import counts
+from vintk_jax.proxies import block_counts
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 
 TINY = spaces.get("autoformer-tiny")
@@ -25,7 +25,7 @@ def test_counts_by_hand():
     assert score("width_depth") == 12 * 192
     assert score("root_width") == pytest.approx(12 * math.sqrt(192))
     assert score("log_hidden") == pytest.approx(6 * math.log(672) + 6 * math.log(768))
-    both = counts.width_ratio(2.0, 0.5)(TINY, ARCH)
+    both = block_counts.width_ratio(2.0, 0.5)(TINY, ARCH)
     assert both == pytest.approx(192**2 * (6 * math.sqrt(3.5) + 6 * 2))
 
 
@@ -38,7 +38,7 @@ def test_published_capacity():
     def deviation(rows, columns):
         return 0.02
 
-    capacity = sum(counts.nsc_of_block(block, deviation) for block in blocks)
+    capacity = sum(block_counts.nsc_of_block(block, deviation) for block in blocks)
     assert capacity == pytest.approx(121.820169804, abs=1e-8)
 
 
@@ -48,7 +48,9 @@ def test_capacity_of_a_matrix(rows, columns):
     deviation = math.sqrt(2 / (rows + columns))
     w = deviation * np.random.default_rng(0).standard_normal((rows, columns))
     measured = np.linalg.slogdet(np.eye(columns) + w.T @ w)[1]
-    assert counts.spectral_capacity(rows, columns, deviation) == pytest.approx(measured, rel=1e-2)
+    assert block_counts.spectral_capacity(rows, columns, deviation) == pytest.approx(
+        measured, rel=1e-2
+    )
 
 
 def test_capacity_counts_heads():
@@ -56,4 +58,4 @@ def test_capacity_counts_heads():
     see.
     """
     few, many = (BlockShape(192, 768, (Heads(k, 192 // k),)) for k in (3, 12))
-    assert counts.nsc_of_block(many) > counts.nsc_of_block(few)
+    assert block_counts.nsc_of_block(many) > block_counts.nsc_of_block(few)
