@@ -77,7 +77,7 @@ class Blocked:
             raise ModuleNotFoundError("No module named " + name, name=name)
 
 sys.meta_path.insert(0, Blocked())
-from vintk_jax import config_digest
+from vintk_jax import command_line
 {program}
 """
 
@@ -87,14 +87,14 @@ from vintk_jax import config_digest
     [
         (
             {"neural_tangents"},
-            "from vintk_jax.ntk.reference import neural_tangents; config.run(lambda _: "
+            "from vintk_jax.ntk.reference import neural_tangents; command_line.run(lambda _: "
             "neural_tangents())",
             "ntk.implementation=neural_tangents needs the package neural_tangents, which is not "
             "installed. Run: pip install 'neural-tangents==0.6.5'",
         ),
         (
             {"tensorflow_datasets"},
-            "from vintk_jax.data.sources import open_source; config.run(lambda _: "
+            "from vintk_jax.data.sources import open_source; command_line.run(lambda _: "
             "open_source('tfds:cifar10', 'train'))",
             "pip install 'tensorflow-datasets>=4.9.10' 'tensorflow>=2.21'",
         ),

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.score_study import tried
 from benchmarks.score_study.collect import ROWS
 from vintk_jax.ntk import reductions
+from vintk_jax.proxies import block_counts
 from vintk_jax.ranking import statistics, tables
 
 RHOS = (1.0, 30.0, 1000.0)
@@ -176,13 +177,13 @@ def count_values(table: tables.Table) -> dict[str, np.ndarray]:
         "params": [cost.params for cost in costs],
         "flops": [cost.flops for cost in costs],
         "depth": [space.total_depth(arch) for arch in table.archs],
-        "log_hidden": [counts.log_hidden(space, arch) for arch in table.archs],
-        "nsc": [counts.nsc(space, arch) for arch in table.archs],
+        "log_hidden": [block_counts.log_hidden(space, arch) for arch in table.archs],
+        "nsc": [block_counts.nsc(space, arch) for arch in table.archs],
     }
     for p in (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0):
         for q in (-0.5, 0.0, 0.25, 0.5, 1.0):
             if p or q:
-                count = counts.width_ratio(p, q)
+                count = block_counts.width_ratio(p, q)
                 name = f"width^{p:g} ratio^{q:g}"
                 values[name] = [count(space, arch) for arch in table.archs]
     return {name: np.array(of_archs, float) for name, of_archs in values.items()}
@@ -216,7 +217,7 @@ def main() -> None:
         view, _, seed = path.stem.rpartition("-")
         collected = dict(np.load(path))
         places = np.flatnonzero(keep)
-        sizes = [counts.width_ratio(0.5, 0.0)(table.space, table.archs[i]) for i in places]
+        sizes = [block_counts.width_ratio(0.5, 0.0)(table.space, table.archs[i]) for i in places]
         measured = [
             Measured(collected, i, getattr(table.archs[i], "pool", "mean") == "mean", size)
             for i, size in zip(places, sizes, strict=True)

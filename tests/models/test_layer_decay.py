@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from vintk_jax import spaces
 from vintk_jax.errors import UserError
+from vintk_jax.models import layer_decay
 from vintk_jax.training.optimizer import make_optimizer
 
 SPACES = ("autoformer-tiny", "pit", "s3", "seg-mini", "cifar-vit", "nasbench201", "lvvit")
@@ -40,7 +41,8 @@ def test_layers_follow_the_order_of_the_calls(name):
     """
     model, shapes, order = traced(name)
     of_weight = {
-        "/".join(path): depth.places(model.layers, path) for path in flatten_dict(shapes["params"])
+        "/".join(path): layer_decay.places(model.layers, path)
+        for path in flatten_dict(shapes["params"])
     }
     assert all(len(holders) == 1 for holders in of_weight.values())
     assert {holders[0] for holders in of_weight.values()} == set(range(len(model.layers)))
@@ -57,7 +59,7 @@ def test_a_reduction_has_the_rate_of_the_block_behind_it():
     """decay^(layers above), by hand, for the last pooling and the last merging."""
     for name, between in (("pit", "pool_2"), ("s3", "merge_3")):
         model, shapes, _ = traced(name)
-        rates = depth.scales(shapes, 0.5, model.layers)["params"]
+        rates = layer_decay.scales(shapes, 0.5, model.layers)["params"]
         blocks = model.depths[-1]
         assert {float(rate) for rate in jax.tree.leaves(rates[between])} == {0.5**blocks}
         assert float(rates["head"]["bias"]) == 1
@@ -67,7 +69,7 @@ def test_a_reduction_has_the_rate_of_the_block_behind_it():
 def test_an_unknown_weight_or_model_is_refused():
     """A rate that isn't known is not guessed."""
     with pytest.raises(UserError, match="name none for its weight neck/kernel"):
-        depth.scales({"neck": {"kernel": jnp.zeros(3)}}, 0.5, (("stem",), ("head",)))
+        layer_decay.scales({"neck": {"kernel": jnp.zeros(3)}}, 0.5, (("stem",), ("head",)))
     shared = {"weight_decay": 0.0, "beta2": 0.9, "clip_norm": 0}
     with pytest.raises(UserError, match=r"no property `layers`.*layer_decay=1"):
         make_optimizer(

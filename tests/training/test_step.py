@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from vintk_jax.data.archives import MEAN, STD
+from vintk_jax.models import layer_decay
 from vintk_jax.models.vit import ViT
 from vintk_jax.tasks import mixing
 from vintk_jax.tasks.base import make_predict
@@ -367,8 +368,8 @@ def test_muon_orthogonalises_the_blocks_kernels(params, stack_blocks):
 
 def test_layer_scales_of_a_scanned_stack_are_those_of_the_blocks(params, stack_blocks):
     """One number a block along the leading axis."""
-    apart = depth.scales(params, 0.5, MODEL.layers)
-    stacked = depth.scales(stack_blocks(params), 0.5, MODEL.clone(scan=True).layers)
+    apart = layer_decay.scales(params, 0.5, MODEL.layers)
+    stacked = layer_decay.scales(stack_blocks(params), 0.5, MODEL.clone(scan=True).layers)
     for i in range(2):
         got = np.asarray(stacked["params"]["blocks"]["block"]["mlp"]["fc1"]["kernel"])[i]
         assert float(got.squeeze()) == float(apart["params"][f"block_{i}"]["mlp"]["fc1"]["kernel"])
@@ -385,7 +386,7 @@ def test_schedule():
         atol=1e-6,
     )
     assert float(make_schedule(2.0, 0, 10)(0)) == 2.0
-    with pytest.raises(ValueError, match="warm-up of 10 steps"):
+    with pytest.raises(ValueError, match="warm-up of fewer steps"):
         make_schedule(2.0, 10, 10)
 
 

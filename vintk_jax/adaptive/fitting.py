@@ -52,7 +52,7 @@ def steps_of(epochs: int | float, batch_size: int, images: int) -> int:
 
 def fit_assigner(
     assigner: nn.Module,
-    inputs: Shaped[np.ndarray, "n *features"],
+    inputs: Shaped[np.ndarray, " n *features"],
     right: Bool[np.ndarray, "n lengths"],
     costs: tuple[float, ...],
     how: Fit,

@@ -23,8 +23,8 @@ Length = tuple[int, ...]
 
 
 def fitted(
-    images: Float[Array, "n *image"], grid: Length, stem: bool = False
-) -> Float[Array, "n *fitted"]:
+    images: Float[Array, " n *image"], grid: Length, stem: bool = False
+) -> Float[Array, " n *fitted"]:
     """Images, or clips, as the folded model of a length wants them; one with a stem wants them as
     they are, and fits the stem's features.
     """

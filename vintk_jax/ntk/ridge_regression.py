@@ -13,7 +13,7 @@ from vintk_jax.ntk.reductions import rounding
 
 
 def features_gram(
-    images: Float[np.ndarray, "n *image"], sigma: int | float
+    images: Float[np.ndarray, " n *image"], sigma: int | float
 ) -> Float[np.ndarray, "n n"]:
     """Inner products of infinitely many random Fourier features of whole images, in closed form:
     exp(-2 pi^2 sigma^2 d), d the mean over pixels and channels of the squared difference.

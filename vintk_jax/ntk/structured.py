@@ -31,7 +31,7 @@ def _tapped(
     inputs: Shaped[Array, "n ..."],
     find_tap: Callable,
     by_sample: Mapping[str, tuple[int | str, ...]],
-) -> Float[Array, "n *outputs"]:
+) -> Float[Array, " n *outputs"]:
     """The outputs, each layer with a rule handing its measure to the tap `find_tap(module)`."""
 
     def act(rule, module, call, args, kwargs):
@@ -45,7 +45,7 @@ def _tapped(
 
 
 def _along(
-    backward: Callable, directions: Float[Array, "*outputs count"], y: Float[Array, "n *outputs"]
+    backward: Callable, directions: Float[Array, "*outputs count"], y: Float[Array, " n *outputs"]
 ) -> Any:
     """What comes back from each direction, averaged over directions."""
 

@@ -46,19 +46,19 @@ class Network:
 
     model: nn.Module
     params: dict
-    images: Float[Array, "n *image"]
+    images: Float[Array, " n *image"]
     masks: dict | None
     num_classes: int
     key: jax.Array
 
     def apply(
-        self, params: dict, images: Float[Array, "n *image"]
+        self, params: dict, images: Float[Array, " n *image"]
     ) -> Float[Array, "n *places classes"]:
         """Logits, of each image or of each pixel."""
         options = {} if self.masks is None else {"masks": self.masks}
         return self.model.apply(params, images, **options)
 
-    def labels(self) -> Int[Array, "n *places"]:
+    def labels(self) -> Int[Array, " n *places"]:
         """A class for each image (or pixel), drawn: the built-in photographs have none (our
         choice).
         """
@@ -66,7 +66,7 @@ class Network:
         return jax.random.randint(self.key, shape, 0, self.num_classes, dtype=jnp.int32)
 
     def loss(
-        self, params: dict, images: Float[Array, "n *image"], labels: Int[Array, "n *places"]
+        self, params: dict, images: Float[Array, " n *image"], labels: Int[Array, " n *places"]
     ) -> Float[Array, ""]:
         """Mean cross-entropy."""
         log_chances = jax.nn.log_softmax(self.apply(params, images))

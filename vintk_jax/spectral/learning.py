@@ -60,7 +60,7 @@ def time_to_halve(kernel: Kernel, targets: Targets) -> float:
 def train(
     model: nn.Module,
     params: dict,
-    images: Float[np.ndarray, "n *image"],
+    images: Float[np.ndarray, " n *image"],
     targets: Float[np.ndarray, "n outputs"],
     *,
     steps: int,

@@ -159,7 +159,7 @@ def predict_views(model: nn.Module, grid: Length | None) -> Predict:
     """Logarithms of the probabilities, which are averaged over a clip's views."""
     logits_of = make_predict(model, grid)
 
-    def predict(params: Any, clips: Shaped[Array, "n *shape"]) -> Array:
+    def predict(params: Any, clips: Shaped[Array, " n *shape"]) -> Array:
         def probabilities(view):
             return jax.nn.softmax(logits_of(params, view))
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Shaped
 
 
 def over_views(
-    run: Callable[[Shaped[Array, "n *shape"]], Any], clips: Shaped[Array, "n *shape"]
+    run: Callable[[Shaped[Array, " n *shape"]], Any], clips: Shaped[Array, " n *shape"]
 ) -> Any:
     """What `run` gives for each clip; for clips in several views, the mean over these. Images pass
     through.
