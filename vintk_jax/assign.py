@@ -11,7 +11,7 @@ from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.jax_settings import restart_with_large_pages, set_up_training
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 
 @command("assign", about=__doc__, default_config="configs/tla_digits.py")

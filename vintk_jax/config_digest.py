@@ -1,4 +1,6 @@
-"""What is made of a config's values: its digest, and a copy with another seed."""
+"""What is made of a config's values: its digest, and a copy with another seed. Whether a workdir's
+config may be another one says `workdir.config_claims`.
+"""
 
 import hashlib
 import json

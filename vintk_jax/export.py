@@ -15,7 +15,7 @@ from typing import Any
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.jax_settings import set_up_training
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 
 @command("export", about=__doc__, default_config="configs/export.py")

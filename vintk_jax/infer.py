@@ -11,7 +11,7 @@ each picture of images:FOLDER. The same command goes on after any kill.
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.jax_settings import restart_with_large_pages, set_up_training
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 
 @command("infer", about=__doc__, default_config="configs/infer.py")

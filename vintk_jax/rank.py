@@ -12,7 +12,7 @@ from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.jax_settings import set_up_jax
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 MAY_CHANGE = ("num_architectures", "seeds", "batch_size", "ntk.memory_gb")
 

@@ -13,7 +13,7 @@ import time
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.config_digest import digest
 from vintk_jax.jax_settings import set_up_jax
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 MAY_CHANGE = (
     "search.num_candidates",

@@ -10,14 +10,14 @@ from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.jax_settings import set_up_jax
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 _POSITIVE = (
     "num_draws",
     "model.embed_dim",
     "model.depth",
     "model.num_heads",
-    "signals.num_images",
+    "frequencies.num_images",
     "kernel.num_directions",
     "kernel.top",
     "train.steps",
@@ -37,12 +37,12 @@ def _check(config) -> None:
         )
     if config.model.patch_size < 1 or config.signals.image_size % config.model.patch_size:
         raise UserError(
-            f"Expected signals.image_size to be a multiple of model.patch_size="
+            f"Expected frequencies.image_size to be a multiple of model.patch_size="
             f"{config.model.patch_size}, got {config.signals.image_size}."
         )
     if config.kernel.top >= config.signals.num_images:
         raise UserError(
-            f"Expected kernel.top below signals.num_images={config.signals.num_images}, got "
+            f"Expected kernel.top below frequencies.num_images={config.signals.num_images}, got "
             f"{config.kernel.top}."
         )
 
@@ -81,13 +81,13 @@ def main(invocation: Invocation) -> None:
 def _signals(config) -> list:
     """Both experiments: frequencies of the target, frequencies of the image."""
     from vintk_jax.data import inputs
-    from vintk_jax.spectral import signals
+    from vintk_jax.spectral import frequencies
 
     fields = config.signals
     ends = inputs.load("photos", 2, fields.image_size, config.seed).images
     return [
-        signals.path(ends, fields.num_images, fields.cycles),
-        signals.bands(fields.image_size, fields.num_images, fields.band_edges, config.seed),
+        frequencies.path(ends, fields.num_images, fields.cycles),
+        frequencies.bands(fields.image_size, fields.num_images, fields.band_edges, config.seed),
     ]
 
 

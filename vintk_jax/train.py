@@ -16,7 +16,7 @@ import ml_collections
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.jax_settings import restart_with_large_pages, set_up_training
-from vintk_jax.workdir.claims import claim_workdir, read_claimed
+from vintk_jax.workdir.config_claims import claim_workdir, read_claimed
 
 MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tensor")
 

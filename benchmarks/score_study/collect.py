@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from benchmarks import common
 from vintk_jax.data import inputs
 from vintk_jax.ntk import fourier
-from vintk_jax.ntk.measures import KERNEL, Factors
+from vintk_jax.ntk.layer_measures import KERNEL, Factors
 from vintk_jax.proxies.base import Measurement
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vintk_jax.adaptive import comparison
-from vintk_jax.adaptive.comparison import Method, compare
+from vintk_jax.adaptive import compared_methods
+from vintk_jax.adaptive.compared_methods import Method, compare
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 
 
@@ -38,7 +38,7 @@ def test_at_equal_speed():
     """1/160 s an image: between fixed 1/100 and 1/200; between the cascade's settings the better of
     the slower and their mixture.
     """
-    first, second = comparison.at_equal_speed(ENTRIES)
+    first, second = compared_methods.at_equal_speed(ENTRIES)
     assert first["budget"] == 0.5
     assert first["speed"] == pytest.approx(1.6)
     assert first["gain"] == pytest.approx(-0.5)
@@ -60,7 +60,7 @@ def test_the_best_mixture(points, seconds):
     nothing is fast enough.
     """
     times, accuracies = (np.array(values) for values in zip(*sorted(points), strict=True))
-    reached = comparison.reached_at(seconds, times, accuracies)
+    reached = compared_methods.reached_at(seconds, times, accuracies)
     fast = [a for t, a in points if t <= seconds]
     if not fast:
         assert reached is None
@@ -70,7 +70,7 @@ def test_the_best_mixture(points, seconds):
 
 def test_the_share_of_the_oracles_saving():
     """Of 1/100 - 1/400 s and of 10 - 3 operations."""
-    shares = comparison.captured(ENTRIES)
+    shares = compared_methods.captured(ENTRIES)
     assert shares["time"] == pytest.approx((1 / 100 - 1 / 160) / (1 / 100 - 1 / 400))
     assert shares["multiply_adds"] == pytest.approx(4 / 7)
 

@@ -28,7 +28,7 @@ from vintk_jax.spaces import conformance
 from vintk_jax.tasks import kind_of
 from vintk_jax.tasks.architecture import keep_arch
 from vintk_jax.weights.workdir import write_checkpoints
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 CLASSES = tuple("0123456789")
 # Of many brightnesses.

@@ -13,7 +13,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.inference.predictions import summarise
 from vintk_jax.tasks.architecture import keep_arch
 from vintk_jax.train import main as train_main
-from vintk_jax.workdir.claims import claim_workdir, read_claimed
+from vintk_jax.workdir.config_claims import claim_workdir, read_claimed
 
 
 def test_results_on_other_images_are_not_mixed(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from vintk_jax import multiply_adds, proxies, spaces
 from vintk_jax.errors import UserError
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 
 @pytest.mark.parametrize(

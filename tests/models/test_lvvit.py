@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vintk_jax.models.conv_stem import ConvStem
-from vintk_jax.models.revit import fitted, fold
+from vintk_jax.models.folding import fitted, fold
 from vintk_jax.models.vit import ViT
 
 GRIDS = ((8, 8), (6, 6), (4, 4))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vintk_jax.models import resample
+from vintk_jax.models.folding import fold
 from vintk_jax.models.patch_embed import PatchEmbed, fit_to_grid
-from vintk_jax.models.revit import fold
 from vintk_jax.models.vit import ViT
 
 GRIDS = ((4, 4), (3, 3), (2, 2))

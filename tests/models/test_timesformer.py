@@ -13,8 +13,8 @@ import pytest
 from trees import float64
 
 from vintk_jax import ntk
+from vintk_jax.models.folding import fitted, fold
 from vintk_jax.models.grouped_attention import GroupedAttention
-from vintk_jax.models.revit import fitted, fold
 from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer, frames_shown
 
 CLIPS = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((3, 4, 8, 8, 3))))

@@ -12,7 +12,7 @@ from vintk_jax import ntk
 from vintk_jax.models.vit import ViT
 from vintk_jax.ntk import definition
 from vintk_jax.ntk.intercepting import UnsupportedModel
-from vintk_jax.ntk.measures import Factors
+from vintk_jax.ntk.layer_measures import Factors
 from vintk_jax.spaces import conformance
 from vintk_jax.spaces.by_choices import leading_ones
 

@@ -12,7 +12,7 @@ from vintk_jax import ntk, proxies
 from vintk_jax.data import inputs
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import reductions
-from vintk_jax.ntk.measures import KERNEL, Factors
+from vintk_jax.ntk.layer_measures import KERNEL, Factors
 from vintk_jax.ntk.ridge_regression import left_out_error
 from vintk_jax.proxies import kernels as kernel_scores
 from vintk_jax.proxies.base import Measurement

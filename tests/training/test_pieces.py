@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vintk_jax.models.vit import ViT
 from vintk_jax.train import _as_begun
 from vintk_jax.training import pieces
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 
 def test_bytes_are_those_of_all_outputs():

@@ -14,7 +14,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.tasks.loading import load_trained
 from vintk_jax.weights import load_weights
 from vintk_jax.weights.__main__ import main
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: make test-full installs it")
 pytestmark = pytest.mark.peers

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vintk_jax.adaptive import assigner_files, comparison
+from vintk_jax.adaptive import assigner_files, compared_methods
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.adaptive.calibration import Calibration, chances_of
@@ -114,7 +114,7 @@ def _compare(
     rng = np.random.default_rng(0)
     images = np.stack([transform(source[i], rng)["image"] for i in range(len(source))])
     drops = tuple(dict.fromkeys((config.budget.max_drop, *compare.drops)))
-    compared = comparison.methods(
+    compared = compared_methods.methods(
         plans,
         assigner,
         calibration,
@@ -134,7 +134,7 @@ def _compare(
         for engine in engines:
             engine.warm_up()
         progress.phase("comparing")
-        entries = comparison.compare(
+        entries = compared_methods.compare(
             compared, engines, images, answers.labels, plans.names, compare.rounds, progress.update
         )
     device = jax.devices()[0]
@@ -144,8 +144,8 @@ def _compare(
         "batch_size": config.data.batch_size,
         "images": len(source),
         "methods": entries,
-        "at_equal_speed": comparison.at_equal_speed(entries),
-        "captured": comparison.captured(entries),
+        "at_equal_speed": compared_methods.at_equal_speed(entries),
+        "captured": compared_methods.captured(entries),
     }
     write_json(session.workdir / "adaptive.json", result)
     write_adaptive_picture(session.workdir / "adaptive.png", result)

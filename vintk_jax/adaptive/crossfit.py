@@ -18,7 +18,7 @@ from vintk_jax.tasks.architecture import with_kept_arch
 from vintk_jax.training.loop import fit
 from vintk_jax.training.setup import set_up
 from vintk_jax.weights import weights_reader
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 
 def cross_fitted_answers(

@@ -1,7 +1,7 @@
 """Chooses the next length of each image by one number, which trades tokens for accuracy: a price
 (assigner) or a threshold of the confidence (cascade; `inference.plan.confidence`).
 
-`budget_choice` chooses that number; `comparison` lists what is compared.
+`budget_choice` chooses that number; `compared_methods` lists what is compared.
 
 A policy decides after each pass whether an image is answered or goes on to a longer length, so an
 image's way through the lengths, what it costs and what comes out are found by following it: the

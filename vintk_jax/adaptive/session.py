@@ -16,7 +16,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.tasks import kind_of
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 FOLDER = "assign"  # in the workdir
 

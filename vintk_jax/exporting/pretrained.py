@@ -28,7 +28,7 @@ from vintk_jax.inference.engine import Engine
 from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.tasks import kind_of
-from vintk_jax.workdir.claims import config_of_fields
+from vintk_jax.workdir.config_claims import config_of_fields
 
 
 class Pretrained:

@@ -11,7 +11,7 @@ from vintk_jax.inference.predictions import predict, summarise
 from vintk_jax.inference.predictor import Predictor
 from vintk_jax.report.adaptive_table import prediction_table
 from vintk_jax.report.progress import COMPILING, Progress
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 
 def predict_at_lengths(invocation: Invocation, console: Console) -> None:

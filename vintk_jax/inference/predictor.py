@@ -22,14 +22,14 @@ from vintk_jax.data.augment import Centre
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
-from vintk_jax.models.revit import fitted, fold, has_stem
+from vintk_jax.models.folding import fitted, fold, has_stem
 from vintk_jax.tasks import kind_of
 from vintk_jax.tasks.loading import load_trained
 from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import normalise
 from vintk_jax.tasks.views import over_views
 from vintk_jax.workdir.checkpoints import BEST, checksum
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from vintk_jax.report.progress import COMPILING, Progress
 from vintk_jax.tasks.loading import load_trained
 from vintk_jax.tasks.segmentation import predict_of, size_of
 from vintk_jax.workdir.checkpoints import checksum
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 MAPS = "maps"  # a folder in the workdir
 

@@ -1,5 +1,5 @@
 """Random Fourier features of the inputs: how ViNTK lets the kernel see high frequencies. (The
-frequency bands of `spectrum` are in `spectral.signals`.)
+frequency bands of `spectrum` are in `spectral.frequencies`.)
 
 For v in R^d and B in R^(m x d) with entries from N(0, sigma^2), v becomes [cos 2 pi B v, sin 2 pi B
 v] in R^(2m) (Rahimi and Recht 2007; Tancik et al. 2020, arXiv 2006.10739). Inner products of

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Shaped
 from vintk_jax.errors import UserError
 from vintk_jax.ntk import structured
 from vintk_jax.ntk.cotangents import given_or_drawn
-from vintk_jax.ntk.measures import KERNEL, Measure
+from vintk_jax.ntk.layer_measures import KERNEL, Measure
 from vintk_jax.ntk.model_check import check_model, output_shape
 
 IMPLEMENTATIONS = ("structured", "neural_tangents", "neural_tangents_ntvp")
@@ -166,8 +166,9 @@ def by_layer(
     """The kernel of each layer, or another measure of it, in the one backward pass of `kernel`.
 
     Args:
-        measure: `measures.KERNEL`: the layer's share of the kernel, (n, n), of which the sum over
-            layers is `kernel`; or a statistic of its inputs and cotangents (`measures.Factors`).
+        measure: `layer_measures.KERNEL`: the layer's share of the kernel, (n, n), of which the sum
+            over layers is `kernel`; or a statistic of its inputs and cotangents
+            (`layer_measures.Factors`).
 
     The other arguments are those of `kernel`, of which this is the structured path.
 

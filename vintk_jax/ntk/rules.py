@@ -28,7 +28,7 @@ from vintk_jax.models import (
     timesformer,
     windows,
 )
-from vintk_jax.ntk.measures import Tap
+from vintk_jax.ntk.layer_measures import Tap
 from vintk_jax.ntk.taps import tap_copies, tap_depthwise, tap_linear
 
 Rule = Callable[[nn.Module, Callable, tuple, dict, Tap], Any]

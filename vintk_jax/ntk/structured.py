@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Shaped
 from vintk_jax.models.stacking import TAPS
 from vintk_jax.ntk import rules
 from vintk_jax.ntk.intercepting import UnsupportedModel, intercepting
-from vintk_jax.ntk.measures import KERNEL, Measure, Tap
+from vintk_jax.ntk.layer_measures import KERNEL, Measure, Tap
 from vintk_jax.ntk.model_check import Structure
 
 _TAP = "tap"  # the variable's name within the collection

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from vintk_jax.ntk.measures import Tap
+from vintk_jax.ntk.layer_measures import Tap
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))

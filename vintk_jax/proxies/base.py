@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vintk_jax.ntk.measures import Measure
+from vintk_jax.ntk.layer_measures import Measure
 
 # By name: an array; of a measure by layer, arrays by the layer's path.
 Measured = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]
@@ -187,7 +187,7 @@ class Proxy:
 
 
 def definitions(proxies: Iterable[Proxy]) -> dict[str, int]:
-    """Of scores that are not in their first definition, for `workdir.claims.claim_workdir`."""
+    """Of scores that are not in their first definition, for `config_claims.claim_workdir`."""
     return {
         f"scores by {proxy.name}": proxy.definition for proxy in proxies if proxy.definition != 1
     }

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from vintk_jax import ntk
 from vintk_jax.spectral import learning
-from vintk_jax.spectral.signals import Signals
+from vintk_jax.spectral.frequencies import Signals
 
 
 def _steps_to_halve(errors: Float[np.ndarray, " steps"]) -> float | None:

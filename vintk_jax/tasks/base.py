@@ -14,7 +14,7 @@ from vintk_jax.data.augment import Augment, Centre
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.sources import Kinds, Source
 from vintk_jax.errors import UserError
-from vintk_jax.models.revit import Length
+from vintk_jax.models.folding import Length
 from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import Objective, normalise
 

@@ -14,7 +14,7 @@ from vintk_jax.data.clip_views import ClipAugment, ClipViews
 from vintk_jax.data.clips import KINDS as SOURCES
 from vintk_jax.data.clips import open_clips
 from vintk_jax.errors import UserError
-from vintk_jax.models.revit import Length
+from vintk_jax.models.folding import Length
 from vintk_jax.models.timesformer import ATTENTIONS, TimeSformer
 from vintk_jax.tasks.architecture import read_best
 from vintk_jax.tasks.base import Kind, Predict, Task, host_augmentation, make_predict, open_splits

@@ -19,7 +19,7 @@ from vintk_jax.data.pairs import Labels, open_pairs
 from vintk_jax.data.sources import KINDS as SOURCES
 from vintk_jax.data.sources import Source
 from vintk_jax.errors import UserError
-from vintk_jax.models.revit import Length
+from vintk_jax.models.folding import Length
 from vintk_jax.tasks.base import Kind, Predict, Task, make_predict, open_splits
 from vintk_jax.tasks.objectives import normalise
 from vintk_jax.tasks.segmenters import build

@@ -14,7 +14,7 @@ from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import Classification
 from vintk_jax.tasks.patch_labels import Teacher, TokenLabelling
 from vintk_jax.workdir.checkpoints import BEST
-from vintk_jax.workdir.claims import read_claimed
+from vintk_jax.workdir.config_claims import read_claimed
 
 
 def with_patch_labels(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from vintk_jax.models.revit import Length
+from vintk_jax.models.folding import Length
 from vintk_jax.tasks.objectives import Objective
 from vintk_jax.workdir.state import State
 

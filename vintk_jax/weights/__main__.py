@@ -11,7 +11,7 @@ import functools
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
 from vintk_jax.jax_settings import set_up_training
-from vintk_jax.workdir.claims import claim_workdir
+from vintk_jax.workdir.config_claims import claim_workdir
 
 
 @command("weights", about=__doc__, default_config="configs/weights.py")
