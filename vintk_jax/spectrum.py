@@ -17,7 +17,7 @@ _POSITIVE = (
     "model.embed_dim",
     "model.depth",
     "model.num_heads",
-    "frequencies.num_images",
+    "signals.num_images",
     "kernel.num_directions",
     "kernel.top",
     "train.steps",
@@ -37,12 +37,12 @@ def _check(config) -> None:
         )
     if config.model.patch_size < 1 or config.signals.image_size % config.model.patch_size:
         raise UserError(
-            f"Expected frequencies.image_size to be a multiple of model.patch_size="
+            f"Expected signals.image_size to be a multiple of model.patch_size="
             f"{config.model.patch_size}, got {config.signals.image_size}."
         )
     if config.kernel.top >= config.signals.num_images:
         raise UserError(
-            f"Expected kernel.top below frequencies.num_images={config.signals.num_images}, got "
+            f"Expected kernel.top below signals.num_images={config.signals.num_images}, got "
             f"{config.kernel.top}."
         )
 

@@ -73,7 +73,7 @@ def test_bands_have_equal_power():
 
 @pytest.mark.parametrize("cycles", [(), (0,), (1, 12), (-1,)])
 def test_frequencies_that_do_not_fit_are_told(cycles):
-    with pytest.raises(UserError, match=r"frequencies.cycles .*1 to 11, for 24"):
+    with pytest.raises(UserError, match=r"signals.cycles .*1 to 11, for 24"):
         frequencies.path(ENDS, 24, cycles)
 
 
