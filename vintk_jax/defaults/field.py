@@ -55,13 +55,18 @@ def filled(table: Table) -> ml_collections.ConfigDict:
 def add_fields(config: ml_collections.ConfigDict, table: Table) -> None:
     """Add a table's fields to a config, at their default values."""
     for name, field in table.items():
-        *sections, leaf = name.split(".")
-        inside = config
-        for section in sections:
-            if section not in inside:
-                inside[section] = ml_collections.ConfigDict()
-            inside = inside[section]
-        inside[leaf] = field.default
+        set_field(config, name, field.default)
+
+
+def set_field(config: ml_collections.ConfigDict, name: str, value: Any) -> None:
+    """Give a field its value by its dotted name; sections that are missing are made."""
+    *sections, leaf = name.split(".")
+    inside = config
+    for section in sections:
+        if section not in inside:
+            inside[section] = ml_collections.ConfigDict()
+        inside = inside[section]
+    inside[leaf] = value
 
 
 def unused(table: Table, *names: str) -> dict[str, Field]:

@@ -142,13 +142,7 @@ def open_task(config: ml_collections.ConfigDict) -> Task:
     """
     train, test = open_splits(config, open_source)
     spec = build(config, len(train.classes))
-    objective = Classification(
-        num_classes=len(train.classes),
-        label_smoothing=config.loss.label_smoothing,
-        mixup=config.augment.mixup,
-        cutmix=config.augment.cutmix,
-        distill=config.loss.distill,
-    )
+    objective = Classification.of(config, len(train.classes))
     return Task(
         train=train,
         test=test,

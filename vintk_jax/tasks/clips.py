@@ -124,13 +124,7 @@ def open_task(config: ml_collections.ConfigDict) -> Task:
                 f"{short} clip(s) of {split} are shorter than clips.frames={section.frames}: some "
                 "of their frames are shown twice.",
             )
-    objective = Classification(
-        num_classes=len(train.classes),
-        label_smoothing=config.loss.label_smoothing,
-        mixup=config.augment.mixup,
-        cutmix=config.augment.cutmix,
-        distill=config.loss.distill,
-    )
+    objective = Classification.of(config, len(train.classes))
     return Task(
         train=train,
         test=test,

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import optax
 from jaxtyping import Array, Float, UInt8
@@ -102,6 +103,17 @@ class Classification:
     measure = "accuracy"
     asked = MappingProxyType({})
     frozen = None
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict, num_classes: int) -> "Classification":
+        """The objective of a training's sections `loss` and `augment`."""
+        return cls(
+            num_classes=num_classes,
+            label_smoothing=config.loss.label_smoothing,
+            mixup=config.augment.mixup,
+            cutmix=config.augment.cutmix,
+            distill=config.loss.distill,
+        )
 
     def prepare(
         self, batch: dict[str, Array], key: jax.Array

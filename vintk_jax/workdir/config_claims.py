@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from vintk_jax.defaults.field import fields
+from vintk_jax.defaults.field import fields, set_field
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 
@@ -48,13 +48,7 @@ def config_of_fields(flat: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """A config from its values by dotted name; lists become tuples."""
     config = ml_collections.ConfigDict()
     for name, value in flat.items():
-        *sections, leaf = name.split(".")
-        inside = config
-        for section in sections:
-            if section not in inside:
-                inside[section] = ml_collections.ConfigDict()
-            inside = inside[section]
-        inside[leaf] = tuple(value) if isinstance(value, list) else value
+        set_field(config, name, tuple(value) if isinstance(value, list) else value)
     return config
 
 
