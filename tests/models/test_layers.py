@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from scipy.stats import norm as gauss
 
-from vintk_jax.models.layers import LayerNorm, Mlp, gelu, masked
+from vintk_jax.models.layers import Dense, LayerNorm, Mlp, gelu, masked
 
 
 def test_gelu_is_x_phi_x_with_its_derivative():
@@ -66,6 +66,27 @@ def test_layernorm_is_flax_layernorm(use_scale, use_bias, variables_for):
     assert jax.tree.map(np.shape, of_ours) == jax.tree.map(np.shape, variables)
     got = jax.jit(ours.apply)(variables, x)
     np.testing.assert_allclose(got, jax.jit(theirs.apply)(variables, x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((4, 5, 6), {}), ((6,), {}), ((2, 3, 4, 6), {"use_bias": False})],
+)
+def test_dense_is_flaxs(shape, options):
+    """The same parameters, outputs and gradients as flax.linen.Dense's, for any number of axes."""
+    x = jax.random.normal(jax.random.key(0), shape)
+    ours, flaxs = Dense(7, **options), nn.Dense(7, **options)
+    variables = flaxs.init(jax.random.key(1), x)
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(
+        jnp.shape, variables
+    )
+
+    def gradients(model):
+        return jax.grad(lambda v, x: jnp.sum(jnp.sin(model.apply(v, x))), (0, 1))(variables, x)
+
+    np.testing.assert_allclose(ours.apply(variables, x), flaxs.apply(variables, x), rtol=1e-5)
+    for one, other in zip(*map(jax.tree.leaves, map(gradients, (ours, flaxs))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 _masked_norm = jax.jit(LayerNorm().apply)

@@ -32,6 +32,8 @@ LAYERS = {
     "dense 2d": (nn.Dense(3), (5, 4)),
     "dense 3d, over gradients": (nn.Dense(3), (4, 7, 2)),
     "dense 3d, over tokens": (nn.Dense(9), (4, 2, 12)),
+    "our dense 3d, over gradients": (layers.Dense(3), (4, 7, 2)),
+    "our dense 4d, no bias": (layers.Dense(3, use_bias=False), (4, 2, 3, 4)),
     "dense 4d, no bias": (nn.Dense(3, use_bias=False), (4, 2, 3, 4)),
     "conv": (nn.Conv(3, (3, 3)), (4, 5, 4, 2)),
     "conv, stride 2, valid, no bias": (

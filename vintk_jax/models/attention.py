@@ -18,7 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.layers import linear_init, masked
+from vintk_jax.models.layers import Dense, linear_init, masked
 
 Grid = tuple[int, int]
 # With so many tokens or fewer, products are written out as sums: on a CPU a matrix product for each
@@ -189,7 +189,7 @@ class Attention(nn.Module):
         (the live ones set the scale).
         """
         n, tokens, embed = x.shape
-        qkv = nn.Dense(
+        qkv = Dense(
             3 * self.num_heads * self.head_dim,
             kernel_init=linear_init,
             dtype=self.dtype,
@@ -231,5 +231,5 @@ class Attention(nn.Module):
             out *= head_mask.astype(out.dtype).reshape(self.num_heads, 1, -1)
         out = out.transpose(0, 2, 1, 3).reshape(n, tokens, self.num_heads * self.head_dim)
         return masked(
-            nn.Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask
+            Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask
         )

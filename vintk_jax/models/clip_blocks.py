@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.grouped_attention import GroupedAttention
-from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
+from vintk_jax.models.layers import Dense, LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.stacking import drop_path, skip_if_dead
 
 ClipGrid = tuple[int, int, int]
@@ -97,9 +97,9 @@ class DividedBlock(_ClipBlock):
         tokens = x[:, 1:]
         normed = self._normed("norm_time", tokens, grid, embed_mask)
         over_time = self._attended("attention_time", "time", normed, grid[0], embed_mask, head_mask)
-        over_time = nn.Dense(
-            x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="time_out"
-        )(over_time)
+        over_time = Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="time_out")(
+            over_time
+        )
         tokens = tokens + drop_path(masked(over_time, embed_mask), drop_path_mask, 0)
         x = jnp.concatenate([token, tokens], axis=1)
         # Attention over space.

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import Block
-from vintk_jax.models.layers import LayerNorm, gelu, masked
+from vintk_jax.models.layers import Dense, LayerNorm, gelu, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid
 
 Levels = Sequence[Float[Array, "n tokens embed"]]
@@ -34,7 +34,7 @@ class LinearDecoder(nn.Module):
         self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None
     ) -> Scores:
         x = LayerNorm(name="norm")(levels[-1], embed_mask)
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="classify")(x).reshape(
+        return Dense(self.num_classes, dtype=self.dtype, name="classify")(x).reshape(
             x.shape[0], *grid, self.num_classes
         )
 
@@ -59,7 +59,7 @@ class MaskDecoder(nn.Module):
         self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None
     ) -> Scores:
         embed = levels[-1].shape[-1]
-        x = nn.Dense(embed, dtype=self.dtype, name="project")(
+        x = Dense(embed, dtype=self.dtype, name="project")(
             LayerNorm(name="norm")(levels[-1], embed_mask)
         )
         x = masked(ClassToken(self.num_classes, name="classes")(x), embed_mask)
@@ -70,7 +70,7 @@ class MaskDecoder(nn.Module):
         x = LayerNorm(name="norm_out")(x, embed_mask)
 
         def linear(name):
-            return nn.Dense(embed, use_bias=False, dtype=self.dtype, name=name)
+            return Dense(embed, use_bias=False, dtype=self.dtype, name=name)
 
         classes = linear("project_classes")(x[:, : self.num_classes])
         patches = linear("project_patches")(x[:, self.num_classes :])
@@ -101,7 +101,7 @@ class ConvDecoder(nn.Module):
         self, levels: Levels, grid: Grid, embed_mask: Float[Array, " embed"] | None = None
     ) -> Float[Array, "n fine_rows fine_columns classes"]:
         def lateral(i, level):
-            return nn.Dense(self.width, dtype=self.dtype, name=f"lateral_{i}")(
+            return Dense(self.width, dtype=self.dtype, name=f"lateral_{i}")(
                 LayerNorm(name=f"norm_{i}")(level, embed_mask)
             )
 
@@ -110,7 +110,7 @@ class ConvDecoder(nn.Module):
         )
         x = self._convolved(x, "coarse")
         x = jax.image.resize(x, (x.shape[0], 2 * grid[0], 2 * grid[1], self.width), "bilinear")
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="classify")(
+        return Dense(self.num_classes, dtype=self.dtype, name="classify")(
             self._convolved(x, "fine")
         )
 

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.attention import mixed, products
-from vintk_jax.models.layers import linear_init, masked
+from vintk_jax.models.layers import Dense, linear_init, masked
 
 
 class GroupedAttention(nn.Module):
@@ -46,7 +46,7 @@ class GroupedAttention(nn.Module):
                 behind its own, in "time" without any.
         """
         n, tokens, embed = x.shape
-        qkv = nn.Dense(
+        qkv = Dense(
             3 * self.num_heads * self.head_dim,
             kernel_init=linear_init,
             dtype=self.dtype,
@@ -63,7 +63,7 @@ class GroupedAttention(nn.Module):
             out *= head_mask.astype(out.dtype)[:, None, None]
         out = checkpoint_name(self._join(out), "context").reshape(n, tokens, -1)
         return masked(
-            nn.Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask
+            Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask
         )
 
     def _split(

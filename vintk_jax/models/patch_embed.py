@@ -121,7 +121,10 @@ class PatchEmbed(nn.Module):
         patches = cut_patches(images, grid)
         rows, columns = patches.shape[2:4]
         kernel = resample.resample_kernel(kernel, (rows, columns))
-        return patches.reshape(*patches.shape[:2], -1) @ kernel.reshape(-1, self.embed_dim) + bias
+        # One axis of rows, see `layers.in_rows`.
+        rows = patches.reshape(-1, kernel[..., 0].size)
+        x = rows @ kernel.reshape(-1, self.embed_dim) + bias
+        return x.reshape(*patches.shape[:2], -1)
 
 
 class ClassToken(nn.Module):

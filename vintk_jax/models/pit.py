@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import Stage, alike
 from vintk_jax.models.layer_decay import Layers, stages
-from vintk_jax.models.layers import LayerNorm, conv_init, linear_init, masked
+from vintk_jax.models.layers import Dense, LayerNorm, conv_init, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PositionEmbed
 from vintk_jax.multiply_adds import CONVOLUTION
 
@@ -172,7 +172,7 @@ class PiT(nn.Module):
             x = Stage(kinds, self.scan, self.remat, name=f"stage_{i}")(x, grid, of_stage[i])
         # Classifier.
         x = LayerNorm(name="norm")(x[:, 0], live[-1])
-        return nn.Dense(self.num_classes, kernel_init=linear_init, name="head")(x)
+        return Dense(self.num_classes, kernel_init=linear_init, name="head")(x)
 
     def _pooled(self, i: int, x, grid: Grid, live):
         """Tokens and grid as stage i takes them: half the sides, another width."""
@@ -180,7 +180,7 @@ class PiT(nn.Module):
         token = x[:, 0]
         on_grid = x[:, 1:].reshape(x.shape[0], *grid, -1)
         pooled = DepthwisePool(width, name=f"pool_{i}")(on_grid, live[i - 1], live[i])
-        token = nn.Dense(width, kernel_init=linear_init, name=f"pool_token_{i}")(token)
+        token = Dense(width, kernel_init=linear_init, name=f"pool_token_{i}")(token)
         token = masked(token, live[i])
         x = jnp.concatenate([token[:, None], pooled.reshape(x.shape[0], -1, width)], axis=1)
         return x, pooled.shape[1:3]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from vintk_jax.models.blocks import Stage
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
 from vintk_jax.models.layer_decay import Layers, stages
-from vintk_jax.models.layers import LayerNorm, linear_init, masked
+from vintk_jax.models.layers import Dense, LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, PatchEmbed, PositionEmbed, grid_of
 
 POOLS = ("token", "mean")
@@ -77,11 +77,11 @@ class StagedViT(nn.Module):
             for i, hidden in enumerate(self.hidden)
         ]
         self.widen = [
-            nn.Dense(after, kernel_init=linear_init, name=f"widen_{i}")
+            Dense(after, kernel_init=linear_init, name=f"widen_{i}")
             for i, after in enumerate(self.embed_dims[1:], start=1)
         ]
         self.norm = LayerNorm()
-        self.head = nn.Dense(self.num_classes, kernel_init=linear_init)
+        self.head = Dense(self.num_classes, kernel_init=linear_init)
 
     def _grid(self, size: int) -> tuple[int, int]:
         return grid_of((self.image_size, self.image_size, 3), size, None)

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.layer_decay import Layers, stages
-from vintk_jax.models.layers import LayerNorm, Mlp, linear_init, masked
+from vintk_jax.models.layers import Dense, LayerNorm, Mlp, linear_init, masked
 from vintk_jax.models.patch_embed import Grid, PatchEmbed, grid_of
 from vintk_jax.models.stacking import mask_of_block, scan_blocks, skip_if_dead, split_masks
 from vintk_jax.models.windows import Switch, WindowAttention
@@ -160,7 +160,7 @@ class PatchMerging(nn.Module):
         x = x.reshape(x.shape[0], rows // 2, 2, columns // 2, 2, -1).transpose(0, 1, 3, 4, 2, 5)
         x = x.reshape(x.shape[0], rows * columns // 4, -1)
         x = LayerNorm(_EPSILON, name="norm")(x, None if in_mask is None else jnp.tile(in_mask, 4))
-        x = nn.Dense(
+        x = Dense(
             self.embed_dim,
             use_bias=False,
             kernel_init=linear_init,
@@ -247,4 +247,4 @@ class Swin(nn.Module):
             )
         # Classifier.
         x = LayerNorm(_EPSILON, name="norm")(x, live[-1]).mean(axis=1)
-        return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(x)
+        return Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(x)

@@ -18,7 +18,7 @@ from vintk_jax.models import resample
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.clip_blocks import ClipGrid, DividedBlock, FrameBlock
 from vintk_jax.models.layer_decay import Layers, block_layers
-from vintk_jax.models.layers import LayerNorm, linear_init, masked
+from vintk_jax.models.layers import Dense, LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import ClassToken, Grid, PatchEmbed, fit_to_grid, grid_of
 from vintk_jax.models.stacking import split_masks
 
@@ -172,7 +172,7 @@ class TimeSformer(nn.Module):
             of_frames = x.reshape(n, len(shown), -1, x.shape[-1])[:, :, 0]
         else:
             of_frames = x[:, None, 0]
-        return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(
+        return Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name="head")(
             of_frames.mean(axis=1)
         )
 

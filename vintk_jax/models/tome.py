@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vintk_jax.models.layers import LayerNorm, Mlp
+from vintk_jax.models.layers import Dense, LayerNorm, Mlp
 from vintk_jax.models.patch_embed import ClassToken, PatchEmbed, PositionEmbed, grid_of
 from vintk_jax.models.vit import ViT
 
@@ -67,15 +67,15 @@ class _Attention(nn.Module):
     @nn.compact
     def __call__(self, x, size):
         n, tokens, embed = x.shape
-        qkv = nn.Dense(3 * self.num_heads * self.head_dim, name="qkv")(x)
+        qkv = Dense(3 * self.num_heads * self.head_dim, name="qkv")(x)
         q, k, v = qkv.reshape(n, tokens, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
         logits = (
             jnp.einsum("nhqd,nhkd->nhqk", q * self.head_dim**-0.5, k) + jnp.log(size)[:, None, None]
         )
         out = jnp.einsum("nhqk,nhkd->nhqd", jax.nn.softmax(logits), v)
-        return nn.Dense(embed, name="proj")(
-            out.transpose(0, 2, 1, 3).reshape(n, tokens, -1)
-        ), k.mean(axis=1)
+        return Dense(embed, name="proj")(out.transpose(0, 2, 1, 3).reshape(n, tokens, -1)), k.mean(
+            axis=1
+        )
 
 
 class _Block(nn.Module):
@@ -142,4 +142,4 @@ class TomeViT(nn.Module):
         x = LayerNorm(name="norm")(x)
         weights = size[:, 1:, None] / jnp.sum(size[:, 1:], axis=1)[:, None, None]
         x = x[:, 0] if vit.pool == "token" else jnp.sum(x[:, 1:] * weights, axis=1)
-        return nn.Dense(vit.num_classes, name="head")(x)
+        return Dense(vit.num_classes, name="head")(x)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from vintk_jax.models.blocks import stack
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
 from vintk_jax.models.layer_decay import Layers, block_layers
-from vintk_jax.models.layers import LayerNorm, linear_init, masked
+from vintk_jax.models.layers import Dense, LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import (
     ClassToken,
     Grid,
@@ -147,7 +147,7 @@ class ViT(nn.Module):
         """Logits, with `dense` also those of each patch."""
 
         def classifier(name):
-            return nn.Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name)
+            return Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name)
 
         head = classifier("head")
         logits = head(x[:, 0] if self.pool == "token" else x[:, 1:].mean(axis=1))

@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from vintk_jax.models.attention import by_distance_to_pairs, mixed, products
-from vintk_jax.models.layers import linear_init, masked
+from vintk_jax.models.layers import Dense, linear_init, masked
 from vintk_jax.models.patch_embed import Grid
 
 Switch = bool | Bool[Array, ""]
@@ -119,7 +119,7 @@ class WindowAttention(nn.Module):
         """
         sides = sorted(set(self.windows))
         spare = int(any(g % side for g in grid for side in sides))
-        qkv = nn.Dense(
+        qkv = Dense(
             3 * self.num_heads * self.head_dim,
             kernel_init=linear_init,
             dtype=self.dtype,
@@ -146,7 +146,7 @@ class WindowAttention(nn.Module):
             by_head = out.reshape(*out.shape[:2], self.num_heads, -1)
             out = (by_head * head_mask.astype(out.dtype)[:, None]).reshape(out.shape)
         return masked(
-            nn.Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="proj")(out),
+            Dense(x.shape[-1], kernel_init=linear_init, dtype=self.dtype, name="proj")(out),
             embed_mask,
         )
 

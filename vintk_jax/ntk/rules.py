@@ -97,8 +97,8 @@ def norm(module: nn.Module, call: Callable, args: tuple, kwargs: dict, tap: Tap)
     return y.astype(x.dtype)
 
 
-def dense(module: nn.Dense, call: Callable, args: tuple, kwargs: dict, tap: Tap):
-    """Rule for `nn.Dense`: the cheaper contraction of its inputs and cotangents."""
+def dense(module: nn.Dense | layers.Dense, call: Callable, args: tuple, kwargs: dict, tap: Tap):
+    """Rule for linear layers: the cheaper contraction of its inputs and cotangents."""
     (x,) = args
     return tap_linear(call(*args, **kwargs), x, tap, module.use_bias)
 
@@ -181,6 +181,7 @@ def pool(module: pit.DepthwisePool, call: Callable, args: tuple, kwargs: dict, t
 
 _RULES: dict[type[nn.Module], Rule] = {
     nn.Dense: dense,
+    layers.Dense: dense,
     nn.Conv: conv,
     patch_embed.PatchEmbed: embed_patches,
     pit.DepthwisePool: pool,

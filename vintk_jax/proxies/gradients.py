@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vintk_jax.errors import UserError
+from vintk_jax.models.layers import Dense
 from vintk_jax.models.patch_embed import PatchEmbed
 from vintk_jax.proxies import weights
 from vintk_jax.proxies.base import Measured, Measurement, Network, Proxy
@@ -58,7 +59,7 @@ def loss_gradients(net: Network) -> Float[Array, " scores"]:
         def act(module, call, args, kwargs):
             return _fisher_tap(call(*args, **kwargs), tap)
 
-        with nn.intercept_methods(intercepting((nn.Dense, nn.Conv, PatchEmbed), act)):
+        with nn.intercept_methods(intercepting((nn.Dense, Dense, nn.Conv, PatchEmbed), act)):
             return net.loss(params, images, labels)
 
     def of_part(batch):
@@ -188,7 +189,7 @@ def _noting_rows(rows: dict[str, int]) -> Callable:
     """
 
     def intercept(call, args, kwargs, context):
-        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+        if isinstance(context.module, (nn.Dense, Dense)) and context.method_name == "__call__":
             rows["/".join(("params", *context.module.path, "kernel"))] = math.prod(
                 args[0].shape[:-1]
             )
