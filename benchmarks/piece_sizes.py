@@ -4,7 +4,7 @@
 
 Times a step of several models with the batch whole and in 2, 4, 8 ... pieces, in turns, and prints
 each beside the fastest; and beside it the bytes that all operations of a piece's forward pass put
-out, by which `training/pieces.py` chooses. The mark is on the choice of that rule.
+out, by which `vintk_jax/pieces.py` chooses. The mark is on the choice of that rule.
 """
 
 import argparse
@@ -48,8 +48,8 @@ def step_of(case: Case, pieces: int) -> tuple[Callable[[], Any], int]:
     import optax
 
     from benchmarks.revits import revit
+    from vintk_jax.pieces import bytes_a_sample
     from vintk_jax.tasks.objectives import Classification
-    from vintk_jax.training.pieces import bytes_a_sample
     from vintk_jax.training.step import Recipe, make_train_step
     from vintk_jax.workdir.state import State
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--cases", default="", help="names, by commas; empty: all")
     arguments = parser.parse_args()
     from vintk_jax.jax_settings import set_up_training
-    from vintk_jax.training.pieces import cache_bytes, pieces_for
+    from vintk_jax.pieces import cache_bytes, pieces_for
 
     set_up_training()
     results = {}

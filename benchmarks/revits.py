@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from vintk_jax.models.vit import ViT
+from vintk_jax.pieces import bytes_a_sample, pieces_here
 from vintk_jax.tasks.objectives import Classification
 from vintk_jax.training.optimizer import make_optimizer, make_schedule
 from vintk_jax.training.step import Recipe, make_train_step
@@ -40,7 +41,9 @@ def train_step(
     labels: np.ndarray,
     dtype: DTypeLike | None = None,
 ) -> Callable[[], Any]:
-    """A compiled train step on a batch that stays on the device; it has run once."""
+    """A compiled train step on a batch that stays on the device, in the pieces that a training
+    would choose; it has run once.
+    """
     grids = tuple((side, side) for side in lengths)
     model = revit(case, lengths, dtype)
     size = case.image_size
@@ -56,10 +59,10 @@ def train_step(
         clip_norm=1.0,
         layer_decay=1,
     )
-    step = jax.jit(
-        make_train_step(model, grids, optimizer, Recipe(Classification(10, distill=0.5)), 0),
-        donate_argnums=0,
-    )
+    each = bytes_a_sample(model, grids, (size, size, 3))
+    pieces = pieces_here(len(images), each)
+    recipe = Recipe(Classification(10, distill=0.5), accumulate=pieces)
+    step = jax.jit(make_train_step(model, grids, optimizer, recipe, 0), donate_argnums=0)
     held = [State(jnp.int32(0), params, optimizer.init(params), None)]
     batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
 

@@ -227,7 +227,7 @@ def test_programs_that_read_weights(tmp_path):
 
     model = ViT(384, (6,) * 12, (1536,) * 12, head_dim=64)
     drawn = conformance.draw(model, jnp.zeros((1, 224, 224, 3)))
-    state = timm.state_dict(OneLength(model, drawn, None))
+    state = timm.state_dict(OneLength(model, drawn, None, (0, 0, 3)))
     torch.save(
         {"model": {name: torch.from_numpy(array.copy()) for name, array in state.items()}},
         tmp_path / "deit_small_patch16_224.pth",

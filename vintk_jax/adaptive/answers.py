@@ -9,6 +9,7 @@ import dataclasses
 import io
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -117,7 +118,10 @@ def _program(predictor: Predictor, side: int) -> Callable:
 
     @jax.jit
     def run(variables, images):
-        found = [one(own, images) for one, own in zip(lengths, variables, strict=True)]
+        found = [
+            one.in_pieces(partial(one, own), images)
+            for one, own in zip(lengths, variables, strict=True)
+        ]
         stacked = jnp.stack([probabilities for probabilities, _ in found], axis=1)
         return {
             "probabilities": stacked,

@@ -8,6 +8,7 @@ asked after a pass, at several stages perhaps, and reads what that pass knows of
 import abc
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -256,8 +257,14 @@ class FeatureAssigner(Assigner):
 
     def _step(self, plans: Plans, number: int) -> Step:
         """A pass at a length, and the assigner's stage after it."""
-        program = jax.jit(self._pass_and_stage(plans, number))
-        variables = plans.lengths[number].variables
+        length = plans.lengths[number]
+        pass_and_stage = self._pass_and_stage(plans, number)
+
+        @jax.jit
+        def program(variables, params, price, images):
+            return length.in_pieces(partial(pass_and_stage, variables, params, price), images)
+
+        variables = length.variables
         params = self.params[number]
 
         def run(images):

@@ -118,7 +118,7 @@ class Plans:
 
 def _compiled(length: OneLength) -> Callable:
     """A function images -> (probabilities,)."""
-    program = jax.jit(length.probabilities)
+    program = jax.jit(length.probabilities_in_pieces)
 
     def run(images):
         return (program(length.variables, images),)

@@ -6,6 +6,7 @@ probabilities = predictor(images, "16")         # uint8 (n, size, size, 3) -> (n
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from vintk_jax.data.loader import Transform
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
 from vintk_jax.models.folding import fitted, fold, has_stem
+from vintk_jax.pieces import bytes_of, in_pieces
 from vintk_jax.tasks import kind_of
 from vintk_jax.tasks.loading import load_trained
 from vintk_jax.tasks.model_spec import ModelSpec
@@ -40,19 +42,21 @@ class OneLength:
         model: an ordinary model of that length; variables: its own.
         grid: token rows and columns, for clips the frames ahead of them; None for a model that has
             only its own.
+        shape: of an image or a clip, as the model is given it.
     """
 
     model: nn.Module
     variables: Any
     grid: tuple[int, ...] | None
+    shape: tuple[int, ...]
 
     @classmethod
     def of(cls, spec: ModelSpec, params: Any, grid: tuple[int, ...] | None) -> "OneLength":
         """Fold a trained model's variables for a length."""
         if grid is None:
-            return cls(spec.model, params, None)
+            return cls(spec.model, params, None, spec.shape)
         model, variables = fold(spec.model, params, grid, spec.image_size, spec.frames)
-        return cls(model, variables, grid)
+        return cls(model, variables, grid, spec.shape)
 
     def __call__(
         self, variables: Any, images: UInt8[Array, "n *image 3"]
@@ -67,6 +71,24 @@ class OneLength:
     ) -> Float[Array, "n classes"]:
         """Probabilities alone."""
         return self(variables, images)[0]
+
+    def probabilities_in_pieces(
+        self, variables: Any, images: UInt8[Array, "n *image 3"]
+    ) -> Float[Array, "n classes"]:
+        """`probabilities`, `in_pieces`."""
+        return self.in_pieces(partial(self.probabilities, variables), images)
+
+    def in_pieces(self, run: Callable[..., Any], images: UInt8[Array, "n *image 3"]) -> Any:
+        """`run(images)`, which holds a pass at this length, a piece of the images after another
+        where that is faster (`pieces`).
+        """
+        return in_pieces(run, images, self._bytes_each)
+
+    @functools.cached_property
+    def _bytes_each(self) -> int:
+        """What a pass puts out for one image or clip."""
+        one = jax.ShapeDtypeStruct((1, *self.shape), jnp.uint8)
+        return bytes_of(self.probabilities, self.variables, one)
 
     def _one_view(self, variables, images):
         images = normalise(images)
@@ -109,7 +131,7 @@ class Predictor:
             for name, grid in zip(spec.names, spec.grids, strict=True)
         }
         self._programs = {
-            name: jax.jit(length.probabilities) for name, length in self._lengths.items()
+            name: jax.jit(length.probabilities_in_pieces) for name, length in self._lengths.items()
         }
 
     @classmethod

@@ -1,5 +1,6 @@
 """What a test set says of a model's parameters."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from vintk_jax.data import loader
 from vintk_jax.data.sources import Source
+from vintk_jax.pieces import bytes_of, in_pieces
 from vintk_jax.training import sharding
 from vintk_jax.training.setup import Setup
 
@@ -24,12 +26,20 @@ class Evaluator:
         predicts = [task.predict(task.spec.model, grid) for grid in task.spec.grids]
 
         def count(params, batch):
-            answers = [predict(params, batch["image"]) for predict in predicts]
+            answers = [self._answers(partial(predict, params), batch) for predict in predicts]
             return jnp.stack([task.objective.count(answer, batch) for answer in answers])
 
         # One program for all lengths: two at a time, each with sums over processes, may wait for
         # each other's for ever.
         self._count = jax.jit(count, in_shardings=(params, of_batch))
+
+    def _answers(self, predict, batch):
+        """Of a batch, in pieces where one device has it whole."""
+        images = batch["image"]
+        if self._setup.mesh.size > 1:
+            return predict(images)
+        one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+        return in_pieces(predict, images, bytes_of(predict, one))
 
     def __call__(self, params: Any) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """By the name of the length: the measure, and its details by class where the objective has

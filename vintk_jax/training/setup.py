@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import ml_collections
 from jax.sharding import Mesh
 
+from vintk_jax import pieces
 from vintk_jax.data import folders
 from vintk_jax.errors import UserError
 from vintk_jax.tasks import kind_of
 from vintk_jax.tasks.base import Task
 from vintk_jax.tasks.model_spec import ModelSpec
-from vintk_jax.training import pieces, sharding
+from vintk_jax.training import sharding
 from vintk_jax.training.optimizer import make_optimizer, make_schedule
 from vintk_jax.training.step import Recipe
 from vintk_jax.workdir.state import State
@@ -151,10 +152,10 @@ def _pieces(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, task: Ta
     """
     spec = task.spec
     batch = config.data.batch_size
-    if jax.default_backend() != "cpu" or jax.process_count() > 1:
+    if jax.process_count() > 1:
         return 1
     shape = spec.shape[spec.views > 1 :]
     each = pieces.bytes_a_sample(spec.model, spec.grids, shape)
     # A mesh's devices share the cache, and each takes its part of every piece.
     shards = math.prod(mesh.shape[axis] for axis in sharding.BATCH[0])
-    return pieces.pieces_for(batch // shards, each * shards, pieces.cache_bytes())
+    return pieces.pieces_here(batch // shards, each * shards)

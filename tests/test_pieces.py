@@ -5,12 +5,13 @@ import json
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vintk_jax import pieces
 from vintk_jax.models.vit import ViT
 from vintk_jax.train import _as_begun
-from vintk_jax.training import pieces
 from vintk_jax.workdir.config_claims import claim_workdir
 
 
@@ -84,3 +85,22 @@ def test_a_run_goes_on_as_it_was_begun(tmp_path):
         assert own.optimizer.accumulate == wanted
     kept = json.loads((tmp_path / "train.config.json").read_text())
     assert kept["optimizer.accumulate"] == 8
+
+
+def test_samples_in_pieces_are_answered_in_their_order(monkeypatch):
+    """As the whole is, each by itself, whatever is put out; an empty batch too."""
+    shapes = []
+
+    def run(samples):
+        shapes.append(samples.shape)
+        return {"double": 2 * samples, "sum": samples.sum(axis=1)}
+
+    samples = jnp.arange(24.0).reshape(12, 2)
+    monkeypatch.setattr(pieces, "cache_bytes", lambda: 2**20)
+    found = pieces.in_pieces(run, samples, bytes_each=4 * 2**20)  # 4 fit, 12 don't
+    assert shapes == [(4, 2)]
+    np.testing.assert_array_equal(found["double"], 2 * samples)
+    np.testing.assert_array_equal(found["sum"], samples.sum(axis=1))
+    assert pieces.in_pieces(run, samples[:0], 1)["sum"].shape == (0,)
+    assert pieces.in_pieces(run, samples[:3], bytes_each=4 * 2**20)["sum"].shape == (3,)
+    assert shapes[1:] == [(0, 2), (3, 2)]

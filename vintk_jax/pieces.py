@@ -1,11 +1,11 @@
-"""Into how many pieces a batch is cut on a CPU, so that what a step keeps of a piece stays in the
-cache.
+"""Into how many pieces a batch is cut on a CPU, so that what is kept of a piece stays in the cache.
 
-A train step reads and writes each activation several times. While those of a piece fit into the
-last cache, that costs little; a whole batch's go to memory and back. On accelerators, whose memory
-is fast, a batch stays whole.
+A train step reads and writes each activation several times, a forward pass twice or more. While
+those of a piece fit into the last cache, that costs little; a whole batch's go to memory and back.
+On accelerators, whose memory is fast, a batch stays whole.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
+from jaxtyping import Array, Shaped
 
 # How many times the last cache the outputs of all operations of a forward pass may be: of a batch
 # that stays whole, and of a piece of one that doesn't (XLA writes few of them to memory, and each
@@ -25,6 +26,7 @@ _UNKNOWN = 2**25  # bytes of a cache that the system says nothing of
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
+@functools.cache
 def cache_bytes() -> int:
     """The size of the last cache that the first core reads through; 32 MiB where the system doesn't
     say.
@@ -92,3 +94,29 @@ def pieces_for(batch: int, bytes_each: int, cache: int) -> int:
     fitting = max(_PIECE * cache / bytes_each, 1)
     divisors = [count for count in range(1, batch + 1) if not batch % count]
     return next(count for count in divisors if batch // count <= fitting)
+
+
+def pieces_here(batch: int, bytes_each: int) -> int:
+    """`pieces_for` this machine's cache; one on accelerators, and for an empty batch."""
+    if jax.default_backend() != "cpu" or not batch:
+        return 1
+    return pieces_for(batch, bytes_each, cache_bytes())
+
+
+def in_pieces(
+    run: Callable[[Shaped[Array, " n *shape"]], Any],
+    samples: Shaped[Array, " n *shape"],
+    bytes_each: int,
+) -> Any:
+    """What `run` gives for the samples, a piece after another on a CPU.
+
+    Args:
+        run: handles each sample by itself; what it gives has the samples' first axis.
+        samples: their number has to be known.
+        bytes_each: what `run` puts out for one, by `bytes_of`.
+    """
+    count = pieces_here(len(samples), bytes_each)
+    if count == 1:
+        return run(samples)
+    found = jax.lax.map(run, samples.reshape(count, -1, *samples.shape[1:]))
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), found)
