@@ -82,16 +82,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cases", default="", help="names, by commas; empty: all")
+    parser.add_argument(
+        "--cases",
+        type=int,
+        nargs="*",
+        default=list(range(len(CASES))),
+        help="numbers of the cases to run",
+    )
     arguments = parser.parse_args()
     from vintk_jax.jax_settings import set_up_training
     from vintk_jax.pieces import cache_bytes, pieces_for
 
     set_up_training()
     results = {}
-    for case in CASES:
-        if arguments.cases and case.name not in arguments.cases.split(","):
-            continue
+    for case in (CASES[number] for number in arguments.cases):
         counts = [count for count in (1, 2, 4, 8, 16, 32) if case.batch // count >= 1]
         made = {count: step_of(case, count) for count in counts}
         size = made[1][1]

@@ -20,7 +20,7 @@ def test_bytes_are_those_of_all_outputs():
     x = jax.ShapeDtypeStruct((5, 3), jnp.float32)
 
     def once(x):
-        return jnp.exp(x @ jnp.ones((3, 4))).sum()
+        return jnp.exp(x @ jnp.ones((3, 4))).reshape(-1).sum()
 
     def looped(x):
         return jax.lax.scan(lambda total, _: (total + 1, None), x, None, length=7)[0]
