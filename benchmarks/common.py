@@ -2,6 +2,7 @@
 Imports no array library by itself.
 """
 
+import argparse
 import functools
 import importlib.metadata
 import importlib.util
@@ -181,6 +182,17 @@ def machine() -> dict[str, Any]:
         },
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def add_cases(parser: argparse.ArgumentParser, count: int) -> None:
+    """The argument `--cases` of a benchmark with that many; all by default."""
+    parser.add_argument(
+        "--cases",
+        type=int,
+        nargs="*",
+        default=list(range(count)),
+        help="numbers of the cases to run",
+    )
 
 
 def print_table(

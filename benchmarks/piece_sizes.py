@@ -82,13 +82,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--cases",
-        type=int,
-        nargs="*",
-        default=list(range(len(CASES))),
-        help="numbers of the cases to run",
-    )
+    common.add_cases(parser, len(CASES))
     arguments = parser.parse_args()
     from vintk_jax.jax_settings import set_up_training
     from vintk_jax.pieces import cache_bytes, pieces_for

@@ -1,6 +1,7 @@
 """The models that benchmarks of training are about, and a train step of one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -59,7 +60,7 @@ def train_step(
         clip_norm=1.0,
         layer_decay=1,
     )
-    each = bytes_a_sample(model, grids, (size, size, 3))
+    each = partial(bytes_a_sample, model, grids, (size, size, 3))
     pieces = pieces_here(len(images), each)
     recipe = Recipe(Classification(10, distill=0.5), accumulate=pieces)
     step = jax.jit(make_train_step(model, grids, optimizer, recipe, 0), donate_argnums=0)

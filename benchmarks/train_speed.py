@@ -123,13 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--cases",
-        type=int,
-        nargs="*",
-        default=list(range(len(CASES))),
-        help="numbers of the cases to run",
-    )
+    common.add_cases(parser, len(CASES))
     parser.add_argument("--rounds", type=int, default=9, help="runs of each contestant")
     arguments = parser.parse_args()
     avoid_wrong_fusions()

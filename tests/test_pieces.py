@@ -95,12 +95,15 @@ def test_samples_in_pieces_are_answered_in_their_order(monkeypatch):
         shapes.append(samples.shape)
         return {"double": 2 * samples, "sum": samples.sum(axis=1)}
 
+    def each():
+        return 4 * 2**20
+
     samples = jnp.arange(24.0).reshape(12, 2)
     monkeypatch.setattr(pieces, "cache_bytes", lambda: 2**20)
-    found = pieces.in_pieces(run, samples, bytes_each=4 * 2**20)  # 4 fit, 12 don't
+    found = pieces.in_pieces(run, samples, each)  # 4 fit, 12 don't
     assert shapes == [(4, 2)]
     np.testing.assert_array_equal(found["double"], 2 * samples)
     np.testing.assert_array_equal(found["sum"], samples.sum(axis=1))
-    assert pieces.in_pieces(run, samples[:0], 1)["sum"].shape == (0,)
-    assert pieces.in_pieces(run, samples[:3], bytes_each=4 * 2**20)["sum"].shape == (3,)
+    assert pieces.in_pieces(run, samples[:0], each)["sum"].shape == (0,)
+    assert pieces.in_pieces(run, samples[:3], each)["sum"].shape == (3,)
     assert shapes[1:] == [(0, 2), (3, 2)]

@@ -99,24 +99,29 @@ def pieces_for(batch: int, bytes_each: int, cache: int) -> int:
     return next(count for count in divisors if batch // count <= fitting)
 
 
-def pieces_here(batch: int, bytes_each: int) -> int:
-    """`pieces_for` this machine's cache; one on accelerators, and for an empty batch."""
+def pieces_here(batch: int, bytes_each: Callable[[], int]) -> int:
+    """`pieces_for` this machine's cache; one on accelerators, and for an empty batch.
+
+    Args:
+        batch: samples.
+        bytes_each: gives what one sample puts out; called on a CPU only, since it traces a model.
+    """
     if jax.default_backend() != "cpu" or not batch:
         return 1
-    return pieces_for(batch, bytes_each, cache_bytes())
+    return pieces_for(batch, bytes_each(), cache_bytes())
 
 
 def in_pieces(
     run: Callable[[Shaped[Array, " n *shape"]], Any],
     samples: Shaped[Array, " n *shape"],
-    bytes_each: int,
+    bytes_each: Callable[[], int],
 ) -> Any:
     """What `run` gives for the samples, a piece after another on a CPU.
 
     Args:
         run: handles each sample by itself; what it gives has the samples' first axis.
         samples: their number has to be known.
-        bytes_each: what `run` puts out for one, by `bytes_of`.
+        bytes_each: see `pieces_here`.
     """
     count = pieces_here(len(samples), bytes_each)
     if count == 1:

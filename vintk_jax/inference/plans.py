@@ -5,6 +5,7 @@ Multiply-adds are read off the programs themselves.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,10 @@ class Plans:
             cost = multiply_adds(forward, longest.variables, self.image)
         except ValueError as error:
             raise UserError(f"This model's tokens can't be merged: {error}") from error
-        program = jax.jit(forward)
+
+        @jax.jit
+        def program(variables, images):
+            return longest.in_pieces(partial(forward, variables), images)
 
         def run(images):
             return (program(longest.variables, images),)

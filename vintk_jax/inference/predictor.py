@@ -82,7 +82,11 @@ class OneLength:
         """`run(images)`, which holds a pass at this length, a piece of the images after another
         where that is faster (`pieces`).
         """
-        return in_pieces(run, images, self._bytes_each)
+
+        def each():
+            return self._bytes_each
+
+        return in_pieces(run, images, each)
 
     @functools.cached_property
     def _bytes_each(self) -> int:

@@ -30,7 +30,7 @@ def in_rows(x: Float[Array, "*batch features"]) -> Float[Array, "rows features"]
     """x with one axis of rows in place of several, as images and tokens.
 
     On a CPU, XLA forms a sum over two axes of rows (the gradients of a kernel, a bias and a scale)
-    from transposed copies, number by number: a quarter of a narrow ViT's step (docs/revit.md).
+    from transposed copies, which it writes number by number.
     """
     return x.reshape(-1, x.shape[-1])
 

@@ -39,7 +39,7 @@ class Evaluator:
         if self._setup.mesh.size > 1:
             return predict(images)
         one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-        return in_pieces(predict, images, bytes_of(predict, one))
+        return in_pieces(predict, images, partial(bytes_of, predict, one))
 
     def __call__(self, params: Any) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """By the name of the length: the measure, and its details by class where the objective has

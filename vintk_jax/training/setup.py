@@ -155,7 +155,10 @@ def _pieces(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, task: Ta
     if jax.process_count() > 1:
         return 1
     shape = spec.shape[spec.views > 1 :]
-    each = pieces.bytes_a_sample(spec.model, spec.grids, shape)
     # A mesh's devices share the cache, and each takes its part of every piece.
     shards = math.prod(mesh.shape[axis] for axis in sharding.BATCH[0])
-    return pieces.pieces_here(batch // shards, each * shards)
+
+    def each():
+        return shards * pieces.bytes_a_sample(spec.model, spec.grids, shape)
+
+    return pieces.pieces_here(batch // shards, each)
