@@ -2,7 +2,7 @@
 waited long enough, and leave in the order in which they came.
 
 What to do with an image is a plan (`inference.plan`). Which group goes next says
-`inference.queues`.
+`inference.waiting`.
 """
 
 import math
@@ -21,8 +21,28 @@ from vintk_jax.inference.queues import Queues
 
 __all__ = ["DONE", "Answer", "Block", "Engine", "Plan", "Step"]
 
-_RUNNING = 2  # groups handed to the device before the first's results are asked for
+RUNNING = 2  # groups handed to the device before the first's results are asked for
 _MOST_BYTES = 2**28  # of images held
+
+
+def most_held(sizes: tuple[int, ...], shape: tuple[int, ...], steps: int) -> int:
+    """Images that an engine holds at most.
+
+    Args:
+        sizes: of batches, ascending.
+        shape: of an image.
+        steps: of the plan.
+    """
+    most = sizes[-1]
+    return max(min(64 * most, _MOST_BYTES // math.prod(shape)), (steps + 2) * most)
+
+
+def warm_up(plan: Plan, shape: tuple[int, ...], sizes: Sequence[int]) -> None:
+    """Compile every step of a plan at every batch size, and run it once."""
+    for step in plan.steps:
+        for size in sizes:
+            for array in step.run(np.zeros((size, *shape), np.uint8)):
+                np.asarray(array)
 
 
 class Answer(NamedTuple):
@@ -77,17 +97,11 @@ class Engine:
     @property
     def ahead(self) -> int:
         """Images that are held at most: what has been taken and not given back."""
-        most = self._sizes[-1]
-        return max(
-            min(64 * most, _MOST_BYTES // math.prod(self._shape)), (len(self.plan.steps) + 2) * most
-        )
+        return most_held(self._sizes, self._shape, len(self.plan.steps))
 
     def warm_up(self) -> None:
         """Compile every step at every batch size."""
-        for step in self.plan.steps:
-            for size in self._sizes:
-                for array in step.run(np.zeros((size, *self._shape), np.uint8)):
-                    np.asarray(array)
+        warm_up(self.plan, self._shape, self._sizes)
 
     def __call__(self, images: Iterable[Image | UserError]) -> Iterator[Answer]:
         """Answers in the order of the images; an error in an image's place comes out in its place,
@@ -137,7 +151,7 @@ class Engine:
                 queues.take(feed.take(queues.room))
             ended = feed.ended
             group = queues.ready(ended or not queues.room)
-            if group is not None and len(queues.running) < _RUNNING:
+            if group is not None and len(queues.running) < RUNNING:
                 queues.start(*group)
             elif queues.running:
                 queues.finish()

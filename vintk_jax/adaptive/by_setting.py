@@ -1,0 +1,162 @@
+"""A plan in which each image has a setting of its own: a price of tokens and a first length, or one
+length and no other. Images of all settings share batches, and one program a length serves them all.
+
+`inference.tickets` runs it.
+"""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from vintk_jax.adaptive import policies
+from vintk_jax.adaptive.answers import features_of, thumbnails
+from vintk_jax.adaptive.assigner import Assigner, FeatureAssigner
+from vintk_jax.inference.plan import DONE, Plan, Step
+from vintk_jax.inference.plans import Plans
+
+# Of a token, in right answers: staying costs nothing, and no chance is worth going on.
+_STAYS = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How an image is treated.
+
+    Attributes:
+        start: the length that comes first.
+        price: of the longest length, in right answers.
+        fixed: whether `start` is the only length, and no assigner is asked.
+    """
+
+    start: int
+    price: float = 0.0
+    fixed: bool = False
+
+
+class Settings:
+    """Numbers for settings, in the order in which they come up. May be used by several threads."""
+
+    def __init__(self):
+        self._numbers: dict[Setting, int] = {}
+        self._lock = threading.Lock()
+        self._starts = np.zeros(0, int)
+        self._prices = np.zeros(0, np.float32)
+        self._fixed = np.zeros(0, bool)
+
+    def number(self, setting: Setting) -> int:
+        """Of a setting; the same each time."""
+        with self._lock:
+            if setting not in self._numbers:
+                self._numbers[setting] = len(self._numbers)
+                known = list(self._numbers)
+                self._starts = np.array([one.start for one in known])
+                price = [_STAYS if one.fixed else one.price for one in known]
+                self._prices = np.array(price, np.float32)
+                self._fixed = np.array([one.fixed for one in known])
+            return self._numbers[setting]
+
+    def starts(self, numbers: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """First lengths."""
+        return self._starts[numbers]
+
+    def prices(self, numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Prices; such that nobody goes on where the length is fixed."""
+        return self._prices[numbers]
+
+    def fixed(self, numbers: Int[np.ndarray, " n"]) -> np.ndarray:
+        """Whether the first length is the only one."""
+        return self._fixed[numbers]
+
+
+def plan_by_setting(plans: Plans, assigner: Assigner | None, settings: Settings) -> Plan:
+    """What a `Tickets` engine runs.
+
+    Args:
+        assigner: at no setting in particular; None: every image is answered at its first length.
+        settings: what the numbers mean that images come with.
+    """
+    if assigner is None:
+        steps = [_alone(plans, number) for number in range(len(plans.names))]
+        return Plan(steps, settings.starts)
+    if isinstance(assigner, FeatureAssigner):
+        asked = range(len(assigner.params))
+        steps = [_asked_after(plans, assigner, settings, number) for number in asked]
+        for number in range(len(assigner.params), len(plans.names)):
+            steps.append(_alone(plans, number, assigner.earlier_weight))
+        return Plan(steps, settings.starts)
+    steps = [_asked_before(assigner, settings)]
+    steps += [_alone(plans, number) for number in range(len(plans.names))]
+
+    def first(numbers: np.ndarray) -> np.ndarray:
+        return np.where(settings.fixed(numbers), settings.starts(numbers) + 1, 0)
+
+    return Plan(steps, first)
+
+
+def lengths_of_steps(plan: Plan, names: Sequence[str]) -> Int[np.ndarray, " steps"]:
+    """The length of each step of a plan; -1 for one that can't answer."""
+    return np.array([names.index(step.name) if step.name else -1 for step in plan.steps])
+
+
+def _alone(plans: Plans, number: int, earlier_weight: float = 0.0) -> Step:
+    """A pass after which the image is answered."""
+    last = plans.last_step(number, earlier_weight)
+
+    def follow(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
+        return np.full(len(outputs[0]), DONE)
+
+    return dataclasses.replace(last, follow=follow)
+
+
+def _next(
+    chances: np.ndarray, assigner: Assigner, prices: np.ndarray, at: int | None
+) -> Int[np.ndarray, " n"]:
+    """The next length of each image, by its own price, in single precision as on the device."""
+    costs = np.array(assigner.costs, np.float32)
+    return policies.by_price(chances, costs, prices[:, None], at)
+
+
+def _asked_after(plans: Plans, assigner: Assigner, settings: Settings, number: int) -> Step:
+    """A pass, and the assigner's chances after it."""
+    length = plans.lengths[number]
+    variables, params = length.variables, assigner.params[number]
+
+    def pass_and_chances(variables: Any, params: Any, images: Any) -> tuple[Any, Any]:
+        probabilities, tokens = length(variables, images)
+        return probabilities, assigner.chances(params, features_of(probabilities, tokens))
+
+    @jax.jit
+    def program(variables, params, images):
+        return length.in_pieces(partial(pass_and_chances, variables, params), images)
+
+    def run(images: np.ndarray) -> tuple[Any, ...]:
+        return program(variables, params, images)
+
+    def follow(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
+        _, chances, numbers = outputs
+        chosen = _next(chances, assigner, settings.prices(numbers), number)
+        return np.where(chosen == number, DONE, chosen)
+
+    return Step(plans.names[number], run, follow, assigner.earlier_weight)
+
+
+def _asked_before(assigner: Assigner, settings: Settings) -> Step:
+    """The assigner's chances by a thumbnail."""
+
+    @jax.jit
+    def chances(params, images):
+        return (assigner.chances(params, thumbnails(images, assigner.thumbnail)),)
+
+    run: Callable = partial(chances, assigner.params[0])
+
+    def follow(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
+        found, numbers = outputs
+        return _next(found, assigner, settings.prices(numbers), None) + 1
+
+    return Step("", run, follow)
