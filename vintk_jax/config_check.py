@@ -19,6 +19,7 @@ from vintk_jax.defaults.rank import RANK
 from vintk_jax.defaults.rules import CHECKED_WHERE_USED
 from vintk_jax.defaults.search import SEARCH
 from vintk_jax.defaults.segmentation import SEGMENTATION
+from vintk_jax.defaults.serve import SERVE
 from vintk_jax.defaults.spectrum import SPECTRUM
 from vintk_jax.defaults.training import TRAINING
 from vintk_jax.defaults.weights import WEIGHTS
@@ -34,6 +35,7 @@ TABLES: tuple[Table, ...] = (
     ADAPTIVE,
     INFER,
     EXPORT,
+    SERVE,
     SPECTRUM,
 )
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "assign": ("assign", "train the token-length assigner of a trained model"),
     "infer": ("infer", "predict; compare all ways to spend tokens"),
     "export": ("export", "write a trained model that runs elsewhere"),
+    "serve": ("serve", "answer over HTTP, with a page to see it"),
     "rank": ("rank", "compare scores with trained accuracies"),
     "spectrum": ("spectrum", "see which frequencies a kernel sees"),
     "weights": ("weights.__main__", "take weights that others have trained"),

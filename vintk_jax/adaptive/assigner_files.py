@@ -84,6 +84,25 @@ def untrained(record: Mapping[str, Any]) -> tuple[Assigner, tuple[Any, ...]]:
     return assigner, (shapes,) * record["looks"]
 
 
+def calibration_of(known: Mapping[str, Any]) -> Calibration:
+    """A calibration as it was kept.
+
+    Raises:
+        KeyError, TypeError, ValueError: for what is none.
+    """
+    curves = {
+        name: [
+            Point(
+                **point
+                | {"mix": tuple(point["mix"]), "confidences": tuple(point.get("confidences", ()))}
+            )
+            for point in known[name]
+        ]
+        for name in ("assigned", "cascade")
+    }
+    return Calibration(known["images"], known["full"], **curves)
+
+
 def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
     """An assigner, with no price set, and its calibration.
 
@@ -97,12 +116,7 @@ def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:
     record = read_record(folder)
     try:
         assigner, shapes = untrained(record)
-        known = record["calibration"]
-        curves = {
-            name: [Point(**point | {"mix": tuple(point["mix"])}) for point in known[name]]
-            for name in ("assigned", "cascade")
-        }
-        calibration = Calibration(known["images"], known["full"], **curves)
+        calibration = calibration_of(record["calibration"])
         model = record["model"]
         expected_checksum = record["checksum"]
     except (ValueError, KeyError, TypeError) as error:

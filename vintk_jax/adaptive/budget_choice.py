@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from vintk_jax.adaptive import drift
 from vintk_jax.adaptive.policies import Outcomes
 from vintk_jax.errors import UserError
+from vintk_jax.inference.plan import confidence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Point:
         mix: share of images answered at each length, cheapest first.
         lost: images that the longest length is right about and this setting isn't; -1 in records
             from before it was counted.
+        confidences: how many answers were how sure (`drift.sure`); empty in records from before it
+            was counted.
     """
 
     setting: float
@@ -34,6 +38,7 @@ class Point:
     mix: tuple[float, ...]
     start: int = 0
     lost: int = -1
+    confidences: tuple[int, ...] = ()
 
     @property
     def longest(self) -> bool:
@@ -74,6 +79,7 @@ def curve(
                 tuple(map(float, mix)),
                 start,
                 int(np.sum(longest & ~right)),
+                tuple(drift.sure(confidence(outcomes.probabilities)).tolist()),
             )
         )
     return points

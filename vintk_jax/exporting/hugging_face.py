@@ -1,5 +1,6 @@
 """A trained model in the layout that the Hugging Face Hub knows: config.json, model.safetensors,
-preprocessor_config.json and a model card, README.md. `vintk_jax.from_pretrained` reads it.
+preprocessor_config.json and a model card, README.md; with an assigner its weights and its
+calibration. `vintk_jax.from_pretrained` reads it.
 """
 
 import dataclasses
@@ -30,6 +31,7 @@ WEIGHTS = "model.safetensors"
 PREPROCESSOR = "preprocessor_config.json"
 CARD = "README.md"
 ASSIGNER_WEIGHTS = "assigner.safetensors"
+CALIBRATION = "calibration.json"  # beside an assigner: what each budget is expected to come to
 LAYOUT = 1  # the layout's number, in config.json
 SEPARATOR = "."  # between the names of a weight's path
 
@@ -88,6 +90,7 @@ class HuggingFace:
         by_stage = {str(stage): params for stage, params in enumerate(self.assigner.params)}
         (folder / ASSIGNER_WEIGHTS).write_bytes(_safetensors(by_stage))
         record = assigner_files.read_record(self.workdir / "assign")
+        write_json(folder / CALIBRATION, {**record["calibration"], "cascade": []})
         kept = {name: record[name] for name in ("tla", "features", "looks", "costs")}
         return {**kept, "price": self.assigner.price, "start": self.assigner.start}
 

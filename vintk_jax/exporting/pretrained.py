@@ -16,9 +16,11 @@ from safetensors.numpy import load_file
 
 from vintk_jax.adaptive import assigner_files
 from vintk_jax.adaptive.assigner import Assigner
+from vintk_jax.adaptive.calibration import Calibration
 from vintk_jax.errors import UserError
 from vintk_jax.exporting.hugging_face import (
     ASSIGNER_WEIGHTS,
+    CALIBRATION,
     CONFIG,
     LAYOUT,
     SEPARATOR,
@@ -37,14 +39,22 @@ class Pretrained:
     Attributes:
         predictor: the model at each length.
         assigner: None without one.
+        calibration: what each budget is expected to come to; None without an assigner, and in
+            folders from before it was exported.
         classes: names of the outputs.
         lengths: names of the lengths, cheapest first.
         shape: of an image, or of a clip.
     """
 
-    def __init__(self, predictor: Predictor, assigner: Assigner | None):
+    def __init__(
+        self,
+        predictor: Predictor,
+        assigner: Assigner | None,
+        calibration: Calibration | None = None,
+    ):
         self.predictor = predictor
         self.assigner = assigner
+        self.calibration = calibration
         self.classes = predictor.classes
         self.lengths = tuple(reversed(predictor.names))
         self.shape = predictor.shape
@@ -95,7 +105,8 @@ def from_pretrained(folder: str | Path) -> Pretrained:
     params = _read_weights(folder / WEIGHTS, shapes)
     transform = kind_of(training).eval_transform(training)
     predictor = Predictor(spec, params, classes, transform)
-    return Pretrained(predictor, _read_assigner(folder, described["assigner"]))
+    assigner = _read_assigner(folder, described["assigner"])
+    return Pretrained(predictor, assigner, _read_calibration(folder) if assigner else None)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -144,6 +155,18 @@ def _read_weights(path: Path, shapes: Any) -> Any:
     if wanted != there:
         raise UserError(f"The weights in {path} are not those of the model in {CONFIG}.")
     return jax.tree.map(jax.numpy.asarray, params)
+
+
+def _read_calibration(folder: Path) -> Calibration | None:
+    path = folder / CALIBRATION
+    if not path.exists():
+        return None
+    try:
+        return assigner_files.calibration_of(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"Expected a calibration in {path}, got {type(error).__name__} {error}."
+        ) from error
 
 
 def _read_assigner(folder: Path, record: Mapping[str, Any] | None) -> Assigner | None:

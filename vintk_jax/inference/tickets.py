@@ -1,5 +1,5 @@
-"""An engine for many who ask at once: images come in under tickets, requests share batches, and each
-answer leaves when it is ready. The `Engine` beside it keeps the order of one stream.
+"""An engine for many who ask at once: images come in under tickets, requests share batches, and
+each answer leaves when it is ready. The `Engine` beside it keeps the order of one stream.
 
 Which group goes next says `waiting`. Ahead of that, tickets take turns: each turn takes an equal
 share of the room that there is, so that a ticket of many images keeps nobody from a place.

@@ -1,0 +1,73 @@
+"""What the service counts, for Prometheus."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters of one service."""
+
+    def __init__(self):
+        self._registry = CollectorRegistry()
+
+        def made(
+            kind: Any, name: str, about: str, labels: tuple[str, ...] = (), **more: Any
+        ) -> Any:
+            return kind(f"vintk_{name}", about, labels, registry=self._registry, **more)
+
+        self.requests = made(
+            Counter, "requests", "Requests that were answered.", ("route", "status")
+        )
+        self.request_seconds = made(
+            Histogram,
+            "request_seconds",
+            "From a request's header to its answer.",
+            ("route",),
+            buckets=_SECONDS,
+        )
+        self.images = made(
+            Counter, "images", "Images that were answered, by their length.", ("length",)
+        )
+        self.waited = made(Histogram, "waited_seconds", "An image waits in all.", buckets=_SECONDS)
+        self.run = made(Histogram, "run_seconds", "An image runs in all.", buckets=_SECONDS)
+        self.passes = made(
+            Histogram,
+            "pass_seconds",
+            "A batch runs, from the device's queue to its end.",
+            ("step",),
+            buckets=_SECONDS,
+        )
+        self.pass_images = made(
+            Histogram, "pass_images", "Images in a batch.", ("step",), buckets=_IMAGES
+        )
+        self.queued = made(Gauge, "queue_images", "Images that were accepted and not answered.")
+        self.ready = made(Gauge, "ready", "1 while the model answers.")
+        self.worker_starts = made(Counter, "worker_starts", "Starts of the worker.")
+        self.decoder_restarts = made(Gauge, "decoder_restarts", "Decoders that were replaced.")
+        self.drift = made(
+            Gauge,
+            "drift_distance",
+            "Total variation between what comes and what calibration saw.",
+            ("of",),
+        )
+        self.drift_limit = made(
+            Gauge, "drift_limit", "The distance from which on it is a warning.", ("of",)
+        )
+        self.drift_beyond = made(Gauge, "drift_beyond", "1 while a distance is beyond its limit.")
+        self.drift_images = made(Gauge, "drift_images", "Images that are compared.")
+
+    def text(self) -> bytes:
+        """All of them in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def take_drift(self, drift: dict[str, Any]) -> None:
+        """What the worker says of the comparison with calibration."""
+        for of in ("lengths", "confidences"):
+            self.drift.labels(of).set(drift[of])
+            self.drift_limit.labels(of).set(drift[f"{of}_limit"])
+        self.drift_beyond.set(drift["beyond"])
+        self.drift_images.set(drift["images"])
