@@ -36,8 +36,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(compile_imports)
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-onnx.txt
-	$(call install,--requirement requirements-test.txt --requirement requirements-onnx.txt)
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-onnx.txt requirements-serve.txt
+	$(call install,--requirement requirements-test.txt --requirement requirements-onnx.txt --requirement requirements-serve.txt)
 	@touch $@
 
 # PyTorch, timm and transformers, which weights are compared with. By pip, which takes the build of

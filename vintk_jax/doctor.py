@@ -29,6 +29,7 @@ _OPTIONAL = (
     ("tensorflow_datasets", "data.source=tfds:NAME", "tfds"),
     ("neural_tangents", "ntk.implementation=neural_tangents", "reference"),
     ("jax2onnx", "export --config.formats=\"('onnx',)\"", "pip install --no-deps jax2onnx"),
+    ("uvicorn", "serve", "serve"),
     ("torch", "models that export wrote for timm", "pip install torch"),
 )
 
