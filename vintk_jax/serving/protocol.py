@@ -10,6 +10,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _MOST_HEADER_BYTES = 2**14
+_PIECE = 2**12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +73,12 @@ class _Bounded(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
-            return
-        super().data_received(data)
+        # In pieces, so that a header that came in one is bounded as one that came in many: h11
+        # looks at the size of what is incomplete after each.
+        while data and not self.transport.is_closing():
+            size = _PIECE if self._idle else len(data)
+            super().data_received(data[:size])
+            data = data[size:]
         if self.transport.is_closing():
             self._abort_later()
         elif self._idle and self.timeout_keep_alive_task is None:
