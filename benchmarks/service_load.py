@@ -127,40 +127,59 @@ class _Load:
         self._capacity = 0.0  # images a second in requests of 32
 
     def batches(self) -> list[dict[str, Any]]:
-        """Requests of 32 bare images on 4 connections, beside the engine alone, in turn."""
-        engine, service, spent, client = [], [], [], []
-        self._send(32, 4, len(self._images) // 32)
-        for _ in range(self._arguments.rounds):
-            begun = time.perf_counter()
-            self._engine.all(self._images)
-            engine.append(len(self._images) / (time.perf_counter() - begun))
-            run = self._send(32, 4, 2 * len(self._images) // 32)
-            service.append(run.images / run.seconds)
-            spent.append(run.processor)
-            client.append(run.client)
-        shares = [ours / alone for ours, alone in zip(service, engine, strict=True)]
-        self._capacity = statistics.median(service)
-        row = {
-            "engine": statistics.median(engine),
-            "service": self._capacity,
-            "share": statistics.median(shares),
-            "shares": shares,
-            "client_share": statistics.median(client),
-            "processor": spent[-1],
-        }
+        """Requests of 32 bare images on 4 and on 16 connections, beside the engine alone, in
+        turn.
+        """
+        rows = [self._batches(connections) for connections in (4, 16)]
+        self._capacity = rows[-1]["service"]
         common.print_table(
-            f"{self._arguments.workdir.name}: requests of 32 bare images, 4 connections",
-            ["engine, images/s", "service, images/s", "share", "client's share of a core"],
+            f"{self._arguments.workdir.name}: requests of 32 bare images",
+            [
+                "connections",
+                "engine, images/s",
+                "service, images/s",
+                "share (of each round)",
+                "cores, of worker",
+                "front",
+                "client",
+            ],
             [
                 [
+                    str(row["connections"]),
                     f"{row['engine']:,.0f}",
                     f"{row['service']:,.0f}",
-                    f"{row['share']:.0%}",
-                    f"{row['client_share']:.0%}",
+                    f"{row['share']:.0%} ({min(row['shares']):.0%} to {max(row['shares']):.0%})",
+                    f"{row['cores']['worker']:.2f}",
+                    f"{row['cores']['front']:.2f}",
+                    f"{row['cores']['client']:.2f}",
                 ]
+                for row in rows
             ],
         )
-        return [row]
+        return rows
+
+    def _batches(self, connections: int) -> dict[str, Any]:
+        engine, service, cores = [], [], []
+        count = 4 * len(self._images) // 32
+        self._send(32, connections, count // 4)
+        for _ in range(self._arguments.rounds):
+            begun = time.perf_counter()
+            for _ in range(2):
+                self._engine.all(self._images)
+            engine.append(2 * len(self._images) / (time.perf_counter() - begun))
+            run = self._send(32, connections, count)
+            service.append(run.images / run.seconds)
+            spent = {kind: used / run.seconds for kind, used in run.processor.items()}
+            cores.append({**spent, "client": run.client})
+        shares = [ours / alone for ours, alone in zip(service, engine, strict=True)]
+        return {
+            "connections": connections,
+            "engine": statistics.median(engine),
+            "service": statistics.median(service),
+            "share": statistics.median(shares),
+            "shares": shares,
+            "cores": {kind: statistics.median(one[kind] for one in cores) for kind in cores[0]},
+        }
 
     def singles(self) -> list[dict[str, Any]]:
         """One bare image a request on 1, 8 and 64 connections."""
@@ -223,7 +242,7 @@ class _Load:
         or not.
         """
         if not self._capacity:
-            run = self._send(32, 4, len(self._images) // 32)
+            run = self._send(32, 16, 4 * len(self._images) // 32)
             self._capacity = run.images / run.seconds
         rate = 2 * self._capacity / 32
         found = asyncio.run(self._flood(rate, self._arguments.seconds))

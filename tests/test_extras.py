@@ -57,8 +57,11 @@ def test_requirements_are_complete():
     """
     missing = needed(roots_of("reference", "tfds")) - pinned("requirements.txt")
     assert missing <= LEFT_OUT
-    tests = needed(roots_of("test")) - pinned("requirements.txt", "requirements-test.txt")
+    files = ("requirements.txt", "requirements-test.txt", "requirements-serve.txt")
+    tests = needed(roots_of("test")) - pinned(*files)
     assert tests <= LEFT_OUT
+    serving = needed(roots_of("serve")) - pinned("requirements.txt", "requirements-serve.txt")
+    assert serving <= LEFT_OUT
 
 
 def test_nothing_but_extras_asks_for_tensorflow():
@@ -97,6 +100,12 @@ from vintk_jax import command_line
             "from vintk_jax.data.sources import open_source; command_line.run(lambda _: "
             "open_source('tfds:cifar10', 'train'))",
             "pip install 'tensorflow-datasets>=4.9.10' 'tensorflow>=2.21'",
+        ),
+        (
+            {"uvicorn"},
+            "from vintk_jax.serve import main; command_line.run(main, ['serve'])",
+            "vintk_jax.serve needs the package uvicorn, which is not installed. Run: pip install "
+            "'starlette<2,>=1.10' 'uvicorn<1,>=0.54'",
         ),
     ],
 )

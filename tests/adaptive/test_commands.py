@@ -78,6 +78,9 @@ def test_what_assign_leaves(assigned):
     for shares in kept["labels"].values():
         assert sum(share for name, share in shares.items() if name != "none") == pytest.approx(1)
     assert kept["calibration"]["images"] == 96
+    for point in (kept["calibration"]["assigned"][0], kept["calibration"]["assigned"][-1]):
+        assert len(point["confidences"]) == 10
+        assert sum(point["confidences"]) == 96
     costs = list(kept["multiply_adds"].values())
     assert costs[0] < costs[1]
     assert 0 < costs[2] < costs[0]

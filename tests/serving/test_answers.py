@@ -4,12 +4,14 @@ for.
 
 import io
 import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 from PIL import Image
-from serving.services import CLASSES, IMAGES, RAW
+from serving.services import CLASSES, IMAGES, RAW, ROOT
 
 from vintk_jax.adaptive import assigner_files
 from vintk_jax.adaptive.budget_choice import Point
@@ -217,6 +219,24 @@ def test_nothing_of_a_request_is_kept(service, workdir):
     service.client.post("/predict", content=b"secret-content", headers={"Content-Type": "image/x"})
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
     assert "secret" not in service.said()
+
+
+def test_the_client_of_the_docs(service, tmp_path):
+    """docs/service.md's first program, word for word but for the port."""
+    page = (ROOT / "docs" / "service.md").read_text()
+    program = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "digit.png").write_bytes(encoded(IMAGES[2]))
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace(":8000", f":{service.port}")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = service.predict(IMAGES[2:3], max_cost=0.5)[0]
+    name, probability, length, _ = done.stdout.split()
+    assert (name, length) == (wanted["class"], wanted["length"])
+    assert float(probability) == pytest.approx(wanted["probability"], abs=1e-5)
 
 
 def test_json_is_plain(service):

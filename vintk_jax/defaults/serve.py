@@ -83,7 +83,7 @@ SERVE = {
     **BUDGET,
     "budget.max_drop": EXPORT["budget.max_drop"],
     **HTTP,
-    "engine.max_wait_ms": dataclasses.replace(COMPARISON["engine.max_wait_ms"], default=2.0),
+    "engine.max_wait_ms": dataclasses.replace(COMPARISON["engine.max_wait_ms"], default=1.0),
     "engine.batch_sizes": Field(
         (1, 8, 64), "batch sizes that programs are compiled for", BATCH_SIZES
     ),

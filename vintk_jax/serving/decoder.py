@@ -3,6 +3,7 @@ ends it when it takes too long.
 """
 
 import resource
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ def main(descriptor: int) -> None:
         descriptor: of the socket. Its first frame has the arguments of a `Reader`, and "memory":
             bytes beyond what the process begins with.
     """
+    # Whoever ends a service ends the group of its processes, often; only the front is to listen.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as sock:
         try:
             settings, _ = frames.read_now(sock)

@@ -8,6 +8,7 @@ for a ticket, "answers".
 
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -28,6 +29,9 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: of the socket.
     """
+    # Whoever ends a service ends the group of its processes, often; only the front is to listen.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as sock:
         try:
             settings, _ = frames.read_now(sock)
