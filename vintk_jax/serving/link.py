@@ -227,9 +227,8 @@ class Link:
             some = int(np.count_nonzero(rows["length"] == row))
             if some:
                 self._metrics.images.labels(name).inc(some)
-        for histogram, column in ((self._metrics.waited, "waited"), (self._metrics.run, "run")):
-            for value in rows[column].tolist():
-                histogram.observe(value / 1000)
+        self._metrics.waited.observe(rows["waited"] / 1000)
+        self._metrics.run.observe(rows["run"] / 1000)
         now = time.monotonic()
         begun, count = self._counted
         self._counted[1] = count + len(rows)
