@@ -91,13 +91,17 @@ class Guard:
 
     def _refusal(self, scope: Any) -> Any:
         """What answers in the application's place; None for a request that may pass."""
-        if scope["path"] in HEALTH:
-            return None
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
+            if name == b"transfer-encoding":
+                # Chunks may be of one byte each, which costs the front far more than the sender.
+                reason = "Expected a Content-Length; bodies in chunks are not taken."
+                return self._refuse(411, reason, {"Connection": "close"})
             if name in (b"host", b"authorization", b"origin") and name in headers:
                 return self._refuse(400, f"Expected one header {name.decode()}, got several.")
             headers[name] = value
+        if scope["path"] in HEALTH:
+            return None
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if _ANY_HOST not in self._hosts and _without_port(host) not in self._hosts:
             return self._refuse(
@@ -106,7 +110,8 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and origin.decode("latin-1").lower().partition("://")[2] != host:
             return self._refuse(403, "Requests from pages of other origins are refused.")
-        if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
+        followed = scope["method"] == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
+        if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site") and not followed:
             return self._refuse(403, "Requests from pages of other sites are refused.")
         if self._token and not self._knows_token(headers.get(b"authorization", b"")):
             challenge = 'Basic realm="vintk_jax", charset="UTF-8"'

@@ -1,6 +1,7 @@
 """The addresses of the service, and what each answers."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from importlib import metadata, resources
 from typing import Any
@@ -85,9 +86,19 @@ def route_of(path: str) -> str:
     return "other"
 
 
+class JSON(JSONResponse):
+    """JSON in ASCII: what a request may hold, half of a surrogate pair say, need not have another
+    encoding.
+    """
+
+    def render(self, content: Any) -> bytes:
+        """The bytes of an answer."""
+        return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+
+
 def refusal(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
     """An answer that says why there is none."""
-    return JSONResponse({"error": reason}, status, headers)
+    return JSON({"error": reason}, status, headers)
 
 
 async def _refused(request: Request, refused: Refused) -> Response:
@@ -126,7 +137,7 @@ def _metrics(service: Service) -> Callable:
 def _about(service: Service) -> Callable:
     async def show(request: Request) -> Response:
         link = service.link
-        return JSONResponse(
+        return JSON(
             {
                 "name": service.name,
                 "ready": link.ready,
@@ -146,7 +157,7 @@ def _predict(service: Service) -> Callable:
         answers = described(found, about)
         for i in sorted(found.decoded.errors):
             answers.insert(i, {"error": found.decoded.errors[i]})
-        return JSONResponse({"model": service.name, "digest": about["digest"], "answers": answers})
+        return JSON({"model": service.name, "digest": about["digest"], "answers": answers})
 
     return predict
 
@@ -190,18 +201,18 @@ class _Protocol:
 
     async def live(self, request: Request) -> Response:
         """The service can answer."""
-        return JSONResponse({"live": True})
+        return JSON({"live": True})
 
     async def ready(self, request: Request) -> Response:
         """The model can answer, too."""
         ready = self._link.ready
         # The specification names this field "live"; its implementations say "ready".
-        return JSONResponse({"live": ready, "ready": ready}, 200 if ready else 503)
+        return JSON({"live": ready, "ready": ready}, 200 if ready else 503)
 
     async def server(self, request: Request) -> Response:
         """What this is."""
         version = metadata.version("vintk_jax")
-        return JSONResponse({"name": "vintk_jax", "version": version, "extensions": []})
+        return JSON({"name": "vintk_jax", "version": version, "extensions": []})
 
     async def model(self, request: Request) -> Response:
         """What the model takes and gives."""
@@ -216,7 +227,7 @@ class _Protocol:
             for name in _OUTPUTS
         ]
         inputs = [{"name": "images", "datatype": "UINT8", "shape": [-1, *about["shape"]]}]
-        return JSONResponse(
+        return JSON(
             {
                 "name": self._service.name,
                 "versions": [about["digest"]],
@@ -231,7 +242,7 @@ class _Protocol:
         self._known(request)
         ready = self._link.ready
         said = {"name": self._service.name, "ready": ready}
-        return JSONResponse(said, 200 if ready else 503)
+        return JSON(said, 200 if ready else 503)
 
     async def infer(self, request: Request) -> Response:
         """Answers, as tensors."""
@@ -246,7 +257,7 @@ class _Protocol:
         if "id" in found.decoded.request:
             said["id"] = found.decoded.request["id"]
         names = _OUTPUTS if asked is None else asked
-        return JSONResponse({**said, "outputs": [_tensor(name, found, about) for name in names]})
+        return JSON({**said, "outputs": [_tensor(name, found, about) for name in names]})
 
     def _known(self, request: Request) -> dict[str, Any]:
         """What the model is; a request for another one is refused."""
