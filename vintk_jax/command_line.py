@@ -39,13 +39,16 @@ class Invocation:
     compile_cache: CompileCacheSettings = DEFAULT_CACHE
 
 
-def parse(argv: list[str], *, command: str, about: str, default_config: str) -> Invocation | None:
+def parse(
+    argv: list[str], *, command: str, about: str, default_config: str, optional: bool = False
+) -> Invocation | None:
     """Read a command line; None when it asked for help, which has then been printed.
 
     Args:
         argv: with the program's name first, as sys.argv; "vintk search" for the installed command.
         about: what the command does, for --help.
         default_config: the file whose fields --help shows when none is named.
+        optional: whether a command line that names no config means the default one.
 
     Raises:
         UserError: for a file that isn't there, a field or flag that doesn't exist, a value of the
@@ -56,7 +59,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
     argv = [
         "--dry_run" if word == "--dry-run" else word for word in argv if word not in _HELP_FLAGS
     ]
-    if wants_help and _named_config(argv) is None:
+    if (wants_help or optional) and _named_config(argv) is None:
         argv = [*argv, f"--config={default_config}"]
     named = _named_config(argv)
     if named is None:
@@ -79,7 +82,7 @@ def parse(argv: list[str], *, command: str, about: str, default_config: str) -> 
 
 
 def command(
-    name: str, *, about: str, default_config: str
+    name: str, *, about: str, default_config: str, optional: bool = False
 ) -> Callable[[Callable[[Invocation], None]], Callable[[list[str]], None]]:
     """Make a command's `main(argv)` of a function that takes a parsed command line.
 
@@ -90,12 +93,19 @@ def command(
         name: of the command, as in `python -m vintk_jax.NAME`.
         about: what it does, for --help.
         default_config: the file whose fields --help shows when none is named.
+        optional: whether a command line that names no config means the default one.
     """
 
     def decorate(work: Callable[[Invocation], None]) -> Callable[[list[str]], None]:
         @functools.wraps(work)
         def main(argv: list[str]) -> None:
-            invocation = parse(argv, command=name, about=about, default_config=default_config)
+            invocation = parse(
+                argv,
+                command=name,
+                about=about,
+                default_config=default_config,
+                optional=optional,
+            )
             if invocation is not None:
                 work(invocation)
 
