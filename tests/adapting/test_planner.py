@@ -4,12 +4,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from ml_collections import ConfigDict
 
 from vintk_jax.adapting import refusals
 from vintk_jax.adapting.given import Given
 from vintk_jax.adapting.machine import ScoringSpeed, StepSpeed
 from vintk_jax.adapting.plan import Plan, flags
-from vintk_jax.adapting.planner import make_plan, side_of, wanted_epochs
+from vintk_jax.adapting.planner import Machine, make_plan, side_of, wanted_epochs
 from vintk_jax.adapting.rungs import RUNGS, SPACE
 from vintk_jax.adapting.survey import Survey
 from vintk_jax.command_line import take_compile_cache
@@ -42,7 +43,7 @@ def survey_of(images, side=32, classes=10, source=SOURCE):
     )
 
 
-class Machine:
+class Made(Machine):
     """As many multiply-adds a second at every size."""
 
     def __init__(self, speed=20e9, candidate_s=0.2):
@@ -76,7 +77,7 @@ def plan_of(tmp_path, images=10_000, machine=None, given=NOTHING, side=32, free=
     config = adapt()
     take_compile_cache(config)
     config.update_from_flattened_dict({"time_h": 0.5, **fields})
-    machine = machine or Machine()
+    machine = machine or Made()
     begun = time.monotonic()
     return make_plan(config, survey_of(images, side), given, machine, tmp_path, begun, lambda: free)
 
@@ -119,7 +120,7 @@ def test_sizes_follow_the_images(tmp_path):
 
 def test_what_was_asked_for_is_taken(tmp_path):
     """Sizes of the config, whatever the time."""
-    machine = Machine()
+    machine = Made()
     plan = plan_of(
         tmp_path,
         machine=machine,
@@ -159,14 +160,12 @@ def test_splits_go_to_their_stages(tmp_path):
 def test_given_stages_are_left_out(tmp_path):
     """An architecture: no search. A model: no training either."""
     best = {"space": SPACE, "arch": {"embed_dim": 48}}
-    machine = Machine()
+    machine = Made()
     plan = plan_of(tmp_path, machine=machine, given=Given(arch=tmp_path / "best.json", best=best))
     assert list(plan.seconds) == ["train", "assign", "infer", "export", "page"]
     assert machine.steps[0][1] == best
     assert not machine.searches
-    training = SimpleNamespace(
-        data=SimpleNamespace(image_size=32), model=SimpleNamespace(lengths=(4, 2))
-    )
+    training = ConfigDict({"data": {"image_size": 32}, "model": {"lengths": (4, 2)}})
     plan = plan_of(tmp_path, machine=machine, given=Given(model=tmp_path, training=training))
     assert list(plan.seconds) == ["assign", "infer", "export", "page"]
     assert plan.lengths == (4, 2)
@@ -179,7 +178,7 @@ def test_too_little_time(tmp_path):
     hours = float(str(told.value).partition("--config.time_h=")[2].partition(",")[0])
     assert plan_of(tmp_path, time_h=hours).values["train"]["optimizer.epochs"] >= 1
     with pytest.raises(UserError, match="too little"):
-        plan_of(tmp_path, images=1_000_000, machine=Machine(1e9), time_h=0.1)
+        plan_of(tmp_path, images=1_000_000, machine=Made(1e9), time_h=0.1)
 
 
 def test_no_space_and_no_memory(tmp_path, monkeypatch):

@@ -102,7 +102,9 @@ RESULT = {
         {"tokens": "1", "accuracy": 0.8, "low": 0.7, "high": 0.9, "multiply_adds": 1_000_000},
     ],
     "adaptive": {"accuracy": 0.89, "low": 0.79, "high": 0.95},
-    "budget": {"max_drop": 0.5},
+    "budget": {"max_drop": 0.5, "confidence": 0.9},
+    "points": {"low": -2.5, "high": 0.5},
+    "thresholds": {"images": 60, "points": -0.3},
     "at_equal_speed": AT_EQUAL_SPEED,
     "by_class": [
         {
@@ -150,7 +152,14 @@ def adapt_page(tmp_path):
 def test_what_the_page_of_a_run_says(adapt_page):
     """Every result is there, names are text and no markup, and nothing is fetched."""
     page = adapt_page.read_text()
-    for said in ("89.0%", "2.00 x", "-1.00 points", "80.0% to 95.0%", "1 of 2 classes lose"):
+    for said in (
+        "89.0%",
+        "2.00 x",
+        "-1.00 points",
+        "80.0% to 95.0%",
+        "-2.50 to +0.50",
+        "1 of 2 classes lose",
+    ):
         assert said in page
     assert "embed_dim=64" in page
     assert "None of the test images." in page
@@ -159,13 +168,22 @@ def test_what_the_page_of_a_run_says(adapt_page):
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*', page)
 
 
+def test_axe_finds_faults(adapt_page, tmp_path):
+    """Pictures without alternatives, grey on grey, and a table that makes the page wider."""
+    text = re.sub(r'alt="[^"]*"', "", adapt_page.read_text())
+    text = text.replace("--muted: #5d6875", "--muted: #c9c9c9").replace("overflow-x: auto", "")
+    adapt_page.write_text(text)
+    seen = seen_by_axe(adapt_page, tmp_path, "light and wide")
+    assert {"image-alt", "color-contrast"} <= {one["id"] for one in seen["violations"]}
+    assert seen_by_axe(adapt_page, tmp_path, "dark and narrow")["wider"] > 0
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_page_of_a_run(adapt_page, tmp_path, view):
-    """The newest page, in every default run."""
+    """With everything that it may hold."""
     check(adapt_page, tmp_path, view)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_page_of_a_search(candidates, tmp_path, view):
     """With figures, tables and details."""
@@ -184,7 +202,6 @@ def test_the_page_of_a_search(candidates, tmp_path, view):
     check(page, tmp_path, view)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_page_of_adaptive_inference(tmp_path, view):
     """With images."""

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from vintk_jax.adapting.machine import ScoringSpeed, StepSpeed
+from vintk_jax.adapting.planner import Machine
 from vintk_jax.adapting.running import run_process
 from vintk_jax.files import write_json
 
 _MODULE = "vintk_jax.adapting.machine"
 
 
-class Processes:
+class Processes(Machine):
     """Measures this machine.
 
     Args:

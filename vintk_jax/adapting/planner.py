@@ -7,12 +7,13 @@ the largest is taken that then sees the images `wanted_epochs` times. The machin
 measured at the smallest size, and again at the one that is taken.
 """
 
+import abc
 import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ml_collections
 import psutil
@@ -44,12 +45,14 @@ FIXED_S = {"search": 20, "train": 15, "assign": 25, "infer": 35, "export": 12, "
 REFERENCE_COMPILE_S = 8.0
 
 
-class Machine(Protocol):
+class Machine(abc.ABC):
     """What measures."""
 
+    @abc.abstractmethod
     def step(self, values: dict[str, Any], best: dict[str, Any] | None) -> StepSpeed:
         """Of a training with these fields, of the architecture in a best.json."""
 
+    @abc.abstractmethod
     def scoring(self, values: dict[str, Any]) -> ScoringSpeed:
         """Of a search with these fields."""
 
@@ -87,7 +90,7 @@ class Planner:
     survey: Survey
     given: Given
     machine: Machine
-    begun: float
+    begun: int | float
     reasons: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
 
     def plan(self) -> Plan:
@@ -253,7 +256,7 @@ class Planner:
         }
 
     def _train(
-        self, rung: Rung, side: int, speed: StepSpeed, left: float
+        self, rung: Rung, side: int, speed: StepSpeed, left: int | float
     ) -> tuple[dict[str, Any], float]:
         """Fields of the training, and the seconds of its steps and evaluations."""
         test_s = self.survey.counts["test"] * speed.step_s / (3 * self._batch)
@@ -279,7 +282,9 @@ class Planner:
         }
         return values, epochs * epoch_s + tests * test_s
 
-    def _refuse_short(self, epochs: float, epoch_s: float, left: float, tests_s: float) -> None:
+    def _refuse_short(
+        self, epochs: int | float, epoch_s: int | float, left: int | float, tests_s: int | float
+    ) -> None:
         """Too little time for anything useful."""
         least = max(LEAST_STEPS / self._steps_an_epoch, 1.0)
         if epochs >= least:
@@ -294,7 +299,7 @@ class Planner:
         )
 
     def _search(
-        self, rung: Rung, left: float, fixed: float
+        self, rung: Rung, left: int | float, fixed: int | float
     ) -> tuple[dict[str, Any], float, ScoringSpeed]:
         """Fields of the search, its seconds, and the speed of scoring."""
         kind = self.survey.source.partition(":")[0]
@@ -340,13 +345,13 @@ class Planner:
     def _infer(self) -> dict[str, Any]:
         return {"compare.images": COMPARED, "compare.rounds": ROUNDS}
 
-    def _assign_s(self, pass_s: float) -> float:
+    def _assign_s(self, pass_s: int | float) -> float:
         """Passes over the held-out images and some that were trained on; the assigners' steps."""
         counts = self.survey.counts
         steps = 6 * 2 * 20 * counts["labels"] / 128
         return (counts["labels"] + min(counts["train"], 2000)) * pass_s + 0.003 * steps
 
-    def _infer_s(self, pass_s: float) -> float:
+    def _infer_s(self, pass_s: int | float) -> float:
         """All test images once, at every length; some of them by every method."""
         test = self.survey.counts["test"]
         compared = min(test, COMPARED)
@@ -371,7 +376,7 @@ def make_plan(
     given: Given,
     machine: Machine,
     workdir: Path,
-    begun: float,
+    begun: int | float,
     free_memory: Callable[[], int] | None = None,
 ) -> Plan:
     """A plan that fits the time, the disk and the memory.

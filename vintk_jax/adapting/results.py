@@ -4,6 +4,7 @@ Runs as a process of its own (`stage`), since it opens the model.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,19 @@ def interval(right: int, count: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share."""
     found = stats.binomtest(right, count).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
+
+
+def points_interval(
+    longest: Bool[np.ndarray, " n"], adaptive: Bool[np.ndarray, " n"]
+) -> tuple[float, float]:
+    """The 95% interval of the points gained over the longest length on the same images (normal)."""
+    gained = 100 * (adaptive.astype(float) - longest)
+    half = stats.norm.ppf(0.975) * gained.std() / np.sqrt(len(gained))
+    return float(gained.mean() - half), float(gained.mean() + half)
+
+
+def _points(point: Any, full: float) -> float:
+    return 100 * (point.accuracy - full)
 
 
 def by_length(
@@ -142,9 +156,11 @@ def write_results(workdir: Path, folder: Path) -> None:
         "classes": len(predictor.classes),
         "device": compared["device"],
         "found": _found(workdir, plan, given),
-        "params": int(sum(leaf.size for leaf in _leaves(predictor.params))),
+        "params": _parameters(workdir / running.EXPORT),
         "lengths": by_length(answers.names, right, session.plans.multiply_adds),
         "adaptive": {"accuracy": float(adaptive.mean()), "low": low, "high": high},
+        "points": dict(zip(("low", "high"), points_interval(right[:, -1], adaptive), strict=True)),
+        "thresholds": {"images": calibration.images, "points": _points(point, calibration.full)},
         "budget": dict(session.config.budget.items()),
         "at_equal_speed": compared["at_equal_speed"],
         "by_class": by_class(predictor.classes, answers.labels, right[:, -1], adaptive),
@@ -180,10 +196,17 @@ def write_results(workdir: Path, folder: Path) -> None:
     )
 
 
-def _leaves(params: Any) -> list[Any]:
-    import jax
+def _parameters(export: Path) -> int:
+    """How many numbers the exported weights hold."""
+    from safetensors import safe_open
 
-    return jax.tree.leaves(params)
+    from vintk_jax.exporting.hugging_face import WEIGHTS
+
+    with safe_open(export / WEIGHTS, framework="numpy") as file:
+        return sum(
+            math.prod(file.get_slice(name).get_shape())
+            for name in file.keys()  # noqa: SIM118 (it is no dictionary)
+        )
 
 
 def _found(workdir: Path, plan: Plan, given: Any) -> dict[str, Any]:

@@ -13,9 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_collections
+
 from vintk_jax import config_files
 from vintk_jax.adapting.plan import STAGES, Plan, flags
 from vintk_jax.compile_cache import CompileCacheSettings
+from vintk_jax.defaults.adaptive import adaptive
+from vintk_jax.defaults.export import export
+from vintk_jax.defaults.field import fields
+from vintk_jax.defaults.search import search
+from vintk_jax.defaults.training import training
 from vintk_jax.errors import UserError
 from vintk_jax.files import write_json
 from vintk_jax.report.progress import SHARED
@@ -26,13 +33,6 @@ LOGS = "logs"
 SEARCH = "search"
 MODEL = "model"
 EXPORT = "export"
-_CONFIGS = {
-    "search": "vit_space",
-    "train": "revit_digits",
-    "assign": "tla_digits",
-    "infer": "tla_digits",
-    "export": "export",
-}
 _TICK_S = 0.2
 _TAIL = 4000  # bytes of a log that an error is looked for in
 
@@ -64,8 +64,21 @@ def command_of(
         values["folder"] = str(workdir / EXPORT)
     where = workdir / SEARCH if stage == "search" else folder
     # The shipped file, by its path: one of that name in this folder may say anything.
-    config = str(config_files.shipped()[_CONFIGS[stage]])
-    return [f"vintk_jax.{stage}", "--config", config, "--workdir", str(where), *flags(values)]
+    name, defaults = _CONFIGS[stage]
+    config = str(config_files.shipped()[name])
+    told = dict(fields(defaults()))
+    changed = {key: value for key, value in values.items() if told.get(key) != _plain(value)}
+    return [f"vintk_jax.{stage}", "--config", config, "--workdir", str(where), *flags(changed)]
+
+
+def _plain(value: Any) -> Any:
+    """As a config has it: JSON has no tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _vit_space() -> ml_collections.ConfigDict:
+    """The fields of configs/vit_space.py."""
+    return search("autoformer-tiny")
 
 
 def shown(command: Sequence[str]) -> str:
@@ -136,7 +149,7 @@ def run_process(
         raise UserError(_what_it_said(log, begun, words[0], process.returncode))
 
 
-def _wait(process: subprocess.Popen, seconds: float) -> None:
+def _wait(process: subprocess.Popen, seconds: int | float) -> None:
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -199,3 +212,13 @@ def _told(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+# The config file of each stage, and what fills it: a field that has its value there is not named.
+_CONFIGS = {
+    "search": ("vit_space", _vit_space),
+    "train": ("revit_digits", training),
+    "assign": ("tla_digits", adaptive),
+    "infer": ("tla_digits", adaptive),
+    "export": ("export", export),
+}

@@ -67,9 +67,10 @@ class Survey:
         return cls(**{**values, **lists, "sides": tuple(values["sides"])})
 
 
-# Our choices. Below 8 pixels a side nothing can be seen; beyond 50 million pixels decoding takes a
+# Our choices. Of fewer than 20 images nothing can be held out. Below 8 pixels a side nothing can be seen; beyond 50 million pixels decoding takes a
 # second, and a training decodes each image many times.
 LEAST_SIDE = 8
+LEAST_IMAGES = 20
 MOST_PIXELS = 50_000_000
 
 
@@ -92,6 +93,13 @@ def survey(
     Raises:
         UserError: for a source that can't be opened, or a training that has left no images out.
     """
+    files = _of_files(where, advance) if where.startswith("folder:") else None
+    if files is not None and sum(files["class_counts"].values()) < LEAST_IMAGES:
+        raise UserError(
+            f"{where} has {sum(files['class_counts'].values())} images with a known ending "
+            f"({folders.ENDINGS}); {LEAST_IMAGES} are the least, some hundred of each class are "
+            "good. Expected PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE and so on."
+        )
     train, labels, test = _splits(where) if training is None else _splits_of(where, training)
     sources = {
         name: open_source(where, split)
@@ -107,8 +115,8 @@ def survey(
         "classes": len(sources["train"].classes),
         "identity": identity,
     }
-    if where.startswith("folder:"):
-        return Survey(**found, **_of_files(where, advance))
+    if files is not None:
+        return Survey(**found, **files)
     return Survey(**found, **_of_source(sources["train"]))
 
 

@@ -51,6 +51,7 @@ def write_adapt_page(
         chosen=chosen,
         headline=_headline(result, chosen),
         found=_found(result),
+        budget=_budget(result),
         lengths=_length_rows(result),
         accuracy_figure=_accuracy_figure(result),
         methods_figure=_methods_figure(methods),
@@ -69,18 +70,31 @@ def write_adapt_page(
     )
 
 
-def _percent(share: float) -> str:
+def _percent(share: int | float) -> str:
     return f"{100 * share:.1f}%"
 
 
 def _headline(result: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("accuracy, each image at its own length", _percent(chosen["tla"])),
-        ("of the longest length's", f"{chosen['gain']:+.2f} points"),
-        ("speed of the longest length's", f"{chosen['speed']:.2f} x"),
+        ("against the longest length", f"{chosen['gain']:+.2f} points"),
+        ("times its speed", f"{chosen['speed']:.2f} x"),
         ("parameters", human_count(result["params"])),
         ("minutes in all", f"{sum(result['taken_s'].values()) / 60:.1f}"),
     ]
+
+
+def _budget(result: Mapping[str, Any]) -> str:
+    """What was allowed, expected and measured."""
+    budget = result["budget"]
+    expected = result["thresholds"]
+    points = result["points"]
+    return (
+        f"The budget was a loss of {budget['max_drop']:g} points at most, "
+        f"{budget['confidence']:.0%} sure. On the {expected['images']:,} images that thresholds "
+        f"were set by, it is {expected['points']:+.2f} points; on the test images its 95% interval "
+        f"is {points['low']:+.2f} to {points['high']:+.2f}."
+    )
 
 
 def _found(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,8 +146,8 @@ def _accuracy_figure(result: Mapping[str, Any]) -> Any:
 
     rows = list(reversed(result["lengths"]))
     own = result["adaptive"]
-    with style(font_size=10):
-        figure = Figure((6.0, 3.2), layout="constrained")
+    with style(font_size=9.5):
+        figure = Figure((5.2, 3.6), layout="constrained")
         axes = figure.subplots()
         for place, row in enumerate(rows):
             axes.plot([place] * 2, [100 * row["low"], 100 * row["high"]], color=RAMP[0])
@@ -152,8 +166,8 @@ def _methods_figure(methods: Mapping[str, Any]) -> Any:
     import markupsafe
     from matplotlib.figure import Figure
 
-    with style(font_size=10):
-        figure = Figure((6.0, 3.2), layout="constrained")
+    with style(font_size=9.5):
+        figure = Figure((5.2, 3.6), layout="constrained")
         axes = figure.subplots()
         draw_methods(axes, methods)
         axes.legend(loc="best", fontsize="small")
@@ -164,7 +178,7 @@ def _methods_figure(methods: Mapping[str, Any]) -> Any:
 def _saved_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A row for each budget."""
 
-    def reached(value: float | None) -> str:
+    def reached(value: int | float | None) -> str:
         return "-" if value is None else _percent(value)
 
     return [
@@ -221,7 +235,7 @@ def _next_steps(result: Mapping[str, Any], workdir: Path, model: Path) -> list[t
     return [
         (
             "See how the length was chosen for every image, and all methods side by side",
-            f"open {model / 'adaptive.html'}",
+            f"python -m webbrowser {(model / 'adaptive.html').absolute()}",
         ),
         (
             "Predict on a folder of new images, each at its own length",
@@ -249,7 +263,7 @@ def _next_steps(result: Mapping[str, Any], workdir: Path, model: Path) -> list[t
 def _stage_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Stage, planned, taken, command."""
 
-    def words(seconds: float | None) -> str:
+    def words(seconds: int | float | None) -> str:
         return "" if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
 
     return [

@@ -31,6 +31,6 @@ def plan_tables(plan: Any) -> Sequence[Table]:
     return decided, stages
 
 
-def in_words(seconds: float) -> str:
+def in_words(seconds: int | float) -> str:
     """A time as people read it: 0:03:20."""
     return str(datetime.timedelta(seconds=round(seconds)))

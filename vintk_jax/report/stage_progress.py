@@ -11,6 +11,8 @@ from rich.console import Console
 
 from vintk_jax.report.progress import SECONDS_BETWEEN_LINES
 
+COUNTED_WHOLLY = ("search", "train")  # stages whose count is all of their work
+
 _now = time.monotonic
 
 
@@ -101,9 +103,11 @@ class StageProgress:
             return 0.0
         planned = max(self._planned[self._stage] - (_now() - self._began), 0.0)
         left = self._told.get("seconds_left")
-        if left is None:
+        if left is None or self._told["done"] >= self._told["total"]:
             return planned
-        return max(left - (_now() - self._told_at), 0.0)
+        left = max(left - (_now() - self._told_at), 0.0)
+        # What others count is one of several things that they do.
+        return left if self._stage in COUNTED_WHOLLY else max(left, planned)
 
     def _share(self) -> float:
         """Of the stage, that is done."""
