@@ -8,6 +8,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from adapting.runs import SMALL, write_folder
 
 from vintk_jax import config_files, show_configs, vintk_command
 from vintk_jax.errors import UserError
@@ -80,7 +81,7 @@ def run_in(folder, *words):
 @pytest.mark.slow
 def test_the_wheel_alone(tmp_path):
     """Built, and installed without our clone beside packages that are there: `vintk` lists its
-    configs, says what there is, and searches.
+    configs, says what there is, searches, and adapts.
     """
     wheels = tmp_path / "wheels"
     source = tmp_path / "source"  # a build leaves files beside what it reads
@@ -113,3 +114,8 @@ def test_the_wheel_alone(tmp_path):
     )
     run_in(empty, vintk, "search", "--config", "vit_space", *small)
     assert (empty / "runs" / "vit_space" / "report.html").exists()
+    where = write_folder(tmp_path / "images")
+    run_in(empty, vintk, "adapt", f"--config.data.source={where}", *SMALL)
+    assert (empty / "runs" / "adapt" / "adapt.html").exists()
+    read = "import vintk_jax; print(vintk_jax.from_pretrained('runs/adapt/export').classes)"
+    assert run_in(empty, str(python), "-c", read) == "('bright', 'dark')\n"

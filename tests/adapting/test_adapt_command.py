@@ -1,5 +1,5 @@
-"""The command from a folder to a page. The stages run in this process, but for the slow tests, which
-kill them.
+"""The command from a folder to a page. The stages run in this process, but for the slow tests,
+which kill them.
 """
 
 import importlib
@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from adapting.runs import SMALL, write_folder
+from safetensors.numpy import load_file, save_file
 from training.commands import checksums
 
 import vintk_jax
@@ -21,6 +23,10 @@ from vintk_jax.adapting import measuring, results, running
 from vintk_jax.adapting.running import run_process, shown
 from vintk_jax.data.sources import open_source
 from vintk_jax.errors import UserError
+from vintk_jax.exporting import timm
+from vintk_jax.inference.predictor import OneLength
+from vintk_jax.models.vit import ViT
+from vintk_jax.spaces import conformance
 
 STAGES = ["search", "train", "assign", "infer", "export", "page"]
 
@@ -105,7 +111,7 @@ def test_the_page_has_every_part(done):
         "do next",
     ):
         assert title in page
-    assert page.count("data:image/png;base64") > 12
+    assert page.count("data:image/png;base64") >= 12
     assert "vintk infer --config tla_digits --workdir" in page
 
 
@@ -141,6 +147,28 @@ def test_an_architecture_and_a_model_that_are_given(done, in_process, tmp_path):
     assert in_process[begun:] == ["assign", "infer", "export", "adapting.results"]
     with pytest.raises(UserError, match=r"got given\.arch and given\.model"):
         adapt.main(["adapt", *words, f"--config.given.arch={best}"])
+
+
+def test_weights_that_are_given(done, in_process, tmp_path):
+    """A file by timm's names: its sizes are taken, at its own length and two shorter ones, and the
+    training begins from its numbers.
+    """
+    _, source, _ = done
+    model = ViT(64, (1,), (96,), 64, 5, patch_size=4, native_grid=(4, 4))
+    drawn = conformance.draw(model, jnp.zeros((1, 16, 16, 3)))
+    file = tmp_path / "deit_mini.safetensors"
+    save_file(timm.state_dict(OneLength(model, drawn, None, (0, 0, 3))), file)
+    words = words_for(source, tmp_path / "run", f"--config.given.weights={file}")
+    words.remove("--config.plan.lengths=(2,1)")
+    adapt.main(["adapt", *words, "--config.plan.epochs=0.1"])
+    result = json.loads((tmp_path / "run" / "adapt.json").read_text())
+    assert [row["tokens"] for row in result["lengths"]] == ["16", "9", "4"]
+    assert result["found"] == {"by": "weights", "from": str(file)}
+    trained = load_file(tmp_path / "run" / "export" / "model.safetensors")
+    (kernel,) = (trained[name] for name in trained if name.endswith("block_0.mlp.fc1.kernel"))
+    begun = np.asarray(drawn["params"]["block_0"]["mlp"]["fc1"]["kernel"])
+    assert kernel.shape == begun.shape == (64, 96)
+    assert np.abs(kernel - begun).max() < 0.1 * np.abs(begun).max()
 
 
 def test_a_stage_that_fails(tmp_path):

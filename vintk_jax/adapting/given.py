@@ -8,6 +8,7 @@ from typing import Any
 
 import ml_collections
 
+from vintk_jax import spaces
 from vintk_jax.data import folders
 from vintk_jax.errors import UserError
 from vintk_jax.workdir.config_claims import read_claimed
@@ -22,11 +23,12 @@ FINE_TUNING = {
 
 @dataclasses.dataclass(frozen=True)
 class WeightsModel:
-    """The model that a file of weights is for: its image size and lengths, and fields of a
-    training's section model.
+    """The model that a file of weights is for: its image size, parameters and lengths, and fields
+    of a training's section model.
     """
 
     image_size: int
+    params: int
     lengths: tuple[int, ...]
     values: dict[str, Any]
 
@@ -51,6 +53,16 @@ class Given:
     def searches(self) -> bool:
         """Whether an architecture has to be found."""
         return self.arch is None and self.weights is None and self.model is None
+
+    @property
+    def params(self) -> int:
+        """Parameters of the model; 0 where what was given doesn't say."""
+        if self.weights is not None:
+            return self.weights.params
+        if self.best is None:
+            return 0
+        space = spaces.get(self.best["space"])
+        return space.cost(space.from_json(self.best["arch"])).params
 
     @property
     def training_values(self) -> dict[str, Any]:
@@ -118,7 +130,9 @@ def _weights(where: str) -> WeightsModel:
         if name not in ("lengths", "arch")
     }
     values["model.weights_head"] = "new"
-    return WeightsModel(made.data.image_size, tuple(side for side in lengths if side), values)
+    shorter_too = tuple(side for side in lengths if side)
+    params = sum(array.size for array in opened.arrays.values())
+    return WeightsModel(made.data.image_size, params, shorter_too, values)
 
 
 def _training(workdir: Path) -> ml_collections.ConfigDict:

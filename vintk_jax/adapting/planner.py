@@ -123,7 +123,7 @@ class Planner:
             pass_s = speed.step_s / (3 * self._batch)
             measured["train"] = dataclasses.asdict(speed)
             memory = speed.memory
-            params = rung.params
+            params = self.given.params or rung.params
         fixed = {name: slow * taken for name, taken in FIXED_S.items()}
         seconds["assign"] = fixed["assign"] + self._assign_s(pass_s)
         seconds["infer"] = fixed["infer"] + self._infer_s(pass_s)

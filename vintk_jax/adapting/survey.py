@@ -67,8 +67,8 @@ class Survey:
         return cls(**{**values, **lists, "sides": tuple(values["sides"])})
 
 
-# Our choices. Of fewer than 20 images nothing can be held out. Below 8 pixels a side nothing can be seen; beyond 50 million pixels decoding takes a
-# second, and a training decodes each image many times.
+# Our choices. Of fewer than 20 images nothing can be held out. Below 8 pixels a side nothing can be
+# seen; beyond 50 million pixels decoding takes a second, and a training decodes each many times.
 LEAST_SIDE = 8
 LEAST_IMAGES = 20
 MOST_PIXELS = 50_000_000
