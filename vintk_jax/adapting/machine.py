@@ -141,7 +141,8 @@ def measure_scoring(values: dict[str, Any]) -> ScoringSpeed:
 
 
 def _memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _say_nothing(note: str) -> None:
