@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from adapting.runs import SMALL, write_folder
 
-from vintk_jax import config_files, show_configs, vintk_command
+from vintk_jax import command_line, config_files, show_configs, vintk_command
 from vintk_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +28,17 @@ def test_help_names_the_installed_command(capsys):
     """And `python -m` names the module."""
     vintk_command.dispatch(["vintk", "search", "--help", "--config=vit_space"])
     assert capsys.readouterr().out.startswith("usage: vintk search --config")
+
+
+def test_a_config_may_stand_behind_its_fields():
+    """And a command that has a default needs none."""
+    words = ["vintk adapt", "--config.seed=3"]
+    for line in (words, [*words, "--config", "adapt"]):
+        invocation = command_line.parse(
+            line, command="adapt", about="", default_config="configs/adapt.py", optional=True
+        )
+        assert invocation.config.seed == 3
+        assert invocation.workdir == Path("runs/adapt")
 
 
 def test_words_that_are_no_command():

@@ -38,20 +38,22 @@ def main(invocation: Invocation) -> None:
     given = read_given(config)
     _check_source(config, given)
     kept = Plan.read(workdir)
+    if kept is not None and not invocation.dry_run:
+        claim_workdir(workdir, "adapt", config, ())
+    # What is refused leaves nothing behind, so that the command can be mended.
+    plan = kept or _planned(invocation, given, console, begun)
+    for table in plan_tables(plan):
+        console.print(table)
     if invocation.dry_run:
-        plan = kept or _planned(invocation, given, console, begun)
-        for table in plan_tables(plan):
-            console.print(table)
         console.print("A dry run: nothing was written.")
         return
-    claim_workdir(workdir, "adapt", config, ())
     try:
         with FileLock(workdir / ".adapt.lock", timeout=0):
+            claim_workdir(workdir, "adapt", config, ())
+            kept = Plan.read(workdir)  # another process may have made one meanwhile
             if kept is None:
-                kept = _planned(invocation, given, console, begun)
-                kept.write(workdir)
-            for table in plan_tables(kept):
-                console.print(table)
+                plan.write(workdir)
+                kept = plan
             with StageProgress(kept.seconds, list(finished(workdir)), console) as progress:
                 taken = run_stages(
                     kept,

@@ -116,7 +116,7 @@ def test_the_page_has_every_part(done):
 
 
 def test_another_config_is_refused(done):
-    """And a dry run of a workdir that has a plan shows that plan."""
+    """By the name of the field, with both values."""
     root, source, _ = done
     with pytest.raises(UserError, match=r"plan\.epochs was 2\.0, now 3\.0"):
         adapt.main(["adapt", *words_for(source, root / "run", "--config.plan.epochs=3")])
@@ -129,6 +129,15 @@ def test_a_dry_run_writes_nothing(done, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(stage in printed for stage in STAGES)
     assert "GiB" in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_refused_leaves_nothing(done, tmp_path):
+    """So that the same workdir can be used once the mistake is mended."""
+    _, source, _ = done
+    words = words_for(source, tmp_path / "run", "--config.plan.epochs=0", "--config.time_h=0.001")
+    with pytest.raises(UserError, match="too little for anything useful"):
+        adapt.main(["adapt", *words])
     assert not (tmp_path / "run").exists()
 
 
