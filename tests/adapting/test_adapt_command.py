@@ -141,6 +141,7 @@ def test_what_is_refused_leaves_nothing(done, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_architecture_and_a_model_that_are_given(done, in_process, tmp_path):
     """The stages that they stand for are not run; the model's workdir is used as it is."""
     root, source, _ = done
@@ -158,6 +159,7 @@ def test_an_architecture_and_a_model_that_are_given(done, in_process, tmp_path):
         adapt.main(["adapt", *words, f"--config.given.arch={best}"])
 
 
+@pytest.mark.slow
 def test_weights_that_are_given(done, in_process, tmp_path):
     """A file by timm's names: its sizes are taken, at its own length and two shorter ones, and the
     training begins from its numbers.
