@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from vintk_jax.adapting.measuring import Processes
+from vintk_jax.adapting.outcomes import interval
 from vintk_jax.adapting.plan import Plan, flags
-from vintk_jax.adapting.results import interval
 from vintk_jax.adapting.running import environment, run_process
 from vintk_jax.command_line import run
 from vintk_jax.compile_cache import DEFAULT_CACHE

@@ -19,7 +19,7 @@ from training.commands import checksums
 
 import vintk_jax
 from vintk_jax import adapt, config_files
-from vintk_jax.adapting import measuring, results, running
+from vintk_jax.adapting import measuring, outcomes, running
 from vintk_jax.adapting.running import run_process, shown
 from vintk_jax.data.sources import open_source
 from vintk_jax.errors import UserError
@@ -154,7 +154,8 @@ def test_an_architecture_and_a_model_that_are_given(done, in_process, tmp_path):
     model = tmp_path / "arch" / "model"
     words = words_for(source, tmp_path / "model", f"--config.given.model={model}")
     adapt.main(["adapt", *words])
-    assert in_process[begun:] == ["assign", "infer", "export", "adapting.results"]
+    commands = ["assign", "infer", "export", "adapting.results"]
+    assert in_process[begun:] == ["adapting.machine", *commands]
     with pytest.raises(UserError, match=r"got given\.arch and given\.model"):
         adapt.main(["adapt", *words, f"--config.given.arch={best}"])
 
@@ -212,18 +213,18 @@ def test_a_stage_ends_with_its_starter(tmp_path):
 
 def test_statistics():
     """Wilson's interval against its formula; classes that lose come first."""
-    low, high = results.interval(8, 10)
+    low, high = outcomes.interval(8, 10)
     assert (low, high) == pytest.approx((0.490162, 0.943318), abs=1e-5)
     labels = np.array([0, 0, 1, 1, 1])
     longest = np.array([True, True, True, False, True])
     adaptive = np.array([True, True, False, True, False])
-    rows = results.by_class(("a", "b", "c"), labels, longest, adaptive)
+    rows = outcomes.by_class(("a", "b", "c"), labels, longest, adaptive)
     assert [(row["name"], row["lost"], row["gained"]) for row in rows] == [
         ("b", 2, 1),
         ("a", 0, 0),
     ]
     right = np.array([[True, True], [False, True], [False, False], [True, False]])
-    chosen = results.galleries(right, np.array([0.5, 0.6, 0.7, 0.8]), 5)
+    chosen = outcomes.galleries(right, np.array([0.5, 0.6, 0.7, 0.8]), 5)
     assert chosen == {"easy": [0], "needy": [1], "hard": [2]}
 
 

@@ -10,8 +10,9 @@ from vintk_jax.adapting import refusals
 from vintk_jax.adapting.given import Given
 from vintk_jax.adapting.machine import ScoringSpeed, StepSpeed
 from vintk_jax.adapting.plan import Plan, flags
-from vintk_jax.adapting.planner import Machine, make_plan, side_of, wanted_epochs
-from vintk_jax.adapting.rungs import RUNGS, SPACE
+from vintk_jax.adapting.planner import Machine, make_plan
+from vintk_jax.adapting.rungs import RUNGS
+from vintk_jax.adapting.sizing import side_of, wanted_epochs
 from vintk_jax.adapting.survey import Survey
 from vintk_jax.command_line import take_compile_cache
 from vintk_jax.defaults.adapt import adapt
@@ -159,16 +160,20 @@ def test_splits_go_to_their_stages(tmp_path):
 
 def test_given_stages_are_left_out(tmp_path):
     """An architecture: no search. A model: no training either."""
-    best = {"space": SPACE, "arch": {"embed_dim": 48}}
+    best = RUNGS[1].best
     machine = Made()
     plan = plan_of(tmp_path, machine=machine, given=Given(arch=tmp_path / "best.json", best=best))
     assert list(plan.seconds) == ["train", "assign", "infer", "export", "page"]
     assert machine.steps[0][1] == best
     assert not machine.searches
-    training = ConfigDict({"data": {"image_size": 32}, "model": {"lengths": (4, 2)}})
+    training = ConfigDict(
+        {"data": {"image_size": 32, "batch_size": 8}, "model": {"lengths": (4, 2), "arch": "x"}}
+    )
     plan = plan_of(tmp_path, machine=machine, given=Given(model=tmp_path, training=training))
     assert list(plan.seconds) == ["assign", "infer", "export", "page"]
     assert plan.lengths == (4, 2)
+    values, best = machine.steps[-1]
+    assert (values["data.batch_size"], "model.arch" in values, best) == (8, False, None)
 
 
 def test_too_little_time(tmp_path):

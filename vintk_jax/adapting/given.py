@@ -10,7 +10,9 @@ import ml_collections
 
 from vintk_jax import spaces
 from vintk_jax.data import folders
+from vintk_jax.defaults.field import fields
 from vintk_jax.errors import UserError
+from vintk_jax.tasks.architecture import KEPT, read_best
 from vintk_jax.workdir.config_claims import read_claimed
 
 # Our choices for going on from weights of others: small steps, smaller the nearer to the pixels.
@@ -38,21 +40,37 @@ class Given:
     """At most one of these.
 
     Attributes:
-        arch: best.json of a search, and `best` what is in it.
+        arch: best.json of a search.
         weights: what a file of weights is for.
         model: workdir of a training, and `training` its config.
+        best: the architecture, as a search's best.json has it, of `arch`, or of `model` where that
+            was found by a search.
     """
 
     arch: Path | None = None
-    best: dict[str, Any] | None = None
     weights: WeightsModel | None = None
     model: Path | None = None
     training: ml_collections.ConfigDict | None = None
+    best: dict[str, Any] | None = None
 
     @property
     def searches(self) -> bool:
         """Whether an architecture has to be found."""
         return self.arch is None and self.weights is None and self.model is None
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens a side of each length that what was given is for; empty where that is open."""
+        if self.training is not None:
+            return tuple(self.training.model.lengths)
+        return () if self.weights is None else self.weights.lengths
+
+    @property
+    def image_size(self) -> int:
+        """Pixels a side that what was given is for; 0 where that is open."""
+        if self.training is not None:
+            return self.training.data.image_size
+        return 0 if self.weights is None else self.weights.image_size
 
     @property
     def params(self) -> int:
@@ -67,6 +85,8 @@ class Given:
     @property
     def training_values(self) -> dict[str, Any]:
         """Fields of a training that what was given decides."""
+        if self.training is not None:
+            return {name: value for name, value in fields(self.training) if name != "model.arch"}
         return {} if self.weights is None else {**self.weights.values, **FINE_TUNING}
 
 
@@ -85,8 +105,6 @@ def read_given(config: ml_collections.ConfigDict) -> Given:
             "search, so give one."
         )
     if "arch" in named:
-        from vintk_jax.tasks.architecture import read_best
-
         read_best(section.arch)
         path = folders.path_of(section.arch, f"given.arch={section.arch}")
         return Given(arch=path, best=json.loads(path.read_text()))
@@ -94,14 +112,15 @@ def read_given(config: ml_collections.ConfigDict) -> Given:
         return Given(weights=_weights(section.weights))
     if "model" in named:
         workdir = folders.path_of(section.model, f"given.model={section.model}")
-        return Given(model=workdir, training=_training(workdir))
+        kept = workdir / KEPT
+        best = json.loads(kept.read_text()) if kept.exists() else None
+        return Given(model=workdir, training=_training(workdir), best=best)
     return Given()
 
 
 def _weights(where: str) -> WeightsModel:
     """The sizes of a file's model; its lengths are its own and two shorter ones."""
     from vintk_jax.command_line import take_compile_cache
-    from vintk_jax.defaults.field import fields
     from vintk_jax.defaults.weights import weights
     from vintk_jax.weights.files import open_weights
     from vintk_jax.weights.load import scheme_of
