@@ -12,6 +12,7 @@ goes on after a kill.
 """
 
 import argparse
+import bisect
 import json
 import os
 import sys
@@ -55,11 +56,21 @@ def deit_width(plan: Plan, wanted: int) -> int:
             native_grid=(side, side),
         )
         image = jnp.zeros((1, plan.image_size, plan.image_size, 3))
-        variables = jax.eval_shape(model.init, jax.random.key(0), image, (side, side))
-        return multiply_adds(lambda v, x: model.apply(v, x, (side, side)), variables, image)
+
+        def draw(key):
+            return model.init(key, image, (side, side))
+
+        def answer(variables, images):
+            return model.apply(variables, images, (side, side))
+
+        return multiply_adds(answer, jax.eval_shape(draw, jax.random.key(0)), image)
+
+    def distance(width: int) -> int:
+        return abs(cost(width) - wanted)
 
     widths = range(HEADS, 400, HEADS)
-    return min(widths, key=lambda width: abs(cost(width) - wanted))
+    at_least = bisect.bisect_left(widths, wanted, key=cost)
+    return min(widths[max(at_least - 1, 0) : at_least + 1], key=distance)
 
 
 def study(workdir: Path) -> dict[str, Any]:

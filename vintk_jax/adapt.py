@@ -38,8 +38,8 @@ def main(invocation: Invocation) -> None:
     given = read_given(config)
     _check_source(config, given)
     kept = Plan.read(workdir)
-    if kept is not None and not invocation.dry_run:
-        claim_workdir(workdir, "adapt", config, ())
+    if kept is not None:
+        claim_workdir(workdir, "adapt", config, ())  # refuses another config
     # What is refused leaves nothing behind, so that the command can be mended.
     plan = kept or _planned(invocation, given, console, begun)
     for table in plan_tables(plan):

@@ -118,8 +118,10 @@ def test_the_page_has_every_part(done):
 def test_another_config_is_refused(done):
     """By the name of the field, with both values."""
     root, source, _ = done
-    with pytest.raises(UserError, match=r"plan\.epochs was 2\.0, now 3\.0"):
-        adapt.main(["adapt", *words_for(source, root / "run", "--config.plan.epochs=3")])
+    for more in ((), ("--dry-run",)):
+        words = words_for(source, root / "run", "--config.plan.epochs=3", *more)
+        with pytest.raises(UserError, match=r"plan\.epochs was 2\.0, now 3\.0"):
+            adapt.main(["adapt", *words])
 
 
 def test_a_dry_run_writes_nothing(done, tmp_path, capsys):
