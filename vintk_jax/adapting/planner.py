@@ -4,7 +4,7 @@ All are our choices. The time that is allowed is divided so: a tenth is kept bac
 takes whatever its size and the passes of assigning and comparing come off (`timing`), a search gets
 at most a fifth of the rest, and the training all that is left. Of the sizes in `rungs.RUNGS` the
 largest is taken that then sees the images often enough (`sizing.wanted_epochs`). The machine's
-speed is measured at the smallest size, and again at the one that is taken.
+speed is measured at the smallest size, and at larger ones as long as they may be within reach.
 """
 
 import abc

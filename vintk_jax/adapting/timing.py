@@ -86,11 +86,6 @@ class Timing:
         compared = _METHODS * ROUNDS * _OF_LONGEST * min(test, COMPARED)
         return (2 * test + compared) * self.pass_s
 
-    def with_work(self, share: int | float) -> "Timing":
-        """For a model whose steps take so many times as long."""
-        speed = dataclasses.replace(self.speed, step_s=share * self.speed.step_s)
-        return dataclasses.replace(self, speed=speed)
-
 
 def disk_bytes(counts: Mapping[str, int], params: int, lengths: int, classes: int) -> int:
     """Three checkpoints with an optimiser of twice the weights, four copies of the weights in the
