@@ -1,14 +1,14 @@
-"""What `adapt` has found beside a DeiT-shaped ReViT: of the same multiply-adds, trained for the
-same time, by the same recipe.
+"""What `adapt` has found beside other ReViTs of the same multiply-adds, trained for the same time
+by the same recipe: one of DeiT's shape, and the plain shape that the search's limit comes from.
 
     python -m benchmarks.adapt_study --workdir runs/mine
 
-The workdir is that of a finished `python -m vintk_jax.adapt`. The other model has DeiT's shape: 12
-blocks of one width, 3 heads, MLPs of 4 times the width, a class token that the classifier reads.
-Its width makes its multiply-adds at the longest length nearest to those of the model that was
-found. Both models' steps are timed, one after the other and again, and the other model gets as many
-passes over the images as take the time of the first. Writes study/ and study.json to the workdir;
-goes on after a kill.
+The workdir is that of a finished `python -m vintk_jax.adapt`. DeiT's shape: 12 blocks of one width,
+3 heads, MLPs of 4 times the width, a class token that the classifier reads. Its width makes its
+multiply-adds at the longest length nearest to those of the model that was found. The plain shape is
+the largest of the size in `adapting.rungs`: what a person takes who doesn't search. Steps are timed
+in turn, twice, and each model gets as many passes over the images as take the time of the first.
+Writes study/ and study.json to the workdir; goes on after a kill.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from vintk_jax.adapting.measuring import Processes
 from vintk_jax.adapting.outcomes import interval
 from vintk_jax.adapting.plan import Plan, flags
+from vintk_jax.adapting.rungs import RUNGS
 from vintk_jax.adapting.running import environment, run_process
 from vintk_jax.command_line import run
 from vintk_jax.compile_cache import DEFAULT_CACHE
@@ -73,70 +74,85 @@ def deit_width(plan: Plan, wanted: int) -> int:
     return min(widths[max(at_least - 1, 0) : at_least + 1], key=distance)
 
 
+def others_of(plan: Plan, wanted: int) -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Fields of the training of each other model, and its best.json.
+
+    Args:
+        wanted: multiply-adds at the longest length.
+    """
+    values = plan.values["train"]
+    deit = {
+        **values,
+        "model.pool": "token",
+        "model.embed_dim": deit_width(plan, wanted),
+        "model.depth": DEPTH,
+        "model.num_heads": HEADS,
+        "model.mlp_ratio": RATIO,
+    }
+    limit = plan.values["search"]["limits.max_flops_m"]
+    others = {"deit": (deit, None)}
+    for rung in RUNGS:
+        if rung.max_flops_m == limit:
+            others["plain"] = (values, rung.best)
+    return others
+
+
+def timed(
+    values: dict[str, Any],
+    best: dict[str, Any],
+    others: dict[str, tuple[dict[str, Any], dict[str, Any] | None]],
+) -> dict[str, float]:
+    """Seconds of a step of every model, the least of two."""
+    machine = Processes(environment(DEFAULT_CACHE), _nothing)
+    models = {"found": (values, best), **others}
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(2):
+        for name, (fields, arch) in models.items():
+            seconds[name].append(machine.step(fields, arch).step_s)
+    return {name: min(several) for name, several in seconds.items()}
+
+
 def study(workdir: Path) -> dict[str, Any]:
-    """Both models' accuracies, times and costs.
+    """All models' accuracies, times and costs.
 
     Raises:
-        UserError: for a workdir of no finished run.
+        UserError: for a workdir of no finished run that has searched.
     """
     plan = Plan.read(workdir)
-    if plan is None or not (workdir / "adapt.json").exists():
+    if plan is None or "search" not in plan.values or not (workdir / "adapt.json").exists():
         raise UserError(f"Expected the workdir of a finished adapt, got {workdir}.")
     result = json.loads((workdir / "adapt.json").read_text())
     wanted = result["lengths"][0]["multiply_adds"]
-    kept = workdir / "study" / "deit.json"
-    found_values = {**plan.values["train"]}
-    best = result["found"]["best"]
-    if kept.exists():
-        deit = json.loads(kept.read_text())
-    else:
-        width = deit_width(plan, wanted)
-        values = {
-            **found_values,
-            "model.pool": "token",
-            "model.embed_dim": width,
-            "model.depth": DEPTH,
-            "model.num_heads": HEADS,
-            "model.mlp_ratio": RATIO,
-        }
-        machine = Processes(environment(DEFAULT_CACHE), _nothing)
-        ours = []
-        theirs = []
-        for _ in range(2):
-            ours.append(machine.step(found_values, best).step_s)
-            theirs.append(machine.step(values, None).step_s)
-        values["optimizer.epochs"] = round(
-            found_values["optimizer.epochs"] * min(ours) / min(theirs), 2
-        )
-        deit = {"values": values, "width": width, "step_s": [min(ours), min(theirs)]}
-        write_json(kept, deit)
-    folder = workdir / "study" / "deit"
-    words = ["vintk_jax.train", "--config", str(shipped()["revit_digits"])]
-    words += ["--workdir", str(folder), *flags(deit["values"])]
-    run_process(words, workdir / "study" / "log", environment(DEFAULT_CACHE), _nothing)
-    last = [line for line in metrics.read(folder / "metrics.jsonl") if "accuracy" in line]
-    longest = max(last[0]["accuracy"], key=int)
+    values = plan.values["train"]
+    others = others_of(plan, wanted)
+    folder = workdir / "study"
+    kept = folder / "step_s.json"
+    if not kept.exists():
+        write_json(kept, timed(values, result["found"]["best"], others))
+    step_s = json.loads(kept.read_text())
     tests = plan.survey.counts["test"]
-    rows = []
-    for name, accuracies in (
-        ("found", {row["tokens"]: row["accuracy"] for row in result["lengths"]}),
-        ("deit", max(last, key=lambda line: line["accuracy"][longest])["accuracy"]),
-    ):
-        rows.append(
-            {
-                "model": name,
-                "accuracy": accuracies,
-                "interval": interval(round(accuracies[longest] * tests), tests),
-            }
-        )
-    return {
-        "models": rows,
-        "points": 100 * (rows[0]["accuracy"][longest] - rows[1]["accuracy"][longest]),
-        "deit_width": deit["width"],
-        "multiply_adds": wanted,
-        "step_s": deit["step_s"],
-        "epochs": [found_values["optimizer.epochs"], deit["values"]["optimizer.epochs"]],
-    }
+    epochs = values["optimizer.epochs"]
+    found = {row["tokens"]: row["accuracy"] for row in result["lengths"]}
+    models = {"found": {"epochs": epochs, "accuracy": found}}
+    for name, (fields, best) in others.items():
+        fields = {**fields, "optimizer.epochs": round(epochs * step_s["found"] / step_s[name], 2)}
+        if best is not None:
+            write_json(folder / f"{name}.json", best)
+            fields["model.arch"] = str(folder / f"{name}.json")
+        words = ["vintk_jax.train", "--config", str(shipped()["revit_digits"])]
+        words += ["--workdir", str(folder / name), *flags(fields)]
+        run_process(words, folder / f"{name}.log", environment(DEFAULT_CACHE), _nothing)
+        lines = metrics.read(folder / name / "metrics.jsonl")
+        reached = [line["accuracy"] for line in lines if "accuracy" in line]
+        longest = max(reached[0], key=int)
+        best_one = max(reached, key=lambda accuracy: accuracy[longest])
+        models[name] = {"epochs": fields["optimizer.epochs"], "accuracy": best_one}
+        if name == "deit":
+            models[name]["width"] = fields["model.embed_dim"]
+    for model in models.values():
+        reached = model["accuracy"][max(model["accuracy"], key=int)]
+        model["interval"] = interval(round(reached * tests), tests)
+    return {"models": models, "multiply_adds": wanted, "step_s": step_s, "images": tests}
 
 
 def _nothing() -> None:
