@@ -8,7 +8,7 @@ ARGS ?=
 # (tests/conftest.py).
 PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: search test test-full lint docs benchmarks clean
+.PHONY: search adapt test test-full lint docs benchmarks clean
 
 # uv installs in seconds what takes pip minutes. Where it can't (a mirror that only pip knows of), pip
 # does. The files are complete, so nothing is installed that they don't name.
@@ -49,6 +49,9 @@ $(VENV)/.installed-peers: $(VENV)/.installed-test requirements-peers.txt
 
 search: $(VENV)/.installed
 	$(BIN)/python -m vintk_jax.search --config configs/vit_space.py $(ARGS)
+
+adapt: $(VENV)/.installed
+	$(BIN)/python -m vintk_jax.adapt $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)

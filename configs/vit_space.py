@@ -1,6 +1,6 @@
 """Rank the vision transformers (or CNN cells) of a space without training any.
 
-    # AutoFormer-Tiny; also :small, :base, :pit, :s3, :lvvit, :cifar, :nasbench201
+    # AutoFormer-Tiny; also :small, :base, :mini, :pit, :s3, :lvvit, :cifar, ...
     python -m vintk_jax.search --config configs/vit_space.py
     python -m vintk_jax.search --config configs/vit_space.py:small --config.limits.max_params_m=25
 
@@ -13,13 +13,14 @@ import ml_collections
 
 from vintk_jax.defaults.search import search
 
-OTHERS = {"pit": "pit", "s3": "s3", "lvvit": "lvvit", "cifar": "cifar-vit"}
+OTHERS = {"pit": "pit", "s3": "s3", "lvvit": "lvvit", "cifar": "cifar-vit", "mini": "vit-mini"}
 CELLS = "nasbench201"
 
 
 def get_config(size: str = "tiny") -> ml_collections.ConfigDict:
     """The search of one space: AutoFormer's "tiny", "small" or "base"; "pit"; "s3" (around
-    AutoFormerV2-T); "lvvit"; "cifar" (small ViTs of many kinds); or CNN cells, "nasbench201".
+    AutoFormerV2-T); "lvvit"; "cifar" (small ViTs of many kinds); "mini" (narrow plain ViTs); or CNN
+    cells, "nasbench201".
     """
     space = {**OTHERS, CELLS: CELLS}.get(size, f"autoformer-{size or 'tiny'}")
     config = search(space)

@@ -140,6 +140,7 @@ def test_every_program_is_run_here():
     counts = {str(page.relative_to(ROOT)): len(blocks_of(page.relative_to(ROOT))) for page in PAGES}
     tested = {
         "README.md": 2,
+        "docs/adapt.md": 2,
         "docs/adaptive.md": 1,
         "docs/export.md": 3,
         "docs/service.md": 2,
@@ -217,6 +218,28 @@ def test_programs_of_the_pages_run(tutorial):
     (tutorial / "runs" / "vit_space").mkdir()
     (tutorial / "runs" / "vit_space" / "best.json").write_text(json.dumps({"arch": arch}))
     assert run(blocks_of("README.md")[0], tutorial) == ["(16, 16)"]
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_predictions(tmp_path):
+    """docs/adapt.md, with sizes that take seconds: its images, the plan, the run, the other
+    program.
+    """
+    first, second = blocks_of("docs/adapt.md")
+    run(first, tmp_path)
+    assert len(list((tmp_path / "digits").glob("*/*.png"))) == 1797
+    small = ["--config.plan.candidates=4", "--config.plan.epochs=1", "--config.plan.lengths=(4,2)"]
+    small += ["--config.plan.max_flops_m=4", "--config.budget.max_drop=50"]
+    page = tmp_path / "runs/mine/adapt.html"
+    for _, *words in commands_of(ROOT / "docs" / "adapt.md"):
+        assert not page.exists()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+        command = [sys.executable, *words, *small]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
+    assert page.exists()
+    lines = run(second, tmp_path)
+    assert len(lines) == 20
+    assert all(line.endswith(" tokens") for line in lines)
 
 
 @pytest.mark.peers

@@ -9,9 +9,9 @@ ROOT = Path(vintk_jax.__file__).parent
 # From the top. What isn't named here (errors, files, registry, ...) is the ground below all.
 FLOORS = (
     {"__main__", "vintk_command"},
-    {"search", "rank", "spectrum", "train", "assign", "infer", "export", "serve"},
+    {"search", "rank", "spectrum", "train", "assign", "infer", "export", "serve", "adapt"},
     {"doctor", "show_configs"},
-    {"serving"},
+    {"serving", "adapting"},
     {"adaptive", "exporting"},
     {"inference", "searching", "ranking"},
     {"training", "proxies", "weights", "spectral"},

@@ -8,8 +8,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from adapting.runs import SMALL, write_folder
 
-from vintk_jax import config_files, show_configs, vintk_command
+from vintk_jax import command_line, config_files, show_configs, vintk_command
 from vintk_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,17 @@ def test_help_names_the_installed_command(capsys):
     """And `python -m` names the module."""
     vintk_command.dispatch(["vintk", "search", "--help", "--config=vit_space"])
     assert capsys.readouterr().out.startswith("usage: vintk search --config")
+
+
+def test_a_config_may_stand_behind_its_fields():
+    """And a command that has a default needs none."""
+    words = ["vintk adapt", "--config.seed=3"]
+    for line in (words, [*words, "--config", "adapt"]):
+        invocation = command_line.parse(
+            line, command="adapt", about="", default_config="configs/adapt.py", optional=True
+        )
+        assert invocation.config.seed == 3
+        assert invocation.workdir == Path("runs/adapt")
 
 
 def test_words_that_are_no_command():
@@ -80,7 +92,7 @@ def run_in(folder, *words):
 @pytest.mark.slow
 def test_the_wheel_alone(tmp_path):
     """Built, and installed without our clone beside packages that are there: `vintk` lists its
-    configs, says what there is, and searches.
+    configs, says what there is, searches, and adapts.
     """
     wheels = tmp_path / "wheels"
     source = tmp_path / "source"  # a build leaves files beside what it reads
@@ -113,3 +125,8 @@ def test_the_wheel_alone(tmp_path):
     )
     run_in(empty, vintk, "search", "--config", "vit_space", *small)
     assert (empty / "runs" / "vit_space" / "report.html").exists()
+    where = write_folder(tmp_path / "images")
+    run_in(empty, vintk, "adapt", f"--config.data.source={where}", *SMALL)
+    assert (empty / "runs" / "adapt" / "adapt.html").exists()
+    read = "import vintk_jax; print(vintk_jax.from_pretrained('runs/adapt/export').classes)"
+    assert run_in(empty, str(python), "-c", read) == "('bright', 'dark')\n"

@@ -125,12 +125,12 @@ def _named_config(argv: list[str]) -> str | None:
 
 
 def _with_config(argv: list[str], config: str) -> list[str]:
-    """The command line with another config."""
+    """The command line with another config, ahead of its fields: ml_collections wants it so."""
     for i, word in enumerate(argv):
         match = _CONFIG_FLAG.match(word)
         if match:
             behind = argv[i + 2 :] if match[1] is None else argv[i + 1 :]
-            return [*argv[:i], f"--config={config}", *behind]
+            return [argv[0], f"--config={config}", *argv[1:i], *behind]
     return argv
 
 

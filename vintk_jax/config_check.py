@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ml_collections
 
+from vintk_jax.defaults.adapt import ADAPT
 from vintk_jax.defaults.adaptive import ADAPTIVE
 from vintk_jax.defaults.clips import CLIPS
 from vintk_jax.defaults.export import EXPORT
@@ -37,6 +38,7 @@ TABLES: tuple[Table, ...] = (
     EXPORT,
     SERVE,
     SPECTRUM,
+    ADAPT,
 )
 
 # A name may mean something else in another table (what data.source takes); its rule is the same.

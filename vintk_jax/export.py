@@ -27,10 +27,13 @@ def main(invocation: Invocation) -> None:
     set_up_training(invocation.compile_cache)
 
     from vintk_jax.exporting.folder import HUGGING_FACE, write
+    from vintk_jax.exporting.hugging_face import HuggingFace
     from vintk_jax.exporting.programs import programs_of
     from vintk_jax.exporting.replace import check
-    from vintk_jax.inference.predictor import Predictor
+    from vintk_jax.inference.plans import Plans
+    from vintk_jax.inference.predictor import Predictor, refuse_segmenter
     from vintk_jax.report.console import make_console
+    from vintk_jax.tasks.loading import load_trained
 
     console = make_console()
     if config.adaptive not in ("auto", "yes", "no"):
@@ -38,7 +41,9 @@ def main(invocation: Invocation) -> None:
     if config.checkpoint not in ("best", "last"):
         raise UserError(f"Expected checkpoint to be best or last, got {config.checkpoint!r}.")
     say = functools.partial(console.print, style="yellow")
-    predictor = Predictor.load(workdir, training, config.checkpoint, say)
+    refuse_segmenter(workdir, training)
+    trained = load_trained(workdir, training, config.checkpoint, say)
+    predictor = Predictor.of(trained, training)
     assigner, about = _assigner(config, workdir, predictor)
     about = {"weights": predictor.identity, "crop_ratio": training.data.crop_ratio, **about}
     folder = Path(config.folder).expanduser() if config.folder else workdir / "export"
@@ -55,7 +60,18 @@ def main(invocation: Invocation) -> None:
     with console.status("exporting"):
         hugging_face = None
         if HUGGING_FACE in config.formats:
-            hugging_face = _hugging_face(config, workdir, training, predictor, assigner, about)
+            hugging_face = HuggingFace(
+                workdir=workdir,
+                training=training,
+                spec=trained.spec,
+                params=trained.params,
+                classes=trained.classes,
+                step=trained.step,
+                assigner=assigner,
+                multiply_adds=Plans(predictor).multiply_adds,
+                about=about,
+                license=config.license,
+            )
         formats = tuple(config.formats)
         write(folder, predictor, assigner, programs, about, formats, hugging_face)
     model = 'from load import Model; model = Model(".")'
@@ -85,33 +101,6 @@ def _assigner(config, workdir: Path, predictor) -> tuple[Any, dict[str, Any]]:
         "cost": point.cost,
     }
     return assigner.at(point), {"budget": dict(budget.items()), "expected": expected}
-
-
-def _hugging_face(config, workdir: Path, training, predictor, assigner, about) -> Any:
-    """What the Hub's layout is written from."""
-    from vintk_jax.exporting.hugging_face import HuggingFace
-    from vintk_jax.inference.plans import Plans
-    from vintk_jax.tasks.loading import load_trained
-    from vintk_jax.workdir.checkpoints import Checkpoints
-
-    spec, params, classes = load_trained(workdir, training, config.checkpoint, _nothing)
-    steps = Checkpoints.steps_in(workdir / "checkpoints" / config.checkpoint)
-    return HuggingFace(
-        workdir=workdir,
-        training=training,
-        spec=spec,
-        params=params,
-        classes=classes,
-        step=steps[0],
-        assigner=assigner,
-        multiply_adds=Plans(predictor).multiply_adds,
-        about=about,
-        license=config.license,
-    )
-
-
-def _nothing(note: str) -> None:
-    """What there is to say was said when the model was loaded first."""
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ def avoid_wrong_fusions() -> None:
 _GLIBC = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
+def large_pages() -> dict[str, str]:
+    """The setting, for the environment of a process that is started; empty where there is no
+    glibc.
+    """
+    return dict(_GLIBC) if sys.platform == "linux" else {}
+
+
 def restart_with_large_pages() -> None:
     """Start this Python process again with a setting of glibc that it reads only at the start;
     once, and not over a user's own.

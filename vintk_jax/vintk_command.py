@@ -14,6 +14,7 @@ from vintk_jax.jax_settings import restart_with_large_pages
 
 # Module and line of help of each command.
 COMMANDS = {
+    "adapt": ("adapt", "from a folder of images to an adaptive model, in one run"),
     "search": ("search", "rank architectures without training any"),
     "train": ("train", "train one, at one token length or several"),
     "assign": ("assign", "train the token-length assigner of a trained model"),

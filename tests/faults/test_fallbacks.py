@@ -29,8 +29,9 @@ def test_raw_parameters_do_not_stand_in_for_a_running_mean(tmp_path):
     shutil.rmtree(tmp_path / "best" / "2" / "ema")
     said = []
     reading = Checkpoints(tmp_path / "best", {"model": "x"}, read_only=True)
-    params, _ = reading.restore_params(like, said.append)
-    np.testing.assert_array_equal(params["w"], [10.0] * 3)
+    restored = reading.restore_params(like, said.append)
+    np.testing.assert_array_equal(restored.params["w"], [10.0] * 3)
+    assert restored.step == 1  # not the newest's, 2
     assert len(said) == 1
     assert "is corrupt" in said[0]
     shutil.rmtree(tmp_path / "best" / "1" / "ema")

@@ -169,7 +169,9 @@ def test_sizes_of_the_built_in_spaces():
     clips = [4 * sum(k**d for d in depths) for k, depths in ((12, (8, 10, 12)), (9, (2, 3, 4)))]
     lvvit = 15 * sum(12**d for d in (12, 14, 16))
     cifar = 3 * 2 * 2 * 2 * 3 * 2 * (5 * (3 + 9 + 27 + 81)) ** 2
-    others = [4 * 4 * 27 * 10, 3**15 * 2 * 8, lvvit, cifar, 9 * 27**3, 12 * 27**3]
+    mini = 7 * sum(20**d for d in (2, 3, 4, 5, 6, 8))
+    others = [4 * 4 * 27 * 10, 3**15 * 2 * 8, lvvit, cifar, mini]
+    others += [9 * 27**3, 12 * 27**3]
     assert [space.size() for space in SPACES] == [*formula, *others, *clips, 15_625]
 
 
@@ -178,7 +180,7 @@ def test_spaces_by_name():
     path.
     """
     vits = ["autoformer-tiny", "autoformer-small", "autoformer-base", "pit", "s3", "lvvit"]
-    vits += ["cifar-vit"]
+    vits += ["cifar-vit", "vit-mini"]
     built_in = [*vits, "seg-small", "seg-mini", "deit-video", "deit-video-mini", "nasbench201"]
     assert [space.name for space in SPACES] == spaces.names() == built_in
     with pytest.raises(UnknownName, match="Did you mean 'autoformer-small'"):

@@ -265,7 +265,7 @@ def test_by_the_command(supernet, tmp_path, capsys):
     assert (
         "a ViT of 216 columns, 13 blocks, 3 heads, 1000 classes; 224 px, token lengths 196" in said
     )
-    trained, params, classes = load_trained(
+    trained, params, classes, _ = load_trained(
         tmp_path / "run", read_claimed(tmp_path / "run", "train"), "best", print
     )
     wanted = load_weights(supernet[1], SPACE.model(SPACE.from_json(ARCHS[1])))

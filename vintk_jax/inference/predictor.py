@@ -26,7 +26,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.models.folding import fitted, fold, has_stem
 from vintk_jax.pieces import bytes_of, in_pieces
 from vintk_jax.tasks import kind_of
-from vintk_jax.tasks.loading import load_trained
+from vintk_jax.tasks.loading import Trained, load_trained
 from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import normalise
 from vintk_jax.tasks.views import over_views
@@ -109,6 +109,19 @@ class OneLength:
         return jax.nn.softmax(logits.astype(jnp.float32)), tokens
 
 
+def refuse_segmenter(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Refuse a training whose model gives no class of an image.
+
+    Raises:
+        UserError: for one of a segmenter.
+    """
+    if kind_of(config).name == "segmentation":
+        raise UserError(
+            f"Expected a classifier, got a segmenter in {workdir}. `python -m "
+            "vintk_jax.infer` writes its maps."
+        )
+
+
 class Predictor:
     """Class probabilities of images at any of the lengths that a model was trained for.
 
@@ -158,14 +171,18 @@ class Predictor:
         """
         workdir = Path(workdir)
         config = read_claimed(workdir, "train") if config is None else config
-        kind = kind_of(config)
-        if kind.name == "segmentation":
-            raise UserError(
-                f"Expected a classifier, got a segmenter in {workdir}. `python -m "
-                "vintk_jax.infer` writes its maps."
-            )
-        spec, params, classes = load_trained(workdir, config, which, say)
-        return cls(spec, params, classes, kind.eval_transform(config))
+        refuse_segmenter(workdir, config)
+        return cls.of(load_trained(workdir, config, which, say), config)
+
+    @classmethod
+    def of(cls, trained: Trained, config: ml_collections.ConfigDict) -> "Predictor":
+        """The classifier that was loaded.
+
+        Args:
+            config: of its training.
+        """
+        transform = kind_of(config).eval_transform(config)
+        return cls(trained.spec, trained.params, trained.classes, transform)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def predict_segments(invocation: Invocation, console: Console) -> None:
 
     training = read_claimed(workdir, "train")
     pictures = _Pictures.of(config, training)
-    spec, params, classes = load_trained(workdir, training, config.checkpoint, say)
+    spec, params, classes, _ = load_trained(workdir, training, config.checkpoint, say)
     console.print(
         f"{len(pictures.source):,} pictures, {len(classes)} classes, batches of "
         f"{config.data.batch_size}, into {workdir / MAPS}"

@@ -31,7 +31,13 @@ CURVES = {
 DOTS = {"random": (MUTED, "X", "random, the assigner's mix"), "oracle": (RAMP[2], "*", "oracle")}
 
 
-def _draw(axes, result: Mapping[str, Any], *, oracle: bool = True) -> None:
+def draw_methods(axes: Any, result: Mapping[str, Any], *, oracle: bool = True) -> None:
+    """Accuracy against images a second of every method.
+
+    Args:
+        result: what adaptive.json holds.
+        oracle: whether it is drawn too.
+    """
     entries = result["methods"]
 
     def of(name):
@@ -79,9 +85,9 @@ def write_adaptive_picture(path: Path, result: Mapping[str, Any]) -> None:
         figure = Figure((14.0, 5.0), DPI, facecolor=PAPER, layout="constrained")
         figure.suptitle(_title(result), x=0.005, ha="left", fontsize=14, fontweight="bold")
         left, right = figure.subplots(1, 2)
-        _draw(left, result)
+        draw_methods(left, result)
         left.legend(loc="best", fontsize="small")
-        _draw(right, result, oracle=False)
+        draw_methods(right, result, oracle=False)
         right.axhline(longest, color=MUTED, linestyle=":", linewidth=1)
         near = [
             e["images_per_second"]
@@ -96,7 +102,8 @@ def write_adaptive_picture(path: Path, result: Mapping[str, Any]) -> None:
     write_atomically(path, stream.getvalue())
 
 
-def _as_png(image: UInt8[np.ndarray, "size size 3"]) -> str:
+def as_png(image: UInt8[np.ndarray, "size size 3"]) -> str:
+    """The image as a PNG in base64, enlarged where it is small."""
     picture = Image.fromarray(image)
     if picture.width < LEAST_SIDE:
         times = -(-LEAST_SIDE // picture.width)
@@ -115,7 +122,7 @@ def _galleries(
         shown = np.sort(rng.permutation(of_length)[:SHOWN])
         tiles = [
             {
-                "png": _as_png(images[i]),
+                "png": as_png(images[i]),
                 "said": classes[predicted[i]],
                 "is": classes[labels[i]],
                 "right": bool(predicted[i] == labels[i]),
@@ -154,7 +161,7 @@ def write_adaptive_page(
     with style(font_size=10):
         figure = Figure((8.0, 4.2), layout="constrained")
         axes = figure.subplots()
-        _draw(axes, result)
+        draw_methods(axes, result)
         axes.legend(loc="best")
         svg = to_svg(figure, "curves", "Accuracy of every method against its images a second")
     headings, rows = comparison_cells(result["methods"])

@@ -1,20 +1,27 @@
 """One line that says how far long work has come: live in a terminal, now and then in a log file."""
 
 import datetime
+import os
 import time
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import rich.progress
 from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
+from vintk_jax.files import write_json
 from vintk_jax.report.console import make_console
 from vintk_jax.report.describe import human_score
 
 COMPILING = "compiling"
 SECONDS_BETWEEN_LINES = 10.0  # in a log
 WIDTH_FOR_UNIT = 100  # narrower terminals get the bare count
+# Names a file that progress is written to, for the process that started this one.
+SHARED = "VINTK_PROGRESS"
+SECONDS_BETWEEN_SHARES = 0.5
 
 _now = time.monotonic
 
@@ -59,6 +66,8 @@ class Progress:
         self._bar: rich.progress.Progress | None = None
         self._note = ""
         self._then = ""
+        self._share = os.environ.get(SHARED, "")
+        self._shared = 0.0
 
     def __enter__(self) -> "Progress":
         self._updated = self._printed = _now()
@@ -143,7 +152,20 @@ class Progress:
             said.append(self._note)
         return said
 
+    def facts_to_share(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {
+            "phase": self._phase,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "seconds_left": self.seconds_left,
+        }
+
     def _show(self, force: bool = False) -> None:
+        if self._share and (force or _now() - self._shared >= SECONDS_BETWEEN_SHARES):
+            self._shared = _now()
+            write_json(Path(self._share), self.facts_to_share())
         if self._bar:
             self._bar.update(
                 self._task, completed=self.done, description=self._phase, refresh=force

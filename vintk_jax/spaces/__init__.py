@@ -14,6 +14,7 @@ from vintk_jax.spaces.pit import PIT
 from vintk_jax.spaces.s3 import S3
 from vintk_jax.spaces.segmentation import MINI as SEG_MINI
 from vintk_jax.spaces.segmentation import SMALL as SEG_SMALL
+from vintk_jax.spaces.vit_mini import VIT_MINI
 
 _ALL = (
     TINY,
@@ -23,6 +24,7 @@ _ALL = (
     S3,
     LVVIT,
     CIFAR_VIT,
+    VIT_MINI,
     SEG_SMALL,
     SEG_MINI,
     DEIT_VIDEO,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -14,10 +14,21 @@ from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.workdir.checkpoints import Checkpoints
 
 
+class Trained(NamedTuple):
+    """A trained model: how it is called, its variables on the first device, the names of its
+    classes, and the step that the variables are of.
+    """
+
+    spec: ModelSpec
+    params: Any
+    classes: tuple[str, ...]
+    step: int
+
+
 def load_trained(
     workdir: Path, config: ml_collections.ConfigDict, which: str, say: Callable[[str], None]
-) -> tuple[ModelSpec, Any, tuple[str, ...]]:
-    """The model, its variables on the first device, and the classes.
+) -> Trained:
+    """The model of a workdir.
 
     Args:
         config: the training's.
@@ -42,5 +53,5 @@ def load_trained(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes
     )
     checkpoints = Checkpoints(folder, spec.describe(), read_only=True)
-    params, _ = checkpoints.restore_params(like, say)
-    return spec, params, classes
+    restored = checkpoints.restore_params(like, say)
+    return Trained(spec, restored.params, classes, restored.step)

@@ -67,7 +67,7 @@ def _teacher(where: str, classes: tuple[str, ...]) -> tuple[Teacher, dict]:
     kind = kind_of(config).name
     if kind != "classification":
         raise UserError(f"Expected loss.teacher to be a classifier of images, got {kind}: {where}.")
-    spec, variables, known = load_trained(workdir, config, BEST, lambda note: None)
+    spec, variables, known, _ = load_trained(workdir, config, BEST, lambda note: None)
     if known != classes:
         raise UserError(
             f"Expected a loss.teacher of the data's {len(classes)} classes, got {where}, which "

@@ -43,7 +43,7 @@ def fit(
     state = setup.initial(read_weights) if restored is None else restored
     begun = int(state.step)
     progress.update(begun)
-    step = _compiled_step(setup)
+    step = compiled_step(setup)
     frozen = sharding.replicate(setup.mesh, setup.task.objective.frozen)
     evaluate = Evaluator(setup, setup.task.test)
     eval_every = max(round(setup.config.checkpoints.every_epochs * setup.steps_per_epoch), 1)
@@ -78,7 +78,8 @@ def fit(
     return saved.measures, state.evaluated_params
 
 
-def _compiled_step(setup: Setup) -> Callable:
+def compiled_step(setup: Setup) -> Callable:
+    """The step of a training, to be compiled when it is first called."""
     step = make_train_step(
         setup.spec.model, setup.spec.grids, setup.optimizer, setup.recipe, setup.config.seed
     )

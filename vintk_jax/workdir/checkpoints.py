@@ -11,7 +11,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,16 @@ def _parts(state: State) -> dict[str, Any]:
         "optimizer": state.opt_state,
         **({} if state.ema is None else {"ema": state.ema}),
     }
+
+
+class RestoredParams(NamedTuple):
+    """Parameters, the record that they were written with, and the step that they are of: an older
+    one than the newest where that can't be read.
+    """
+
+    params: Any
+    meta: dict[str, Any]
+    step: int
 
 
 class Checkpoints:
@@ -146,8 +156,8 @@ class Checkpoints:
 
         return State(place(step), parts["params"], parts["optimizer"], parts.get("ema")), meta
 
-    def restore_params(self, like: Any, say: Callable[[str], None]) -> tuple[Any, dict[str, Any]]:
-        """The parameters to predict with (the running mean where there is one), and the record.
+    def restore_params(self, like: Any, say: Callable[[str], None]) -> "RestoredParams":
+        """The parameters to predict with (the running mean where there is one).
 
         Args:
             like: parameters of shapes and shardings.
@@ -166,8 +176,8 @@ class Checkpoints:
             """The running mean where one was written, whether or not it is still there."""
             return {"ema" if "ema" in meta["checksums"] else "params": like}
 
-        _, parts, meta = self._first_readable(used, say)
-        return next(iter(parts.values())), meta
+        step, parts, meta = self._first_readable(used, say)
+        return RestoredParams(next(iter(parts.values())), meta, step)
 
     def _first_readable(
         self, like: Callable[[dict[str, Any]], dict[str, Any]], say: Callable[[str], None]

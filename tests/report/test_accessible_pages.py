@@ -1,0 +1,221 @@
+"""Pages as axe (Deque's accessibility checker) sees them in headless Chromium: light and wide, dark
+and narrow. Skipped where there is no Chromium.
+"""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from vintk_jax.report.adapt_page import write_adapt_page
+from vintk_jax.report.adaptive_page import write_adaptive_page
+from vintk_jax.report.search_page import write_search_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+AXE = importlib.util.find_spec("axe_playwright_python")  # for its axe.min.js alone
+# Width in pixels, and Blink's number of the preferred colours.
+VIEWS = {"light and wide": (1280, 1), "dark and narrow": (380, 0)}
+RUN = """
+axe.run(document).then(found => {
+  const seen = {
+    violations: found.violations.map(one => ({
+      id: one.id, impact: one.impact, nodes: one.nodes.map(node => node.html.slice(0, 200))})),
+    passes: found.passes.map(one => one.id),
+    dark: matchMedia("(prefers-color-scheme: dark)").matches,
+    wider: document.documentElement.scrollWidth - innerWidth,
+  };
+  document.documentElement.innerHTML =
+    "<body><pre>" + encodeURIComponent(JSON.stringify(seen)) + "</pre></body>";
+});
+"""
+
+
+def seen_by_axe(page, tmp_path, view):
+    """What axe finds in a page, and whether the page is dark and wider than the window."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    if AXE is None:
+        pytest.skip("no axe_playwright_python")
+    width, colours = VIEWS[view]
+    axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text()
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    checked = tmp_path / "checked.html"
+    checked.write_text(f"{text}<script>{axe}</script><script>{RUN}</script>")
+    words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    words += [f"--user-data-dir={tmp_path / 'chromium'}", f"--window-size={width},900"]
+    words += [f"--blink-settings=preferredColorScheme={colours}", "--virtual-time-budget=30000"]
+    done = subprocess.run([*words, checked.as_uri()], capture_output=True, text=True, timeout=120)
+    (answer,) = re.findall(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
+    return json.loads(unquote(answer))
+
+
+def check(page, tmp_path, view):
+    """Nothing serious; and the page is no wider than its window."""
+    seen = seen_by_axe(page, tmp_path, view)
+    assert [one for one in seen["violations"] if one["impact"] in ("serious", "critical")] == []
+    assert {"color-contrast", "image-alt", "html-has-lang"} & set(seen["passes"])
+    assert seen["dark"] == view.startswith("dark")
+    assert seen["wider"] <= 0
+
+
+METHOD = {"images_per_second": 100.0, "flops_per_image": 1e6, "budget": None, "mix": {"1": 1.0}}
+METHODS = {
+    "dataset": "mine",
+    "device": "cpu",
+    "batch_size": 64,
+    "images": 40,
+    "methods": [
+        {**METHOD, "name": "fixed-4", "accuracy": 0.9},
+        {**METHOD, "name": "fixed-1", "accuracy": 0.8, "images_per_second": 300.0},
+        {**METHOD, "name": "tla", "accuracy": 0.89, "images_per_second": 200.0, "budget": 0.5},
+    ],
+}
+AT_EQUAL_SPEED = [
+    {"budget": 0.5, "speed": 2.0, "gain": -1.0, "tla": 0.89, "random": 0.85, "cascade": None}
+]
+RESULT = {
+    "source": "folder:/photos/<mine>",
+    "images": 40,
+    "classes": 2,
+    "device": "cpu",
+    "found": {
+        "by": "search",
+        "best": {
+            "space": "vit-mini",
+            "arch": {"embed_dim": 64, "depth": 2, "num_heads": [2, 4]},
+            "score": 5.0,
+            "score_name": "vintk",
+        },
+        "scored": 20,
+        "median_score": 4.0,
+        "limit_m": 10.4,
+    },
+    "params": 140_000,
+    "lengths": [
+        {"tokens": "4", "accuracy": 0.9, "low": 0.8, "high": 0.95, "multiply_adds": 4_000_000},
+        {"tokens": "1", "accuracy": 0.8, "low": 0.7, "high": 0.9, "multiply_adds": 1_000_000},
+    ],
+    "adaptive": {"accuracy": 0.89, "low": 0.79, "high": 0.95},
+    "budget": {"max_drop": 0.5, "confidence": 0.9},
+    "points": {"low": -2.5, "high": 0.5},
+    "thresholds": {"images": 60, "points": -0.3},
+    "at_equal_speed": AT_EQUAL_SPEED,
+    "by_class": [
+        {
+            "name": name,
+            "images": 20,
+            "longest": 0.9,
+            "adaptive": 0.85,
+            "low": 0.6,
+            "high": 0.95,
+            "lost": lost,
+            "gained": 0,
+        }
+        for name, lost in (("cat <script>", 1), ("dog", 0))
+    ],
+    "planned_s": {"search": 20.0, "train": 60.0},
+    "taken_s": {"search": 22.0},
+    "commands": {"infer": "vintk infer", "export": "vintk export", "train": "vintk train"},
+}
+
+
+@pytest.fixture
+def adapt_page(tmp_path):
+    """The page of a made-up run, with images of noise."""
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    tile = {
+        "image": image,
+        "is": "cat <script>",
+        "given": "4",
+        "said": [("1", "dog", False), ("4", "cat <script>", True)],
+    }
+    wrong = {**tile, "said": [("1", "dog", False), ("4", "dog", False)]}
+    write_adapt_page(
+        tmp_path / "adapt.html",
+        result=RESULT,
+        methods=METHODS,
+        reasons=[("images a side", "32 px", "half of the images have 32 px")],
+        tiles={"easy": [tile] * 3, "needy": [], "hard": [wrong]},
+        workdir=Path("runs/mine"),
+        model=Path("runs/mine/model"),
+        config={"time_h": 1.0},
+    )
+    return tmp_path / "adapt.html"
+
+
+def test_what_the_page_of_a_run_says(adapt_page):
+    """Every result is there, names are text and no markup, and nothing is fetched."""
+    page = adapt_page.read_text()
+    for said in (
+        "89.0%",
+        "2.00 x",
+        "-1.00 points",
+        "80.0% to 95.0%",
+        "-2.50 to +0.50",
+        "1 of 2 classes lose",
+    ):
+        assert said in page
+    assert "embed_dim=64" in page
+    assert "None of the test images." in page
+    assert "1 tokens say dog (wrong), 4 tokens say cat &lt;script&gt;." in page
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*', page)
+
+
+def test_axe_finds_faults(adapt_page, tmp_path):
+    """Pictures without alternatives, grey on grey, and a table that makes the page wider."""
+    text = re.sub(r'alt="[^"]*"', "", adapt_page.read_text())
+    text = text.replace("--muted: #5d6875", "--muted: #c9c9c9").replace("overflow-x: auto", "")
+    adapt_page.write_text(text)
+    seen = seen_by_axe(adapt_page, tmp_path, "light and wide")
+    assert {"image-alt", "color-contrast"} <= {one["id"] for one in seen["violations"]}
+    assert seen_by_axe(adapt_page, tmp_path, "dark and narrow")["wider"] > 0
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_page_of_a_run(adapt_page, tmp_path, view):
+    """With everything that it may hold."""
+    check(adapt_page, tmp_path, view)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_page_of_a_search(candidates, tmp_path, view):
+    """With figures, tables and details."""
+    page = tmp_path / "search.html"
+    write_search_report(
+        page,
+        title="Search of autoformer-tiny",
+        space="autoformer-tiny",
+        candidates=candidates,
+        pareto=[1, 2],
+        spectra={"plain": [3.0, 2.0, 1.0]},
+        config={"seed": 0},
+        seed=0,
+        summary={"This run": "1 s"},
+    )
+    check(page, tmp_path, view)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_page_of_adaptive_inference(tmp_path, view):
+    """With images."""
+    rng = np.random.default_rng(0)
+    page = tmp_path / "adaptive.html"
+    write_adaptive_page(
+        page,
+        result=METHODS,
+        images=rng.integers(0, 256, (8, 32, 32, 3), np.uint8),
+        lengths=np.arange(8) % 2,
+        predicted=np.zeros(8, int),
+        labels=np.arange(8) % 3 // 2,
+        names=("1", "4"),
+        classes=("cat", "dog"),
+        config={"seed": 0},
+    )
+    check(page, tmp_path, view)

@@ -1,0 +1,76 @@
+"""The space `vit-mini`: narrow plain vision transformers, which a CPU trains in minutes and which a
+training makes resizable.
+
+The published spaces begin at AutoFormer-Tiny's 192 columns and 12 blocks. Below that nobody has
+published a space of plain ViTs, so the choices are ours: few blocks, since narrow and deep ones
+learn slowly from few images; heads of 16 columns, so that narrow models have several; and the mean
+over patches ahead of the classifier, as AutoFormer. `vintk_jax.adapt` searches it.
+"""
+
+import dataclasses
+
+from vintk_jax.errors import UserError
+from vintk_jax.models.vit import ViT
+from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
+from vintk_jax.spaces.base import Cost
+from vintk_jax.spaces.block_costs import block_cost
+
+HEAD_DIM = 16
+PATCH = 8
+SIDE = 64  # pixels that costs are stated for: 8 x 8 patches
+CLASSES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class VitMiniSpace(AutoFormerSpace):
+    """Choices as of an AutoFormer space; heads are narrower, and there are no relative
+    positions.
+    """
+
+    embed_dim: tuple[int, ...] = (48, 64, 80, 96, 128, 160, 192)
+    depth: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
+    num_heads: tuple[int, ...] = (2, 3, 4, 6, 8)
+    mlp_ratio: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head of all members."""
+        return HEAD_DIM
+
+    @property
+    def cost_size(self) -> tuple[int, int]:
+        """A small image's."""
+        return (SIDE, SIDE)
+
+    def cost(self, arch: AutoFormer, image_size: int = SIDE, num_classes: int = CLASSES) -> Cost:
+        """Parameters, and multiply-adds of matrix products and attention."""
+        patches = (image_size // PATCH) ** 2
+        e = arch.embed_dim
+        params = (PATCH**2 * 3 + 1) * e + e + (patches + 1) * e + 2 * e + (e + 1) * num_classes
+        flops = patches * PATCH**2 * 3 * e + e * num_classes
+        for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
+            of_block = block_cost(e, heads * self.head_dim, hidden, patches + 1)
+            params += of_block.params
+            flops += of_block.flops
+        return Cost(params, flops)
+
+    def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
+        if image_size % PATCH or image_size < PATCH:
+            raise UserError(
+                f"Expected for {self.name} an image size that is a multiple of its patch size, "
+                f"{PATCH}, got inputs.image_size={image_size}."
+            )
+        return ViT(
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            hidden=hidden,
+            head_dim=self.head_dim,
+            num_classes=num_classes,
+            patch_size=PATCH,
+            native_grid=(image_size // PATCH,) * 2,
+            pool="mean",
+            **options,
+        )
+
+
+VIT_MINI = VitMiniSpace("vit-mini")
