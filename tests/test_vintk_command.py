@@ -35,7 +35,7 @@ def test_a_config_may_stand_behind_its_fields():
     words = ["vintk adapt", "--config.seed=3"]
     for line in (words, [*words, "--config", "adapt"]):
         invocation = command_line.parse(
-            line, command="adapt", about="", default_config="configs/adapt.py", optional=True
+            line, command="adapt", about="", default_config="configs/adapt.py", needs_config=False
         )
         assert invocation.config.seed == 3
         assert invocation.workdir == Path("runs/adapt")
