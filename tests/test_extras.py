@@ -15,7 +15,8 @@ from vintk_jax import extras
 
 ROOT = Path(__file__).resolve().parents[1]
 # TensorFlow, and what neural-tangents asks for beside it and doesn't need here.
-LEFT_OUT = {"tensorflow", "tf2jax"}
+# Of axe-playwright-python only the file axe.min.js is used.
+LEFT_OUT = {"tensorflow", "tf2jax", "playwright"}
 
 
 def pinned(*files):

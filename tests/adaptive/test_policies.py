@@ -115,9 +115,10 @@ def test_a_curve_by_hand():
         outcomes_of, [0.0, 1.0], labels, np.ones(4, bool), np.array([0.25, 1.0]), 0.125
     )
     # Two of four wrong where the longest is right: a deviation of 1/2, over the root of 4.
+    # Confidences are counted in ten bins.
     assert points == [
-        Point(0.0, 1.0, 0.875, 0.0, (0.5, 0.5), lost=0),
-        Point(1.0, 0.5, 0.375, 25.0, (1.0, 0.0), lost=2),
+        Point(0.0, 1.0, 0.875, 0.0, (0.5, 0.5), lost=0, confidences=(*[0] * 6, 1, 0, 0, 3)),
+        Point(1.0, 0.5, 0.375, 25.0, (1.0, 0.0), lost=2, confidences=(*[0] * 6, 1, 0, 2, 1)),
     ]
 
 

@@ -122,7 +122,7 @@ def predict(tmp_path, monkeypatch):
     monkeypatch.setattr(
         segmenting,
         "load_trained",
-        lambda *given: (SimpleNamespace(model=None), {"w": np.zeros(1)}, ("dark", "bright")),
+        lambda *given: (SimpleNamespace(model=None), {"w": np.zeros(1)}, ("dark", "bright"), 0),
     )
     monkeypatch.setattr(segmenting, "predict_of", lambda trained: made)
     invocation = Invocation(config, tmp_path / "run", False, "infer")

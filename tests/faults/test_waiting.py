@@ -6,7 +6,7 @@ Time is simulated: a batch takes what its rows cost, and waiting for images take
 import numpy as np
 import pytest
 
-from vintk_jax.inference import engine, queues
+from vintk_jax.inference import engine, waiting
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 from vintk_jax.inference.feeds import StreamFeed
 
@@ -71,7 +71,7 @@ def served(monkeypatch, goes_on, max_wait, count, rate=np.inf, firsts=None, size
     the seconds of the whole.
     """
     clock = Clock()
-    monkeypatch.setattr(queues, "time", clock)
+    monkeypatch.setattr(waiting, "time", clock)
     monkeypatch.setattr(engine, "time", clock)
     batches = []
 
