@@ -363,16 +363,6 @@ def test_a_picture_that_takes_all_memory(service):
     assert service.children("decoder")[0].pid != killed.pid
 
 
-def test_a_decoder_that_hangs(service):
-    """Is ended after its time, and the request told; the next one is answered."""
-    service.children("decoder")[0].suspend()
-    answer = service.client.post("/predict?top=1", content=png(), headers=IMAGE)
-    assert answer.status_code == 422
-    assert "more than 2 s" in answer.json()["error"]
-    answer = service.client.post("/predict?top=1", content=png(), headers=IMAGE)
-    assert answer.status_code == 200, answer.text
-
-
 def test_pipelined_requests(service):
     """Are answered in order."""
     one = b"GET /v2/health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
