@@ -18,7 +18,7 @@ from serving.services import IMAGES, RAW, ROOT, TOKEN, Running
 
 from vintk_jax import export, serve
 from vintk_jax.errors import UserError
-from vintk_jax.serving import service as whole_service
+from vintk_jax.serving import opening
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +220,8 @@ def test_tokens_and_names(tmp_path):
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     file.chmod(stat.S_IRUSR)
-    assert whole_service.read_token(str(file), "another-token-of-many") == TOKEN
-    assert whole_service.read_token("", TOKEN) == TOKEN
-    assert whole_service.read_token("", "") == ""
-    assert whole_service.name_of(tmp_path / "a b.c", "") == "a-b.c"
-    assert whole_service.name_of(tmp_path, "x-1") == "x-1"
+    assert opening.read_token(str(file), "another-token-of-many") == TOKEN
+    assert opening.read_token("", TOKEN) == TOKEN
+    assert opening.read_token("", "") == ""
+    assert opening.name_of(tmp_path / "a b.c", "") == "a-b.c"
+    assert opening.name_of(tmp_path, "x-1") == "x-1"
