@@ -314,7 +314,7 @@ def test_slow_senders(service):
     for answer, seconds in found:
         # What comes behind the answer of a connection that is closed may be a reset.
         assert answer.startswith(b"HTTP/1.1 408") or not answer
-        assert seconds < 8
+        assert seconds < 20
     assert sum(answer.startswith(b"HTTP/1.1 408") for answer, _ in found) >= 3
 
 

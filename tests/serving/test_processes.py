@@ -42,7 +42,7 @@ def guarded(exported):
     running = Running(
         exported,
         "--config.limits.queue=8",
-        "--config.limits.seconds=1.5",
+        "--config.limits.seconds=3",
         "--config.http.name=hub",
         token=TOKEN,
     )
@@ -104,7 +104,7 @@ def test_an_overload(guarded):
         refused = post(guarded)
         assert refused.status_code == 429, refused.text
         assert int(refused.headers["retry-after"]) >= 1
-        assert time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun < 1.5
         assert post(guarded, 9).status_code == 413
         for thread in threads:
             thread.join()
@@ -113,7 +113,7 @@ def test_an_overload(guarded):
         worker.resume()
     begun = time.monotonic()
     assert post(guarded, 8).status_code == 200
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
 
 
 def test_a_worker_that_dies(guarded):
