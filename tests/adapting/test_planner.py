@@ -1,5 +1,6 @@
 """The rules of a plan, on a machine whose speed is made up."""
 
+import dataclasses
 import time
 from types import SimpleNamespace
 
@@ -147,6 +148,29 @@ def test_what_was_asked_for_is_taken(tmp_path):
     assert search["inputs.image_size"] == 48  # 6 patches of 8 pixels
     assert plan.values["export"]["license"] == "MIT"
     assert len(machine.steps) == 1
+
+
+def test_a_limit_is_measured_at_its_size(tmp_path):
+    """The smallest size that reaches it, without trying others."""
+    machine = Made()
+    plan_of(tmp_path, machine=machine, **{"plan.max_flops_m": RUNGS[2].max_flops_m})
+    assert [best for _, best in machine.steps] == [RUNGS[2].best]
+
+
+def test_sizes_are_measured_while_there_is_hope(tmp_path):
+    """One that proves too slow is not taken, and none behind it is tried."""
+
+    class Slow(Made):
+        def step(self, values, best):
+            speed = super().step(values, best)
+            slow = best == RUNGS[2].best
+            return dataclasses.replace(speed, step_s=(50 if slow else 1) * speed.step_s)
+
+    machine = Slow()
+    plan = plan_of(tmp_path, machine=machine, time_h=2.0)
+    assert [best for _, best in machine.steps][-1] == RUNGS[2].best
+    assert plan.values["search"]["limits.max_flops_m"] == RUNGS[1].max_flops_m
+    assert plan.lengths == RUNGS[1].lengths
 
 
 def test_splits_go_to_their_stages(tmp_path):

@@ -22,14 +22,7 @@ from vintk_jax.adapting.given import Given
 from vintk_jax.adapting.machine import ScoringSpeed, StepSpeed
 from vintk_jax.adapting.plan import STAGES, Plan
 from vintk_jax.adapting.rungs import SPACE
-from vintk_jax.adapting.sizing import (
-    KEPT_BACK,
-    SEARCH_SHARE,
-    Size,
-    Sizing,
-    batch_of,
-    seconds_left,
-)
+from vintk_jax.adapting.sizing import KEPT_BACK, SEARCH_SHARE, Size, Sizing, seconds_left
 from vintk_jax.adapting.survey import Survey
 from vintk_jax.adapting.timing import COMPARED, ROUNDS, TESTS, Timing, disk_bytes
 from vintk_jax.errors import UserError
@@ -93,7 +86,7 @@ class Planner:
         size = Sizing(
             self.config, self.survey, self.given, self.begun, self.machine.step, self._because
         ).choose()
-        timing = Timing(counts, size.speed, batch_of(self.config, self.survey))
+        timing = Timing(counts, size.speed, size.training["data.batch_size"])
         seconds = {stage: timing.seconds(stage) for stage in ("assign", "infer", "export", "page")}
         measured: dict[str, Any] = {"train": dataclasses.asdict(size.speed)}
         memory = size.speed.memory

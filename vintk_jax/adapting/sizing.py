@@ -105,6 +105,8 @@ class Sizing:
             rungs = [dataclasses.replace(rung, lengths=tuple(asked.lengths)) for rung in rungs]
         if self.given.best is not None and not asked.lengths:
             rungs = rungs[min(2, len(rungs) - 1) :]
+        if asked.max_flops_m:
+            rungs = [rung for rung in rungs if rung.max_flops_m >= asked.max_flops_m] or rungs[-1:]
         rung = rungs[0]
         speed = self._measured(rung)
         if self.given.best is None and not asked.max_flops_m:
