@@ -18,7 +18,7 @@ from serving.services import IMAGES, RAW, ROOT, TOKEN, Running
 
 from vintk_jax import export, serve
 from vintk_jax.errors import UserError
-from vintk_jax.serving import service as whole_service
+from vintk_jax.serving import opening
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def guarded(exported):
     running = Running(
         exported,
         "--config.limits.queue=8",
-        "--config.limits.seconds=1.5",
+        "--config.limits.seconds=3",
         "--config.http.name=hub",
         token=TOKEN,
     )
@@ -104,7 +104,7 @@ def test_an_overload(guarded):
         refused = post(guarded)
         assert refused.status_code == 429, refused.text
         assert int(refused.headers["retry-after"]) >= 1
-        assert time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun < 1.5
         assert post(guarded, 9).status_code == 413
         for thread in threads:
             thread.join()
@@ -113,7 +113,7 @@ def test_an_overload(guarded):
         worker.resume()
     begun = time.monotonic()
     assert post(guarded, 8).status_code == 200
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
 
 
 def test_a_worker_that_dies(guarded):
@@ -220,8 +220,8 @@ def test_tokens_and_names(tmp_path):
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     file.chmod(stat.S_IRUSR)
-    assert whole_service.read_token(str(file), "another-token-of-many") == TOKEN
-    assert whole_service.read_token("", TOKEN) == TOKEN
-    assert whole_service.read_token("", "") == ""
-    assert whole_service.name_of(tmp_path / "a b.c", "") == "a-b.c"
-    assert whole_service.name_of(tmp_path, "x-1") == "x-1"
+    assert opening.read_token(str(file), "another-token-of-many") == TOKEN
+    assert opening.read_token("", TOKEN) == TOKEN
+    assert opening.read_token("", "") == ""
+    assert opening.name_of(tmp_path / "a b.c", "") == "a-b.c"
+    assert opening.name_of(tmp_path, "x-1") == "x-1"

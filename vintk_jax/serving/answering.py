@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from vintk_jax.errors import UserError
 from vintk_jax.serving.asks import asks_of, check_names, top_of
 from vintk_jax.serving.decoders import Decoded, Decoders
-from vintk_jax.serving.link import Link, Places, Ticket
+from vintk_jax.serving.link import Link
+from vintk_jax.serving.places import Places, Ticket
 from vintk_jax.serving.receiving import Receiving
 from vintk_jax.serving.refusals import Refused, not_ready
 

@@ -88,17 +88,20 @@ class Decoders:
             child.send({"content_type": content_type}, body)
             answer, pixels = await asyncio.wait_for(child.receive(), self._seconds)
         except TimeoutError:
-            await self._replace(child)
+            await self._replace(child, "took too long")
             raise Refused(
                 422, f"Reading the body took more than {self._seconds:g} s, which it may not."
             ) from None
         except (EOFError, ValueError):
-            await self._replace(child)
+            await self._replace(child, "died of a body")
             raise Refused(422, "Reading the body ended the process that read it.") from None
         except BaseException:
-            await self._replace(child)
+            await self._replace(child, "was left alone")
             raise
-        self._free.put_nowait(child)
+        if answer["spent"]:
+            await self._replace(child, "has little memory left")
+        else:
+            self._free.put_nowait(child)
         if "reason" in answer:
             raise Refused(answer["status"], answer["reason"])
         errors = {int(i): reason for i, reason in answer["errors"].items()}
@@ -110,7 +113,7 @@ class Decoders:
             child = await self._free.get()
             if child.process.returncode is None:
                 return child
-            await self._replace(child)
+            await self._replace(child, "died")
 
     async def _add(self) -> None:
         child = await Child.start("vintk_jax.serving.decoder", _ENVIRONMENT)
@@ -119,12 +122,12 @@ class Decoders:
         await asyncio.wait_for(child.receive(), _START_SECONDS)
         self._free.put_nowait(child)
 
-    async def _replace(self, child: Child) -> None:
+    async def _replace(self, child: Child, why: str) -> None:
         """End one; another is started while others work."""
         self._all.discard(child)
-        code = await child.end()
+        await child.end()
         self.restarts += 1
-        self._say(f"A decoder ended (exit code {code}); another is started.")
+        self._say(f"A decoder {why}; another is started.")
         task = asyncio.create_task(self._add_again())
         self._tasks.add(task)
         task.add_done_callback(self._forget)

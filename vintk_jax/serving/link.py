@@ -5,6 +5,7 @@ again.
 import asyncio
 import os
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -13,89 +14,14 @@ import numpy as np
 from vintk_jax.serving.asks import Ask
 from vintk_jax.serving.child import Child
 from vintk_jax.serving.metrics import Metrics
-from vintk_jax.serving.refusals import Refused, busy, not_ready
+from vintk_jax.serving.places import Places, Ticket
+from vintk_jax.serving.refusals import Refused, not_ready
 from vintk_jax.serving.worker_rows import ROW
 
 _LONGEST_PAUSE = 30.0  # seconds between two starts of a worker that keeps dying
 _RATE_SHARE = 0.1  # of the latest second in the mean rate
 # glibc's, as jax_settings.restart_with_large_pages sets it for commands that run models.
 _ENVIRONMENT = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
-
-
-class Ticket:
-    """Images that somebody waits for.
-
-    Attributes:
-        number: of the ticket.
-        count: images.
-        lengths: number of the length of each, cheapest first from 0.
-        probabilities: (count, classes).
-        waited, run: milliseconds.
-    """
-
-    def __init__(self, number: int, count: int, classes: int):
-        self.number = number
-        self.count = count
-        self.lengths = np.zeros(count, int)
-        self.probabilities = np.zeros((count, classes), np.float32)
-        self.waited = np.zeros(count, np.float32)
-        self.run = np.zeros(count, np.float32)
-        self.done: asyncio.Future = asyncio.get_running_loop().create_future()
-        self._left = count
-
-    def take(self, rows: np.ndarray, probabilities: np.ndarray) -> None:
-        """Answers to some of its images."""
-        places = rows["index"]
-        self.lengths[places] = rows["length"]
-        self.probabilities[places] = probabilities
-        self.waited[places] = rows["waited"]
-        self.run[places] = rows["run"]
-        self._left -= len(rows)
-        if not self._left and not self.done.done():
-            self.done.set_result(self)
-
-    @property
-    def left(self) -> int:
-        """Images without an answer."""
-        return self._left
-
-    def fail(self, refused: Refused) -> None:
-        """There will be no answer."""
-        if not self.done.done():
-            self.done.set_exception(refused)
-
-
-class Places:
-    """How many images may be in work."""
-
-    def __init__(self, most: int, metrics: Metrics):
-        self._most = most
-        self._metrics = metrics
-        self._taken = 0
-        self.rate = 0.0  # images a second that were answered of late
-
-    def take(self, count: int) -> None:
-        """Take places.
-
-        Raises:
-            Refused: when there are not so many.
-        """
-        if self._taken + count > self._most:
-            reason = (
-                f"{self._taken:,} images are in work, and at most {self._most:,} may be. Ask again "
-                "later."
-            )
-            if count > self._most:
-                raise Refused(
-                    413, f"Expected at most {self._most:,} images at once, got {count:,}."
-                )
-            raise busy(reason, self._taken / max(self.rate, 1.0) if self.rate else 1.0)
-        self.give(-count)
-
-    def give(self, count: int) -> None:
-        """Give places back."""
-        self._taken -= count
-        self._metrics.queued.set(self._taken)
 
 
 class Link:
@@ -148,13 +74,7 @@ class Link:
         pause = 0.0
         while not self._ends:
             begun = time.monotonic()
-            self._metrics.worker_starts.inc()
-            self._child = await Child.start("vintk_jax.serving.worker", _ENVIRONMENT)
-            if self._ends:
-                return
-            self._child.send(self._settings)
-            was_ready = await self._listen(self._child)
-            code = await self._child.end(2.0)
+            was_ready, code = await self._one_worker()
             self._lose(not_ready("The worker has ended. It is started again; ask again."))
             if self._ends:
                 return
@@ -167,6 +87,24 @@ class Link:
             why = f" {self.failure}" if self.failure else ""
             self._say(f"The worker ended (exit code {code}); it is started again.{why}")
             await asyncio.sleep(pause if pause > 0.5 else 0.0)
+
+    async def _one_worker(self) -> tuple[bool, int]:
+        """From the start of a worker to its end: whether it ever was ready, and its exit code."""
+        self._metrics.worker_starts.inc()
+        was_ready = False
+        try:
+            self._child = await Child.start("vintk_jax.serving.worker", _ENVIRONMENT)
+        except OSError as error:  # no memory, too many processes or files
+            self.failure = f"It can't be started: {error}."
+            return False, error.errno or 1
+        if not self._ends:
+            self._child.send(self._settings)
+            try:
+                was_ready = await self._listen(self._child)
+            except Exception:  # a fault of ours: the next worker starts with a clean table
+                traceback.print_exc()
+                was_ready = self.ready
+        return was_ready, await self._child.end(2.0)
 
     async def _listen(self, child: Child) -> bool:
         """Take its frames until it ends; whether it ever was ready."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import re
 import signal
 import socket
 import time
@@ -19,15 +18,23 @@ from vintk_jax.errors import UserError
 from vintk_jax.serving.answering import Answering
 from vintk_jax.serving.decoders import Decoders
 from vintk_jax.serving.guard import Guard
-from vintk_jax.serving.link import Link, Places
+from vintk_jax.serving.link import Link
 from vintk_jax.serving.metrics import Metrics
+from vintk_jax.serving.opening import (
+    TOKEN,
+    listen,
+    name_of,
+    read_token,
+    refuse_strangers,
+    shown,
+)
+from vintk_jax.serving.places import Places
 from vintk_jax.serving.protocol import ConnectionLimits, bounded
 from vintk_jax.serving.receiving import Receiving
-from vintk_jax.serving.routes import Service, application, refusal, route_of
+from vintk_jax.serving.responses import Service, refusal
+from vintk_jax.serving.routes import application, route_of
 
-TOKEN = "VINTK_SERVE_TOKEN"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_LEAST_TOKEN = 16  # characters
 _MB = 10**6
 
 
@@ -50,10 +57,10 @@ def serve(
         UserError: for a config that can't be served, and for a model that can't.
     """
     token = read_token(config.http.token_file, os.environ.get(TOKEN, ""))
-    _refuse_strangers(config.http, token)
+    refuse_strangers(config.http, token)
     name = name_of(workdir, config.http.name)
-    with _listen(config.http.host, config.http.port) as sock:
-        address = _shown(config.http.host, sock.getsockname()[1])
+    with listen(config.http.host, config.http.port) as sock:
+        address = shown(config.http.host, sock.getsockname()[1])
         if check_only:
             return
         say(f"{name} at {address}; loading and compiling")
@@ -65,76 +72,6 @@ def asyncio_run(work: Any) -> None:
     factory = uvicorn.Config(None).get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(work)
-
-
-def read_token(file: str, variable: str) -> str:
-    """The token of a file or of the environment; empty without one.
-
-    Raises:
-        UserError: for a file that can't be read, and a token that is easily guessed.
-    """
-    token = variable
-    if file:
-        try:
-            token = Path(file).expanduser().read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Expected a token in http.token_file={file} ({error}).") from error
-    if (file or variable) and (len(token) < _LEAST_TOKEN or not token.isascii()):
-        raise UserError(
-            f"Expected a token of at least {_LEAST_TOKEN} ASCII characters, got {len(token)}. "
-            "Make one: python -c 'import secrets; print(secrets.token_urlsafe())'"
-        )
-    return token
-
-
-def name_of(workdir: Path, name: str) -> str:
-    """The model's name in addresses: as said, or the folder's.
-
-    Raises:
-        UserError: for a name that an address can't bear.
-    """
-    found = name or re.sub(r"[^A-Za-z0-9._-]", "-", workdir.resolve().name).strip(".") or "model"
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}", found):
-        raise UserError(
-            "Expected http.name of letters, digits, dots, dashes and underscores, at most 80, got "
-            f"{name!r}."
-        )
-    return found
-
-
-def _refuse_strangers(http: Any, token: str) -> None:
-    """Beyond this machine nobody is served without a token, unless that is asked for."""
-    if f"{http.host}" in ("localhost", "127.0.0.1", "::1") or token or http.open:
-        return
-    raise UserError(
-        f"Expected a token for http.host={http.host}, which others can reach: set "
-        f"http.token_file or {TOKEN}, or http.open=True where anybody may ask."
-    )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The socket that requests come to."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(address)
-            sock.listen(1024)
-        except OSError:
-            sock.close()
-            raise
-    except OSError as error:
-        raise UserError(
-            f"Expected an address that is free, got http.host={host}, http.port={port}: "
-            f"{error.strerror}. Choose another port, or 0 for any."
-        ) from error
-    return sock
-
-
-def _shown(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 @dataclasses.dataclass
@@ -228,7 +165,9 @@ class _Running:
 
     def _for_uvicorn(self, service: Service, metrics: Metrics) -> uvicorn.Config:
         limits = self.config.limits
-        hosts = (*_LOOPBACK, self.config.http.host, *self.config.http.hosts)
+        own = self.config.http.host
+        own = f"[{own}]" if ":" in own else own  # as addresses have it
+        hosts = (*_LOOPBACK, own, *self.config.http.hosts)
         guard = Guard(application(service), refusal, hosts, self.token, route_of, metrics)
         bounds = ConnectionLimits(limits.connections, limits.header_seconds, limits.seconds)
         return uvicorn.Config(
@@ -240,7 +179,7 @@ class _Running:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=int(limits.header_seconds),
+            timeout_keep_alive=max(int(limits.header_seconds), 1),
             timeout_graceful_shutdown=int(limits.seconds) + 5,
         )
 
