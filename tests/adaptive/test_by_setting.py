@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from exporting.test_hugging_face import IMAGES, assign, trained
@@ -31,7 +32,7 @@ def by_thumbnail(plans):
     bare = make_assigner("cnn", 8, "each", 8, 0.0, plans.costs)
     example = assigner_networks.example(bare.module, 0, 8)
     params = conformance.draw(bare.module, example, size=0.45, seed=3)
-    chances = np.asarray(bare.chances(params, thumbnails(IMAGES, 8)))
+    chances = np.asarray(bare.chances(params, thumbnails(jnp.asarray(IMAGES), 8)))
     gains = (chances[:, 1:] - chances[:, :1]) / (np.array(plans.costs[1:]) - plans.costs[0])
     price = float(np.median(gains.max(axis=1)))
     return dataclasses.replace(bare, params=(params,), price=price)

@@ -77,8 +77,8 @@ function facts(answer) {
 }
 
 function show(entry) {
-  const parts = [entry.canvas];
   const { answer, longest, error } = entry;
+  const parts = error && !entry.picture ? [] : [entry.canvas];
   if (error) {
     const told = made("p", error, "wrong");
     told.setAttribute("role", "alert");
