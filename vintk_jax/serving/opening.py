@@ -17,7 +17,7 @@ def read_token(file: str, variable: str) -> str:
     Raises:
         UserError: for a file that can't be read, and a token that is easily guessed.
     """
-    token = variable
+    token = variable.strip()
     if file:
         try:
             token = Path(file).expanduser().read_text().strip()

@@ -136,7 +136,12 @@ class _Running:
             "memory": int(decoding.memory_mb * _MB),
         }
         later.decoders = Decoders(decoding.processes, settings, decoding.seconds, self.say)
-        await later.decoders.start()
+        try:
+            await later.decoders.start()
+        except (EOFError, TimeoutError, OSError) as error:
+            return self.link.fail(
+                f"A process that opens pictures can't be started ({type(error).__name__}: {error})."
+            )
         metrics.decoder_restarts.set_function(lambda: later.decoders.restarts)
         while not self.link.ready:
             await asyncio.sleep(0.02)
