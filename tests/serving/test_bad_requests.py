@@ -343,6 +343,8 @@ def test_many_connections(service):
         for sock in open_ones:
             sock.close()
     time.sleep(0.1)
+    counted = service.client.get("/metrics").text
+    assert 'vintk_connections_refused_total{status="503"} ' in counted
 
 
 def test_bodies_of_many_requests(service):

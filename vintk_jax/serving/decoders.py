@@ -14,7 +14,7 @@ from vintk_jax.serving.refusals import Refused
 
 # A decoder has one core, and the address space of threads that it doesn't start is no loss.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-_TOLD = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "TMPDIR")
+_TOLD = ("PATH", "HOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "TMPDIR")
 _START_SECONDS = 60.0
 
 

@@ -174,7 +174,13 @@ class _Running:
         own = f"[{own}]" if ":" in own else own  # as addresses have it
         hosts = (*_LOOPBACK, own, *self.config.http.hosts)
         guard = Guard(application(service), refusal, hosts, self.token, route_of, metrics)
-        bounds = ConnectionLimits(limits.connections, limits.header_seconds, limits.seconds)
+
+        def count_refused(status: str) -> None:
+            metrics.connections_refused.labels(status).inc()
+
+        bounds = ConnectionLimits(
+            limits.connections, limits.header_seconds, limits.seconds, count_refused
+        )
         return uvicorn.Config(
             guard,
             http=bounded(bounds),
