@@ -200,6 +200,8 @@ def test_what_cannot_be_served_is_told(workdir, tmp_path, monkeypatch, capsys):
             command(f"--config.http.port={taken.getsockname()[1]}")
     with pytest.raises(UserError, match="Expected a whole number from 0 to 65,535"):
         command("--config.http.port=70000")
+    with pytest.raises(UserError, match=r"Expected limits\.bodies_mb of at least"):
+        command("--config.limits.bodies_mb=1")
     with pytest.raises(UserError, match=r"Expected http\.name"):
         command("--config.http.name=a/b")
     command("--dry-run", "--config.http.port=0", f"--workdir={workdir}")

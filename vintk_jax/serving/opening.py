@@ -56,6 +56,15 @@ def refuse_strangers(http: Any, token: str) -> None:
     )
 
 
+def check_limits(limits: Any) -> None:
+    """Refuse bounds that no request of the largest size could ever pass."""
+    if limits.bodies_mb < limits.body_mb:
+        raise UserError(
+            f"Expected limits.bodies_mb of at least limits.body_mb={limits.body_mb:g}, got "
+            f"{limits.bodies_mb:g}."
+        )
+
+
 def listen(host: str, port: int) -> socket.socket:
     """The socket that requests come to."""
     try:

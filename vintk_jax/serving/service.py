@@ -21,6 +21,7 @@ from vintk_jax.serving.guard import Guard
 from vintk_jax.serving.link import Link
 from vintk_jax.serving.metrics import Metrics
 from vintk_jax.serving.opening import (
+    check_limits,
     TOKEN,
     listen,
     name_of,
@@ -58,6 +59,7 @@ def serve(
     """
     token = read_token(config.http.token_file, os.environ.get(TOKEN, ""))
     refuse_strangers(config.http, token)
+    check_limits(config.limits)
     name = name_of(workdir, config.http.name)
     with listen(config.http.host, config.http.port) as sock:
         address = shown(config.http.host, sock.getsockname()[1])
