@@ -21,8 +21,8 @@ from vintk_jax.serving.guard import Guard
 from vintk_jax.serving.link import Link
 from vintk_jax.serving.metrics import Metrics
 from vintk_jax.serving.opening import (
-    check_limits,
     TOKEN,
+    check_limits,
     listen,
     name_of,
     read_token,
