@@ -45,6 +45,11 @@ def tensor(**changes):
     return json.dumps({"inputs": [{**one, **changes}]}).encode()
 
 
+def with_cost(content):
+    """The same with a parameter, which is JSON already."""
+    return tensor(parameters={"max_cost": 0}).replace(b'"max_cost": 0', b'"max_cost": ' + content)
+
+
 def form(content, boundary="b"):
     """A form with one file."""
     head = 'Content-Disposition: form-data; name="f"; filename="x"\r\n\r\n'
@@ -127,6 +132,8 @@ INFER = [
     ("uneven data", tensor(data=[[0], [0, 1]]), 400, "evenly nested"),
     ("no data", tensor(data=None), 400, "to be an array"),
     ("an unknown parameter", tensor(parameters={"x": 1}), 400, "Expected one of"),
+    ("a deep parameter", with_cost(b"[" * 984 + b"]" * 984), 400, "short words or numbers"),
+    ("many values", with_cost(b"[1" + b",1" * 500_000 + b"]"), 400, "at most 64 values"),
     ("a parameter of a kind", tensor(parameters={"length": 4}), 400, "name of a length"),
 ]
 
@@ -227,6 +234,8 @@ def test_addresses(service, method, path, status):
         ({"Host": "evil.example"}, 421),
         ({"Host": "evil.example:8000"}, 421),
         ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "[::1].evil.example"}, 421),
+        ({"Host": "localhost:evil.example"}, 421),
         ({"Host": "served.example"}, 200),
         ({"Host": "LOCALHOST:1"}, 200),
         ({"Host": "[::1]:80"}, 200),
@@ -334,6 +343,8 @@ def test_many_connections(service):
         for sock in open_ones:
             sock.close()
     time.sleep(0.1)
+    counted = service.client.get("/metrics").text
+    assert 'vintk_connections_refused_total{status="503"} ' in counted
 
 
 def test_bodies_of_many_requests(service):

@@ -1,8 +1,10 @@
 """The processes that open what strangers send: what one body takes, the next one doesn't lack."""
 
 import asyncio
+import gc
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -94,5 +96,48 @@ def test_one_that_takes_too_long():
             assert (await decoders.read("image/png", good()[0])).pixels == good()[1]
         finally:
             await decoders.stop()
+
+    asyncio.run(run())
+
+
+def test_bodies_of_those_who_went_away(monkeypatch):
+    """Aren't kept while all decoders are busy; these know nothing of the environment's secrets."""
+    monkeypatch.setenv("VINTK_SERVE_TOKEN", "a-token-of-enough-characters")
+
+    async def run():
+        decoders = Decoders(1, SETTINGS, 20.0, str)
+        await decoders.start()
+        try:
+            (child,) = psutil.Process().children()
+            assert "VINTK_SERVE_TOKEN" not in child.environ()
+            child.suspend()
+            bodies = [bytes(1000 + i) for i in range(5)]
+            ours = [sys.getrefcount(body) for body in bodies]
+            waiting = [asyncio.create_task(decoders.read("image/png", body)) for body in bodies]
+            await asyncio.sleep(0.1)
+            while waiting:
+                waiting.pop().cancel()
+            await asyncio.sleep(0.1)
+            gc.collect()
+            kept = np.array([sys.getrefcount(body) for body in bodies]) > ours
+            assert kept.tolist() == [True, False, False, False, False]  # what the decoder has
+            child.resume()
+            content, pixels = good()
+            assert (await decoders.read("image/png", content)).pixels == pixels
+        finally:
+            await decoders.stop()
+        assert not psutil.Process().children()
+
+    asyncio.run(run())
+
+
+def test_one_that_cannot_start():
+    """Is told, and leaves nothing behind."""
+
+    async def run():
+        decoders = Decoders(1, {**SETTINGS, "shape": None}, 20.0, str)
+        with pytest.raises(EOFError):
+            await decoders.start()
+        assert not psutil.Process().children()
 
     asyncio.run(run())

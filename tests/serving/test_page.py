@@ -150,6 +150,26 @@ def test_nothing_is_asked_of_anybody_else(browser, service):
     assert not told
 
 
+def test_images_ahead_of_the_model(browser, service, files):
+    """Dropped in before the page knows what is served, they are answered once it does."""
+    late = (
+        "const now = window.fetch; const held = new Promise((go) => { window.learn = go; });"
+        "window.fetch = async (...words) => {"
+        " if (words[0] === '/about') await held;"
+        " return now(...words); };"
+    )
+    script = browser.call("Page.addScriptToEvaluateOnNewDocument", source=late)["identifier"]
+    browser.open(f"{service.address}/?ahead")
+    browser.wait_for("Boolean(window.learn && document.querySelector('#files'))")
+    browser.wait_for("document.readyState === 'complete'")
+    browser.give_files("#files", files / "first.png")
+    browser.wait_for("document.querySelectorAll('[data-state=asking]').length === 1")
+    browser.ask("window.learn()")
+    browser.wait_for("document.querySelectorAll('[data-state=answered]').length === 1")
+    browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    assert not [one for one in browser.complaints if "exception" in one]
+
+
 def test_a_warning_when_the_world_changes(browser, service):
     """The page says what the metrics say."""
     black = np.zeros((60, 32, 32, 3), np.uint8)

@@ -200,6 +200,8 @@ def test_what_cannot_be_served_is_told(workdir, tmp_path, monkeypatch, capsys):
             command(f"--config.http.port={taken.getsockname()[1]}")
     with pytest.raises(UserError, match="Expected a whole number from 0 to 65,535"):
         command("--config.http.port=70000")
+    with pytest.raises(UserError, match=r"Expected limits\.bodies_mb of at least"):
+        command("--config.limits.bodies_mb=1")
     with pytest.raises(UserError, match=r"Expected http\.name"):
         command("--config.http.name=a/b")
     command("--dry-run", "--config.http.port=0", f"--workdir={workdir}")
@@ -216,12 +218,12 @@ def test_a_folder_without_a_model(tmp_path):
 
 
 def test_tokens_and_names(tmp_path):
-    """A file's token is taken without its end of line, and comes before the environment's."""
+    """A token is taken without its end of line, and a file's comes before the environment's."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     file.chmod(stat.S_IRUSR)
     assert opening.read_token(str(file), "another-token-of-many") == TOKEN
-    assert opening.read_token("", TOKEN) == TOKEN
+    assert opening.read_token("", f"{TOKEN}\n") == TOKEN
     assert opening.read_token("", "") == ""
     assert opening.name_of(tmp_path / "a b.c", "") == "a-b.c"
     assert opening.name_of(tmp_path, "x-1") == "x-1"

@@ -19,6 +19,7 @@ from python_multipart.multipart import create_form_parser, parse_options_header
 from vintk_jax.data.augment import Centre
 from vintk_jax.data.pixels import UNREADABLE, of_picture
 from vintk_jax.errors import UserError
+from vintk_jax.serving.asks import check_names
 from vintk_jax.serving.refusals import Refused
 
 # As vintk_jax.data.folders reads them: those that can start other programs are not among them.
@@ -180,10 +181,7 @@ class Reader:
         tensor = self._one_input(request)
         parameters = _checked(request, "parameters", dict, {})
         own = _checked(tensor, "parameters", dict, {})
-        words = {
-            name: value if isinstance(value, list) else [value]
-            for name, value in {**parameters, **own}.items()
-        }
+        words = self._words({**parameters, **own})
         kept = {}
         if "id" in request:
             kept["id"] = _checked(request, "id", str, "")[:256]
@@ -191,6 +189,26 @@ class Reader:
         if outputs is not None:
             kept["outputs"] = [_named(one, "An output") for one in outputs[:16]]
         return Images(self._pixels(tensor), {}, words, kept)
+
+    def _words(self, parameters: dict[str, Any]) -> dict[str, list[Any]]:
+        """Values by name. So few and so plain that the front, which answers everybody, has little
+        to read.
+        """
+        try:
+            check_names(parameters)
+        except UserError as error:
+            raise Refused(400, str(error)) from error
+        words = {}
+        for name, value in parameters.items():
+            values = value if isinstance(value, list) else [value]
+            if len(values) > self._most_images:
+                raise Refused(400, f"Expected at most {self._most_images} values of a parameter.")
+            if any(
+                isinstance(one, (list, dict)) or len(str(one)) > _MOST_FIELD_BYTES for one in values
+            ):
+                raise Refused(400, "Expected parameters that are short words or numbers.")
+            words[name] = values
+        return words
 
     def _one_input(self, request: dict[str, Any]) -> dict[str, Any]:
         inputs = _checked(request, "inputs", list, None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -38,7 +37,7 @@ class Child:
         """Start a module whose `main` takes the number of an open socket.
 
         Args:
-            environment: variables beside those of this process.
+            environment: all variables that it gets.
         """
         ours, theirs = socket.socketpair()
         root = str(Path(vintk_jax.__file__).parents[1])
@@ -54,7 +53,7 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the front, which lets them finish
-                env={**os.environ, **environment},
+                env=dict(environment),
             )
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_BUFFER)

@@ -62,8 +62,8 @@ def _is_spent(most: int, memory: int) -> bool:
 
 
 def limit(memory: int) -> int:
-    """Bound what this process may have: no file can be written or grow, no more memory than said,
-    no core is left behind. Gives back its bytes of address space at most.
+    """Bound what this process may have: no file can grow, no more memory than said, no core is left
+    behind. Gives back its bytes of address space at most.
     """
     most = _memory() + memory
     _lower(resource.RLIMIT_AS, most)

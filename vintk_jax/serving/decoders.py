@@ -5,7 +5,8 @@ or dies is replaced.
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from vintk_jax.serving.child import Child
@@ -13,6 +14,7 @@ from vintk_jax.serving.refusals import Refused
 
 # A decoder has one core, and the address space of threads that it doesn't start is no loss.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+_TOLD = ("PATH", "HOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "TMPDIR")
 _START_SECONDS = 60.0
 
 
@@ -53,6 +55,7 @@ class Decoders:
         self._free: asyncio.Queue[Child] = asyncio.Queue()
         self._all: set[Child] = set()
         self._tasks: set[asyncio.Task] = set()
+        self._ends = False
         self.restarts = 0
 
     async def start(self) -> None:
@@ -61,8 +64,11 @@ class Decoders:
 
     async def stop(self) -> None:
         """End them."""
-        for task in self._tasks:
+        self._ends = True
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(child.end() for child in self._all))
 
     async def read(self, content_type: str, body: bytes) -> Decoded:
@@ -71,35 +77,39 @@ class Decoders:
         Raises:
             Refused: for one that can't be read, or not within the limits.
         """
-        # Who asked may go away; the decoder then still finishes, and is free for the next.
-        task = asyncio.create_task(self._read(content_type, body))
+        # Who asked may go away: while no decoder is free, the body goes too. A decoder that has it
+        # still finishes, and is free for the next.
+        child = await self._living()
+        return await asyncio.shield(self._start(self._read(child, content_type, body)))
+
+    def _start(self, work: Coroutine) -> asyncio.Task:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        return task
 
     def _forget(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # it was told where anybody waited
 
-    async def _read(self, content_type: str, body: bytes) -> Decoded:
-        child = await self._living()
+    async def _read(self, child: Child, content_type: str, body: bytes) -> Decoded:
         try:
             child.send({"content_type": content_type}, body)
             answer, pixels = await asyncio.wait_for(child.receive(), self._seconds)
         except TimeoutError:
-            await self._replace(child, "took too long")
+            self._replace(child, "took too long")
             raise Refused(
                 422, f"Reading the body took more than {self._seconds:g} s, which it may not."
             ) from None
         except (EOFError, ValueError):
-            await self._replace(child, "died of a body")
+            self._replace(child, "died of a body")
             raise Refused(422, "Reading the body ended the process that read it.") from None
         except BaseException:
-            await self._replace(child, "was left alone")
+            self._replace(child, "was left alone")
             raise
         if answer["spent"]:
-            await self._replace(child, "has little memory left")
+            self._replace(child, "has little memory left")
         else:
             self._free.put_nowait(child)
         if "reason" in answer:
@@ -113,27 +123,38 @@ class Decoders:
             child = await self._free.get()
             if child.process.returncode is None:
                 return child
-            await self._replace(child, "died")
+            self._replace(child, "died")
 
     async def _add(self) -> None:
-        child = await Child.start("vintk_jax.serving.decoder", _ENVIRONMENT)
+        child = await Child.start("vintk_jax.serving.decoder", _environment())
         self._all.add(child)
-        child.send(self._settings)
-        await asyncio.wait_for(child.receive(), _START_SECONDS)
+        try:
+            child.send(self._settings)
+            await asyncio.wait_for(child.receive(), _START_SECONDS)
+        except BaseException:
+            self._all.discard(child)
+            await child.end()
+            raise
         self._free.put_nowait(child)
 
-    async def _replace(self, child: Child, why: str) -> None:
+    def _replace(self, child: Child, why: str) -> None:
         """End one; another is started while others work."""
-        self._all.discard(child)
-        await child.end()
         self.restarts += 1
         self._say(f"A decoder {why}; another is started.")
-        task = asyncio.create_task(self._add_again())
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        self._start(self._end_and_add(child))
 
-    async def _add_again(self) -> None:
-        while True:
+    async def _end_and_add(self, child: Child) -> None:
+        await child.end()
+        self._all.discard(child)
+        while not self._ends:
             with contextlib.suppress(EOFError, TimeoutError, OSError):
                 return await self._add()
             await asyncio.sleep(1)
+
+
+def _environment() -> dict[str, str]:
+    """What a decoder is told of this process's environment: no token, and nothing else that a body
+    that takes it over could want.
+    """
+    told = {name: os.environ[name] for name in _TOLD if name in os.environ}
+    return {**told, **_ENVIRONMENT}

@@ -5,6 +5,7 @@ what every answer bears: headers that keep browsers from doing anything with it.
 import base64
 import binascii
 import hmac
+import re
 import sys
 import time
 import traceback
@@ -13,6 +14,7 @@ from typing import Any
 
 from vintk_jax.serving.metrics import Metrics
 
+FAULT = "A fault of the service; it has told its operator."
 HEALTH = ("/v2/health/live", "/v2/health/ready")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -28,6 +30,7 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 _ANY_HOST = "*"
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:@/]+)(:[0-9]*)?")
 
 
 class Guard:
@@ -81,8 +84,7 @@ class Guard:
             where = "".join(traceback.format_tb(sys.exc_info()[2]))
             print(f"A fault while answering ({kind}):\n{where}", file=sys.stderr, flush=True)
             if not status:
-                reason = "A fault of the service; it has told its operator."
-                await self._refuse(500, reason)(scope, receive, send_guarded)
+                await self._refuse(500, FAULT)(scope, receive, send_guarded)
         finally:
             route = self._route_of(scope["path"])
             # 499, as nginx has it: the sender went away before there was an answer.
@@ -137,7 +139,6 @@ class Guard:
 
 
 def _without_port(host: str) -> str:
-    """A Host header's name; an IPv6 address keeps its brackets."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    """A Host header's name; an IPv6 address keeps its brackets. Empty for what is no name."""
+    found = _HOST.fullmatch(host)
+    return found["name"] if found else ""

@@ -14,14 +14,13 @@ import numpy as np
 from vintk_jax.serving.asks import Ask
 from vintk_jax.serving.child import Child
 from vintk_jax.serving.metrics import Metrics
+from vintk_jax.serving.opening import TOKEN
 from vintk_jax.serving.places import Places, Ticket
 from vintk_jax.serving.refusals import Refused, not_ready
 from vintk_jax.serving.worker_rows import ROW
 
 _LONGEST_PAUSE = 30.0  # seconds between two starts of a worker that keeps dying
 _RATE_SHARE = 0.1  # of the latest second in the mean rate
-# glibc's, as jax_settings.restart_with_large_pages sets it for commands that run models.
-_ENVIRONMENT = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
 
 
 class Link:
@@ -40,7 +39,7 @@ class Link:
         ready: whether the worker answers.
         drift: what it says of the comparison with calibration.
         failure: why it can't serve; empty while nothing is known against it.
-        failed: set when the first worker couldn't serve.
+        failed: set when the service can't go on.
     """
 
     def __init__(
@@ -76,11 +75,10 @@ class Link:
             begun = time.monotonic()
             was_ready, code = await self._one_worker()
             self._lose(not_ready("The worker has ended. It is started again; ask again."))
-            if self._ends:
+            if self._ends or self.failed.is_set():
                 return
             if not was_ready and self.about is None:
-                self.failure = self.failure or f"The worker ended as it began (exit code {code})."
-                self.failed.set()
+                self.fail(self.failure or f"The worker ended as it began (exit code {code}).")
                 return
             long_lived = time.monotonic() - begun > 2 * _LONGEST_PAUSE
             pause = 0.0 if long_lived else min(2 * pause + 0.5, _LONGEST_PAUSE)
@@ -88,12 +86,17 @@ class Link:
             self._say(f"The worker ended (exit code {code}); it is started again.{why}")
             await asyncio.sleep(pause if pause > 0.5 else 0.0)
 
+    def fail(self, reason: str) -> None:
+        """The service can't go on."""
+        self.failure = reason
+        self.failed.set()
+
     async def _one_worker(self) -> tuple[bool, int]:
         """From the start of a worker to its end: whether it ever was ready, and its exit code."""
         self._metrics.worker_starts.inc()
         was_ready = False
         try:
-            self._child = await Child.start("vintk_jax.serving.worker", _ENVIRONMENT)
+            self._child = await Child.start("vintk_jax.serving.worker", _environment())
         except OSError as error:  # no memory, too many processes or files
             self.failure = f"It can't be started: {error}."
             return False, error.errno or 1
@@ -127,6 +130,12 @@ class Link:
             elif kind == "failed":
                 self.failure = frame["reason"]
             else:
+                if self.about is not None and frame["about"]["shape"] != self.about["shape"]:
+                    self.fail(
+                        "The model in the folder now takes images of another size than the one "
+                        "that the service began with. Start the service again."
+                    )
+                    return False
                 self.about = frame["about"]
                 self.known.set()
                 was_ready = kind == "ready"
@@ -195,6 +204,7 @@ class Link:
         ticket = Ticket(self._numbers, count, len(self.about["classes"]))
         if not self._tickets:
             self._heard = time.monotonic()
+            self._counted = [self._heard, 0]  # the rate is of busy times
         self._tickets[ticket.number] = ticket
         words = [asks[0].words] if len(set(asks)) == 1 else [ask.words for ask in asks]
         self._child.send({"do": "ask", "ticket": ticket.number, "asks": words}, pixels)
@@ -235,3 +245,11 @@ class Link:
                 self._child.send({"do": "end"})
                 await self._child.end_by_itself(seconds)
             await self._child.end()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without the token, which a worker has no use for. glibc's large pages are as
+    jax_settings.restart_with_large_pages sets them for commands that run models.
+    """
+    own = {name: value for name, value in os.environ.items() if name != TOKEN}
+    return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", **own}

@@ -64,6 +64,12 @@ class Metrics:
         self.requests = made(
             Counter, "requests", "Requests that were answered.", ("route", "status")
         )
+        self.connections_refused = made(
+            Counter,
+            "connections_refused",
+            "Connections that were ended ahead of a request: too many, too slow, no HTTP.",
+            ("status",),
+        )
         self.request_seconds = made(
             Histogram,
             "request_seconds",

@@ -17,7 +17,7 @@ def read_token(file: str, variable: str) -> str:
     Raises:
         UserError: for a file that can't be read, and a token that is easily guessed.
     """
-    token = variable
+    token = variable.strip()
     if file:
         try:
             token = Path(file).expanduser().read_text().strip()
@@ -54,6 +54,15 @@ def refuse_strangers(http: Any, token: str) -> None:
         f"Expected a token for http.host={http.host}, which others can reach: set "
         f"http.token_file or {TOKEN}, or http.open=True where anybody may ask."
     )
+
+
+def check_limits(limits: Any) -> None:
+    """Refuse bounds that no request of the largest size could ever pass."""
+    if limits.bodies_mb < limits.body_mb:
+        raise UserError(
+            f"Expected limits.bodies_mb of at least limits.body_mb={limits.body_mb:g}, got "
+            f"{limits.bodies_mb:g}."
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -5,6 +5,7 @@ that a request's header may take, on readers that don't read. h11 bounds the siz
 import asyncio
 import dataclasses
 import json
+from collections.abc import Callable
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,11 +23,13 @@ class ConnectionLimits:
         header_seconds: that a request's header may take from its first byte, and a new connection
             to begin one.
         unread_seconds: that an answer may wait for its reader.
+        refused: called with the status of each answer that no application has given.
     """
 
     connections: int
     header_seconds: float
     unread_seconds: float
+    refused: Callable[[str], None]
 
 
 def bounded(limits: ConnectionLimits) -> type[H11Protocol]:
@@ -141,6 +144,7 @@ class _Bounded(H11Protocol):
 
     def _refuse(self, status: str, reason: str) -> None:
         """Answer and close; whoever works on the request is told that its sender is gone."""
+        self.bounds.refused(status.partition(" ")[0])
         self.transport.write(plain_answer(status, reason))
         self._stop_watching()
         if not self._idle:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from vintk_jax.serving.answering import Answers
-from vintk_jax.serving.guard import HEALTH
+from vintk_jax.serving.guard import FAULT, HEALTH
 from vintk_jax.serving.open_inference import OpenInference
 from vintk_jax.serving.refusals import Refused
 from vintk_jax.serving.responses import DIGITS, JSON, Service, refusal
@@ -45,6 +45,7 @@ def application(service: Service) -> Starlette:
         Route(f"{version}/infer", protocol.infer, methods=["POST"]),
     ]
     handlers = {Refused: _refused, HTTPException: _http_error, ClientDisconnect: _left}
+    handlers[Exception] = _fault  # Starlette's own answer is no JSON
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
@@ -73,6 +74,10 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
         405: "This address takes another method.",
     }
     return refusal(error.status_code, reasons.get(error.status_code, error.detail), error.headers)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return refusal(500, FAULT)  # the guard says where it happened
 
 
 async def _left(request: Request, error: ClientDisconnect) -> Response:

@@ -22,6 +22,7 @@ from vintk_jax.serving.link import Link
 from vintk_jax.serving.metrics import Metrics
 from vintk_jax.serving.opening import (
     TOKEN,
+    check_limits,
     listen,
     name_of,
     read_token,
@@ -58,6 +59,7 @@ def serve(
     """
     token = read_token(config.http.token_file, os.environ.get(TOKEN, ""))
     refuse_strangers(config.http, token)
+    check_limits(config.limits)
     name = name_of(workdir, config.http.name)
     with listen(config.http.host, config.http.port) as sock:
         address = shown(config.http.host, sock.getsockname()[1])
@@ -136,7 +138,12 @@ class _Running:
             "memory": int(decoding.memory_mb * _MB),
         }
         later.decoders = Decoders(decoding.processes, settings, decoding.seconds, self.say)
-        await later.decoders.start()
+        try:
+            await later.decoders.start()
+        except (EOFError, TimeoutError, OSError) as error:
+            return self.link.fail(
+                f"A process that opens pictures can't be started ({type(error).__name__}: {error})."
+            )
         metrics.decoder_restarts.set_function(lambda: later.decoders.restarts)
         while not self.link.ready:
             await asyncio.sleep(0.02)
@@ -169,7 +176,13 @@ class _Running:
         own = f"[{own}]" if ":" in own else own  # as addresses have it
         hosts = (*_LOOPBACK, own, *self.config.http.hosts)
         guard = Guard(application(service), refusal, hosts, self.token, route_of, metrics)
-        bounds = ConnectionLimits(limits.connections, limits.header_seconds, limits.seconds)
+
+        def count_refused(status: str) -> None:
+            metrics.connections_refused.labels(status).inc()
+
+        bounds = ConnectionLimits(
+            limits.connections, limits.header_seconds, limits.seconds, count_refused
+        )
         return uvicorn.Config(
             guard,
             http=bounded(bounds),

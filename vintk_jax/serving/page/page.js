@@ -10,6 +10,7 @@ const waiting = [];
 let running = 0;
 let model = null;
 let moved = false; // whether the slider was
+let learning = 0; // the timer of the next look at the service
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 
@@ -45,7 +46,7 @@ function draw(entry) {
   const canvas = entry.canvas;
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, SIDE, SIDE);
-  if (entry.picture) {
+  if (entry.picture && model) {
     const { width, height } = entry.picture;
     const side = Math.min(width, height) * model.crop_ratio;
     const [left, top] = [(width - side) / 2, (height - side) / 2];
@@ -223,6 +224,7 @@ function describe(about) {
     at("cost").value = nearest(model.budgets, model.expected.cost);
     describeBudget();
   }
+  if (first) askFor(shown); // what was dropped in ahead of this
 }
 
 function warn(drift) {
@@ -237,6 +239,7 @@ function warn(drift) {
 }
 
 async function learn() {
+  clearTimeout(learning);
   try {
     const answer = await fetch("/about");
     if (!answer.ok) throw new Error(await reasonOf(answer));
@@ -247,7 +250,8 @@ async function learn() {
   } catch {
     at("model").textContent = "The service can't be reached.";
   }
-  setTimeout(learn, 1000);
+  clearTimeout(learning); // others may have begun to learn meanwhile
+  learning = setTimeout(learn, 1000);
 }
 
 at("files").addEventListener("change", () => add(at("files").files));
