@@ -108,7 +108,7 @@ def test_bodies_of_those_who_went_away(monkeypatch):
         decoders = Decoders(1, SETTINGS, 20.0, str)
         await decoders.start()
         try:
-            (child,) = psutil.Process().children()
+            (child,) = of_this_process()
             assert "VINTK_SERVE_TOKEN" not in child.environ()
             child.suspend()
             bodies = [bytes(1000 + i) for i in range(5)]
@@ -126,7 +126,7 @@ def test_bodies_of_those_who_went_away(monkeypatch):
             assert (await decoders.read("image/png", content)).pixels == pixels
         finally:
             await decoders.stop()
-        assert not psutil.Process().children()
+        assert not of_this_process()
 
     asyncio.run(run())
 
@@ -138,6 +138,6 @@ def test_one_that_cannot_start():
         decoders = Decoders(1, {**SETTINGS, "shape": None}, 20.0, str)
         with pytest.raises(EOFError):
             await decoders.start()
-        assert not psutil.Process().children()
+        assert not of_this_process()
 
     asyncio.run(run())

@@ -28,7 +28,7 @@ class Many:
         registry: that it belongs to.
     """
 
-    def __init__(self, name: str, about: str, bounds: Sequence[float], registry: Any):
+    def __init__(self, name: str, about: str, bounds: Sequence[int | float], registry: Any):
         self._name = name
         self._about = about
         self._bounds = np.array(bounds, float)
