@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accessibility import VIEWS, check
 from tiny_space import S3, SPACE
 
 from vintk_jax import rank
@@ -81,6 +82,12 @@ def ranked(table, tmp_path_factory):
 
 def lines(workdir):
     return [json.loads(line) for line in (workdir / "scores.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_its_page_is_for_all_readers(ranked, tmp_path, view):
+    """With tables and figures."""
+    check(ranked[0] / "rank.html", tmp_path, view)
 
 
 def test_rank_json_compares_the_scores_with_the_accuracies(ranked, table):

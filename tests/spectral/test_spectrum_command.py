@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from accessibility import VIEWS, check
 
 from vintk_jax.errors import UserError
 from vintk_jax.spectrum import main
@@ -27,12 +28,19 @@ def spectrum(*overrides):
     main([sys.argv[0], "--config", "configs/spectrum.py", *overrides])
 
 
-def test_writes_numbers_a_picture_and_a_page(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The workdir of a small run."""
+    workdir = tmp_path_factory.mktemp("spectrum")
+    spectrum(*SMALL, "--workdir", str(workdir))
+    return workdir
+
+
+def test_writes_numbers_a_picture_and_a_page(written, capsys):
     """All of a small run; the same command again gives the same numbers; nothing is fetched by the
     page.
     """
-    spectrum(*SMALL, "--workdir", str(tmp_path))
-    result = json.loads((tmp_path / "spectrum.json").read_text())
+    result = json.loads((written / "spectrum.json").read_text())
     assert set(result["experiments"]) == {"target", "image"}
     for experiment in result["experiments"].values():
         for view in ("plain", "fourier"):
@@ -42,13 +50,19 @@ def test_writes_numbers_a_picture_and_a_page(tmp_path, capsys):
                 assert numbers["time_to_halve"] > 0
             assert len(experiment[view]["curve"]) == 2
             assert len(experiment[view]["curve"][0]) == 5
-    assert (tmp_path / "spectrum.png").read_bytes().startswith(b"\x89PNG")
-    page = (tmp_path / "spectrum.html").read_text()
+    assert (written / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+    page = (written / "spectrum.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
     assert "1 a round" in page
+    spectrum(*SMALL, "--workdir", str(written))
     assert "Frequency of the target" in capsys.readouterr().out
-    spectrum(*SMALL, "--workdir", str(tmp_path))
-    assert json.loads((tmp_path / "spectrum.json").read_text()) == result
+    assert json.loads((written / "spectrum.json").read_text()) == result
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_its_page_is_for_all_readers(written, tmp_path, view):
+    """With curves."""
+    check(written / "spectrum.html", tmp_path, view)
 
 
 @pytest.mark.parametrize(
