@@ -190,11 +190,12 @@ def test_words_that_no_encoding_has(service):
 def test_an_output_that_there_is_not(service):
     """Is named."""
     body = json.loads(tensor())
-    answer = service.client.post(
-        "/v2/models/tiny/infer", json={**body, "outputs": [{"name": "logits"}]}
-    )
-    assert answer.status_code == 400
-    assert "logits" in answer.json()["error"]
+    for count, reason in ((1, "logits"), (17, "at most 16")):
+        answer = service.client.post(
+            "/v2/models/tiny/infer", json={**body, "outputs": [{"name": "logits"}] * count}
+        )
+        assert answer.status_code == 400
+        assert reason in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

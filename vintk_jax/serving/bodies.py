@@ -26,6 +26,7 @@ from vintk_jax.serving.refusals import Refused
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _MOST_FIELDS = 64
 _MOST_FIELD_BYTES = 1024
+_MOST_OUTPUTS = 16
 
 
 class Images(NamedTuple):
@@ -187,7 +188,9 @@ class Reader:
             kept["id"] = _checked(request, "id", str, "")[:256]
         outputs = _checked(request, "outputs", list, None)
         if outputs is not None:
-            kept["outputs"] = [_named(one, "An output") for one in outputs[:16]]
+            if len(outputs) > _MOST_OUTPUTS:
+                raise Refused(400, f"Expected at most {_MOST_OUTPUTS} outputs.")
+            kept["outputs"] = [_named(one, "An output") for one in outputs]
         return Images(self._pixels(tensor), {}, words, kept)
 
     def _words(self, parameters: dict[str, Any]) -> dict[str, list[Any]]:
