@@ -8,6 +8,7 @@ over patches ahead of the classifier, as AutoFormer. `vintk_jax.adapt` searches 
 """
 
 import dataclasses
+from typing import Any
 
 from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
@@ -53,6 +54,20 @@ class VitMiniSpace(AutoFormerSpace):
             params += of_block.params
             flops += of_block.flops
         return Cost(params, flops)
+
+    def model(
+        self,
+        arch: AutoFormer,
+        image_size: int = SIDE,
+        in_channels: int = 3,
+        num_classes: int = CLASSES,
+    ) -> ViT:
+        """A ViT with heads of 16 columns and the mean over patches ahead of the classifier."""
+        return super().model(arch, image_size, in_channels, num_classes)
+
+    def supernet(self, image_size: int = SIDE, num_classes: int = CLASSES, **options: Any) -> ViT:
+        """The widest, deepest member; scanned unless `scan=False`."""
+        return super().supernet(image_size, num_classes, **options)
 
     def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
         if image_size % PATCH or image_size < PATCH:
