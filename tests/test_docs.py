@@ -231,7 +231,7 @@ def test_from_a_folder_to_predictions(tmp_path):
     small = ["--config.plan.candidates=4", "--config.plan.epochs=1", "--config.plan.lengths=(4,2)"]
     small += ["--config.plan.max_flops_m=4", "--config.budget.max_drop=50"]
     page = tmp_path / "runs/mine/adapt.html"
-    for _, *words in commands_of(ROOT / "docs" / "adapt.md"):
+    for _, *words in commands_of(ROOT / "docs" / "adapt.md")[:2]:  # the plan, the run
         assert not page.exists()
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
         command = [sys.executable, *words, *small]
