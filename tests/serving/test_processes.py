@@ -3,7 +3,7 @@ lost without a word.
 """
 
 import base64
-import os
+import contextlib
 import signal
 import socket
 import stat
@@ -27,12 +27,8 @@ def exported(workdir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "tiny-hub"
     words = ["--config=configs/export.py", f"--workdir={workdir}", f"--config.folder={folder}"]
     words.append("--config.formats=('huggingface',)")
-    here = os.getcwd()
-    try:
-        os.chdir(ROOT)
+    with contextlib.chdir(ROOT):
         export.main(["export", *words])
-    finally:
-        os.chdir(here)
     return folder
 
 
@@ -174,12 +170,8 @@ def test_a_killed_service_and_its_end(exported):
 
 def command(*words):
     """The command in this process."""
-    here = os.getcwd()
-    try:
-        os.chdir(ROOT)
+    with contextlib.chdir(ROOT):
         serve.main(["serve", *words])
-    finally:
-        os.chdir(here)
 
 
 def test_what_cannot_be_served_is_told(workdir, tmp_path, monkeypatch, capsys):

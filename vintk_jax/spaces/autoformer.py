@@ -51,6 +51,16 @@ class AutoFormerSpace(SearchSpace):
         """Width of a head of all members."""
         return HEAD_DIM
 
+    @property
+    def patch_size(self) -> int:
+        """Pixels a side of a patch."""
+        return PATCH
+
+    @property
+    def max_distance(self) -> int:
+        """Clip of the relative positions; 0: there are none."""
+        return MAX_DISTANCE
+
     def choices(self) -> dict[str, tuple]:
         """embed_dim, depth, and num_heads_i and mlp_ratio_i of each block up to the greatest
         depth.
@@ -90,17 +100,22 @@ class AutoFormerSpace(SearchSpace):
         tokens a side, t in all), and t^2 (2 g + 2) a head and side where the attention's products
         meet the places of keys and values: together fewer than the textbook form's 2 t^2 64.
         """
-        grid = image_size // PATCH
+        grid = image_size // self.patch_size
+        pixels = self.patch_size**2 * 3
         tokens = grid**2 + 1
         e = arch.embed_dim
-        params = (PATCH**2 * 3 + 1) * e + e + tokens * e + 2 * e + (e + 1) * num_classes
-        flops = grid**2 * PATCH**2 * 3 * e + e * num_classes
+        params = (pixels + 1) * e + e + tokens * e + 2 * e + (e + 1) * num_classes
+        flops = grid**2 * pixels * e + e * num_classes
         for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
             width = heads * self.head_dim
             of_block = block_cost(e, width, hidden, tokens)
-            params += of_block.params + 4 * (2 * MAX_DISTANCE + 2) * self.head_dim
+            params += of_block.params
             flops += of_block.flops
-            flops += 2 * tokens * (4 * grid - 1) * width + 2 * tokens**2 * heads * (2 * grid + 2)
+            if self.max_distance:
+                params += 4 * (2 * self.max_distance + 2) * self.head_dim
+                flops += 2 * tokens * (4 * grid - 1) * width + 2 * tokens**2 * heads * (
+                    2 * grid + 2
+                )
         return Cost(params, flops)
 
     def blocks(self, arch: AutoFormer) -> tuple[BlockShape, ...]:
@@ -133,10 +148,10 @@ class AutoFormerSpace(SearchSpace):
         )
 
     def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
-        if image_size % PATCH or image_size < PATCH:
+        if image_size % self.patch_size or image_size < self.patch_size:
             raise UserError(
                 f"Expected for {self.name} an image size that is a multiple of its patch size, "
-                f"{PATCH}, got inputs.image_size={image_size}."
+                f"{self.patch_size}, got inputs.image_size={image_size}."
             )
         return ViT(
             embed_dim=embed_dim,
@@ -144,9 +159,9 @@ class AutoFormerSpace(SearchSpace):
             hidden=hidden,
             head_dim=self.head_dim,
             num_classes=num_classes,
-            patch_size=PATCH,
-            native_grid=(image_size // PATCH,) * 2,
-            max_distance=MAX_DISTANCE,
+            patch_size=self.patch_size,
+            native_grid=(image_size // self.patch_size,) * 2,
+            max_distance=self.max_distance,
             pool="mean",
             **options,
         )

@@ -10,11 +10,9 @@ over patches ahead of the classifier, as AutoFormer. `vintk_jax.adapt` searches 
 import dataclasses
 from typing import Any
 
-from vintk_jax.errors import UserError
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.autoformer import AutoFormer, AutoFormerSpace
 from vintk_jax.spaces.base import Cost
-from vintk_jax.spaces.block_costs import block_cost
 
 HEAD_DIM = 16
 PATCH = 8
@@ -43,17 +41,19 @@ class VitMiniSpace(AutoFormerSpace):
         """A small image's."""
         return (SIDE, SIDE)
 
+    @property
+    def patch_size(self) -> int:
+        """Pixels a side of a patch."""
+        return PATCH
+
+    @property
+    def max_distance(self) -> int:
+        """There are no relative positions."""
+        return 0
+
     def cost(self, arch: AutoFormer, image_size: int = SIDE, num_classes: int = CLASSES) -> Cost:
         """Parameters, and multiply-adds of matrix products and attention."""
-        patches = (image_size // PATCH) ** 2
-        e = arch.embed_dim
-        params = (PATCH**2 * 3 + 1) * e + e + (patches + 1) * e + 2 * e + (e + 1) * num_classes
-        flops = patches * PATCH**2 * 3 * e + e * num_classes
-        for heads, hidden in zip(arch.num_heads, arch.hidden, strict=True):
-            of_block = block_cost(e, heads * self.head_dim, hidden, patches + 1)
-            params += of_block.params
-            flops += of_block.flops
-        return Cost(params, flops)
+        return super().cost(arch, image_size, num_classes)
 
     def model(
         self,
@@ -68,24 +68,6 @@ class VitMiniSpace(AutoFormerSpace):
     def supernet(self, image_size: int = SIDE, num_classes: int = CLASSES, **options: Any) -> ViT:
         """The widest, deepest member; scanned unless `scan=False`."""
         return super().supernet(image_size, num_classes, **options)
-
-    def _vit(self, embed_dim, num_heads, hidden, image_size, num_classes, **options) -> ViT:
-        if image_size % PATCH or image_size < PATCH:
-            raise UserError(
-                f"Expected for {self.name} an image size that is a multiple of its patch size, "
-                f"{PATCH}, got inputs.image_size={image_size}."
-            )
-        return ViT(
-            embed_dim=embed_dim,
-            num_heads=num_heads,
-            hidden=hidden,
-            head_dim=self.head_dim,
-            num_classes=num_classes,
-            patch_size=PATCH,
-            native_grid=(image_size // PATCH,) * 2,
-            pool="mean",
-            **options,
-        )
 
 
 VIT_MINI = VitMiniSpace("vit-mini")
