@@ -9,8 +9,6 @@ out, by which `vintk_jax/pieces.py` chooses. The mark is on the choice of that r
 
 import argparse
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -41,41 +39,6 @@ CASES = (
 )
 
 
-def step_of(case: Case, pieces: int) -> tuple[Callable[[], Any], int]:
-    """A compiled train step on a batch that stays on the device; and the rule's bytes an image."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    from benchmarks.revits import revit
-    from vintk_jax.pieces import bytes_a_sample
-    from vintk_jax.tasks.objectives import Classification
-    from vintk_jax.training.step import Recipe, make_train_step
-    from vintk_jax.workdir.state import State
-
-    grids = tuple((side, side) for side in case.lengths)
-    model = revit(case, case.lengths)
-    shape = (case.image_size, case.image_size, 3)
-    params = jax.jit(model.init, static_argnums=2)(
-        jax.random.key(0), jnp.zeros((1, *shape)), grids[0]
-    )
-    optimizer = optax.adamw(1e-3)
-    recipe = Recipe(Classification(10, distill=0.5), accumulate=pieces)
-    step = jax.jit(make_train_step(model, grids, optimizer, recipe, 0), donate_argnums=0)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (case.batch, *shape), np.uint8)
-    labels = rng.integers(0, 10, case.batch).astype(np.int32)
-    batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
-    held = [State(jnp.int32(0), params, optimizer.init(params), None)]
-
-    def run() -> float:
-        held[0], metrics = step(held[0], batch)
-        return float(metrics["loss"])
-
-    run()
-    return run, bytes_a_sample(model, grids, shape)
-
-
 def main() -> None:
     """Time all cases; print a table of each."""
     parser = argparse.ArgumentParser(
@@ -84,19 +47,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     common.add_cases(parser, len(CASES))
     arguments = parser.parse_args()
-    from vintk_jax.jax_settings import set_up_training
-    from vintk_jax.pieces import cache_bytes, pieces_for
+    from vintk_jax.jax_settings import cores, set_up_training
 
-    set_up_training()
+    set_up_training(cpu_devices=cores())
+    from benchmarks.revits import chosen_pieces, revit, train_step
+    from vintk_jax.pieces import bytes_a_sample
+
     results = {}
     for case in (CASES[number] for number in arguments.cases):
-        counts = [count for count in (1, 2, 4, 8, 16, 32) if case.batch // count >= 1]
-        made = {count: step_of(case, count) for count in counts}
-        size = made[1][1]
-        runs = {str(count): run for count, (run, _) in made.items()}
+        counts = [count for count in (1, 2, 4, 8, 16, 32) if case.batch // count >= cores()]
+        shape = (case.image_size, case.image_size, 3)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (case.batch, *shape), np.uint8)
+        labels = rng.integers(0, 10, case.batch).astype(np.int32)
+        grids = tuple((side, side) for side in case.lengths)
+        size = bytes_a_sample(revit(case, case.lengths), grids, shape)
+        runs = {
+            str(count): train_step(case, case.lengths, images, labels, pieces=count)
+            for count in counts
+        }
         sampled = common.alternate(runs, arguments.rounds)
         seconds = {count: sampled[str(count)].median_s for count in counts}
-        chosen = pieces_for(case.batch, size, cache_bytes())
+        chosen = chosen_pieces(case, case.lengths, case.batch)
         fastest = min(seconds.values())
         rows = [
             [

@@ -1,17 +1,18 @@
 """The models that benchmarks of training are about, and a train step of one."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from vintk_jax.models.vit import ViT
 from vintk_jax.pieces import bytes_a_sample, pieces_here
 from vintk_jax.tasks.objectives import Classification
+from vintk_jax.training import sharding
 from vintk_jax.training.optimizer import make_optimizer, make_schedule
 from vintk_jax.training.step import Recipe, make_train_step
 from vintk_jax.workdir.state import State
@@ -35,19 +36,36 @@ def revit(case: Any, lengths: tuple[int, ...], dtype: DTypeLike | None = None) -
     )
 
 
+def chosen_pieces(case: Any, lengths: tuple[int, ...], batch: int) -> int:
+    """Into how many pieces a training cuts a batch."""
+    grids = tuple((side, side) for side in lengths)
+    mesh = sharding.make_mesh(-1, 1, 1, batch_size=batch)
+
+    def each():
+        shape = (case.image_size, case.image_size, 3)
+        return bytes_a_sample(revit(case, lengths), grids, shape)
+
+    return pieces_here(batch // mesh.size, each, mesh.size)
+
+
 def train_step(
     case: Any,
     lengths: tuple[int, ...],
     images: np.ndarray,
     labels: np.ndarray,
     dtype: DTypeLike | None = None,
+    pieces: int = 0,
 ) -> Callable[[], Any]:
-    """A compiled train step on a batch that stays on the device, in the pieces that a training
-    would choose; it has run once.
+    """A compiled train step on a batch that stays on the devices, shared by these as a training
+    does it; it has run once.
+
+    Args:
+        pieces: that the batch is gone through in; 0: as a training would choose.
     """
     grids = tuple((side, side) for side in lengths)
     model = revit(case, lengths, dtype)
     size = case.image_size
+    mesh = sharding.make_mesh(-1, 1, 1, batch_size=len(images))
     params = jax.jit(lambda key, x: model.init(key, x, grids[0]))(
         jax.random.key(0), jnp.zeros((1, size, size, 3))
     )
@@ -60,12 +78,14 @@ def train_step(
         clip_norm=1.0,
         layer_decay=1,
     )
-    each = partial(bytes_a_sample, model, grids, (size, size, 3))
-    pieces = pieces_here(len(images), each)
+    pieces = pieces or chosen_pieces(case, lengths, len(images))
     recipe = Recipe(Classification(10, distill=0.5), accumulate=pieces)
-    step = jax.jit(make_train_step(model, grids, optimizer, recipe, 0), donate_argnums=0)
-    held = [State(jnp.int32(0), params, optimizer.init(params), None)]
-    batch = {"image": jax.device_put(images), "label": jax.device_put(labels)}
+    shared = mesh if sharding.shares(mesh) else None
+    step = jax.jit(make_train_step(model, grids, optimizer, recipe, 0, shared), donate_argnums=0)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    state = State(jnp.int32(0), params, optimizer.init(params), None)
+    held = [jax.device_put(state, everywhere)]
+    batch = sharding.put_batch(mesh, {"image": images, "label": labels})
 
     def run() -> float:
         held[0], metrics = step(held[0], batch)

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import common, torch_timm
 from benchmarks.revits import train_step
-from vintk_jax.jax_settings import avoid_wrong_fusions, restart_with_large_pages
+from vintk_jax.jax_settings import cores, restart_with_large_pages, set_up_training
 
 PRODUCT = "2048 x 2048 product"
 OURS = "ours"
@@ -126,7 +126,7 @@ def main() -> None:
     common.add_cases(parser, len(CASES))
     parser.add_argument("--rounds", type=int, default=9, help="runs of each contestant")
     arguments = parser.parse_args()
-    avoid_wrong_fusions()
+    set_up_training(cpu_devices=cores())
     common.use_all_cores()
     found = [measure(CASES[number], arguments.rounds) for number in arguments.cases]
     rows = [

@@ -39,18 +39,26 @@ def test_an_image_more_costs_the_same_at_any_number():
     assert one % 4 == 0
 
 
-@given(batch=st.integers(1, 300), each=st.integers(0, 10**9), cache=st.integers(2**15, 2**28))
-def test_the_fewest_pieces_that_fit(batch, each, cache):
-    """One where the whole is small enough; else of equal size, of one image if more don't fit."""
-    count = pieces.pieces_for(batch, each, cache)
+@given(
+    batch=st.integers(1, 300),
+    each=st.integers(0, 10**9),
+    cache=st.integers(2**15, 2**28),
+    devices=st.integers(1, 3),
+)
+def test_the_fewest_pieces_that_fit(batch, each, cache, devices):
+    """One where the whole is small enough; else of equal size, of one image if more don't fit. All
+    devices' pieces share the cache.
+    """
+    count = pieces.pieces_for(batch, each, cache, devices)
+    whole, piece = (24, 16) if devices == 1 else (9, 9)
     size = batch // count
     assert count * size == batch
-    if batch * each <= 24 * cache:
+    if batch * devices * each <= whole * cache:
         assert count == 1
         return
-    assert size == 1 or size * each <= 16 * cache
+    assert size == 1 or size * devices * each <= piece * cache
     larger = [n for n in range(1, count) if batch % n == 0]
-    assert all(batch // n * each > 16 * cache for n in larger)
+    assert all(batch // n * devices * each > piece * cache for n in larger)
 
 
 def test_the_choice_for_models_that_were_measured():
@@ -61,30 +69,44 @@ def test_the_choice_for_models_that_were_measured():
         assert pieces.pieces_for(batch, int(each * mib), 32 * mib) == wanted
 
 
+def test_the_choice_for_models_that_two_devices_share():
+    """As above, within 10%: MiB an image, images of each device."""
+    mib = 2**20
+    measured = {(32, 2.9): 1, (32, 4.6): 2, (32, 11.0): 4, (64, 9.9): 8, (64, 37.3): 32}
+    for (batch, each), wanted in measured.items():
+        assert pieces.pieces_for(batch, int(each * mib), 32 * mib, devices=2) == wanted
+
+
 def test_this_machine_has_a_cache():
     """Of a size that a cache may have."""
     assert 2**18 <= pieces.cache_bytes() <= 2**34
 
 
 def test_a_run_goes_on_as_it_was_begun(tmp_path):
-    """In the pieces of its first start, also one from before pieces were chosen; what is asked for
-    stays.
+    """In the pieces and on the CPU devices of its first start, also one from before these were
+    chosen; what is asked for stays.
     """
 
-    def config(accumulate):
-        return ml_collections.ConfigDict({"optimizer": {"accumulate": accumulate}, "seed": 0})
+    def config(accumulate, devices):
+        sections = {"optimizer": {"accumulate": accumulate}, "mesh": {"cpu_devices": devices}}
+        return ml_collections.ConfigDict({**sections, "seed": 0})
 
-    for asked, wanted in ((0, 0), (2, 2)):
-        own = config(asked)
+    def begun(asked):
+        own = config(asked, asked)
         _as_begun(own, tmp_path)
-        assert own.optimizer.accumulate == wanted
-    claim_workdir(tmp_path, "train", config(8), ())
-    for asked, wanted in ((0, 8), (2, 2)):
-        own = config(asked)
-        _as_begun(own, tmp_path)
-        assert own.optimizer.accumulate == wanted
-    kept = json.loads((tmp_path / "train.config.json").read_text())
-    assert kept["optimizer.accumulate"] == 8
+        return own.optimizer.accumulate, own.mesh.cpu_devices
+
+    path = tmp_path / "train.config.json"
+    assert begun(0) == (0, 0)
+    assert begun(2) == (2, 2)
+    claim_workdir(tmp_path, "train", config(8, 4), ())
+    assert begun(0) == (8, 4)
+    assert begun(2) == (2, 2)
+    kept = json.loads(path.read_text())
+    assert (kept["optimizer.accumulate"], kept["mesh.cpu_devices"]) == (8, 4)
+    del kept["mesh.cpu_devices"]
+    path.write_text(json.dumps(kept))
+    assert begun(0) == (8, 1)
 
 
 def test_samples_in_pieces_are_answered_in_their_order(monkeypatch):

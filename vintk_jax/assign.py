@@ -19,8 +19,9 @@ def main(invocation: Invocation) -> None:
     """Assign."""
     config = invocation.config
     workdir = invocation.workdir
-    read_claimed(workdir, "train")
-    set_up_training(invocation.compile_cache)
+    training = read_claimed(workdir, "train")
+    # Models of folds are trained on as many CPU devices as the model was.
+    set_up_training(invocation.compile_cache, training.mesh.get("cpu_devices", 1))
 
     from filelock import FileLock, Timeout
 

@@ -12,17 +12,40 @@ from vintk_jax.compile_cache import DEFAULT_CACHE, CompileCacheSettings, keep_pr
 # matrix it stands, which Eigen's on AVX2 do not: only they stay on. tests/test_jax_settings.py
 # watches the fault, tests/inference/test_engine.py the bits.
 _YNN = "--xla_cpu_experimental_ynn_fusion_type="
+# CPU devices that share a batch wait for each other. XLA ends the process when one has waited for
+# 40 s, as after Ctrl-Z and fg.
+_PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds="
 
 
 def avoid_wrong_fusions() -> None:
-    """Switch the faulty fusions off, where this jax has them and the user has not chosen otherwise;
-    call ahead of JAX's first operation.
+    """Switch the faulty fusions off, where this jax has them and the user has not chosen otherwise,
+    and the clock that ends a process; call ahead of JAX's first operation.
     """
     import jax
 
     flags = os.environ.get("XLA_FLAGS", "")
-    if jax.__version__.startswith("0.10.") and _YNN not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_YNN}individual_dot".strip()
+    if not jax.__version__.startswith("0.10."):
+        return
+    for flag, value in ((_YNN, "individual_dot"), (_PATIENCE, 10**6)):
+        if flag not in flags:
+            flags = f"{flags} {flag}{value}".strip()
+    os.environ["XLA_FLAGS"] = flags
+
+
+def cores() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _make_cpu_devices(count: int) -> None:
+    """So many CPU devices, unless the user has said how many."""
+    import jax
+
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if jax.config.jax_num_cpu_devices == -1 and not chosen:
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 # Training asks for and gives back tens of megabytes in every step, and the kernel clears each page
@@ -46,9 +69,11 @@ def restart_with_large_pages() -> None:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **_GLIBC})
 
 
-def set_up_training(compile_cache: CompileCacheSettings = DEFAULT_CACHE) -> None:
-    """All cores to one CPU device; processes find each other where JAX_COORDINATOR_ADDRESS or
-    VINTK_DISTRIBUTED is set.
+def set_up_training(
+    compile_cache: CompileCacheSettings = DEFAULT_CACHE, cpu_devices: int = 1
+) -> None:
+    """So many CPU devices, which share all cores; processes find each other where
+    JAX_COORDINATOR_ADDRESS or VINTK_DISTRIBUTED is set, and have one CPU device each.
 
     For processes of one's own, set JAX_NUM_PROCESSES and JAX_PROCESS_ID too (launch/local.py). With
     VINTK_DISTRIBUTED=1, JAX reads what SLURM, a TPU pod or another cluster that it knows says of
@@ -69,6 +94,8 @@ def set_up_training(compile_cache: CompileCacheSettings = DEFAULT_CACHE) -> None
         )
     elif os.environ.get("VINTK_DISTRIBUTED", "0") not in ("", "0"):
         jax.distributed.initialize()
+    else:
+        _make_cpu_devices(cpu_devices)
 
 
 def set_up_jax(dtype: str, compile_cache: CompileCacheSettings = DEFAULT_CACHE) -> None:
@@ -86,12 +113,6 @@ def set_up_jax(dtype: str, compile_cache: CompileCacheSettings = DEFAULT_CACHE) 
 
     threadpool_limits(1, user_api="blas")
 
-    if jax.config.jax_num_cpu_devices == -1:
-        jax.config.update(
-            "jax_num_cpu_devices",
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1,
-        )
+    _make_cpu_devices(cores())
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)

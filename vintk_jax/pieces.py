@@ -19,9 +19,11 @@ from jaxtyping import Array, Shaped
 
 # How many times the last cache the outputs of all operations of a forward pass may be: of a batch
 # that stays whole, and of a piece of one that doesn't (XLA writes few of them to memory, and each
-# piece costs a sum of gradients). Measured, not derived: benchmarks/piece_sizes.py.
+# piece costs a sum of gradients). Where several devices share the cache, each a piece of its own
+# at the same time, one number does for both. Measured, not derived: benchmarks/piece_sizes.py.
 _WHOLE = 24
 _PIECE = 16
+_SHARED = 9
 _UNKNOWN = 2**25  # bytes of a cache that the system says nothing of
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -83,47 +85,52 @@ def bytes_a_sample(model: nn.Module, grids: Sequence[Any], shape: tuple[int, ...
     return bytes_of(forward, params, images(3)) - bytes_of(forward, params, images(2))
 
 
-def pieces_for(batch: int, bytes_each: int, cache: int) -> int:
+def pieces_for(batch: int, bytes_each: int, cache: int, devices: int = 1) -> int:
     """One for a batch that is small enough whole; else the fewest pieces of equal size that fit the
     cache, of one sample if none do.
 
     Args:
-        batch: samples.
+        batch: samples of a device.
         bytes_each: see `bytes_a_sample`.
         cache: in bytes.
+        devices: that share the cache.
     """
-    if batch * bytes_each <= _WHOLE * cache:
+    whole, piece = (_WHOLE, _PIECE) if devices == 1 else (_SHARED, _SHARED)
+    bytes_at_once = devices * bytes_each
+    if batch * bytes_at_once <= whole * cache:
         return 1
-    fitting = max(_PIECE * cache / bytes_each, 1)
+    fitting = max(piece * cache / bytes_at_once, 1)
     divisors = [count for count in range(1, batch + 1) if not batch % count]
     return next(count for count in divisors if batch // count <= fitting)
 
 
-def pieces_here(batch: int, bytes_each: Callable[[], int]) -> int:
+def pieces_here(batch: int, bytes_each: Callable[[], int], devices: int = 1) -> int:
     """`pieces_for` this machine's cache; one on accelerators, and for an empty batch.
 
     Args:
-        batch: samples.
+        batch: samples of a device.
         bytes_each: gives what one sample puts out; called on a CPU only, since it traces a model.
+        devices: that share the cache.
     """
     if jax.default_backend() != "cpu" or not batch:
         return 1
-    return pieces_for(batch, bytes_each(), cache_bytes())
+    return pieces_for(batch, bytes_each(), cache_bytes(), devices)
 
 
 def in_pieces(
     run: Callable[[Shaped[Array, " n *shape"]], Any],
     samples: Shaped[Array, " n *shape"],
     bytes_each: Callable[[], int],
+    devices: int = 1,
 ) -> Any:
     """What `run` gives for the samples, a piece after another on a CPU.
 
     Args:
         run: handles each sample by itself; what it gives has the samples' first axis.
         samples: their number has to be known.
-        bytes_each: see `pieces_here`.
+        bytes_each, devices: see `pieces_here`.
     """
-    count = pieces_here(len(samples), bytes_each)
+    count = pieces_here(len(samples), bytes_each, devices)
     if count == 1:
         return run(samples)
     found = jax.lax.map(run, samples.reshape(count, -1, *samples.shape[1:]))

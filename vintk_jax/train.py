@@ -15,10 +15,17 @@ import ml_collections
 
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.errors import UserError
-from vintk_jax.jax_settings import restart_with_large_pages, set_up_training
+from vintk_jax.jax_settings import cores, restart_with_large_pages, set_up_training
 from vintk_jax.workdir.config_claims import claim_workdir, read_claimed
 
-MAY_CHANGE = ("log_every", "data.threads", "mesh.data", "mesh.fsdp", "mesh.tensor")
+MAY_CHANGE = (
+    "log_every",
+    "data.threads",
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.tensor",
+    "mesh.cpu_devices",
+)
 
 
 @command("train", about=__doc__, default_config="configs/revit_digits.py")
@@ -26,7 +33,8 @@ def main(invocation: Invocation) -> None:
     """Train."""
     config = invocation.config
     workdir = invocation.workdir
-    set_up_training(invocation.compile_cache)
+    _as_begun(config, workdir)
+    set_up_training(invocation.compile_cache, max(cores(), config.mesh.cpu_devices))
 
     import jax
     from filelock import FileLock, Timeout
@@ -37,14 +45,16 @@ def main(invocation: Invocation) -> None:
     from vintk_jax.report.train_table import measure_tables
     from vintk_jax.tasks import kind_of
     from vintk_jax.tasks.architecture import keep_arch
+    from vintk_jax.training import sharding
     from vintk_jax.training.loop import fit
     from vintk_jax.training.setup import set_up
     from vintk_jax.weights import weights_reader
 
     console = make_console(quiet=jax.process_index() > 0)
-    _as_begun(config, workdir)
     setup = set_up(config)
     config.optimizer.accumulate = setup.recipe.accumulate
+    if sharding.cpu_alone():
+        config.mesh.cpu_devices = setup.mesh.shape["data"]
     train = setup.task.train
     test = setup.task.test
     dense = kind_of(config).name == "segmentation"
@@ -80,7 +90,7 @@ def main(invocation: Invocation) -> None:
     ):
         console.print(table)
     if dense and jax.process_count() == 1:
-        write_predictions(workdir / "predictions.png", setup.task, params)
+        write_predictions(workdir / "predictions.png", setup.task, jax.device_get(params))
         console.print(f"Image, truth and prediction: {workdir / 'predictions.png'}", soft_wrap=True)
     folder = " --config.data.source=images:FOLDER" if dense else ""
     console.print(
@@ -101,16 +111,23 @@ def _headline(setup: Any) -> str:
         f"{type(setup.spec.model).__name__} of {count / 1e6:.2f} M parameters, token lengths "
         f"{', '.join(setup.spec.names)}, on {len(train):,} images of {config.data.source} "
         f"({config.data.image_size} px, {len(train.classes)} classes): {setup.steps:,} steps of "
-        f"{config.data.batch_size} on {jax.device_count()} {jax.devices()[0].platform} device(s), "
+        f"{config.data.batch_size} on {setup.mesh.size} {jax.devices()[0].platform} device(s), "
         f"seed {config.seed}"
     )
 
 
 def _as_begun(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """A run goes on in the pieces that it was begun with: others round otherwise."""
-    if not config.optimizer.accumulate and (workdir / "train.config.json").exists():
-        before = read_claimed(workdir, "train").get("optimizer", {})
-        config.optimizer.accumulate = before.get("accumulate", 0)
+    """A run goes on in the pieces, and on as many CPU devices, as it was begun with: others round
+    otherwise.
+    """
+    if not (workdir / "train.config.json").exists():
+        return
+    before = read_claimed(workdir, "train")
+    if not config.optimizer.accumulate:
+        config.optimizer.accumulate = before.get("optimizer", {}).get("accumulate", 0)
+    if not config.mesh.cpu_devices:
+        # A run from before there was the field had one.
+        config.mesh.cpu_devices = before.get("mesh", {}).get("cpu_devices", 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""A batch in pieces is the batch: a piece counts for as many targets as it has."""
+"""A batch in pieces, or shared by devices, is the batch: each part counts for as many targets as
+it has.
+"""
 
 import flax.linen as nn
 import jax
@@ -9,6 +11,7 @@ import pytest
 from vintk_jax.data.pairs import IGNORED
 from vintk_jax.tasks.objectives import Classification
 from vintk_jax.tasks.segmentation import Segmentation
+from vintk_jax.training.sharding import make_mesh, shares
 from vintk_jax.training.step import Recipe, make_train_step
 from vintk_jax.workdir.state import State
 
@@ -50,12 +53,17 @@ def maps(*shares):
     ids=["some without any", "few in the first", "none at all", "images"],
 )
 def test_pieces_are_the_batch(model, objective, labels):
-    """Parameters after one step of plain descent, and the metrics, for 1, 2, 4 and 8 pieces."""
+    """Parameters after one step of plain descent, and the metrics, for 1, 2, 4 and 8 pieces, of one
+    device and of two.
+    """
     params = model.init(jax.random.key(0), IMAGES.astype(np.float32))
     optimizer = optax.sgd(0.1)
     found = []
-    for accumulate in (1, 2, 4, 8):
-        step = make_train_step(model, (None,), optimizer, Recipe(objective, 0.0, accumulate), 0)
+    mesh = make_mesh(2, 1, 1)
+    assert shares(mesh)
+    for accumulate, shared in ((1, None), (2, None), (4, None), (8, None), (1, mesh), (4, mesh)):
+        recipe = Recipe(objective, 0.0, accumulate)
+        step = make_train_step(model, (None,), optimizer, recipe, 0, shared)
         start = State(np.int32(0), params, optimizer.init(params), None)
         found.append(jax.jit(step)(start, {"image": IMAGES, "label": labels}))
     whole, metrics = found[0]

@@ -51,6 +51,23 @@ def test_meshes_that_do_not_fit_are_named():
         sharding.check_batch(sharding.make_mesh(-1, 1, 1), 12, 8 // jax.device_count())
 
 
+@pytest.mark.parametrize(
+    ("batch", "devices", "wanted"), [(64, 2, 2), (64, 6, 4), (96, 6, 6), (15, 2, 1), (4, 4, 1)]
+)
+def test_share_of_cores(batch, devices, wanted):
+    """The most that cut a batch evenly, into eight images at least."""
+    assert sharding.share_of_cores(batch, devices) == wanted
+
+
+def test_some_of_a_cpu_s_devices():
+    """A training may leave cores to others."""
+    assert sharding.make_mesh(1, 1, 1).size == 1
+    assert sharding.make_mesh(-1, 1, 1, cpu_devices=1).size == 1
+    assert sharding.make_mesh(-1, 1, 1, batch_size=64).size == jax.device_count()
+    with pytest.raises(UserError, match="data=9"):
+        sharding.make_mesh(-1, 1, 1, cpu_devices=9)
+
+
 def losses(workdir):
     """Of every step, and the accuracy at the end."""
     lines = metrics(workdir)
@@ -58,19 +75,25 @@ def losses(workdir):
 
 
 def test_eight_devices_give_the_losses_of_one(tmp_path):
-    """data 2 x fsdp 2 x tensor 2 on eight CPU devices against one device."""
+    """data 2 x fsdp 2 x tensor 2 on eight CPU devices against one device; and two that share each
+    batch.
+    """
     mesh = [f"--config.mesh.{axis}=2" for axis in SIZES]
+    alone = "--config.mesh.cpu_devices=1"
+    shared = ["--config.mesh.cpu_devices=2", "--config.optimizer.accumulate=2"]
     running = (
-        train(tmp_path / "one", *STEPS),
+        train(tmp_path / "one", *STEPS, alone),
         train(tmp_path / "eight", *STEPS, *mesh, JAX_NUM_CPU_DEVICES="8"),
+        train(tmp_path / "two", *STEPS, *shared),
     )
     for process in running:
         finish(process)
     one = losses(tmp_path / "one")
-    eight = losses(tmp_path / "eight")
     assert len(one[0]) == 3
-    assert eight[0] == pytest.approx(one[0], rel=1e-5)
-    assert eight[1] == one[1]
+    for name in ("eight", "two"):
+        found = losses(tmp_path / name)
+        assert found[0] == pytest.approx(one[0], rel=1e-5)
+        assert found[1] == one[1]
 
 
 @pytest.mark.slow

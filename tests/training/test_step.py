@@ -16,6 +16,7 @@ from vintk_jax.tasks import mixing
 from vintk_jax.tasks.base import make_predict
 from vintk_jax.tasks.objectives import Classification, length_losses, normalise
 from vintk_jax.training.optimizer import is_decayed, make_optimizer, make_schedule
+from vintk_jax.training.sharding import make_mesh
 from vintk_jax.training.step import Recipe, make_train_step, stochastic_depth
 from vintk_jax.workdir.state import State
 
@@ -144,17 +145,18 @@ def test_pieces_of_a_batch_add_up_to_it(shallow, descended):
 
 
 def test_pieces_change_nothing_that_is_drawn(params):
-    """Mixing and drop path are drawn for the whole batch."""
+    """Mixing and drop path are drawn for the whole batch, also where devices share it."""
     recipe = Recipe(Classification(3, mixup=0.8, cutmix=1.0), drop_path=0.5)
     optimizer = optax.sgd(0.1)
     found = []
-    for accumulate in (1, 4):
+    for accumulate, mesh in ((1, None), (4, None), (2, make_mesh(2, 1, 1))):
         own = dataclasses.replace(recipe, accumulate=accumulate)
         state = State(np.int32(0), params, optimizer.init(params), None)
-        run = jax.jit(make_train_step(MODEL, GRIDS[:1], optimizer, own, 0))
+        run = jax.jit(make_train_step(MODEL, GRIDS[:1], optimizer, own, 0, mesh))
         found.append(flat(run(state, BATCH)[0].params))
-    for name, whole in found[0].items():
-        np.testing.assert_allclose(found[1][name], whole, atol=1e-6)
+    for parts in found[1:]:
+        for name, whole in found[0].items():
+            np.testing.assert_allclose(parts[name], whole, atol=1e-6)
 
 
 def test_running_mean_and_random_numbers_by_step(params):

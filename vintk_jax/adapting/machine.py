@@ -68,9 +68,9 @@ def measure_step(values: dict[str, Any]) -> StepSpeed:
     Raises:
         UserError: for what can't be trained.
     """
-    from vintk_jax.jax_settings import set_up_training
+    from vintk_jax.jax_settings import cores, set_up_training
 
-    set_up_training()
+    set_up_training(cpu_devices=cores())
     import jax
 
     from vintk_jax.data import loader

@@ -224,6 +224,12 @@ TRAINING = {
         "devices with a copy of the model each; -1: all that fsdp and tensor leave",
         exactly_or(-1, COUNT, "a number of devices, or -1"),
     ),
+    "mesh.cpu_devices": Field(
+        0,
+        "without an accelerator, what mesh.data=-1 takes: devices that share the cores and each "
+        "batch; 0: one a core, as far as the batch can be cut evenly",
+        COUNT_OR_ZERO,
+    ),
     "mesh.fsdp": Field(1, "devices that parameters are cut up over", COUNT),
     "mesh.tensor": Field(1, "devices that matrix products are cut up over", COUNT),
     "checkpoints.every_epochs": Field(

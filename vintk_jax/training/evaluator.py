@@ -1,11 +1,13 @@
 """What a test set says of a model's parameters."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from vintk_jax.data import loader
 from vintk_jax.data.sources import Source
@@ -29,17 +31,20 @@ class Evaluator:
             answers = [self._answers(partial(predict, params), batch) for predict in predicts]
             return jnp.stack([task.objective.count(answer, batch) for answer in answers])
 
+        if sharding.shares(setup.mesh):
+            count = _shared(count, setup.mesh)
         # One program for all lengths: two at a time, each with sums over processes, may wait for
         # each other's for ever.
         self._count = jax.jit(count, in_shardings=(params, of_batch))
 
     def _answers(self, predict, batch):
-        """Of a batch, in pieces where one device has it whole."""
+        """Of a batch, or a device's part of it, in pieces; whole where XLA cuts it up."""
         images = batch["image"]
-        if self._setup.mesh.size > 1:
+        mesh = self._setup.mesh
+        if mesh.size > 1 and not sharding.shares(mesh):
             return predict(images)
         one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-        return in_pieces(predict, images, partial(bytes_of, predict, one))
+        return in_pieces(predict, images, partial(bytes_of, predict, one), mesh.size)
 
     def __call__(self, params: Any) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """By the name of the length: the measure, and its details by class where the objective has
@@ -65,3 +70,19 @@ class Evaluator:
             if details:
                 by_class[name] = details
         return measures, by_class
+
+
+def _shared(count: Callable, mesh: Mesh) -> Callable:
+    """What `count` adds up over the parts of a batch that a mesh's devices have."""
+
+    def summed(params, batch):
+        return jax.lax.psum(count(params, batch), mesh.axis_names)
+
+    everywhere = PartitionSpec()
+    return jax.shard_map(
+        summed,
+        mesh=mesh,
+        in_specs=(everywhere, sharding.BATCH),
+        out_specs=everywhere,
+        check_vma=False,
+    )

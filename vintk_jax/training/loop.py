@@ -81,7 +81,12 @@ def fit(
 def compiled_step(setup: Setup) -> Callable:
     """The step of a training, to be compiled when it is first called."""
     step = make_train_step(
-        setup.spec.model, setup.spec.grids, setup.optimizer, setup.recipe, setup.config.seed
+        setup.spec.model,
+        setup.spec.grids,
+        setup.optimizer,
+        setup.recipe,
+        setup.config.seed,
+        setup.mesh if sharding.shares(setup.mesh) else None,
     )
     placed = jax.tree.map(lambda leaf: leaf.sharding, setup.like)
     return jax.jit(step, donate_argnums=0, out_shardings=(placed, None))

@@ -88,7 +88,13 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     Raises:
         UserError: for whatever in the config doesn't fit.
     """
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    mesh = sharding.make_mesh(
+        config.mesh.data,
+        config.mesh.fsdp,
+        config.mesh.tensor,
+        config.mesh.get("cpu_devices", 0),
+        config.data.batch_size,
+    )
     sharding.check_batch(mesh, config.data.batch_size, max(config.optimizer.accumulate, 1))
     task = kind_of(config).open_task(config)
     accumulate = config.optimizer.accumulate or _pieces(config, mesh, task)
@@ -155,10 +161,9 @@ def _pieces(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, task: Ta
     if jax.process_count() > 1:
         return 1
     shape = spec.shape[spec.views > 1 :]
-    # A mesh's devices share the cache, and each takes its part of every piece.
     shards = math.prod(mesh.shape[axis] for axis in sharding.BATCH[0])
 
     def each():
-        return shards * pieces.bytes_a_sample(spec.model, spec.grids, shape)
+        return pieces.bytes_a_sample(spec.model, spec.grids, shape)
 
-    return pieces.pieces_here(batch // shards, each)
+    return pieces.pieces_here(batch // shards, each, shards)

@@ -30,14 +30,44 @@ RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 )
 
 
-def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh:
+_LEAST = 8  # images of a batch that a CPU device is given (our choice; fewer are little work)
+
+
+def share_of_cores(batch_size: int, devices: int) -> int:
+    """How many CPU devices share a batch: as many as cut it evenly into parts that aren't too
+    small.
+    """
+    fitting = [
+        count
+        for count in range(1, devices + 1)
+        if not batch_size % count and batch_size // count >= _LEAST
+    ]
+    return max(fitting, default=1)
+
+
+def cpu_alone() -> bool:
+    """Whether this is one process without an accelerator: its CPU devices are parts of one
+    machine, of which a training may leave some out.
+    """
+    return jax.default_backend() == "cpu" and jax.process_count() == 1
+
+
+def make_mesh(data: int, fsdp: int, tensor: int, cpu_devices: int = 0, batch_size: int = 0) -> Mesh:
     """A mesh of those sizes; data=-1 takes what the others leave.
+
+    Args:
+        cpu_devices: what data=-1 takes where there is no accelerator, and one process; 0:
+            `share_of_cores`, if a batch size is given.
 
     Raises:
         UserError: if the sizes don't multiply to the number of devices.
     """
     count = jax.device_count()
     rest = fsdp * tensor
+    if data == -1 and rest == 1 and cpu_alone():
+        data = cpu_devices or (share_of_cores(batch_size, count) if batch_size else count)
+    if cpu_alone() and 0 < data * rest < count:
+        count = data * rest
     if data == -1 and rest > 0 and count % rest == 0:
         data = count // rest
     if min(data, fsdp, tensor) < 1 or data * rest != count:
@@ -45,7 +75,20 @@ def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh:
             f"Expected a mesh whose product is {count}, the number of devices, got data={data} x "
             f"fsdp={fsdp} x tensor={tensor}."
         )
-    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+    return jax.make_mesh(
+        (data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:count]
+    )
+
+
+def shares(mesh: Mesh) -> bool:
+    """Whether CPU devices of one process share each batch, and each has all parameters.
+
+    A step is then written for one device's part (`jax.shard_map`): narrow models' operations are
+    small, and a core that has its own part waits for the other once a step. XLA, left to cut a
+    whole batch's step up by itself, is slower than one device in half of the cases
+    (benchmarks/train_speed.py).
+    """
+    return cpu_alone() and mesh.size > 1 and mesh.shape["data"] == mesh.size
 
 
 def spec_of(path: str, shape: tuple[int, ...], sizes: dict[str, int]) -> PartitionSpec:

@@ -13,10 +13,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from vintk_jax.models.folding import Length
 from vintk_jax.tasks.objectives import Objective
+from vintk_jax.training.sharding import BATCH
 from vintk_jax.workdir.state import State
 
 
@@ -56,12 +59,15 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
     seed: int,
+    mesh: Mesh | None = None,
 ) -> Callable[..., tuple[State, dict[str, Array]]]:
     """A function (state, batch, the objective's frozen variables) -> (state, metrics); what it
     draws depends on the seed and the state's step alone.
 
     Args:
         grids: the token lengths, longest first; (None,) for a model that has only its own.
+        mesh: whose devices share the batch (`sharding.shares`). None: one device has it, or XLA
+            cuts it up.
     """
     depth = model.num_blocks if recipe.drop_path else 0
     objective = recipe.objective
@@ -81,26 +87,32 @@ def make_train_step(
         return jnp.mean(losses), (losses, right)
 
     def of_piece(params, images, targets, drop_path_mask, frozen):
-        """Gradients, metrics, and how many targets they are means over."""
+        """Gradients and metrics, and how many targets they are means over."""
         targets = objective.taught(images, targets, frozen)
         if drop_path_mask is not None:
             drop_path_mask = jnp.moveaxis(drop_path_mask, 0, -1)
         (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
             params, images, targets, drop_path_mask
         )
-        return gradients, metrics, objective.size(targets)
+        return (gradients, metrics), objective.size(targets)
 
-    def of_batch(params, drawn, frozen):
-        """Gradients and metrics, a piece at a time."""
+    def of_part(params, drawn, frozen):
+        """Of one device's part of the batch, a piece at a time."""
         if recipe.accumulate == 1:
-            gradients, metrics, _ = of_piece(params, *drawn, frozen)
-            return gradients, metrics
+            return of_piece(params, *drawn, frozen)
 
         # Every piece takes images from all devices, so that none has to send its own to another.
         def cut(array):
             return array.reshape(-1, recipe.accumulate, *array.shape[1:]).swapaxes(0, 1)
 
         return _mean(partial(of_piece, frozen=frozen), params, jax.tree.map(cut, drawn))
+
+    def of_batch(params, drawn, frozen):
+        """Gradients and metrics."""
+        return of_part(params, drawn, frozen)[0]
+
+    if mesh is not None:
+        of_batch = _shared(of_part, mesh)
 
     def step(state, batch, frozen=None):
         # What is random is drawn for the whole batch, so that pieces change nothing but rounding.
@@ -132,22 +144,43 @@ def make_train_step(
     return step
 
 
-def _mean(of_piece: Callable, params: Any, pieces: Any) -> Any:
+def _mean(of_piece: Callable, params: Any, pieces: Any) -> tuple[Any, Float[Array, ""]]:
     """The mean of `of_piece` over all pieces, one at a time, each weighted by how many targets it
-    has: what the whole batch gives.
+    has: what the whole batch gives. And the number of all targets.
     """
     first = jax.tree.map(lambda array: array[0], pieces)
-    shapes = jax.eval_shape(lambda drawn: of_piece(params, *drawn)[:2], first)
+    shapes = jax.eval_shape(lambda drawn: of_piece(params, *drawn)[0], first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def add(total, drawn):
-        *values, size = of_piece(params, *drawn)
+        values, size = of_piece(params, *drawn)
         sums, sizes = total
-        sums = jax.tree.map(lambda sum_, value: sum_ + value * size, sums, tuple(values))
+        sums = jax.tree.map(lambda sum_, value: sum_ + value * size, sums, values)
         return (sums, sizes + size), None
 
     (sums, sizes), _ = jax.lax.scan(add, (zeros, jnp.float32(0)), pieces)
-    return jax.tree.map(lambda sum_: sum_ / jnp.maximum(sizes, 1), sums)
+    return jax.tree.map(lambda sum_: sum_ / jnp.maximum(sizes, 1), sums), sizes
+
+
+def _shared(of_part: Callable, mesh: Mesh) -> Callable:
+    """The mean of `of_part` over the parts of a mesh's devices, each weighted by how many targets
+    it has. The devices wait for each other once: all values travel as one array.
+    """
+
+    def weighted(params, drawn, frozen):
+        values, size = of_part(params, drawn, frozen)
+        flat, restored = ravel_pytree(values)
+        total = jax.lax.psum(size, mesh.axis_names)
+        return restored(jax.lax.psum(flat * size, mesh.axis_names) / jnp.maximum(total, 1))
+
+    everywhere = PartitionSpec()
+    return jax.shard_map(
+        weighted,
+        mesh=mesh,
+        in_specs=(everywhere, BATCH, everywhere),
+        out_specs=everywhere,
+        check_vma=False,
+    )
 
 
 def _ema_decay(decay: float, step: Array) -> Array:
