@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.cases import NUM_CLASSES, Case, data
 from benchmarks.common import peak_resident_bytes
 from vintk_jax import ntk, spaces
+from vintk_jax.jax_settings import avoid_wrong_fusions
 from vintk_jax.ntk import memory
 
 OURS = "ours"
@@ -107,6 +108,7 @@ def main(request: dict[str, Any]) -> None:
     """Build the case's model and data, run the contestant once if one is named, print the peak
     memory.
     """
+    avoid_wrong_fusions()
     case = Case(*request["case"])
     space = spaces.get(case.space)
     variables = jax.block_until_ready(variables_of(space, case.image_size))

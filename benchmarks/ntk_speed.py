@@ -26,6 +26,7 @@ from benchmarks.jax_kernels import NEURAL_TANGENTS, OURS
 from benchmarks.ntk_targets import evaluate, fastest_neural_tangents
 from benchmarks.torch_autoformer import AutoFormer, Config, load_flax
 from vintk_jax import spaces
+from vintk_jax.jax_settings import avoid_wrong_fusions
 
 PRODUCT = "2048 x 2048 product"
 _SLOW_S = 15.0
@@ -253,6 +254,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print, write."""
     args = _arguments()
+    avoid_wrong_fusions()
     rounds, slow_rounds = (2, 1) if args.quick else (args.rounds, args.slow_rounds)
     machine = common.machine() | {"torch_threads": common.use_all_cores()}
     results = {}
