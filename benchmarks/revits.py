@@ -1,16 +1,17 @@
 """The models that benchmarks of training are about, and a train step of one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from vintk_jax.models.vit import ViT
-from vintk_jax.pieces import bytes_a_sample, pieces_here
+from vintk_jax.pieces import bytes_a_sample, cache_bytes, devices_for, pieces_here
 from vintk_jax.tasks.objectives import Classification
 from vintk_jax.training import sharding
 from vintk_jax.training.optimizer import make_optimizer, make_schedule
@@ -38,14 +39,22 @@ def revit(case: Any, lengths: tuple[int, ...], dtype: DTypeLike | None = None) -
 
 def chosen_pieces(case: Any, lengths: tuple[int, ...], batch: int) -> int:
     """Into how many pieces a training cuts a batch."""
+    devices = chosen_mesh(case, lengths, batch).size
+    return pieces_here(batch // devices, partial(_bytes_each, case, lengths), devices)
+
+
+def chosen_mesh(case: Any, lengths: tuple[int, ...], batch: int) -> Mesh:
+    """The devices that share a batch in a training."""
+    cpu_devices = 0
+    if sharding.cpu_alone():
+        each = _bytes_each(case, lengths)
+        cpu_devices = devices_for(batch, each, cache_bytes(), jax.device_count())
+    return sharding.make_mesh(-1, 1, 1, cpu_devices)
+
+
+def _bytes_each(case: Any, lengths: tuple[int, ...]) -> int:
     grids = tuple((side, side) for side in lengths)
-    mesh = sharding.make_mesh(-1, 1, 1, batch_size=batch)
-
-    def each():
-        shape = (case.image_size, case.image_size, 3)
-        return bytes_a_sample(revit(case, lengths), grids, shape)
-
-    return pieces_here(batch // mesh.size, each, mesh.size)
+    return bytes_a_sample(revit(case, lengths), grids, (case.image_size, case.image_size, 3))
 
 
 def train_step(
@@ -65,7 +74,7 @@ def train_step(
     grids = tuple((side, side) for side in lengths)
     model = revit(case, lengths, dtype)
     size = case.image_size
-    mesh = sharding.make_mesh(-1, 1, 1, batch_size=len(images))
+    mesh = chosen_mesh(case, lengths, len(images))
     params = jax.jit(lambda key, x: model.init(key, x, grids[0]))(
         jax.random.key(0), jnp.zeros((1, size, size, 3))
     )

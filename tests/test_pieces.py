@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,15 @@ def test_the_choice_for_models_that_two_devices_share():
     measured = {(32, 2.9): 1, (32, 4.6): 2, (32, 11.0): 4, (64, 9.9): 8, (64, 37.3): 32}
     for (batch, each), wanted in measured.items():
         assert pieces.pieces_for(batch, int(each * mib), 32 * mib, devices=2) == wanted
+
+
+@pytest.mark.parametrize(
+    ("batch", "devices", "wanted"), [(64, 2, 2), (64, 6, 4), (96, 6, 6), (15, 2, 1), (4, 4, 1)]
+)
+def test_devices_that_share_a_batch(batch, devices, wanted):
+    """The most that cut it evenly, into eight samples at least; one where it is little work."""
+    assert pieces.devices_for(batch, 2**24, 2**20, devices) == wanted
+    assert pieces.devices_for(batch, 2**14, 2**20, devices) == 1
 
 
 def test_this_machine_has_a_cache():

@@ -1,4 +1,5 @@
-"""Into how many pieces a batch is cut on a CPU, so that what is kept of a piece stays in the cache.
+"""Into how many pieces a batch is cut on a CPU, so that what is kept of a piece stays in the cache;
+and how many CPU devices share it.
 
 A train step reads and writes each activation several times, a forward pass twice or more. While
 those of a piece fit into the last cache, that costs little; a whole batch's go to memory and back.
@@ -24,6 +25,10 @@ from jaxtyping import Array, Shaped
 _WHOLE = 24
 _PIECE = 16
 _SHARED = 9
+# A batch whose outputs are fewer times the last cache is left to one device: it is too little work
+# for two, and images are prepared beside it. Measured with `vintk_jax.train` on the digits.
+_WORTH_SHARING = 4
+_LEAST = 8  # images of a batch that a device is given (our choice)
 _UNKNOWN = 2**25  # bytes of a cache that the system says nothing of
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -102,6 +107,23 @@ def pieces_for(batch: int, bytes_each: int, cache: int, devices: int = 1) -> int
     fitting = max(piece * cache / bytes_at_once, 1)
     divisors = [count for count in range(1, batch + 1) if not batch % count]
     return next(count for count in divisors if batch // count <= fitting)
+
+
+def devices_for(batch: int, bytes_each: int, cache: int, devices: int) -> int:
+    """How many of the CPU devices share a batch: as many as cut it evenly into parts that aren't
+    too small; one for a batch that is little work.
+
+    Args:
+        batch: samples.
+        bytes_each: see `bytes_a_sample`.
+        cache: in bytes.
+    """
+    if batch * bytes_each < _WORTH_SHARING * cache:
+        return 1
+    fitting = [
+        count for count in range(1, devices + 1) if not batch % count and batch // count >= _LEAST
+    ]
+    return max(fitting, default=1)
 
 
 def pieces_here(batch: int, bytes_each: Callable[[], int], devices: int = 1) -> int:

@@ -51,19 +51,10 @@ def test_meshes_that_do_not_fit_are_named():
         sharding.check_batch(sharding.make_mesh(-1, 1, 1), 12, 8 // jax.device_count())
 
 
-@pytest.mark.parametrize(
-    ("batch", "devices", "wanted"), [(64, 2, 2), (64, 6, 4), (96, 6, 6), (15, 2, 1), (4, 4, 1)]
-)
-def test_share_of_cores(batch, devices, wanted):
-    """The most that cut a batch evenly, into eight images at least."""
-    assert sharding.share_of_cores(batch, devices) == wanted
-
-
 def test_some_of_a_cpu_s_devices():
     """A training may leave cores to others."""
     assert sharding.make_mesh(1, 1, 1).size == 1
     assert sharding.make_mesh(-1, 1, 1, cpu_devices=1).size == 1
-    assert sharding.make_mesh(-1, 1, 1, batch_size=64).size == jax.device_count()
     with pytest.raises(UserError, match="data=9"):
         sharding.make_mesh(-1, 1, 1, cpu_devices=9)
 

@@ -227,7 +227,7 @@ TRAINING = {
     "mesh.cpu_devices": Field(
         0,
         "without an accelerator, what mesh.data=-1 takes: devices that share the cores and each "
-        "batch; 0: one a core, as far as the batch can be cut evenly",
+        "batch; 0: one a core, if the batch can be cut evenly and is enough work",
         COUNT_OR_ZERO,
     ),
     "mesh.fsdp": Field(1, "devices that parameters are cut up over", COUNT),

@@ -88,15 +88,8 @@ def set_up(config: ml_collections.ConfigDict) -> Setup:
     Raises:
         UserError: for whatever in the config doesn't fit.
     """
-    mesh = sharding.make_mesh(
-        config.mesh.data,
-        config.mesh.fsdp,
-        config.mesh.tensor,
-        config.mesh.get("cpu_devices", 0),
-        config.data.batch_size,
-    )
-    sharding.check_batch(mesh, config.data.batch_size, max(config.optimizer.accumulate, 1))
     task = kind_of(config).open_task(config)
+    mesh = _mesh(config, task)
     accumulate = config.optimizer.accumulate or _pieces(config, mesh, task)
     per_epoch = max(len(task.train) // config.data.batch_size, 1)
     steps = config.optimizer.steps or round(config.optimizer.epochs * per_epoch)
@@ -152,18 +145,38 @@ def _check(config: ml_collections.ConfigDict, task: Task, steps: int) -> None:
         )
 
 
+def _mesh(config: ml_collections.ConfigDict, task: Task) -> Mesh:
+    """The devices, which a batch can be spread over.
+
+    Raises:
+        UserError: for sizes that don't fit.
+    """
+    section = config.mesh
+    batch = config.data.batch_size
+    cpu_devices = section.get("cpu_devices", 0)
+    if not cpu_devices and sharding.cpu_alone() and batch > 0:
+        each = _bytes_each(task)
+        cpu_devices = pieces.devices_for(batch, each, pieces.cache_bytes(), jax.device_count())
+    mesh = sharding.make_mesh(section.data, section.fsdp, section.tensor, cpu_devices)
+    sharding.check_batch(mesh, batch, max(config.optimizer.accumulate, 1))
+    return mesh
+
+
+def _bytes_each(task: Task) -> int:
+    """What an image puts out in a pass at every length."""
+    spec = task.spec
+    return pieces.bytes_a_sample(spec.model, spec.grids, spec.shape[spec.views > 1 :])
+
+
 def _pieces(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, task: Task) -> int:
     """Into how many pieces a batch is cut: in one process on a CPU, so that each fits the cache; on
     accelerators, and where several processes have to agree, one.
     """
-    spec = task.spec
-    batch = config.data.batch_size
     if jax.process_count() > 1:
         return 1
-    shape = spec.shape[spec.views > 1 :]
     shards = math.prod(mesh.shape[axis] for axis in sharding.BATCH[0])
 
     def each():
-        return pieces.bytes_a_sample(spec.model, spec.grids, shape)
+        return _bytes_each(task)
 
-    return pieces.pieces_here(batch // shards, each, shards)
+    return pieces.pieces_here(config.data.batch_size // shards, each, shards)

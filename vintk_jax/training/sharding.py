@@ -30,21 +30,6 @@ RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 )
 
 
-_LEAST = 8  # images of a batch that a CPU device is given (our choice; fewer are little work)
-
-
-def share_of_cores(batch_size: int, devices: int) -> int:
-    """How many CPU devices share a batch: as many as cut it evenly into parts that aren't too
-    small.
-    """
-    fitting = [
-        count
-        for count in range(1, devices + 1)
-        if not batch_size % count and batch_size // count >= _LEAST
-    ]
-    return max(fitting, default=1)
-
-
 def cpu_alone() -> bool:
     """Whether this is one process without an accelerator: its CPU devices are parts of one
     machine, of which a training may leave some out.
@@ -52,12 +37,11 @@ def cpu_alone() -> bool:
     return jax.default_backend() == "cpu" and jax.process_count() == 1
 
 
-def make_mesh(data: int, fsdp: int, tensor: int, cpu_devices: int = 0, batch_size: int = 0) -> Mesh:
+def make_mesh(data: int, fsdp: int, tensor: int, cpu_devices: int = 0) -> Mesh:
     """A mesh of those sizes; data=-1 takes what the others leave.
 
     Args:
-        cpu_devices: what data=-1 takes where there is no accelerator, and one process; 0:
-            `share_of_cores`, if a batch size is given.
+        cpu_devices: what data=-1 takes where there is no accelerator, and one process; 0: all.
 
     Raises:
         UserError: if the sizes don't multiply to the number of devices.
@@ -65,7 +49,7 @@ def make_mesh(data: int, fsdp: int, tensor: int, cpu_devices: int = 0, batch_siz
     count = jax.device_count()
     rest = fsdp * tensor
     if data == -1 and rest == 1 and cpu_alone():
-        data = cpu_devices or (share_of_cores(batch_size, count) if batch_size else count)
+        data = cpu_devices or count
     if cpu_alone() and 0 < data * rest < count:
         count = data * rest
     if data == -1 and rest > 0 and count % rest == 0:
