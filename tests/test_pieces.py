@@ -51,7 +51,7 @@ def test_the_fewest_pieces_that_fit(batch, each, cache, devices):
     devices' pieces share the cache.
     """
     count = pieces.pieces_for(batch, each, cache, devices)
-    whole, piece = (24, 16) if devices == 1 else (9, 9)
+    whole, piece = (24, 16) if devices == 1 else (6, 6)
     size = batch // count
     assert count * size == batch
     if batch * devices * each <= whole * cache:
@@ -71,9 +71,16 @@ def test_the_choice_for_models_that_were_measured():
 
 
 def test_the_choice_for_models_that_two_devices_share():
-    """As above, within 10%: MiB an image, images of each device."""
+    """As above, within 11%: images of each device, MiB an image."""
     mib = 2**20
-    measured = {(32, 2.9): 1, (32, 4.6): 2, (32, 11.0): 4, (64, 9.9): 8, (64, 37.3): 32}
+    measured = {
+        (32, 2.9): 1,
+        (32, 4.6): 2,
+        (32, 11.0): 4,
+        (64, 9.9): 8,
+        (64, 37.3): 32,
+        (32, 34.1): 16,
+    }
     for (batch, each), wanted in measured.items():
         assert pieces.pieces_for(batch, int(each * mib), 32 * mib, devices=2) == wanted
 

@@ -24,7 +24,7 @@ from jaxtyping import Array, Shaped
 # at the same time, one number does for both. Measured, not derived: benchmarks/piece_sizes.py.
 _WHOLE = 24
 _PIECE = 16
-_SHARED = 9
+_SHARED = 6
 # A batch whose outputs are fewer times the last cache is left to one device: it is too little work
 # for two, and images are prepared beside it. Measured with `vintk_jax.train` on the digits.
 _WORTH_SHARING = 4
