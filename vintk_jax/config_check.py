@@ -41,7 +41,7 @@ TABLES: tuple[Table, ...] = (
     ADAPT,
 )
 
-# A name may mean something else in another table (what data.source takes); its rule is the same.
+# Of names that the config's own table doesn't have.
 RULES = {name: field.rule for table in TABLES for name, field in table.items()}
 
 
@@ -64,8 +64,9 @@ def check(config: ml_collections.ConfigDict) -> None:
         UserError: one message that names every such field.
     """
     wrong = []
+    own = table_of(config)
     for name, value in fields(config):
-        rule = RULES.get(name, CHECKED_WHERE_USED)
+        rule = own[name].rule if name in own else RULES.get(name, CHECKED_WHERE_USED)
         if not rule.allows(value):
             hint = nearest(value, rule.choices) if isinstance(value, str) and rule.choices else ""
             wrong.append(f"Expected {rule.expected}, got {name}={value!r}.{hint}")

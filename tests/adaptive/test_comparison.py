@@ -1,5 +1,7 @@
 """What the comparison makes of times and answers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,10 +102,12 @@ def test_entries_say_what_was_answered():
         Method("cascade", 0.5, plan, (1.0, 5.0)),
         Method("fixed-16", None, Plan(plan.steps[1:]), (5.0,)),
     ]
+    methods.append(dataclasses.replace(methods[1], name="tla"))  # of the same plan
     engines = [Engine(method.plan, (2, 2, 3), (1, 4)) for method in methods]
     found = compare(methods, engines, images, labels, ("4", "16"), 3, steps.append)
-    assert steps == list(range(1, 7))
-    cascade, fixed = found
+    assert steps == list(range(1, 10))
+    cascade, fixed, same = found
+    assert same == {**fixed, "name": "tla"}
     assert (cascade["name"], cascade["budget"], cascade["accuracy"], cascade["mix"]) == (
         "cascade",
         0.5,

@@ -156,6 +156,12 @@ def summary_of(workdir: Path) -> list[str]:
         for row in result["lengths"]
     ]
     chosen = result["at_equal_speed"][0]
+    if chosen["speed"] == 1:
+        lines.append(
+            "Each image at its own length saves nothing within this budget: all take "
+            f"{result['lengths'][0]['tokens']} tokens."
+        )
+        return lines
     lines.append(
         f"Each image at its own length: {chosen['tla']:.2%}, {chosen['speed']:.2f} times as fast "
         f"as the longest length ({chosen['gain']:+.2f} points)."

@@ -10,13 +10,12 @@ from vintk_jax.defaults.rules import (
     CHECKED_WHERE_USED,
     COUNT,
     COUNT_OR_ZERO,
+    HALF_TO_BELOW_ONE,
     NOT_NEGATIVE,
     POSITIVE,
     SEED,
     SHARE,
-    SHARE_BELOW_ONE,
     choice,
-    exactly_or,
     number,
     several,
 )
@@ -90,17 +89,13 @@ BUDGET = {
     "budget.max_drop": Field(
         0.2,
         "percentage points that accuracy may be below the longest length's; inf: no limit",
-        exactly_or(
-            -1,
-            number(0, infinite=True),
-            "a number of percentage points of at least 0, or inf",
-        ),
+        number(0, infinite=True),
     ),
     "budget.confidence": Field(
         0.9,
         "how sure it is that max_drop is kept on new images, by the spread over the images that "
-        "thresholds are set by",
-        SHARE_BELOW_ONE,
+        "thresholds are set by; 0.5 takes them as they are",
+        HALF_TO_BELOW_ONE,
     ),
     "budget.by": Field(
         "measured",

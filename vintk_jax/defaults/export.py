@@ -8,7 +8,7 @@ from vintk_jax.defaults.adaptive import BUDGET
 from vintk_jax.defaults.compile_cache import COMPILE_CACHE
 from vintk_jax.defaults.field import Field, filled
 from vintk_jax.defaults.predicting import CHECKPOINT
-from vintk_jax.defaults.rules import CHECKED_WHERE_USED, choice, several
+from vintk_jax.defaults.rules import CHECKED_WHERE_USED, choice, exactly_or, number, several
 
 EXPORT = {
     **CHECKPOINT,
@@ -35,6 +35,9 @@ EXPORT = {
         default=-1.0,
         meaning="percentage points that accuracy may be below the longest length's; inf: no "
         "limit; -1: the whole budget that `assign` was given",
+        rule=exactly_or(
+            -1, number(0, infinite=True), "a number of percentage points of at least 0, -1, or inf"
+        ),
     ),
     **COMPILE_CACHE,
 }

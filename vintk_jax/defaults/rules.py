@@ -113,6 +113,10 @@ def _is_below_one(value: Any) -> bool:
     return SHARE.allows(value) and value < 1
 
 
+def _is_half_to_below_one(value: Any) -> bool:
+    return _is_below_one(value) and value >= 0.5
+
+
 def _is_not_nan(value: Any) -> bool:
     return not (isinstance(value, float) and math.isnan(value))
 
@@ -125,6 +129,7 @@ NOT_NEGATIVE = number(0)
 SHARE = number(0, 1)
 SHARE_ABOVE_ZERO = number(0, 1, above=True)
 SHARE_BELOW_ONE = Rule(_is_below_one, "a number from 0 to below 1")
+HALF_TO_BELOW_ONE = Rule(_is_half_to_below_one, "a number from 0.5 to below 1")
 # Seeds that NumPy and JAX both take.
 SEED = whole(0, 2**32 - 1)
 THREADS = whole(0, 1024)

@@ -89,6 +89,13 @@ def _budget(result: Mapping[str, Any]) -> str:
     budget = result["budget"]
     expected = result["thresholds"]
     points = result["points"]
+    if result["at_equal_speed"][0]["speed"] == 1:
+        return (
+            f"The budget was a loss of {budget['max_drop']:g} points at most, "
+            f"{budget['confidence']:.0%} sure. Within it, no setting is faster than the longest "
+            "length: all images take that. A looser budget, or a model that is surer of its "
+            "images, makes it pay."
+        )
     return (
         f"The budget was a loss of {budget['max_drop']:g} points at most, "
         f"{budget['confidence']:.0%} sure. On the {expected['images']:,} images that thresholds "
