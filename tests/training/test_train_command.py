@@ -168,7 +168,7 @@ def test_predictions_from_a_plain_checkpoint(whole, tmp_path):
         ("--config.model.dtype=float23", "float23"),
         ("--config.model.init=orthogonal", "orthogonal"),
         ("--config.model.arch=/nowhere/best.json", "no such file"),
-        ("--config.optimizer.accumulate=3", "got 64"),
+        ("--config.optimizer.accumulate=3", "got 32"),
         ("--config.mesh.tensor=3", "tensor=3"),
         ("--config.loss.distill=2.0", "loss.distill"),
         (
