@@ -26,6 +26,7 @@ RUN = [
     "--config.loss.drop_path=0.2",
 ]
 RUN += ["--config.augment.mixup=0.5", "--config.augment.padding=2", "--config.optimizer.name=muon"]
+RUN += ["--config.mesh.cpu_devices=2"]  # which share each batch
 
 
 @pytest.fixture(scope="module")
