@@ -1,15 +1,22 @@
 """What the comparison makes of times and answers."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vintk_jax.adaptive import compared_methods
+from vintk_jax.adapting.results import summary_of
+from vintk_jax.adaptive import assigner_networks, compared_methods
+from vintk_jax.adaptive.assigner import FeatureAssigner
+from vintk_jax.adaptive.budget_choice import Point
+from vintk_jax.adaptive.calibration import Calibration
 from vintk_jax.adaptive.compared_methods import Method, compare
+from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
+from vintk_jax.inference.plans import Plans
 
 
 def entry(name, speed, accuracy, budget=None, flops=1.0):
@@ -118,3 +125,72 @@ def test_entries_say_what_was_answered():
     assert cascade["flops_per_image"] == 1 + 0.5 * 5
     assert (fixed["mix"], fixed["flops_per_image"]) == ({"16": 1.0}, 5.0)
     assert min(cascade["images_per_second"], fixed["images_per_second"]) > 0
+
+
+class FakePlans(Plans):
+    """Two lengths, whose tokens can't be merged."""
+
+    def __init__(self):
+        self.names = ("4", "16")
+        self.multiply_adds = {"4": 1, "16": 4}
+
+    def fixed(self, name):
+        """A plan of its own."""
+        return Plan([])
+
+    def known(self, lengths):
+        """A plan of its own."""
+        return Plan([])
+
+    def cascade(self, threshold):
+        """A plan of its own."""
+        return Plan([])
+
+    def merged(self, count):
+        """Refused."""
+        raise UserError("no")
+
+
+class FakeAssigner(FeatureAssigner):
+    """With a plan of its own."""
+
+    def plan(self, plans):
+        """As all others have."""
+        return Plan([])
+
+    def paid_by_step(self, plans):
+        """One stage."""
+        return (1.5, 4.0)
+
+
+def test_the_longest_length_for_all_is_one_plan():
+    """Whether it is fixed or an assigner's setting; another setting has its own."""
+    longest = Point(0.0, 0.9, 1.0, 0.0, (0.0, 1.0), start=1)
+    cheap = Point(1.0, 0.5, 0.3, 0.0, (1.0, 0.0))
+    module = assigner_networks.make("shared", 2, 8, 8)
+    found = compared_methods.methods(
+        FakePlans(),
+        FakeAssigner(module, ({},), "smallest", 8, 0.0, (0.25, 1.0)),
+        Calibration(10, 0.9, [cheap, longest], [cheap]),
+        np.ones((10, 2), bool),
+        (0.5, 50.0),
+        1.0,
+        0.9,
+        0,
+    )
+    (fixed,) = (method for method in found if method.name == "fixed-16")
+    tight, loose = (method for method in found if method.name == "tla")
+    assert tight.plan is fixed.plan
+    assert tight.flops == (4,)
+    assert loose.plan is not fixed.plan
+    assert loose.flops == (1.5, 4.0)
+
+
+@pytest.mark.parametrize(("speed", "words"), [(1.0, "saves nothing"), (1.5, "1.50 times as fast")])
+def test_what_adapt_says_of_it(speed, words, tmp_path):
+    """It saves something, or nothing."""
+    length = {"tokens": "16", "accuracy": 0.9, "low": 0.8, "high": 1.0, "multiply_adds": 4}
+    line = {"tla": 0.9, "speed": speed, "gain": 0.0}
+    result = {"lengths": [length], "images": 10, "at_equal_speed": [line]}
+    (tmp_path / "adapt.json").write_text(json.dumps(result))
+    assert words in summary_of(tmp_path)[-1]

@@ -106,7 +106,7 @@ def measure_step(values: dict[str, Any]) -> StepSpeed:
         images_s=images_s,
         compile_s=compile_s,
         memory=_memory(),
-        device=f"{jax.device_count()} {device.platform} ({device.device_kind})",
+        device=f"{setup.mesh.size} {device.platform} ({device.device_kind})",
     )
 
 

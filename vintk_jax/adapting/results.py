@@ -15,6 +15,7 @@ from vintk_jax.adapting.given import read_given
 from vintk_jax.adapting.outcomes import by_class, by_length, galleries, interval, points_interval
 from vintk_jax.adapting.plan import STAGES, Plan
 from vintk_jax.files import write_json
+from vintk_jax.report.adaptive_table import takes_longest
 from vintk_jax.workdir.config_claims import read_claimed
 
 RESULT = "adapt.json"
@@ -156,7 +157,7 @@ def summary_of(workdir: Path) -> list[str]:
         for row in result["lengths"]
     ]
     chosen = result["at_equal_speed"][0]
-    if chosen["speed"] == 1:
+    if takes_longest(chosen):
         lines.append(
             "Each image at its own length saves nothing within this budget: all take "
             f"{result['lengths'][0]['tokens']} tokens."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vintk_jax.report.adaptive_page import as_png, draw_methods
+from vintk_jax.report.adaptive_table import takes_longest
 from vintk_jax.report.describe import human_count, human_score, summarise
 from vintk_jax.report.page import as_yaml, write_page
 from vintk_jax.report.style import RAMP, STAR, style
@@ -89,7 +90,7 @@ def _budget(result: Mapping[str, Any]) -> str:
     budget = result["budget"]
     expected = result["thresholds"]
     points = result["points"]
-    if result["at_equal_speed"][0]["speed"] == 1:
+    if takes_longest(result["at_equal_speed"][0]):
         return (
             f"The budget was a loss of {budget['max_drop']:g} points at most, "
             f"{budget['confidence']:.0%} sure. Within it, no setting is faster than the longest "

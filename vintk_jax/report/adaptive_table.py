@@ -80,6 +80,13 @@ def comparison_table(entries: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def takes_longest(line: Mapping[str, Any]) -> bool:
+    """Whether a line of `at_equal_speed` is the longest length for all images: it then has that
+    length's time (`compared_methods.compare`).
+    """
+    return line["speed"] == 1
+
+
 def equal_speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The assigner at each budget, and what others reach in the same time."""
     table = _table(

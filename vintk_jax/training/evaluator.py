@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from vintk_jax.data import loader
 from vintk_jax.data.sources import Source
@@ -78,11 +78,4 @@ def _shared(count: Callable, mesh: Mesh) -> Callable:
     def summed(params, batch):
         return jax.lax.psum(count(params, batch), mesh.axis_names)
 
-    everywhere = PartitionSpec()
-    return jax.shard_map(
-        summed,
-        mesh=mesh,
-        in_specs=(everywhere, sharding.BATCH),
-        out_specs=everywhere,
-        check_vma=False,
-    )
+    return sharding.over_parts(summed, mesh)

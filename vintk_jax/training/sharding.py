@@ -7,6 +7,7 @@ doesn't divide is replicated.
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -67,12 +68,22 @@ def make_mesh(data: int, fsdp: int, tensor: int, cpu_devices: int = 0) -> Mesh:
 def shares(mesh: Mesh) -> bool:
     """Whether CPU devices of one process share each batch, and each has all parameters.
 
-    A step is then written for one device's part (`jax.shard_map`): narrow models' operations are
+    A step is then written for one device's part (`over_parts`): narrow models' operations are
     small, and a core that has its own part waits for the other once a step. XLA, left to cut a
-    whole batch's step up by itself, is slower than one device in half of the cases
-    (benchmarks/train_speed.py).
+    whole batch's step up by itself, took 0.9 to 2.3 times as long, mostly more than 1.1 times (ten
+    pairs of models and pieces, once, by a script that wasn't kept).
     """
     return cpu_alone() and mesh.size > 1 and mesh.shape["data"] == mesh.size
+
+
+def over_parts(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
+    """A function of (what all devices have, a batch), run by each device on its part of the batch.
+    What it gives has to be the same on all, as a sum over the mesh's axes is.
+    """
+    everywhere = PartitionSpec()
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=(everywhere, BATCH), out_specs=everywhere, check_vma=False
+    )
 
 
 def spec_of(path: str, shape: tuple[int, ...], sizes: dict[str, int]) -> PartitionSpec:

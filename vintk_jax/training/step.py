@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vintk_jax.models.folding import Length
 from vintk_jax.tasks.objectives import Objective
-from vintk_jax.training.sharding import BATCH
+from vintk_jax.training.sharding import over_parts
 from vintk_jax.workdir.state import State
 
 
@@ -167,20 +167,15 @@ def _shared(of_part: Callable, mesh: Mesh) -> Callable:
     it has. The devices wait for each other once: all values travel as one array.
     """
 
-    def weighted(params, drawn, frozen):
+    def weighted(known, drawn):
+        params, frozen = known
         values, size = of_part(params, drawn, frozen)
         flat, restored = ravel_pytree(values)
         total = jax.lax.psum(size, mesh.axis_names)
         return restored(jax.lax.psum(flat * size, mesh.axis_names) / jnp.maximum(total, 1))
 
-    everywhere = PartitionSpec()
-    return jax.shard_map(
-        weighted,
-        mesh=mesh,
-        in_specs=(everywhere, BATCH, everywhere),
-        out_specs=everywhere,
-        check_vma=False,
-    )
+    run = over_parts(weighted, mesh)
+    return lambda params, drawn, frozen: run((params, frozen), drawn)
 
 
 def _ema_decay(decay: float, step: Array) -> Array:
