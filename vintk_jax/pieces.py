@@ -16,7 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
-from jaxtyping import Array, Shaped
+
+from vintk_jax.models.passes import at_lengths, drawn
 
 # How many times the last cache the outputs of all operations of a forward pass may be: of a batch
 # that stays whole, and of a piece of one that doesn't (XLA writes few of them to memory, and each
@@ -80,13 +81,14 @@ def bytes_a_sample(model: nn.Module, grids: Sequence[Any], shape: tuple[int, ...
     """
 
     def forward(params, images):
-        return [model.apply(params, images, *(() if grid is None else (grid,))) for grid in grids]
+        return at_lengths(model, params, images, grids)
 
     def images(count):
         return jax.ShapeDtypeStruct((count, *shape), jnp.float32)
 
-    first = () if grids[0] is None else (grids[0],)
-    params = jax.eval_shape(lambda key, x: model.init(key, x, *first), jax.random.key(0), images(1))
+    params = jax.eval_shape(
+        lambda key, x: drawn(model, key, x, grids), jax.random.key(0), images(1)
+    )
     return bytes_of(forward, params, images(3)) - bytes_of(forward, params, images(2))
 
 
@@ -140,8 +142,8 @@ def pieces_here(batch: int, bytes_each: Callable[[], int], devices: int = 1) -> 
 
 
 def in_pieces(
-    run: Callable[[Shaped[Array, " n *shape"]], Any],
-    samples: Shaped[Array, " n *shape"],
+    run: Callable[[Any], Any],
+    samples: Any,
     bytes_each: Callable[[], int],
     devices: int = 1,
 ) -> Any:
@@ -149,11 +151,14 @@ def in_pieces(
 
     Args:
         run: handles each sample by itself; what it gives has the samples' first axis.
-        samples: their number has to be known.
+        samples: an array, or a tree of arrays, whose first axis is that of the samples; their
+            number has to be known.
         bytes_each, devices: see `pieces_here`.
     """
-    count = pieces_here(len(samples), bytes_each, devices)
+    number = len(jax.tree.leaves(samples)[0])
+    count = pieces_here(number, bytes_each, devices)
     if count == 1:
         return run(samples)
-    found = jax.lax.map(run, samples.reshape(count, -1, *samples.shape[1:]))
+    cut = jax.tree.map(lambda array: array.reshape(count, -1, *array.shape[1:]), samples)
+    found = jax.lax.map(run, cut)
     return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), found)

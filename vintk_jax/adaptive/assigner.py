@@ -8,7 +8,6 @@ asked after a pass, at several stages perhaps, and reads what that pass knows of
 import abc
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -177,10 +176,12 @@ class ThumbnailAssigner(Assigner):
         def run(images):
             return choose(self.params[0], self.price, images)
 
-        def follow(outputs):
-            return outputs[0] + 1  # the assigner itself is step 0
+        # The assigner itself is step 0.
+        lengths, starts = plans.one_each(at=1)
 
-        lengths = [plans.last_step(number) for number in range(len(plans.names))]
+        def follow(outputs):
+            return starts[outputs[0]]
+
         return Plan([Step("", run, follow), *lengths])
 
     def multiply_adds(self, plans: Plans) -> int:
@@ -193,12 +194,11 @@ class ThumbnailAssigner(Assigner):
 
     def paid(self, plans: Plans) -> tuple[float, Float[np.ndarray, " lengths"]]:
         """The stage comes ahead of any pass."""
-        return float(self.multiply_adds(plans)), plans.paid
+        return float(self.multiply_adds(plans)), plans.paid_alone
 
     def paid_by_step(self, plans: Plans) -> tuple[float, ...]:
-        """The stage, then each length."""
-        first, passes = self.paid(plans)
-        return (first, *passes)
+        """The stage, then each length's steps."""
+        return (float(self.multiply_adds(plans)), *plans.paid_one_each)
 
     def stages(self) -> list[Stage]:
         """One, on images."""
@@ -261,29 +261,39 @@ class FeatureAssigner(Assigner):
         pass_and_stage = self._pass_and_stage(plans, number)
 
         @jax.jit
-        def program(variables, params, price, images):
-            return length.in_pieces(partial(pass_and_stage, variables, params, price), images)
+        def program(variables, params, price, *inputs):
+            def run(inputs):
+                return pass_and_stage(variables, params, price, *inputs)
+
+            return length.in_pieces(run, inputs)
 
         variables = length.variables
         params = self.params[number]
 
-        def run(images):
-            return program(variables, params, self.price, images)
+        def run(*inputs):
+            return program(variables, params, self.price, *inputs)
 
         def follow(outputs):
             return np.where(outputs[1] == number, DONE, outputs[1])
 
-        return Step(plans.names[number], run, follow, self._weight_at(number))
+        return Step(
+            plans.names[number],
+            run,
+            follow,
+            self._weight_at(number),
+            plans.carries(number),
+            plans.takes(number),
+        )
 
     def _pass_and_stage(self, plans: Plans, number: int) -> Callable:
-        """A function (the length's variables, params, price, images) -> probabilities, the number
-        of the length to go on to.
+        """A function (the length's variables, params, price, images[, carried]) -> probabilities,
+        the number of the length to go on to[, carried].
         """
 
-        def run(variables, params, price, images):
-            probabilities, tokens = plans.lengths[number](variables, images)
-            features = features_of(probabilities, tokens)
-            return probabilities, self.choose(params, price, features, number)
+        def run(variables, params, price, *inputs):
+            probabilities, tokens = plans.lengths[number].own_pass(variables, *inputs)
+            chosen = self.choose(params, price, features_of(probabilities, tokens), number)
+            return (probabilities, chosen, *([tokens] if plans.carries(number) else []))
 
         return run
 
@@ -330,6 +340,7 @@ def make_assigner(
     thumbnail: int,
     earlier_weight: int | float,
     costs: tuple[float, ...],
+    costs_alone: tuple[float, ...] | None = None,
 ) -> Assigner:
     """An assigner that isn't trained yet.
 
@@ -337,6 +348,8 @@ def make_assigner(
         kind: of its network, one of `assigner_networks.KINDS`.
         width: of the network's layers.
         earlier_weight: see `Assigner`; only one that reads features has it.
+        costs: see `Assigner`; costs_alone: with the passes that lengths begin with, for one that is
+            asked before any; None where each is one pass.
 
     Raises:
         UserError: for another kind, or sizes that don't fit.
@@ -344,4 +357,5 @@ def make_assigner(
     module = make(kind, len(costs), width, thumbnail)
     if reads_features(module):
         return FeatureAssigner(module, (), target, thumbnail, earlier_weight, tuple(costs))
+    costs = costs if costs_alone is None else costs_alone
     return ThumbnailAssigner(module, (), target, thumbnail, 0.0, tuple(costs))

@@ -55,8 +55,15 @@ class Assigning:
         config = session.config
         tla = config.tla
         labels = config.labels
+        plans = session.plans
         assigner = make_assigner(
-            tla.kind, tla.width, tla.target, tla.thumbnail, tla.keep, session.plans.costs
+            tla.kind,
+            tla.width,
+            tla.target,
+            tla.thumbnail,
+            tla.keep,
+            plans.costs,
+            plans.costs_alone,
         )
         fit = Fit(labels.none_right, **{name: tla[name] for name in FIELDS})
         sources = {}

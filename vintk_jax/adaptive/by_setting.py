@@ -82,19 +82,24 @@ def plan_by_setting(plans: Plans, assigner: Assigner | None, settings: Settings)
         settings: what the numbers mean that images come with.
     """
     if assigner is None:
-        steps = [_alone(plans, number) for number in range(len(plans.names))]
-        return Plan(steps, settings.starts)
+        steps, starts = plans.one_each()
+        return Plan(steps, lambda numbers: starts[settings.starts(numbers)])
     if isinstance(assigner, FeatureAssigner):
         asked = range(len(assigner.params))
         steps = [_asked_after(plans, assigner, settings, number) for number in asked]
         for number in range(len(assigner.params), len(plans.names)):
-            steps.append(_alone(plans, number, assigner.earlier_weight))
-        return Plan(steps, settings.starts)
-    steps = [_asked_before(assigner, settings)]
-    steps += [_alone(plans, number) for number in range(len(plans.names))]
+            steps.append(plans.last_step(number, assigner.earlier_weight))
+        starts = np.arange(len(steps))
+        for number, before in enumerate(plans.begins_at):
+            if before != number:
+                starts[number] = len(steps)
+                steps.append(plans.opening(number, number))
+        return Plan(steps, lambda numbers: starts[settings.starts(numbers)])
+    lengths, starts = plans.one_each(at=1)
+    steps = [_asked_before(assigner, settings, starts), *lengths]
 
     def first(numbers: np.ndarray) -> np.ndarray:
-        return np.where(settings.fixed(numbers), settings.starts(numbers) + 1, 0)
+        return np.where(settings.fixed(numbers), starts[settings.starts(numbers)], 0)
 
     return Plan(steps, first)
 
@@ -102,16 +107,6 @@ def plan_by_setting(plans: Plans, assigner: Assigner | None, settings: Settings)
 def lengths_of_steps(plan: Plan, names: Sequence[str]) -> Int[np.ndarray, " steps"]:
     """The length of each step of a plan; -1 for one that can't answer."""
     return np.array([names.index(step.name) if step.name else -1 for step in plan.steps])
-
-
-def _alone(plans: Plans, number: int, earlier_weight: float = 0.0) -> Step:
-    """A pass after which the image is answered."""
-    last = plans.last_step(number, earlier_weight)
-
-    def follow(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
-        return np.full(len(outputs[0]), DONE)
-
-    return dataclasses.replace(last, follow=follow)
 
 
 def _next(
@@ -127,27 +122,41 @@ def _asked_after(plans: Plans, assigner: Assigner, settings: Settings, number: i
     length = plans.lengths[number]
     variables, params = length.variables, assigner.params[number]
 
-    def pass_and_chances(variables: Any, params: Any, images: Any) -> tuple[Any, Any]:
-        probabilities, tokens = length(variables, images)
-        return probabilities, assigner.chances(params, features_of(probabilities, tokens))
-
     @jax.jit
-    def program(variables, params, images):
-        return length.in_pieces(partial(pass_and_chances, variables, params), images)
+    def program(variables, params, *inputs):
+        def run(inputs):
+            probabilities, tokens = length.own_pass(variables, *inputs)
+            chances = assigner.chances(params, features_of(probabilities, tokens))
+            return (probabilities, chances, *([tokens] if plans.carries(number) else []))
 
-    def run(images: np.ndarray) -> tuple[Any, ...]:
-        return program(variables, params, images)
+        return length.in_pieces(run, inputs)
+
+    def run(*inputs: np.ndarray) -> tuple[Any, ...]:
+        return program(variables, params, *inputs)
 
     def follow(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
         _, chances, numbers = outputs
         chosen = _next(chances, assigner, settings.prices(numbers), number)
         return np.where(chosen == number, DONE, chosen)
 
-    return Step(plans.names[number], run, follow, assigner.earlier_weight)
+    return Step(
+        plans.names[number],
+        run,
+        follow,
+        assigner.earlier_weight,
+        plans.carries(number),
+        plans.takes(number),
+    )
 
 
-def _asked_before(assigner: Assigner, settings: Settings) -> Step:
-    """The assigner's chances by a thumbnail."""
+def _asked_before(
+    assigner: Assigner, settings: Settings, starts: Int[np.ndarray, " lengths"]
+) -> Step:
+    """The assigner's chances by a thumbnail.
+
+    Args:
+        starts: the step that each length's way begins with.
+    """
 
     @jax.jit
     def chances(params, images):
@@ -157,6 +166,6 @@ def _asked_before(assigner: Assigner, settings: Settings) -> Step:
 
     def follow(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
         found, numbers = outputs
-        return _next(found, assigner, settings.prices(numbers), None) + 1
+        return starts[_next(found, assigner, settings.prices(numbers), None)]
 
     return Step("", run, follow)

@@ -129,7 +129,8 @@ class Calibration:
 
         assigned = []
         for start in assigner.first_lengths:
-            assigned += assigned_from(start)
+            if plans.can_start_at(start):
+                assigned += assigned_from(start)
         cascaded = budget_choice.curve(
             cascade,
             budget_choice.thresholds(confidence(answers.probabilities)),

@@ -60,7 +60,7 @@ def methods(
     costs = tuple(plans.paid)
     paid = assigner.paid_by_step(plans)
     compared = [
-        Method(f"fixed-{name}", None, plans.fixed(name), (plans.multiply_adds[name],))
+        Method(f"fixed-{name}", None, plans.fixed(name), plans.paid_fixed(name))
         for name in reversed(plans.names)
     ]
     longest = compared[0]
@@ -75,14 +75,18 @@ def methods(
     drawn = np.random.default_rng(seed).choice(
         len(costs), len(right), p=np.array(point.mix) / np.sum(point.mix)
     )
-    compared.append(Method("random", budgets[0], plans.known(drawn), costs))
+    compared.append(Method("random", budgets[0], plans.known(drawn), plans.paid_one_each))
     compared.append(assigned(budgets[0], point))
     for budget, point in _settings(calibration, "assigned", budgets[1:], confidence, by):
         compared.append(assigned(budget, point))
     for budget, point in _settings(calibration, "cascade", budgets, confidence, by):
         compared.append(Method("cascade", budget, plans.cascade(point.setting), costs))
     smallest, _ = smallest_right(right, "shortest")
-    return [*compared, *_merging(plans), Method("oracle", None, plans.known(smallest), costs)]
+    return [
+        *compared,
+        *_merging(plans),
+        Method("oracle", None, plans.known(smallest), plans.paid_one_each),
+    ]
 
 
 def _settings(

@@ -13,6 +13,7 @@ CLIPS = {
     **unused(
         TRAINING,
         "model.pool",
+        "model.regions",
         "model.stem_width",
         "model.residual_scale",
         "model.aux_head",

@@ -26,6 +26,7 @@ SEGMENTATION = {
         TRAINING,
         "data.crop_ratio",
         "model.pool",
+        "model.regions",
         "model.stem_width",
         "model.residual_scale",
         "model.aux_head",

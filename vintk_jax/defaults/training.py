@@ -75,6 +75,12 @@ MODEL = {
         "tokens a side of each length, longest first; one number: an ordinary ViT",
         CHECKED_WHERE_USED,
     ),
+    "model.regions": Field(
+        (),
+        "lengths by region: of the shortest length's tokens, how many (the most relevant) a second "
+        "pass cuts into four; needs model.pool=mean",
+        CHECKED_WHERE_USED,
+    ),
     "model.patch_size": Field(
         8,
         "pixels a side that the patch kernel is stored for; 0: those of the longest length",

@@ -41,7 +41,7 @@ def warm_up(plan: Plan, shape: tuple[int, ...], sizes: Sequence[int]) -> None:
     """Compile every step of a plan at every batch size, and run it once."""
     for step in plan.steps:
         for size in sizes:
-            for array in step.run(np.zeros((size, *shape), np.uint8)):
+            for array in step.run(*step.inputs(np.zeros((size, *shape), np.uint8))):
                 np.asarray(array)
 
 

@@ -23,17 +23,28 @@ class Step:
 
     Attributes:
         name: of the length, for the answer; empty for a step that can't answer.
-        run: images (batch, *image, 3) -> a tuple of arrays whose first axis is the batch; the first
-            are probabilities, where it can answer.
-        follow: those arrays, rows of real images only, -> the number of the next step of each
-            image, or `DONE`.
+        run: images (batch, *image, 3), and what they carry where the step takes it, -> a tuple of
+            arrays whose first axis is the batch; the first are probabilities, where it can answer.
+        follow: those arrays, rows of real images only and without what is carried, -> the number
+            of the next step of each image, or `DONE`.
         earlier_weight: weight that the probabilities of an earlier step have in this one's.
+        carries: whether the last array goes along with the images, for a later step to take.
+        takes: shape, for one image, of what an earlier step let it carry; None for a step that
+            takes the image alone.
     """
 
     name: str
-    run: Callable[[UInt8[np.ndarray, "batch *image 3"]], tuple[Any, ...]]
+    run: Callable[..., tuple[Any, ...]]
     follow: Callable[[tuple[np.ndarray, ...]], Int[np.ndarray, " n"]]
     earlier_weight: float = 0.0
+    carries: bool = False
+    takes: tuple[int, ...] | None = None
+
+    def inputs(self, images: UInt8[np.ndarray, "batch *image 3"]) -> tuple[np.ndarray, ...]:
+        """What `run` is called with to try it: images that carry zeros where it takes any."""
+        if self.takes is None:
+            return (images,)
+        return images, np.zeros((len(images), *self.takes), np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

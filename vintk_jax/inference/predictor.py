@@ -23,7 +23,9 @@ from vintk_jax.data.augment import Centre
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
-from vintk_jax.models.folding import fitted, fold, has_stem
+from vintk_jax.models.folding import Length, fitted, fold, has_stem
+from vintk_jax.models.passes import with_tokens
+from vintk_jax.models.regions import Regions
 from vintk_jax.pieces import bytes_of, in_pieces
 from vintk_jax.tasks import kind_of
 from vintk_jax.tasks.loading import Trained, load_trained
@@ -40,21 +42,23 @@ class OneLength:
 
     Attributes:
         model: an ordinary model of that length; variables: its own.
-        grid: token rows and columns, for clips the frames ahead of them; None for a model that has
-            only its own.
+        grid: token rows and columns, for clips the frames ahead of them, or regions; None for a
+            model that has only its own.
         shape: of an image or a clip, as the model is given it.
     """
 
     model: nn.Module
     variables: Any
-    grid: tuple[int, ...] | None
+    grid: Length | None
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, spec: ModelSpec, params: Any, grid: tuple[int, ...] | None) -> "OneLength":
-        """Fold a trained model's variables for a length."""
-        if grid is None:
-            return cls(spec.model, params, None, spec.shape)
+    def of(cls, spec: ModelSpec, params: Any, grid: Length | None) -> "OneLength":
+        """Fold a trained model's variables for a length; regions have two grids, and are left as
+        they are.
+        """
+        if grid is None or isinstance(grid, Regions):
+            return cls(spec.model, params, grid, spec.shape)
         model, variables = fold(spec.model, params, grid, spec.image_size, spec.frames)
         return cls(model, variables, grid, spec.shape)
 
@@ -62,9 +66,27 @@ class OneLength:
         self, variables: Any, images: UInt8[Array, "n *image 3"]
     ) -> tuple[Float[Array, "n classes"], Float[Array, "n *tokens embed"]]:
         """Probabilities, and what the last norm gives the classifier; of a clip in several views,
-        the means.
+        the means. By region: after both passes.
         """
         return over_views(partial(self._one_view, variables), images)
+
+    def own_pass(
+        self,
+        variables: Any,
+        images: UInt8[Array, "n *image 3"],
+        known: Float[Array, "n coarse embed"] | None = None,
+    ) -> tuple[Float[Array, "n classes"], Float[Array, "n *tokens embed"]]:
+        """The same, of the last pass alone.
+
+        Args:
+            known: what the last norm gave in the pass that a length by region begins with.
+        """
+        if known is None:
+            return self(variables, images)
+        logits, tokens = with_tokens(
+            self.model, variables, normalise(images), self.grid, known=known
+        )
+        return jax.nn.softmax(logits.astype(jnp.float32)), tokens
 
     def probabilities(
         self, variables: Any, images: UInt8[Array, "n *image 3"]
@@ -78,9 +100,9 @@ class OneLength:
         """`probabilities`, `in_pieces`."""
         return self.in_pieces(partial(self.probabilities, variables), images)
 
-    def in_pieces(self, run: Callable[..., Any], images: UInt8[Array, "n *image 3"]) -> Any:
-        """`run(images)`, which holds a pass at this length, a piece of the images after another
-        where that is faster (`pieces`).
+    def in_pieces(self, run: Callable[..., Any], images: Any) -> Any:
+        """`run(images)`, which holds a pass at this length, a piece of the images (and of what
+        comes with them, as a tree) after another where that is faster (`pieces`).
         """
 
         def each():
@@ -95,17 +117,13 @@ class OneLength:
         return bytes_of(self.probabilities, self.variables, one)
 
     def _one_view(self, variables, images):
+        if isinstance(self.grid, Regions):
+            _, known = with_tokens(self.model, variables, normalise(images), self.grid.grid)
+            return self.own_pass(variables, images, known)
         images = normalise(images)
         if self.grid is not None:
             images = fitted(images, self.grid, has_stem(self.model))
-
-        def is_last_norm(module, method):
-            return module.name == "norm" and method == "__call__"
-
-        logits, captured = self.model.apply(
-            variables, images, capture_intermediates=is_last_norm, mutable=["intermediates"]
-        )
-        tokens = captured["intermediates"]["norm"]["__call__"][0]
+        logits, tokens = with_tokens(self.model, variables, images)
         return jax.nn.softmax(logits.astype(jnp.float32)), tokens
 
 
@@ -196,7 +214,9 @@ class Predictor:
             UserError: for a length that wasn't trained.
         """
         by_side = {
-            length.grid[-1] if length.grid else 0: name for name, length in self._lengths.items()
+            length.grid[-1] if length.grid else 0: name
+            for name, length in self._lengths.items()
+            if not isinstance(length.grid, Regions)
         }
         unknown = [side for side in sides if side not in by_side]
         if unknown:

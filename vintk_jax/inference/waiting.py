@@ -50,6 +50,7 @@ class Waiting:
     Attributes:
         images: by slot; filled by the owner ahead of `enter`.
         known: the latest answer by slot; None before the first.
+        carried: what an earlier step let an image carry, by slot; None before the first.
         running: groups that were handed to the device: step, slots, what it gave.
     """
 
@@ -67,6 +68,7 @@ class Waiting:
         self._max_wait = max_wait
         self.images = np.zeros((capacity, *shape), np.uint8)
         self.known: np.ndarray | None = None
+        self.carried: np.ndarray | None = None
         self._has_answer = np.zeros(capacity, bool)
         self._due = np.zeros(capacity)  # when it is late for the step that it waits for
         self._starts = 0  # batches handed to the device
@@ -200,14 +202,11 @@ class Waiting:
             self._savings = min(self._savings + _SHARE * size, _SAVED * size)
         left = count - len(slots)
         self._turn = (which, left) if self._was_late and left > 0 else None
-        if len(slots) == size and (np.diff(slots) == 1).all():
-            # Not copied: a slot is filled anew only after its answer has been given.
-            batch = self.images[slots[0] : slots[-1] + 1]
-        else:
-            batch = np.empty((size, *self.images.shape[1:]), np.uint8)
-            np.take(self.images, slots, axis=0, out=batch[: len(slots)], mode="clip")
-            batch[len(slots) :] = 0
-        self.running.append((which, slots, self._plan.steps[which].run(batch)))
+        step = self._plan.steps[which]
+        inputs = [_batch(self.images, slots, size)]
+        if step.takes is not None:
+            inputs.append(_batch(self.carried, slots, size))
+        self.running.append((which, slots, step.run(*inputs)))
         return slots
 
     def wait_for_first(self) -> tuple[int, Slots, Int[np.ndarray, " n"]]:
@@ -217,6 +216,12 @@ class Waiting:
         which, slots, running = self.running.popleft()
         step = self._plan.steps[which]
         outputs = tuple(np.asarray(array)[: len(slots)] for array in running)
+        if step.carries:
+            *outputs, carried = outputs
+            outputs = tuple(outputs)
+            if self.carried is None:
+                self.carried = np.zeros((self._capacity, *carried.shape[1:]), carried.dtype)
+            self.carried[slots] = carried
         if step.name:
             outputs = (self._blended(step, slots, outputs[0]), *outputs[1:])
             self.known[slots] = outputs[0]
@@ -236,3 +241,14 @@ class Waiting:
         earlier = step.earlier_weight * self.known[slots]
         blended = earlier + (1 - step.earlier_weight) * answers
         return np.where(self._has_answer[slots, None], blended, answers)
+
+
+def _batch(by_slot: np.ndarray, slots: Slots, size: int) -> np.ndarray:
+    """The rows of some slots, and zeros up to the size of a batch."""
+    if len(slots) == size and (np.diff(slots) == 1).all():
+        # Not copied: a slot is filled anew only after its answer has been given.
+        return by_slot[slots[0] : slots[-1] + 1]
+    batch = np.empty((size, *by_slot.shape[1:]), by_slot.dtype)
+    np.take(by_slot, slots, axis=0, out=batch[: len(slots)], mode="clip")
+    batch[len(slots) :] = 0
+    return batch

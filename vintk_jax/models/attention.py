@@ -19,6 +19,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.layers import Dense, linear_init, masked
+from vintk_jax.models.regions import Regions
 
 Grid = tuple[int, int]
 # With so many tokens or fewer, products are written out as sums: on a CPU a matrix product for each
@@ -181,12 +182,14 @@ class Attention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "n tokens embed"],
-        grid: Grid,
+        grid: Grid | Regions,
         embed_mask: Float[Array, " embed"] | None = None,
         head_mask: Float[Array, " heads"] | Float[Array, "heads dim"] | None = None,
     ) -> Float[Array, "n tokens embed"]:
         """Attend; `head_mask` switches heads off, or with a second axis dimensions of each head too
         (the live ones set the scale).
+
+        Relative positions are for grids.
         """
         n, tokens, embed = x.shape
         qkv = Dense(

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from vintk_jax.models.attention import Attention
 from vintk_jax.models.layers import LayerNorm, Mlp
 from vintk_jax.models.patch_embed import Grid
+from vintk_jax.models.regions import Regions
 from vintk_jax.models.stacking import (
     drop_path,
     mask_of_block,
@@ -33,7 +34,7 @@ class Block(nn.Module):
     head_dim: int
     hidden: int
     max_distance: int = 0
-    norm_grids: tuple[Grid, ...] = ()
+    norm_grids: tuple[Grid | Regions, ...] = ()
     residual_scale: float = 1.0
     dtype: DTypeLike | None = None
 
@@ -45,7 +46,7 @@ class Block(nn.Module):
     def __call__(
         self,
         x: Float[Array, "n tokens embed"],
-        grid: Grid,
+        grid: Grid | Regions,
         embed_mask: Float[Array, " embed"] | None = None,
         masks: dict | None = None,
         drop_path_mask: Float[Array, "2 n"] | None = None,
@@ -81,7 +82,7 @@ class Block(nn.Module):
 def stack(
     kinds: Sequence[Mapping[str, Any]],
     x: Float[Array, "n tokens embed"],
-    grid: tuple[int, ...],
+    grid: tuple[int, ...] | Regions,
     embed_mask: Float[Array, " embed"] | None,
     masks: dict | None,
     drop_path_mask: Float[Array, "depth 2 n"] | None = None,

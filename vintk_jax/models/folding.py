@@ -16,10 +16,11 @@ from jaxtyping import Array, Float
 from vintk_jax.models import resample
 from vintk_jax.models.conv_stem import STRIDE
 from vintk_jax.models.patch_embed import fit_to_grid
+from vintk_jax.models.regions import Regions
 from vintk_jax.models.timesformer import TimeSformer, fit_to_length, frames_shown
 from vintk_jax.models.vit import ViT
 
-Length = tuple[int, ...]
+Length = tuple[int, ...] | Regions
 
 
 def fitted(

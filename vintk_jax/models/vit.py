@@ -21,6 +21,7 @@ from vintk_jax.models.patch_embed import (
     fit_to_grid,
     grid_of,
 )
+from vintk_jax.models.regions import Regions, Reuse, assembled, ranked
 from vintk_jax.models.stacking import split_masks
 
 
@@ -36,8 +37,8 @@ class ViT(nn.Module):
         patch_size: native patch side in pixels.
         native_grid: token rows and columns that the patch kernel and the positions are stored for.
         max_distance: clip of the relative positions; 0 means none (DeiT). AutoFormer: 14.
-        norm_grids: token grids whose norms have scales and shifts of their own (a ReViT's lengths);
-            empty: all share one.
+        norm_grids: token grids, and lengths by region, whose norms have scales and shifts of their
+            own (a ReViT's lengths); empty: all share one.
         pool: what the head reads: the class token or the mean over patches (the class token stays
             in the sequence).
         stem_width: channels of a convolutional stem, whose features are cut into patches; 0: pixels
@@ -59,7 +60,7 @@ class ViT(nn.Module):
     patch_size: int = 16
     native_grid: Grid = (14, 14)
     max_distance: int = 0
-    norm_grids: tuple[Grid, ...] = ()
+    norm_grids: tuple[Grid | Regions, ...] = ()
     pool: Literal["token", "mean"] = "token"
     stem_width: int = 0
     residual_scale: float = 1.0
@@ -76,7 +77,7 @@ class ViT(nn.Module):
     @property
     def layers(self) -> Layers:
         """See `models.layer_decay`."""
-        embedding = ("stem", "patch_embed", "class_token", "positions")
+        embedding = ("stem", "patch_embed", "class_token", "positions", "reuse")
         blocks = block_layers(self.num_blocks, self.scan)
         return (embedding, *blocks, ("norm", "head", "aux_head"))
 
@@ -84,10 +85,11 @@ class ViT(nn.Module):
     def __call__(
         self,
         images: Float[Array, "n height width channels"],
-        grid: int | Grid | None = None,
+        grid: int | Grid | Regions | None = None,
         masks: dict | None = None,
         drop_path_mask: Float[Array, "depth 2 n"] | None = None,
         dense: bool = False,
+        known: Float[Array, "n coarse embed"] | None = None,
     ) -> (
         Float[Array, "n classes"]
         | tuple[Float[Array, "n classes"], Float[Array, "n patches classes"]]
@@ -100,7 +102,8 @@ class ViT(nn.Module):
                 number afterwards.
             grid: token rows and columns to cut the images into, which are resized a little where
                 they don't divide (`fit_to_grid`); None keeps the native patch size. With a stem its
-                features are cut and resized, and None is the native grid.
+                features are cut and resized, and None is the native grid. `Regions`: the second
+                pass of a length by region.
             masks: switches parts of the model off: `embed` (embed_dim,), with a stem `stem`
                 (stem_width,), and stacked over blocks `alive` (depth,), `heads` (depth, heads),
                 `hidden` (depth, hidden); 1 is live, 0 dead. None: an ordinary ViT.
@@ -108,20 +111,23 @@ class ViT(nn.Module):
                 one over the share that is not dropped).
             dense: patches are classified by `aux_head`; without one by the head, which the mean of
                 patches suits (pool="mean").
+            known: for `Regions`: what the last norm gave in the pass on the coarse grid.
 
         Raises:
             ValueError: if the images don't divide into native patches, the grid is finer than the
-                image or has no norms, or blocks that differ are to be scanned.
+                image or has no norms, blocks that differ are to be scanned, or nothing is known of
+                the pass ahead of a second one.
         """
         of_model, of_blocks = split_masks(masks, ("embed", "stem"))
         embed_mask = of_model.get("embed")
-        x, grid = self._embedded(images, grid, embed_mask, of_model.get("stem"))
+        head = self._classifier("head")
+        x, grid = self._embedded(images, grid, embed_mask, of_model.get("stem"), known, head)
         x = self._blocks(x, grid, embed_mask, of_blocks, drop_path_mask)
         variant = self.norm_grids.index(grid) if self.norm_grids else 0
         x = LayerNorm(variants=len(self.norm_grids), name="norm")(x, embed_mask, variant)
-        return self._classified(x, dense)
+        return self._classified(x, dense, head)
 
-    def _embedded(self, images, grid, embed_mask, stem_mask):
+    def _embedded(self, images, grid, embed_mask, stem_mask, known, head):
         """Images as tokens with their positions, and the token grid."""
         side = self.patch_size
         grid = (grid, grid) if isinstance(grid, int) else grid
@@ -130,30 +136,49 @@ class ViT(nn.Module):
             images = ConvStem(self.stem_width, self.dtype, name="stem")(images, stem_mask)
             side = side // STRIDE
             grid = grid or self.native_grid
-        if grid is not None:
-            images = fit_to_grid(images, grid)
-        grid = grid_of(images.shape[1:], side, grid)
+        patch_embed = PatchEmbed(side, self.embed_dim, self.dtype, name="patch_embed")
+        class_token = ClassToken(name="class_token")
+        positions = PositionEmbed(self.native_grid, name="positions")
+
+        def tokens(grid):
+            fitted = images if grid is None else fit_to_grid(images, grid)
+            grid = grid_of(fitted.shape[1:], side, grid)
+            x = class_token(patch_embed(fitted, grid))
+            return masked(positions(x, grid), embed_mask), grid
+
+        if isinstance(grid, Regions):
+            x = self._by_region(tokens, grid, known, embed_mask, head)
+        else:
+            x, grid = tokens(grid)
         if self.norm_grids and grid not in self.norm_grids:
             raise ValueError(
                 f"Expected one of the token grids that the model has norms for, {self.norm_grids}, "
                 f"got {grid}."
             )
-        # Patches to tokens.
-        x = PatchEmbed(side, self.embed_dim, self.dtype, name="patch_embed")(images, grid)
-        x = ClassToken(name="class_token")(x)
-        return masked(PositionEmbed(self.native_grid, name="positions")(x, grid), embed_mask), grid
+        return x, grid
 
-    def _classified(self, x, dense):
+    def _by_region(self, tokens, regions, known, embed_mask, head):
+        """Coarse tokens, of which some are cut, with what is known of them."""
+        if known is None:
+            raise ValueError(
+                f"Expected what the pass on {regions.grid} knew (known) ahead of {regions}, got "
+                "none. `models.passes` runs both."
+            )
+        coarse, _ = tokens(regions.grid)
+        fine, _ = tokens(regions.fine)
+        order = ranked(head(known[:, 1:]))
+        reused = masked(Reuse(self.dtype, name="reuse")(known), embed_mask)
+        return assembled(coarse, fine[:, 1:], reused, order, regions)
+
+    def _classifier(self, name):
+        return Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name)
+
+    def _classified(self, x, dense, head):
         """Logits, with `dense` also those of each patch."""
-
-        def classifier(name):
-            return Dense(self.num_classes, kernel_init=linear_init, dtype=self.dtype, name=name)
-
-        head = classifier("head")
         logits = head(x[:, 0] if self.pool == "token" else x[:, 1:].mean(axis=1))
         if not (dense or self.aux_head):
             return logits
-        of_patches = (classifier("aux_head") if self.aux_head else head)(x[:, 1:])
+        of_patches = (self._classifier("aux_head") if self.aux_head else head)(x[:, 1:])
         return (logits, of_patches) if dense else logits + 0.5 * jnp.max(of_patches, axis=1)
 
     def _blocks(self, x, grid, embed_mask, masks, drop_path_mask):

@@ -24,7 +24,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.exporting.hugging_face import CONFIG
 from vintk_jax.exporting.pretrained import from_pretrained
 from vintk_jax.inference.plans import Plans
-from vintk_jax.inference.predictor import Predictor
+from vintk_jax.inference.predictor import OneLength, Predictor
 from vintk_jax.serving.asks import LONGEST
 from vintk_jax.workdir.config_claims import read_claimed
 
@@ -201,9 +201,9 @@ class Model:
             "shape": list(predictor.shape),
             "crop_ratio": predictor.eval_transform.ratio,
             "lengths": [
-                {"name": name, "grid": list(length.grid or ()), "cost": cost}
+                {"name": name, "grid": _grid(length), "cost": cost}
                 for name, length, cost in zip(
-                    self.plans.names, self.plans.lengths, self.plans.costs, strict=True
+                    self.plans.names, self.plans.lengths, self.plans.costs_alone, strict=True
                 )
             ],
             "assigned": self._loaded.assigner is not None,
@@ -223,6 +223,11 @@ class Model:
             if not best or point.accuracy > best[-1].accuracy:
                 best.append(point)
         return _spread(best, _BUDGETS)
+
+
+def _grid(length: OneLength) -> list[int]:
+    """Token rows and columns; the finer ones of a length by region."""
+    return list(getattr(length.grid, "fine", length.grid) or ())
 
 
 def _dearer(point: Point) -> tuple[float, float]:

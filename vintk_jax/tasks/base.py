@@ -15,6 +15,7 @@ from vintk_jax.data.loader import Transform
 from vintk_jax.data.sources import Kinds, Source
 from vintk_jax.errors import UserError
 from vintk_jax.models.folding import Length
+from vintk_jax.models.passes import at_lengths
 from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import Objective, normalise
 
@@ -98,9 +99,9 @@ def centre_crop(config: ml_collections.ConfigDict) -> Transform:
 
 def make_predict(model: nn.Module, grid: Length | None) -> Predict:
     """A function (params, uint8 images) -> logits at one token length."""
-    length = () if grid is None else (grid,)
 
     def predict(params, images):
-        return model.apply(params, normalise(images), *length).astype(jnp.float32)
+        (logits,) = at_lengths(model, params, normalise(images), [grid])
+        return logits.astype(jnp.float32)
 
     return predict

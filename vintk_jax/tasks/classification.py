@@ -3,6 +3,7 @@ length or several.
 """
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import ml_collections
@@ -11,6 +12,8 @@ from vintk_jax.data.sources import KINDS as SOURCES
 from vintk_jax.data.sources import open_source
 from vintk_jax.errors import UserError
 from vintk_jax.models.conv_stem import STRIDE
+from vintk_jax.models.folding import Length
+from vintk_jax.models.regions import Regions
 from vintk_jax.models.segmenter import Segmenter
 from vintk_jax.models.vit import ViT
 from vintk_jax.tasks.architecture import read_best
@@ -45,7 +48,8 @@ def build(config: ml_collections.ConfigDict, num_classes: int) -> ModelSpec:
         model = _by_sizes(section, num_classes)
     if not isinstance(model, ViT):
         return _with_one_length(model, section, dtype, image_size)
-    grids = tuple((side, side) for side in section.lengths)
+    grids = _lengths(section)
+    longest = (section.lengths[0],) * 2
     patch_size = section.patch_size or round(image_size / section.lengths[0])
     if model.stem_width and (patch_size % STRIDE or STRIDE * section.lengths[0] > image_size):
         raise UserError(
@@ -55,13 +59,48 @@ def build(config: ml_collections.ConfigDict, num_classes: int) -> ModelSpec:
         )
     model = model.clone(
         patch_size=patch_size,
-        native_grid=grids[0],
+        native_grid=longest,
         norm_grids=grids if section.separate_norms and len(grids) > 1 else (),
         dtype=dtype,
         scan=section.scan,
         remat=section.remat,
     )
     return ModelSpec(model, grids, image_size, section.init)
+
+
+def _lengths(section: ml_collections.ConfigDict) -> tuple[Length, ...]:
+    """Grids and regions, by the tokens of all their passes, longest first.
+
+    Raises:
+        UserError: for regions that don't fit the rest.
+    """
+    grids = [(side, side) for side in section.lengths]
+    cuts = section.get("regions", ())
+    if not cuts:
+        return tuple(grids)
+    coarse = section.lengths[-1]
+    fits = all(isinstance(cut, int) and 1 <= cut <= coarse**2 for cut in cuts)
+    if not fits or len(set(cuts)) < len(cuts) or 2 * coarse not in section.lengths:
+        raise UserError(
+            "Expected model.regions to be different numbers of the shortest length's "
+            f"{coarse**2} tokens, and a length of {2 * coarse} tokens a side, which the cut ones "
+            f"are embedded as, got regions={tuple(cuts)} with lengths={tuple(section.lengths)}."
+        )
+    if section.pool != "mean" or section.aux_head or section.get("arch", ""):
+        raise UserError(
+            "Lengths by region ask the classifier which tokens matter. Expected model.pool=mean "
+            "without aux_head and arch, got "
+            f"pool={section.pool!r}, aux_head={section.aux_head}, arch={section.arch!r}."
+        )
+    regions = [Regions(coarse, cut) for cut in cuts]
+    return tuple(sorted([*grids, *regions], key=_all_tokens, reverse=True))
+
+
+def _all_tokens(length: Length) -> int:
+    """Of all its passes."""
+    if isinstance(length, Regions):
+        return length.coarse**2 + length.tokens
+    return math.prod(length)
 
 
 def _check_lengths(lengths: tuple[int, ...], image_size: int) -> None:

@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from vintk_jax.errors import UserError
+from vintk_jax.models.folding import Length
+from vintk_jax.models.passes import drawn
+from vintk_jax.models.regions import Regions
 
 INITS = ("fan_in", "deit")
 # layers that are drawn with DeiT's deviation
@@ -25,8 +28,8 @@ class ModelSpec:
 
     Attributes:
         model: the module.
-        grids: token rows and columns of each length, longest first; (None,) for a model that has
-            only its own.
+        grids: token rows and columns of each length, or its regions, longest first; (None,) for a
+            model that has only its own.
         image_size: pixels a side.
         init: how weights are drawn, one of `INITS`, or "own": by the model's initialisers, for a
             model that isn't a ViT.
@@ -35,7 +38,7 @@ class ModelSpec:
     """
 
     model: nn.Module
-    grids: tuple[tuple[int, ...] | None, ...]
+    grids: tuple[Length | None, ...]
     image_size: int
     init: str
     frames: int = 0
@@ -43,10 +46,8 @@ class ModelSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each length: its number of patch tokens, as `fixed-N` has it; "all" for a
-        model that has only its own.
-        """
-        return tuple("all" if grid is None else str(math.prod(grid)) for grid in self.grids)
+        """A name for each length (`name_of`), as `fixed-N` has it."""
+        return tuple(name_of(grid) for grid in self.grids)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,9 +63,7 @@ class ModelSpec:
     def draw(self, key: jax.Array) -> dict:
         """Variables at the start."""
         images = jnp.zeros((1, *self.shape[self.views > 1 :]))
-        variables = self.model.init(
-            key, images, *(() if self.grids[0] is None else (self.grids[0],))
-        )
+        variables = drawn(self.model, key, images, self.grids)
         return _by_fan_in(variables) if self.init == "fan_in" else variables
 
     def describe(self) -> dict[str, Any]:
@@ -77,6 +76,13 @@ class ModelSpec:
         plain = {name: value for name, value in LATER_FIELDS.items() if fields.get(name) == value}
         fields = {name: value for name, value in fields.items() if name not in plain}
         return json.loads(json.dumps({"model": type(self.model).__name__, **fields}, default=str))
+
+
+def name_of(grid: Length | None) -> str:
+    """A number of patch tokens; "16+40" for two passes, "all" for a model's own."""
+    if grid is None:
+        return "all"
+    return str(grid if isinstance(grid, Regions) else math.prod(grid))
 
 
 def _by_fan_in(variables: dict) -> dict:

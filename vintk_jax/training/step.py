@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vintk_jax.models.folding import Length
+from vintk_jax.models.passes import at_lengths
 from vintk_jax.tasks.objectives import Objective
 from vintk_jax.training.sharding import over_parts
 from vintk_jax.workdir.state import State
@@ -72,15 +73,11 @@ def make_train_step(
     depth = model.num_blocks if recipe.drop_path else 0
     objective = recipe.objective
 
-    def answer(params, images, grid, options):
-        length = () if grid is None else (grid,)
-        return model.apply(params, images, *length, **options)
-
     def loss_of(params, images, targets, drop_path_mask):
         options = dict(objective.asked)
         if drop_path_mask is not None:
             options["drop_path_mask"] = drop_path_mask
-        answers = [answer(params, images, grid, options) for grid in grids]
+        answers = at_lengths(model, params, images, grids, **options)
         answers = jax.tree.map(lambda array: array.astype(jnp.float32), answers)
         losses = objective.losses(answers, targets)
         right = jnp.stack([objective.right(one, targets) for one in answers])
