@@ -51,7 +51,7 @@ def main() -> None:
 
     set_up_training(cpu_devices=cores())
     from benchmarks.revits import chosen_pieces, revit, train_step
-    from vintk_jax.pieces import bytes_a_sample
+    from vintk_jax.models.passes import bytes_a_sample
 
     results = {}
     for case in (CASES[number] for number in arguments.cases):

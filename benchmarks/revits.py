@@ -10,8 +10,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
+from vintk_jax.models.passes import bytes_a_sample
 from vintk_jax.models.vit import ViT
-from vintk_jax.pieces import bytes_a_sample, cache_bytes, devices_for, pieces_here
+from vintk_jax.pieces import cache_bytes, devices_for, pieces_here
 from vintk_jax.tasks.objectives import Classification
 from vintk_jax.training import sharding
 from vintk_jax.training.optimizer import make_optimizer, make_schedule

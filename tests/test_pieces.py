@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vintk_jax import pieces
+from vintk_jax.models.passes import bytes_a_sample
 from vintk_jax.models.vit import ViT
 from vintk_jax.train import _as_begun
 from vintk_jax.workdir.config_claims import claim_workdir
@@ -34,8 +35,8 @@ def test_bytes_are_those_of_all_outputs():
 def test_an_image_more_costs_the_same_at_any_number():
     """Two lengths cost more than one, and nothing is drawn."""
     model = ViT(8, (2, 2), (12, 12), 4, 3, patch_size=4, native_grid=(4, 4))
-    one = pieces.bytes_a_sample(model, ((4, 4),), (16, 16, 3))
-    both = pieces.bytes_a_sample(model, ((4, 4), (2, 2)), (16, 16, 3))
+    one = bytes_a_sample(model, ((4, 4),), (16, 16, 3))
+    both = bytes_a_sample(model, ((4, 4), (2, 2)), (16, 16, 3))
     assert 0 < one < both
     assert one % 4 == 0
 

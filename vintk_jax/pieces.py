@@ -8,16 +8,12 @@ On accelerators, whose memory is fast, a batch stays whole.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
-
-from vintk_jax.models.passes import at_lengths, drawn
 
 # How many times the last cache the outputs of all operations of a forward pass may be: of a batch
 # that stays whole, and of a piece of one that doesn't (XLA writes few of them to memory, and each
@@ -72,33 +68,13 @@ def _of_jaxpr(jaxpr: Any) -> int:
     return total
 
 
-def bytes_a_sample(model: nn.Module, grids: Sequence[Any], shape: tuple[int, ...]) -> int:
-    """What one more image adds to the outputs of all operations of a forward pass at every length.
-
-    Args:
-        grids: the lengths; (None,) for a model that has only its own.
-        shape: of an image or a clip.
-    """
-
-    def forward(params, images):
-        return at_lengths(model, params, images, grids)
-
-    def images(count):
-        return jax.ShapeDtypeStruct((count, *shape), jnp.float32)
-
-    params = jax.eval_shape(
-        lambda key, x: drawn(model, key, x, grids), jax.random.key(0), images(1)
-    )
-    return bytes_of(forward, params, images(3)) - bytes_of(forward, params, images(2))
-
-
 def pieces_for(batch: int, bytes_each: int, cache: int, devices: int = 1) -> int:
     """One for a batch that is small enough whole; else the fewest pieces of equal size that fit the
     cache, of one sample if none do.
 
     Args:
         batch: samples of a device.
-        bytes_each: see `bytes_a_sample`.
+        bytes_each: of `models.passes.bytes_a_sample`.
         cache: in bytes.
         devices: that share the cache.
     """
@@ -117,7 +93,7 @@ def devices_for(batch: int, bytes_each: int, cache: int, devices: int) -> int:
 
     Args:
         batch: samples.
-        bytes_each: see `bytes_a_sample`.
+        bytes_each: of `models.passes.bytes_a_sample`.
         cache: in bytes.
     """
     if batch * bytes_each < _WORTH_SHARING * cache:

@@ -15,6 +15,7 @@ CLIPS = {
         "model.pool",
         "model.regions",
         "model.stem_width",
+        "model.stem_sides",
         "model.residual_scale",
         "model.aux_head",
         "loss.teacher",

@@ -28,6 +28,7 @@ SEGMENTATION = {
         "model.pool",
         "model.regions",
         "model.stem_width",
+        "model.stem_sides",
         "model.residual_scale",
         "model.aux_head",
         "model.patch_size",

@@ -59,6 +59,12 @@ MODEL = {
         "channels of a convolutional stem before the patches (LV-ViT: 64); 0: none",
         COUNT_OR_ZERO,
     ),
+    "model.stem_sides": Field(
+        (7, 3, 3),
+        "pixels a side of the kernels of the stem's convolutions, the first over half the "
+        "resolution; (3,) is the cheapest",
+        CHECKED_WHERE_USED,
+    ),
     "model.residual_scale": Field(
         1.0,
         "what residuals are multiplied by before they are added (LV-ViT: 0.5 from 16 blocks on)",

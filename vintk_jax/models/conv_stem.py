@@ -12,19 +12,15 @@ from vintk_jax.models.convolution import by_product
 from vintk_jax.models.layers import LayerNorm, conv_init, masked
 
 STRIDE = 2  # pixels a side under each of its places
-LAYERS = (
-    (7, STRIDE),
-    (3, 1),
-    (3, 1),
-    # (kernel side, stride); the published `PatchEmbed4_2` ahead of its last layer, which is our
-    # `PatchEmbed`
-)
+# Of the kernels; the first has the stride. The published `PatchEmbed4_2` ahead of its last layer,
+# which is our `PatchEmbed`.
+SIDES = (7, 3, 3)
 
 _conv = partial(nn.Conv, use_bias=False, kernel_init=conv_init, conv_general_dilated=by_product)
 
 
 class ConvStem(nn.Module):
-    """Three convolutions, each followed by a norm and ReLU.
+    """Convolutions, each followed by a norm and ReLU; LV-ViT has three.
 
     The norm is over the channels of each place, our choice: LV-ViT's batch normalisation mixes
     samples, which a tangent kernel compares and which a ReViT's lengths would each want statistics
@@ -33,10 +29,12 @@ class ConvStem(nn.Module):
     Attributes:
         width: channels (LV-ViT: 64).
         dtype: of the computation; None takes the input's.
+        sides: pixels a side of each convolution's kernel; the first one has the stride.
     """
 
     width: int
     dtype: DTypeLike | None = None
+    sides: tuple[int, ...] = SIDES
 
     @nn.compact
     def __call__(
@@ -46,11 +44,11 @@ class ConvStem(nn.Module):
     ) -> Float[Array, "n rows columns features"]:
         """Features of images, half as high and wide; `mask` switches channels off (0)."""
         x = images
-        for i, (side, stride) in enumerate(LAYERS):
+        for i, side in enumerate(self.sides):
             x = _conv(
                 self.width,
                 (side, side),
-                stride,
+                STRIDE if i == 0 else 1,
                 padding=side // 2,
                 dtype=self.dtype,
                 name=f"conv_{i}",

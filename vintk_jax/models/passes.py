@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from vintk_jax.models.folding import Length
 from vintk_jax.models.regions import Regions
+from vintk_jax.pieces import bytes_of
 
 
 def begins_with(length: Length | None) -> Length | None:
@@ -79,3 +80,23 @@ def drawn(
         width = (len(images), 1 + regions[0].coarse ** 2, model.embed_dim)
         return model.init(key, images, regions[0], known=jnp.zeros(width, images.dtype))
     return model.init(key, images, *(() if lengths[0] is None else (lengths[0],)))
+
+
+def bytes_a_sample(model: nn.Module, grids: Sequence[Any], shape: tuple[int, ...]) -> int:
+    """What one more image adds to the outputs of all operations of a forward pass at every length.
+
+    Args:
+        grids: the lengths; (None,) for a model that has only its own.
+        shape: of an image or a clip.
+    """
+
+    def forward(params, images):
+        return at_lengths(model, params, images, grids)
+
+    def images(count):
+        return jax.ShapeDtypeStruct((count, *shape), jnp.float32)
+
+    params = jax.eval_shape(
+        lambda key, x: drawn(model, key, x, grids), jax.random.key(0), images(1)
+    )
+    return bytes_of(forward, params, images(3)) - bytes_of(forward, params, images(2))

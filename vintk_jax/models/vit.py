@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from vintk_jax.models.blocks import stack
-from vintk_jax.models.conv_stem import STRIDE, ConvStem
+from vintk_jax.models.conv_stem import SIDES, STRIDE, ConvStem
 from vintk_jax.models.layer_decay import Layers, block_layers
 from vintk_jax.models.layers import Dense, LayerNorm, linear_init, masked
 from vintk_jax.models.patch_embed import (
@@ -43,6 +43,7 @@ class ViT(nn.Module):
             in the sequence).
         stem_width: channels of a convolutional stem, whose features are cut into patches; 0: pixels
             are.
+        stem_sides: of the stem's kernels (`conv_stem`).
         residual_scale: what each residual is multiplied by before it is added (LV-ViT-S: 1/2).
         aux_head: a second classifier, of each patch; its largest answer for each class counts half
             in the logits (LV-ViT).
@@ -63,6 +64,7 @@ class ViT(nn.Module):
     norm_grids: tuple[Grid | Regions, ...] = ()
     pool: Literal["token", "mean"] = "token"
     stem_width: int = 0
+    stem_sides: tuple[int, ...] = SIDES
     residual_scale: float = 1.0
     aux_head: bool = False
     scan: bool = False
@@ -133,7 +135,8 @@ class ViT(nn.Module):
         grid = (grid, grid) if isinstance(grid, int) else grid
         # Convolutional stem.
         if self.stem_width:
-            images = ConvStem(self.stem_width, self.dtype, name="stem")(images, stem_mask)
+            stem = ConvStem(self.stem_width, self.dtype, self.stem_sides, name="stem")
+            images = stem(images, stem_mask)
             side = side // STRIDE
             grid = grid or self.native_grid
         patch_embed = PatchEmbed(side, self.embed_dim, self.dtype, name="patch_embed")

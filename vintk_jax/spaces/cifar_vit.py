@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vintk_jax.errors import UserError
-from vintk_jax.models.conv_stem import LAYERS, STRIDE
+from vintk_jax.models.conv_stem import SIDES, STRIDE
 from vintk_jax.models.staged_vit import HALF, POOLS, StagedViT
 from vintk_jax.spaces.base import Cost, SearchSpace
 from vintk_jax.spaces.block_costs import block_cost
@@ -145,8 +145,8 @@ class CifarVitSpace(SearchSpace):
         if arch.stem_width:
             w = arch.stem_width
             ahead = (3, w, w)
-            kernels = sum(k**2 * a * w for (k, _), a in zip(LAYERS, ahead, strict=True))
-            params += kernels + 2 * w * len(LAYERS)
+            kernels = sum(k**2 * a * w for k, a in zip(SIDES, ahead, strict=True))
+            params += kernels + 2 * w * len(SIDES)
             flops += (image_size // STRIDE) ** 2 * kernels
             side //= STRIDE
             channels = w

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vintk_jax.errors import UserError
-from vintk_jax.models.conv_stem import LAYERS, STRIDE
+from vintk_jax.models.conv_stem import SIDES, STRIDE
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces.base import Cost, SearchSpace
 from vintk_jax.spaces.block_costs import block_cost
@@ -53,12 +53,10 @@ class LvVitSpace(SearchSpace):
         w = arch.stem_width
         tokens = grid**2 + 1
         side = PATCH // STRIDE
-        kernels = sum(
-            k**2 * channels * w for (k, _), channels in zip(LAYERS, (3, w, w), strict=True)
-        )
+        kernels = sum(k**2 * channels * w for k, channels in zip(SIDES, (3, w, w), strict=True))
         params = (
             kernels
-            + 2 * w * len(LAYERS)
+            + 2 * w * len(SIDES)
             + (side**2 * w + 1) * e
             + e
             + tokens * e

@@ -11,7 +11,7 @@ import ml_collections
 from vintk_jax.data.sources import KINDS as SOURCES
 from vintk_jax.data.sources import open_source
 from vintk_jax.errors import UserError
-from vintk_jax.models.conv_stem import STRIDE
+from vintk_jax.models.conv_stem import SIDES, STRIDE
 from vintk_jax.models.folding import Length
 from vintk_jax.models.regions import Regions
 from vintk_jax.models.segmenter import Segmenter
@@ -51,6 +51,7 @@ def build(config: ml_collections.ConfigDict, num_classes: int) -> ModelSpec:
     grids = _lengths(section)
     longest = (section.lengths[0],) * 2
     patch_size = section.patch_size or round(image_size / section.lengths[0])
+    _check_stem(section)
     if model.stem_width and (patch_size % STRIDE or STRIDE * section.lengths[0] > image_size):
         raise UserError(
             "A stem's features are half as high and wide as the image. Expected an even "
@@ -66,6 +67,20 @@ def build(config: ml_collections.ConfigDict, num_classes: int) -> ModelSpec:
         remat=section.remat,
     )
     return ModelSpec(model, grids, image_size, section.init)
+
+
+def _check_stem(section: ml_collections.ConfigDict) -> None:
+    """Refuse kernels that have no middle.
+
+    Raises:
+        UserError: for them.
+    """
+    sides = section.get("stem_sides", SIDES)
+    if not sides or not all(isinstance(side, int) and side % 2 and side > 0 for side in sides):
+        raise UserError(
+            f"Expected model.stem_sides to be odd numbers of pixels, such as {SIDES} or (3,), got "
+            f"{tuple(sides)}."
+        )
 
 
 def _lengths(section: ml_collections.ConfigDict) -> tuple[Length, ...]:

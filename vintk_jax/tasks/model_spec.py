@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vintk_jax.errors import UserError
+from vintk_jax.models.conv_stem import SIDES
 from vintk_jax.models.folding import Length
 from vintk_jax.models.passes import drawn
 from vintk_jax.models.regions import Regions
@@ -18,7 +19,12 @@ INITS = ("fan_in", "deit")
 # layers that are drawn with DeiT's deviation
 _FIXED_DEVIATION = ("qkv", "proj", "fc1", "fc2", "time_out")
 # Fields that models of earlier checkpoints have without saying so.
-LATER_FIELDS = {"stem_width": 0, "residual_scale": 1.0, "aux_head": False}
+LATER_FIELDS = {
+    "stem_width": 0,
+    "stem_sides": SIDES,
+    "residual_scale": 1.0,
+    "aux_head": False,
+}
 _POSITIONS = 10.0  # with fan_in, positions start at 0.2 instead of 0.02
 
 

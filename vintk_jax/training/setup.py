@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from vintk_jax import pieces
 from vintk_jax.data import folders
 from vintk_jax.errors import UserError
+from vintk_jax.models.passes import bytes_a_sample
 from vintk_jax.tasks import kind_of
 from vintk_jax.tasks.base import Task
 from vintk_jax.tasks.model_spec import ModelSpec
@@ -165,7 +166,7 @@ def _mesh(config: ml_collections.ConfigDict, task: Task) -> Mesh:
 def _bytes_each(task: Task) -> int:
     """What an image puts out in a pass at every length."""
     spec = task.spec
-    return pieces.bytes_a_sample(spec.model, spec.grids, spec.shape[spec.views > 1 :])
+    return bytes_a_sample(spec.model, spec.grids, spec.shape[spec.views > 1 :])
 
 
 def _pieces(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, task: Task) -> int:
