@@ -269,6 +269,7 @@ class FakePlans(Plans):
 
     def __init__(self):
         self.multiply_adds = {"1": 1.0, "4": 2.0, "16": 4.0}
+        self.begins_at = [0, 1, 2]
 
 
 class FakeAssigner(FeatureAssigner):

@@ -17,6 +17,7 @@ from vintk_jax.adaptive.compared_methods import Method, compare
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 from vintk_jax.inference.plans import Plans
+from vintk_jax.report.adaptive_table import advice
 
 
 def entry(name, speed, accuracy, budget=None, flops=1.0):
@@ -127,12 +128,55 @@ def test_entries_say_what_was_answered():
     assert min(cascade["images_per_second"], fixed["images_per_second"]) > 0
 
 
+def test_a_looser_budget_is_never_slower():
+    """It has the run of a tighter one that was faster; other methods keep their own."""
+    plans = [Plan([]) for _ in range(4)]
+    budgets = [1.0, 0.2, 0.5, 0.5]
+    names = ["tla", "tla", "tla", "cascade"]
+    compared = [
+        Method(name, budget, plan, (1.0,))
+        for name, budget, plan in zip(names, budgets, plans, strict=True)
+    ]
+    seconds = [[3.0, 9.0, 3.0], [2.0, 2.0, 1.0], [1.5, 1.5, 1.5], [5.0, 5.0, 5.0]]
+    assert compared_methods._never_slower(compared, range(4), seconds) == [2, 1, 2, 3]
+
+
+def advised(*rows):
+    """The sentence for rows of (budget, speed, gain, tla, random, cascade)."""
+    names = ("budget", "speed", "gain", "tla", "random", "cascade")
+    return advice(
+        {
+            "methods": ENTRIES,
+            "batch_size": 64,
+            "device": "cpu",
+            "images": 1000,
+            "at_equal_speed": [dict(zip(names, row, strict=True)) for row in rows],
+        }
+    )
+
+
+def test_advice():
+    """The budget that is farthest above fixed lengths; none where none is faster; a cascade that is
+    better is named.
+    """
+    tight = (0.2, 1.2, -0.1, 0.90, 0.88, 0.89)
+    loose = (1.0, 2.0, -0.9, 0.89, 0.80, 0.895)
+    line = advised(tight, loose)
+    assert "budget.max_drop=1 images come 2.00 times as fast" in line
+    assert "-0.90 points on these 1,000 images" in line
+    assert "-9.00 points beside it" in line
+    assert "A cascade by confidence reaches 0.50 points more" in line
+    assert "cascade" not in advised(tight)
+    assert "doesn't pay" in advised((0.2, 1.0, 0.0, 0.9, 0.9, None), (1.0, 1.04, 0, 0.9, 0.9, None))
+
+
 class FakePlans(Plans):
     """Two lengths, whose tokens can't be merged."""
 
     def __init__(self):
         self.names = ("4", "16")
         self.multiply_adds = {"4": 1, "16": 4}
+        self.begins_at = [0, 1]
 
     def fixed(self, name):
         """A plan of its own."""
@@ -142,7 +186,7 @@ class FakePlans(Plans):
         """A plan of its own."""
         return Plan([])
 
-    def cascade(self, threshold):
+    def cascade(self, threshold, start=0, earlier_weight=0.0):
         """A plan of its own."""
         return Plan([])
 

@@ -23,7 +23,8 @@ from vintk_jax.training import optimizer
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = {
     "clip_space": ["small", "mini"],
-    "revit_cifar10": ["lvvit"],
+    "revit_cifar10": ["lvvit", "regions"],
+    "tla_cifar10": ["regions"],
     "revit_digits": ["lvvit"],
     "seg_space": ["small", "mini"],
     "vit_space": ["tiny", "small", "base", "pit", "s3", "lvvit", "cifar", "nasbench201"],

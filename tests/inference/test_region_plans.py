@@ -13,7 +13,7 @@ from vintk_jax.adaptive.answers import Answers, features_of
 from vintk_jax.adaptive.assigner import make_assigner
 from vintk_jax.adaptive.assigner_networks import example
 from vintk_jax.adaptive.by_setting import Setting, Settings, lengths_of_steps, plan_by_setting
-from vintk_jax.adaptive.calibration import chances_of
+from vintk_jax.adaptive.calibration import cascade_outcomes, chances_of
 from vintk_jax.defaults.training import training
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import Engine
@@ -117,6 +117,19 @@ def test_a_cascade_carries_what_the_first_pass_knew(plans, said):
         answers = list(engine(IMAGES[i] for i in order))
         found = np.stack([answer.probabilities for answer in answers])
         np.testing.assert_allclose(found, wanted[order], atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_a_cascade_that_blends_is_what_calibration_simulated(plans, said, start):
+    """From each length that an image may begin at."""
+    answers = answers_of(plans, said)
+    threshold = float(np.quantile(said.max(axis=2), 0.6))
+    wanted = cascade_outcomes(answers, threshold, start, 0.4)
+    plan = plans.cascade(threshold, start, 0.4)
+    block = Engine(plan, plans.shape, (8,)).all(IMAGES)
+    same = block.steps == wanted.lengths
+    assert same.mean() > 0.9
+    np.testing.assert_allclose(block.probabilities[same], wanted.probabilities[same], atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,8 @@ def test_merging_is_what_the_paper_says(tokens):
     np.testing.assert_allclose(got[:, 0], x[:, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("pool", ["token", "mean"])
-def test_without_merging_it_is_the_vit(pool, variables_for):
+@pytest.mark.parametrize(("pool", "stem"), [("token", 0), ("mean", 0), ("mean", 5)])
+def test_without_merging_it_is_the_vit(pool, stem, variables_for):
     """The same parameters, the same logits; with merging others, as many."""
     vit = ViT(
         embed_dim=12,
@@ -57,6 +57,8 @@ def test_without_merging_it_is_the_vit(pool, variables_for):
         patch_size=4,
         native_grid=(4, 4),
         pool=pool,
+        stem_width=stem,
+        stem_sides=(3,),
     )
     images = jnp.asarray(np.float32(np.random.default_rng(0).standard_normal((2, 16, 16, 3))))
     variables = variables_for(vit, images, size=0.1)

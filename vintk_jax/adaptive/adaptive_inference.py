@@ -23,6 +23,7 @@ from vintk_jax.inference.opening import PREDICTIONS, open_images, open_predictio
 from vintk_jax.inference.predictions import predict, summarise
 from vintk_jax.report.adaptive_page import write_adaptive_page, write_adaptive_picture
 from vintk_jax.report.adaptive_table import (
+    advice,
     captured_line,
     comparison_table,
     equal_speed_table,
@@ -154,6 +155,7 @@ def _compare(
     console.print(comparison_table(entries))
     console.print(equal_speed_table(result["at_equal_speed"]))
     console.print(captured_line(result), soft_wrap=True)
+    console.print(advice(result), soft_wrap=True)
     console.print(f"Look at it: {session.workdir / 'adaptive.html'}", soft_wrap=True)
 
 

@@ -100,7 +100,8 @@ def calibration_of(known: Mapping[str, Any]) -> Calibration:
         ]
         for name in ("assigned", "cascade")
     }
-    return Calibration(known["images"], known["full"], **curves)
+    weight = known.get("cascade_weight", 0.0)
+    return Calibration(known["images"], known["full"], **curves, cascade_weight=weight)
 
 
 def read(folder: Path, identity: str) -> tuple[Assigner, Calibration]:

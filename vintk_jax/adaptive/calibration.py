@@ -69,14 +69,23 @@ def cross_fitted_chances(
     return chances
 
 
-def cascade_outcomes(answers: Answers, threshold: int | float) -> Outcomes:
-    """What images come to by confidence, each length speaking for itself."""
+def cascade_outcomes(
+    answers: Answers,
+    threshold: int | float,
+    start: int = 0,
+    earlier_weight: int | float = 0.0,
+) -> Outcomes:
+    """What images come to by confidence, from a first length on.
+
+    Args:
+        earlier_weight: see `policies.simulate`.
+    """
 
     def decide(at, known):
         return policies.by_confidence(known, threshold, at)
 
-    first = np.zeros(len(answers.labels), int)
-    return policies.simulate(answers.probabilities, first, decide, 0.0)
+    first = np.full(len(answers.labels), start)
+    return policies.simulate(answers.probabilities, first, decide, earlier_weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +95,15 @@ class Calibration:
     Attributes:
         images: how many; full: accuracy of the longest length.
         assigned, cascade: a point for every setting that was tried.
+        cascade_weight: what the cascade's earlier answers count for (`policies.simulate`); 0 in
+            records from before they counted.
     """
 
     images: int
     full: float
     assigned: list[Point]
     cascade: list[Point]
+    cascade_weight: float = 0.0
 
     @classmethod
     def of(
@@ -124,21 +136,30 @@ class Calibration:
                 start,
             )
 
-        def cascade(threshold):
-            return cascade_outcomes(answers, threshold)
+        def cascaded_from(start: int) -> list[Point]:
+            def outcomes(threshold):
+                return cascade_outcomes(answers, threshold, start, assigner.earlier_weight)
+
+            return budget_choice.curve(
+                outcomes,
+                budget_choice.thresholds(confidence(answers.probabilities)),
+                answers.labels,
+                right,
+                plans.paid / longest,
+                start=start,
+            )
 
         assigned = []
         for start in assigner.first_lengths:
             if plans.can_start_at(start):
                 assigned += assigned_from(start)
-        cascaded = budget_choice.curve(
-            cascade,
-            budget_choice.thresholds(confidence(answers.probabilities)),
-            answers.labels,
-            right,
-            plans.paid / longest,
-        )
-        return cls(len(answers.labels), float(right.mean()), assigned, cascaded)
+        # What the assigner may do, the cascade may: begin at any length, blend answers.
+        cascaded = []
+        for start in range(len(answers.names) - 1):
+            if plans.can_start_at(start):
+                cascaded += cascaded_from(start)
+        full = float(right.mean())
+        return cls(len(answers.labels), full, assigned, cascaded, assigner.earlier_weight)
 
     def choose(
         self,

@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from vintk_jax.errors import UserError
 from vintk_jax.inference.predictor import OneLength
+from vintk_jax.models.regions import Regions
 from vintk_jax.models.vit import ViT
 
 _NAMES = {  # ours within a block: timm's, or AutoFormer's
@@ -35,6 +36,11 @@ def check(one: OneLength) -> ViT:
         UserError: for one that timm's style doesn't have: clips, stems, other spaces' networks.
     """
     model = one.model
+    if isinstance(one.grid, Regions):
+        raise UserError(
+            f"formats name timm, which has one pass; a length by region ({one.grid}) has two. Take "
+            "stablehlo or onnx."
+        )
     if type(model) is not ViT or model.stem_width or model.aux_head:
         raise UserError(
             "formats name timm, which is for plain ViTs (DeiT, AutoFormer); this workdir holds a "

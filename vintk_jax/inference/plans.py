@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 from vintk_jax.errors import UserError
 from vintk_jax.inference.plan import DONE, Plan, Step, confidence
 from vintk_jax.inference.predictor import Predictor
+from vintk_jax.models.folding import fitted, has_stem
 from vintk_jax.models.passes import begins_with
-from vintk_jax.models.patch_embed import fit_to_grid
 from vintk_jax.models.tome import TomeViT
 from vintk_jax.models.vit import ViT
 from vintk_jax.multiply_adds import multiply_adds
@@ -204,19 +204,26 @@ class Plans:
         steps, starts = self.one_each()
         return Plan(steps, lambda places: starts[lengths[places]])
 
-    def cascade(self, threshold: float) -> Plan:
-        """Shortest first; on to the next length while the highest probability is below the
-        threshold.
+    def cascade(self, threshold: float, start: int = 0, earlier_weight: float = 0.0) -> Plan:
+        """On to the next length while the highest probability is below the threshold.
+
+        Args:
+            start: the length that comes first; `can_start_at` says which may.
+            earlier_weight: of what shorter lengths have answered (`Step`).
         """
+
+        def weight(number: int) -> float:
+            return earlier_weight if number > start else 0.0
 
         def step(number: int) -> Step:
             def follow(outputs):
                 return np.where(confidence(outputs[0]) >= threshold, DONE, number + 1)
 
-            return self.step(number, follow, carries=self.carries(number))
+            return self.step(number, follow, weight(number), self.carries(number))
 
         last = len(self.names) - 1
-        return Plan([*(step(number) for number in range(last)), self.last_step(last)])
+        steps = [*(step(number) for number in range(last)), self.last_step(last, weight(last))]
+        return Plan(steps, lambda places: np.full(len(places), start))
 
     def merged(self, count: int) -> tuple[Plan, int]:
         """The longest length with `count` tokens merged in every block (ToMe), and its
@@ -235,7 +242,7 @@ class Plans:
         def forward(variables, images):
             images = normalise(images)
             if longest.grid is not None:
-                images = fit_to_grid(images, longest.grid)
+                images = fitted(images, longest.grid, has_stem(longest.model))
             return jax.nn.softmax(model.apply(variables, images).astype(jnp.float32))
 
         try:

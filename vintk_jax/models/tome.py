@@ -10,8 +10,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vintk_jax.models.conv_stem import STRIDE, ConvStem
 from vintk_jax.models.layers import Dense, LayerNorm, Mlp
-from vintk_jax.models.patch_embed import ClassToken, PatchEmbed, PositionEmbed, grid_of
+from vintk_jax.models.patch_embed import (
+    ClassToken,
+    PatchEmbed,
+    PositionEmbed,
+    fit_to_grid,
+    grid_of,
+)
 from vintk_jax.models.vit import ViT
 
 
@@ -115,24 +122,30 @@ class TomeViT(nn.Module):
         """Logits.
 
         Raises:
-            ValueError: for a ViT with relative positions, scanned blocks, or norms per length, and
-                for an LV-ViT.
+            ValueError: for a ViT with relative positions, scanned blocks, norms per length, scaled
+                residuals or a classifier of patches.
         """
         vit = self.vit
         if (
             vit.max_distance
             or vit.scan
             or vit.norm_grids
-            or vit.stem_width
             or vit.residual_scale != 1
             or vit.aux_head
         ):
             raise ValueError(
                 "Token merging takes a ViT without relative positions, scan, norm_grids (fold a "
-                "ReViT first) or what makes an LV-ViT."
+                "ReViT first), scaled residuals or a classifier of patches."
             )
-        grid = grid_of(images.shape[1:], vit.patch_size, None)
-        x = PatchEmbed(vit.patch_size, vit.embed_dim, name="patch_embed")(images, grid)
+        side = vit.patch_size
+        grid = None
+        if vit.stem_width:
+            images = ConvStem(vit.stem_width, sides=vit.stem_sides, name="stem")(images)
+            side = side // STRIDE
+            grid = vit.native_grid
+            images = fit_to_grid(images, grid)
+        grid = grid_of(images.shape[1:], side, grid)
+        x = PatchEmbed(side, vit.embed_dim, name="patch_embed")(images, grid)
         x = ClassToken(name="class_token")(x)
         x = PositionEmbed(vit.native_grid, name="positions")(x, grid)
         size = jnp.ones(x.shape[:2])

@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from vintk_jax.files import write_atomically
-from vintk_jax.report.adaptive_table import comparison_cells
+from vintk_jax.report.adaptive_table import advice, comparison_cells
 from vintk_jax.report.page import as_yaml, write_page
 from vintk_jax.report.style import INK, MUTED, PAPER, RAMP, STAR, style
 from vintk_jax.report.svg import to_svg
@@ -119,6 +119,8 @@ def _galleries(
     rng = np.random.default_rng(0)
     for number, name in enumerate(names):
         of_length = np.flatnonzero(lengths == number)
+        if not len(of_length):
+            continue
         shown = np.sort(rng.permutation(of_length)[:SHOWN])
         tiles = [
             {
@@ -129,9 +131,7 @@ def _galleries(
             }
             for i in shown
         ]
-        right = None
-        if len(of_length):
-            right = float((predicted[of_length] == labels[of_length]).mean())
+        right = float((predicted[of_length] == labels[of_length]).mean())
         share = len(of_length) / len(lengths)
         yield {"tokens": name, "share": share, "right": right, "tiles": tiles}
 
@@ -170,6 +170,7 @@ def write_adaptive_page(
         "adaptive.html.j2",
         title=f"Tokens by image: {result['dataset']}",
         about=_title(result),
+        advice=advice(result),
         galleries=list(_galleries(images, lengths, predicted, labels, names, classes)),
         figure=markupsafe.Markup(svg),
         headings=headings,

@@ -6,6 +6,8 @@ from typing import Any
 import rich.box
 from rich.table import Table
 
+_WORTH = 1.05  # times as fast; below it is what medians of one method differ by
+
 
 def _table(*headings: str) -> Table:
     table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
@@ -100,6 +102,46 @@ def equal_speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ]
         table.add_row(budget, f"{row['speed']:.2f}", f"{row['gain']:+.2f}", *reached)
     return table
+
+
+def advice(result: Mapping[str, Any]) -> str:
+    """Whether adapting pays here, and at which budget: that at which the assigner is farthest above
+    fixed lengths in the same time (our choice).
+
+    Args:
+        result: what adaptive.json holds.
+    """
+    name = next(e["name"] for e in result["methods"] if e["name"].startswith("fixed-"))
+    longest = f"{name.removeprefix('fixed-')} tokens for all"
+    here = f"in batches of {result['batch_size']} on this machine ({result['device']})"
+    rows = [row for row in result["at_equal_speed"] if row["budget"] is not None]
+    paying = [row for row in rows if row["speed"] >= _WORTH]
+    if not paying:
+        most = max((row["budget"] for row in rows), default=0)
+        return (
+            f"Adapting doesn't pay for this model {here}: at no budget up to {most:g} points is "
+            f"the assigner faster than {longest}. Take budget.max_drop=0, or a model whose shorter "
+            "lengths are nearer its longest."
+        )
+    best = max(paying, key=_above_fixed)
+    line = (
+        f"Adapting pays {here}: with budget.max_drop={best['budget']:g} images come "
+        f"{best['speed']:.2f} times as fast as with {longest}, at {best['gain']:+.2f} points on "
+        f"these {result['images']:,} images."
+    )
+    if best["random"] is not None:
+        line += (
+            " Fixed lengths, mixed at random to the same time, reach "
+            f"{-100 * _above_fixed(best):+.2f} points beside it."
+        )
+    if best["cascade"] is not None and best["cascade"] > best["tla"]:
+        more = 100 * (best["cascade"] - best["tla"])
+        line += f" A cascade by confidence reaches {more:.2f} points more in that time."
+    return line
+
+
+def _above_fixed(row: Mapping[str, Any]) -> float:
+    return row["tla"] - (row["random"] if row["random"] is not None else 0.0)
 
 
 def captured_line(result: Mapping[str, Any]) -> str:
