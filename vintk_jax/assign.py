@@ -41,7 +41,7 @@ def main(invocation: Invocation) -> None:
         return Progress(total, unit=unit, console=console)
 
     session = Session.open(workdir, config, say)
-    assigning = Assigning.of(session)
+    assigning = Assigning.of(session, keep=not invocation.dry_run)
     labels = config.labels
     learned_from = labels.split
     if labels.folds:

@@ -61,7 +61,7 @@ def predict_adaptively(invocation: Invocation, console: Console) -> None:
     )
     console.print(
         f"{len(source):,} images of {what}; expected: {expected} tokens, {point.cost:.0%} of the "
-        "longest length's multiply-adds, accuracy "
+        "longest length's cost, accuracy "
         f"{(point.accuracy - calibration.full) * 100:+.2f} points, into {workdir / PREDICTIONS}",
         soft_wrap=True,
     )

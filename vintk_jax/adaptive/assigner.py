@@ -57,7 +57,8 @@ class Assigner(abc.ABC):
         thumbnail: pixels a side of a thumbnail.
         earlier_weight: weight of what an earlier pass answered in what a longer one answers; 0 for
             a `ThumbnailAssigner`, with which there is one pass.
-        costs: of running each length, cheapest first, as shares of the longest's.
+        costs: of running each length, cheapest first, as shares of the longest's
+            (`Plans.costs`).
         price: of the longest length, in right answers (`policies.by_price`).
         start: the length that is run first; 0 for a `ThumbnailAssigner`, which chooses it.
     """
@@ -134,6 +135,18 @@ class Assigner(abc.ABC):
         stage after it.
         """
 
+    def stage_costs(self, plans: Plans) -> tuple[float, Float[np.ndarray, " lengths"]]:
+        """What its stages cost ahead of any pass, and after a pass at each length, as shares of the
+        longest length's: by multiply-adds, of which they are few.
+        """
+        longest = plans.paid[-1]
+        first, passes = self.paid(plans)
+        return first / longest, (passes - self._passes(plans)) / longest
+
+    @abc.abstractmethod
+    def _passes(self, plans: Plans) -> Float[np.ndarray, " lengths"]:
+        """Multiply-adds of an image that goes to each length, without stages."""
+
     @abc.abstractmethod
     def paid_by_step(self, plans: Plans) -> tuple[float, ...]:
         """Multiply-adds of an image at each step of `plan`."""
@@ -195,6 +208,9 @@ class ThumbnailAssigner(Assigner):
     def paid(self, plans: Plans) -> tuple[float, Float[np.ndarray, " lengths"]]:
         """The stage comes ahead of any pass."""
         return float(self.multiply_adds(plans)), plans.paid_alone
+
+    def _passes(self, plans: Plans) -> Float[np.ndarray, " lengths"]:
+        return plans.paid_alone
 
     def paid_by_step(self, plans: Plans) -> tuple[float, ...]:
         """The stage, then each length's steps."""
@@ -312,6 +328,9 @@ class FeatureAssigner(Assigner):
         """Nothing ahead of the first pass."""
         has_stage = np.arange(len(plans.paid)) < len(self.params)
         return 0.0, plans.paid + self.multiply_adds(plans) * has_stage
+
+    def _passes(self, plans: Plans) -> Float[np.ndarray, " lengths"]:
+        return plans.paid
 
     def paid_by_step(self, plans: Plans) -> tuple[float, ...]:
         """Each length, with its stage."""

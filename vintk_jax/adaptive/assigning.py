@@ -14,6 +14,7 @@ from vintk_jax.adaptive.crossfit import cross_fitted_answers
 from vintk_jax.adaptive.fitting import FIELDS, Fit, steps_of
 from vintk_jax.adaptive.session import Session
 from vintk_jax.data.sources import Source
+from vintk_jax.inference.clock import kept_seconds
 from vintk_jax.report.progress import COMPILING, Progress
 
 _COMPARED = 2000  # training images whose labels are shown beside the held-out ones'
@@ -45,8 +46,11 @@ class Assigning:
     sources: dict[str, tuple[Source, str]]
 
     @classmethod
-    def of(cls, session: Session) -> "Assigning":
+    def of(cls, session: Session, keep: bool = True) -> "Assigning":
         """Open the images, choose the network.
+
+        Args:
+            keep: whether times that are measured may be written into the workdir.
 
         Raises:
             UserError: for whatever in the config doesn't fit.
@@ -56,6 +60,11 @@ class Assigning:
         tla = config.tla
         labels = config.labels
         plans = session.plans
+        if tla.get("costs", "") == "clock":
+            identity = session.predictor.identity
+            plans.seconds = kept_seconds(
+                plans, config.data.batch_size, session.folder, identity, keep
+            )
         assigner = make_assigner(
             tla.kind,
             tla.width,

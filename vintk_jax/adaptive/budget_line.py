@@ -18,7 +18,7 @@ def budget_line(
     line = (
         f"Within {max_drop} points ({confidence:.0%} sure) and {max_cost:.0%} of the cost, "
         f"{by}: {point.accuracy:.2%} at {point.cost:.1%} of the "
-        f"longest length's multiply-adds; the longest alone {calibration.full:.2%} (on the "
+        f"longest length's cost; the longest alone {calibration.full:.2%} (on the "
         f"{calibration.images:,} images that thresholds were set by)."
     )
     promise = calibration.promise(point, confidence)

@@ -115,8 +115,8 @@ class Calibration:
             chances: of the images, from `chances_of` or `cross_fitted_chances`.
             assigner: with weights, for what it costs.
         """
-        longest = plans.paid[-1]
-        first, paid = assigner.paid(plans)
+        first, passes = assigner.stage_costs(plans)
+        paid = np.array(assigner.costs) + passes
         right = answers.right[:, -1]
 
         def assigned_from(start: int) -> list[Point]:
@@ -131,8 +131,8 @@ class Calibration:
                 prices,
                 answers.labels,
                 right,
-                paid / longest,
-                first / longest,
+                paid,
+                first,
                 start,
             )
 
@@ -145,7 +145,7 @@ class Calibration:
                 budget_choice.thresholds(confidence(answers.probabilities)),
                 answers.labels,
                 right,
-                plans.paid / longest,
+                np.array(plans.costs),
                 start=start,
             )
 

@@ -76,6 +76,12 @@ ASSIGNER = {
     ),
     "tla.width": Field(64, "width of its layers", COUNT),
     "tla.thumbnail": Field(16, "pixels a side of a thumbnail", COUNT),
+    "tla.costs": Field(
+        "multiply_adds",
+        "what a length costs: its multiply-adds, the same everywhere (multiply_adds), or its time "
+        "on this machine in batches of data.batch_size, measured once (clock)",
+        choice("multiply_adds", "clock"),
+    ),
     "tla.epochs": Field(20.0, "passes over the labels", POSITIVE),
     "tla.batch_size": Field(128, "labels a step", COUNT),
     "tla.learning_rate": Field(1e-3, "highest learning rate", POSITIVE),
@@ -104,7 +110,7 @@ BUDGET = {
         choice("measured", "promised"),
     ),
     "budget.max_cost": Field(
-        1.0, "share of the longest length's multiply-adds", number(0, above=True)
+        1.0, "share of what the longest length costs (tla.costs)", number(0, above=True)
     ),
 }
 

@@ -41,7 +41,11 @@ class Plans:
         image: shape and type of a batch of one image.
         multiply_adds: of an image in a length's own pass, by its name.
         begins_at: the number of the length that comes ahead of each; its own for one pass.
+        seconds: of an image in each length's own pass (`clock`), which are what lengths cost where
+            they are set; None: multiply-adds are.
     """
+
+    seconds: Float[np.ndarray, " lengths"] | None = None
 
     def __init__(self, predictor: Predictor):
         self.names = tuple(reversed(predictor.names))
@@ -65,18 +69,24 @@ class Plans:
         """Multiply-adds of an image that is given one length, with the pass that it begins
         with.
         """
-        begun = [0 if first == i else self.paid[first] for i, first in enumerate(self.begins_at)]
-        return self.paid + np.array(begun, float)
+        return self._with_beginnings(self.paid)
+
+    def _with_beginnings(self, own: np.ndarray) -> Float[np.ndarray, " lengths"]:
+        begun = [0 if first == i else own[first] for i, first in enumerate(self.begins_at)]
+        return own + np.array(begun, float)
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """Of the lengths' own passes, cheapest first, as shares of the longest's multiply-adds."""
-        return tuple((self.paid / self.paid[-1]).tolist())
+        """Of the lengths' own passes, cheapest first, as shares of the longest's: of its seconds
+        where these are set, else of its multiply-adds.
+        """
+        own = self.paid if self.seconds is None else self.seconds
+        return tuple((own / own[-1]).tolist())
 
     @property
     def costs_alone(self) -> tuple[float, ...]:
         """The same, each with the pass that it begins with."""
-        return tuple((self.paid_alone / self.paid[-1]).tolist())
+        return tuple(self._with_beginnings(np.array(self.costs)).tolist())
 
     def can_start_at(self, number: int) -> bool:
         """Whether an image may begin at a length and go on to every longer one: none of them begins
