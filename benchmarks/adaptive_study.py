@@ -146,7 +146,7 @@ def print_found(size: int, results: list[dict[str, Any]]) -> None:
             row for result in results for row in result["at_equal_speed"] if row["budget"] == budget
         ]
         beyond = []
-        for other in ("random", "cascade", "tome"):
+        for other in ("random", "cascade", "tome", "evit"):
             margins = [100 * (row["tla"] - row[other]) for row in mine if row[other] is not None]
             beyond.append(f"{np.mean(margins):+.2f}" if margins else "-")
         rows.append(
@@ -166,6 +166,7 @@ def print_found(size: int, results: list[dict[str, Any]]) -> None:
         "over random",
         "over cascade",
         "over ToMe",
+        "over EViT",
     ]
     common.print_table(
         f"{results[0]['dataset']}, {results[0]['images']} images, batch {size}", headings, rows

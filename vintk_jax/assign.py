@@ -27,10 +27,11 @@ def main(invocation: Invocation) -> None:
 
     from vintk_jax.adaptive.assigning import Assigning
     from vintk_jax.adaptive.budget_line import budget_line
+    from vintk_jax.adaptive.foretelling import IMAGES, foretell, foretold_line
     from vintk_jax.adaptive.session import Session
     from vintk_jax.report.adaptive_table import label_table
     from vintk_jax.report.console import make_console
-    from vintk_jax.report.progress import Progress
+    from vintk_jax.report.progress import COMPILING, Progress
 
     console = make_console()
 
@@ -55,6 +56,12 @@ def main(invocation: Invocation) -> None:
         f"{config.tla.kind} assigner, into {session.folder}"
     )
     if invocation.dry_run:
+        unseen, _ = assigning.unseen
+        max_drop = config.budget.max_drop
+        with progress_of(min(len(unseen), IMAGES), "images") as progress:
+            progress.phase(COMPILING, then="foretelling")
+            found = foretell(session, unseen, max_drop, progress.update)
+        console.print(foretold_line(found, max_drop), soft_wrap=True)
         console.print("A dry run: nothing was written.")
         return
     write_json(workdir / "assign.config.json", dict(fields(config)))

@@ -87,6 +87,15 @@ def test_what_assign_leaves(assigned):
     assert (workdir / "assign.config.json").exists()
 
 
+def test_a_dry_run_foretells(trained):
+    """From images that the model wasn't trained on; nothing is left."""
+    before = sorted(trained.rglob("*"))
+    output = run(assign(trained, "--dry-run"))
+    assert "Foretold from 96 images: 4 tokens " in output
+    assert "a cascade by confidence takes " in output
+    assert sorted(trained.rglob("*")) == before
+
+
 @pytest.mark.slow
 def test_a_killed_assign_ends_as_the_one_never_killed(trained, assigned, tmp_path):
     """SIGKILL when the first answers are on disk; then the same command: the same weights and
@@ -115,7 +124,7 @@ def test_adaptive_inference(assigned, tmp_path):
     result = json.loads((workdir / "adaptive.json").read_text())
     assert {"dataset", "device", "batch_size", "methods"} <= set(result)
     names = {entry["name"] for entry in result["methods"]}
-    assert {"fixed-16", "fixed-4", "random", "cascade", "tome", "tla", "oracle"} == names
+    assert {"fixed-16", "fixed-4", "random", "cascade", "tome", "evit", "tla", "oracle"} == names
     for entry in result["methods"]:
         assert sum(entry["mix"].values()) == pytest.approx(1)
         assert entry["images_per_second"] > 0

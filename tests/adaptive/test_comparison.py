@@ -129,16 +129,18 @@ def test_entries_say_what_was_answered():
 
 
 def test_a_looser_budget_is_never_slower():
-    """It has the run of a tighter one that was faster; other methods keep their own."""
-    plans = [Plan([]) for _ in range(4)]
-    budgets = [1.0, 0.2, 0.5, 0.5]
-    names = ["tla", "tla", "tla", "cascade"]
+    """It has the run of a tighter one that was faster. The first of a name keeps its own, and so do
+    other methods, and one that only costs limit.
+    """
+    plans = [Plan([]) for _ in range(6)]
+    budgets = [0.7, 1.0, 0.2, 0.5, 0.5, np.inf]
+    names = ["tla", "tla", "tla", "tla", "cascade", "tla"]
     compared = [
         Method(name, budget, plan, (1.0,))
         for name, budget, plan in zip(names, budgets, plans, strict=True)
     ]
-    seconds = [[3.0, 9.0, 3.0], [2.0, 2.0, 1.0], [1.5, 1.5, 1.5], [5.0, 5.0, 5.0]]
-    assert compared_methods._never_slower(compared, range(4), seconds) == [2, 1, 2, 3]
+    seconds = [[t, 9 * t, t] for t in (4.0, 3.0, 2.0, 1.5, 5.0, 7.0)]
+    assert compared_methods._never_slower(compared, range(6), seconds) == [0, 3, 2, 3, 4, 5]
 
 
 def advised(*rows):
@@ -190,7 +192,7 @@ class FakePlans(Plans):
         """A plan of its own."""
         return Plan([])
 
-    def merged(self, count):
+    def merged(self, count, by_attention=False):
         """Refused."""
         raise UserError("no")
 

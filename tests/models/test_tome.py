@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vintk_jax.models.tome import TomeViT, merge
+from vintk_jax.models.tome import TomeViT, fuse, merge
 from vintk_jax.models.vit import ViT
 
 
@@ -45,6 +45,30 @@ def test_merging_is_what_the_paper_says(tokens):
     np.testing.assert_allclose(got[:, 0], x[:, 0], rtol=1e-6)
 
 
+def fused_by_hand(x, size, received, count):
+    """One image: the least attended patch tokens, by a sort."""
+    patches = sorted(range(1, len(x)), key=lambda i: received[i], reverse=True)
+    gone = patches[len(patches) - count - 1 :]
+    kept = [0, *sorted(set(patches) - set(gone))]
+    fused = (received[gone, None] * x[gone]).sum(axis=0) / received[gone].sum()
+    return np.vstack([x[kept], fused]), np.append(size[kept], size[gone].sum())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_fusing_is_what_its_words_say(count):
+    """Several images, sizes other than one."""
+    rng = np.random.default_rng(count)
+    x = rng.standard_normal((3, 9, 5)).astype(np.float32)
+    size = rng.integers(1, 4, (3, 9)).astype(np.float32)
+    received = rng.random((3, 9)).astype(np.float32)
+    got, sizes = map(np.asarray, fuse(*map(jnp.asarray, (x, size, received)), count))
+    assert got.shape[1] == 9 - count
+    for image in range(3):
+        wanted, wanted_sizes = fused_by_hand(x[image], size[image], received[image], count)
+        np.testing.assert_allclose(got[image], wanted, rtol=1e-5)
+        np.testing.assert_allclose(sizes[image], wanted_sizes)
+
+
 @pytest.mark.parametrize(("pool", "stem"), [("token", 0), ("mean", 0), ("mean", 5)])
 def test_without_merging_it_is_the_vit(pool, stem, variables_for):
     """The same parameters, the same logits; with merging others, as many."""
@@ -65,12 +89,14 @@ def test_without_merging_it_is_the_vit(pool, stem, variables_for):
 
     @jax.jit
     def run(variables, images):
-        return [model.apply(variables, images) for model in (vit, TomeViT(vit, 0), TomeViT(vit, 5))]
+        models = (vit, TomeViT(vit, 0), TomeViT(vit, 5), TomeViT(vit, 5, by_attention=True))
+        return [model.apply(variables, images) for model in models]
 
-    plain, unmerged, merged = map(np.asarray, run(variables, images))
+    plain, unmerged, *fewer = map(np.asarray, run(variables, images))
     np.testing.assert_allclose(unmerged, plain, atol=1e-5)
-    assert merged.shape == plain.shape
-    assert np.abs(merged - plain).max() > 1e-3
+    for one in fewer:
+        assert one.shape == plain.shape
+        assert np.abs(one - plain).max() > 1e-3
 
 
 def test_equal_tokens_may_be_merged_at_no_loss(variables_for):

@@ -86,6 +86,11 @@ class Assigning:
         steps_of(tla.epochs, tla.batch_size, len(learned_from))
         return cls(session, assigner, assigner.num_stages(tla.again), fit, sources)
 
+    @property
+    def unseen(self) -> tuple[Source, str]:
+        """Labelled images that the model wasn't trained on, and a name for them."""
+        return self.sources[THRESHOLDS if THRESHOLDS in self.sources else LABELS]
+
     def run(
         self, progress_of: ProgressOf, say: Callable[[str], None]
     ) -> tuple[Calibration, Distributions]:

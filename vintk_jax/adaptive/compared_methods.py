@@ -26,8 +26,8 @@ class Method:
     """One line of the comparison.
 
     Attributes:
-        name: fixed-N, random, cascade, tome, tla or oracle; budget: points that it may lose, None
-            where it has no such setting.
+        name: fixed-N, random, cascade, tome, evit, tla or oracle.
+        budget: points that it may lose, None where it has no such setting.
         plan: what it does.
         flops: multiply-adds of an image at each step of the plan.
     """
@@ -106,16 +106,19 @@ def _settings(
 
 
 def _merging(plans: Plans, settings: int = 4) -> list[Method]:
-    """Token merging on the longest length, at a few numbers a block; none for a model that
-    can't.
+    """Token merging on the longest length, and fusing by attention, at a few numbers a block; none
+    for a model that can't.
     """
     tokens = int(plans.names[-1]) if plans.names[-1].isdigit() else 0
     counts = sorted({max(round(tokens * share), 1) for share in np.linspace(0.06, 0.4, settings)})
     try:
-        merged = [plans.merged(count) for count in counts]
+        return [
+            Method(name, None, plan, (cost,))
+            for name, by_attention in (("tome", False), ("evit", True))
+            for plan, cost in (plans.merged(count, by_attention) for count in counts)
+        ]
     except UserError:
         return []
-    return [Method("tome", None, plan, (cost,)) for plan, cost in merged]
 
 
 def compare(
@@ -165,20 +168,30 @@ def _never_slower(
     compared: Sequence[Method], runs: Sequence[int], seconds: Sequence[Sequence[float]]
 ) -> list[int]:
     """The run of each method, or that of the same method at a tighter budget where it was faster:
-    what is within a tighter budget is within a looser one.
+    what is within a tighter budget is within a looser one. The first of a name has the command's
+    own budget and keeps its run, which predictions are of; so has one that only costs limit.
 
     Args:
         runs: the number of the method whose run each has.
     """
     chosen = list(runs)
     fastest: dict[str, int] = {}
-    with_budget = [i for i, method in enumerate(compared) if method.budget is not None]
-    for i in sorted(with_budget, key=lambda i: compared[i].budget):
-        name = compared[i].name
-        before = fastest.get(name, chosen[i])
-        if statistics.median(seconds[before]) < statistics.median(seconds[chosen[i]]):
+    names = [method.name for method in compared]
+
+    def budget(i: int) -> float:
+        limit = compared[i].budget
+        return np.inf if limit is None else limit
+
+    limited = [i for i in range(len(compared)) if np.isfinite(budget(i))]
+    for i in sorted(limited, key=budget):
+        before = fastest.get(names[i], chosen[i])
+        is_first = names.index(names[i]) == i
+        slower = statistics.median(seconds[before]) < statistics.median(seconds[chosen[i]])
+        if slower and not is_first:
             chosen[i] = before
-        fastest[name] = chosen[i]
+        if not slower:
+            before = chosen[i]
+        fastest[names[i]] = before
     return chosen
 
 
@@ -243,6 +256,7 @@ def at_equal_speed(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         "random": points_of(entries, "fixed"),
         "cascade": points_of(entries, "cascade"),
         "tome": points_of(entries, "tome"),
+        "evit": points_of(entries, "evit"),
     }
     return [
         {

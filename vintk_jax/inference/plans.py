@@ -235,9 +235,9 @@ class Plans:
         steps = [*(step(number) for number in range(last)), self.last_step(last, weight(last))]
         return Plan(steps, lambda places: np.full(len(places), start))
 
-    def merged(self, count: int) -> tuple[Plan, int]:
-        """The longest length with `count` tokens merged in every block (ToMe), and its
-        multiply-adds.
+    def merged(self, count: int, by_attention: bool = False) -> tuple[Plan, int]:
+        """The longest length with `count` tokens fewer in every block, and its multiply-adds:
+        merged (ToMe) or, by attention, fused (as EViT).
 
         Raises:
             UserError: for a model whose tokens can't be merged.
@@ -247,7 +247,7 @@ class Plans:
             raise UserError(
                 f"Expected a ViT, whose tokens can be merged, got a {type(longest.model).__name__}."
             )
-        model = TomeViT(longest.model, count)
+        model = TomeViT(longest.model, count, by_attention)
 
         def forward(variables, images):
             images = normalise(images)

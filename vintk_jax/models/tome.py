@@ -1,5 +1,6 @@
-"""Token merging (ToMe, Bolya et al. 2022, arXiv 2210.09461): a trained ViT that joins its most
-similar tokens as it goes.
+"""A trained ViT that has fewer tokens block by block. Its most similar ones are joined (ToMe, Bolya
+et al. 2022, arXiv 2210.09461), or those that receive the least attention fused into one (as EViT,
+Liang et al. 2022, arXiv 2202.07800).
 
 What adaptive inference is compared with: every image loses the same number of tokens in every
 block, whatever it shows. Takes the variables of an ordinary `ViT` as they are.
@@ -63,9 +64,43 @@ def merge(
     return joined[..., :-1] / joined[..., -1:], joined[..., -1]
 
 
+def fuse(
+    x: Float[Array, "n tokens embed"],
+    size: Float[Array, "n tokens"],
+    received: Float[Array, "n tokens"],
+    count: int,
+) -> tuple[Float[Array, "n left embed"], Float[Array, "n left"]]:
+    """Fuse the `count` + 1 patch tokens that receive the least attention into one, weighed by what
+    they receive. EViT counts the class token's attention, this that of all tokens, so that models
+    that read the mean of patches have it too (our choice).
+
+    Args:
+        size: patches that each token stands for.
+
+    Returns:
+        The tokens that are left, the class token first and the fused one last, and their sizes.
+    """
+    order = 1 + jnp.argsort(-received[:, 1:], axis=-1)
+    kept = jnp.sort(order[:, : -count - 1], axis=-1)
+    gone = order[:, -count - 1 :]
+
+    def take(array, which):
+        return jnp.take_along_axis(array, which.reshape(*which.shape, *(1,) * (array.ndim - 2)), 1)
+
+    weight = take(received, gone)
+    fused = jnp.einsum("ng,nge->ne", weight, take(x, gone)) / weight.sum(axis=1, keepdims=True)
+    return (
+        jnp.concatenate([x[:, :1], take(x, kept), fused[:, None]], axis=1),
+        jnp.concatenate(
+            [size[:, :1], take(size, kept), take(size, gone).sum(axis=1, keepdims=True)], axis=1
+        ),
+    )
+
+
 class _Attention(nn.Module):
     """Self-attention that gives larger tokens their due (proportional attention, equation 1); also
-    the keys, averaged over heads.
+    the keys, averaged over heads, and the attention that each token receives, over heads and
+    queries.
     """
 
     num_heads: int
@@ -79,10 +114,10 @@ class _Attention(nn.Module):
         logits = (
             jnp.einsum("nhqd,nhkd->nhqk", q * self.head_dim**-0.5, k) + jnp.log(size)[:, None, None]
         )
-        out = jnp.einsum("nhqk,nhkd->nhqd", jax.nn.softmax(logits), v)
-        return Dense(embed, name="proj")(out.transpose(0, 2, 1, 3).reshape(n, tokens, -1)), k.mean(
-            axis=1
-        )
+        attention = jax.nn.softmax(logits)
+        out = jnp.einsum("nhqk,nhkd->nhqd", attention, v)
+        out = Dense(embed, name="proj")(out.transpose(0, 2, 1, 3).reshape(n, tokens, -1))
+        return out, k.mean(axis=1), attention.mean(axis=(1, 2))
 
 
 class _Block(nn.Module):
@@ -90,30 +125,35 @@ class _Block(nn.Module):
     head_dim: int
     hidden: int
     merged: int
+    by_attention: bool
 
     @nn.compact
     def __call__(self, x, size):
-        y, keys = _Attention(self.num_heads, self.head_dim, name="attention")(
-            LayerNorm(name="norm1")(x), size
-        )
+        attention = _Attention(self.num_heads, self.head_dim, name="attention")
+        y, keys, received = attention(LayerNorm(name="norm1")(x), size)
         x = x + y
-        if self.merged:
+        if self.merged and self.by_attention:
+            x, size = fuse(x, size, received, self.merged)
+        elif self.merged:
             x, size = merge(x, size, keys, self.merged)
         return x + Mlp(self.hidden, name="mlp")(LayerNorm(name="norm2")(x)), size
 
 
 class TomeViT(nn.Module):
-    """A `ViT` of one token length whose every block joins up to `merged` tokens, with the ViT's own
-    parameters.
+    """A `ViT` of one token length whose every block has up to `merged` tokens fewer, with the ViT's
+    own parameters.
 
     Attributes:
         vit: what it is; without relative positions (tokens that were joined have no place), scan or
             norms per length.
         merged: tokens that each block removes, fewer where that would be more than half of them.
+        by_attention: whether those that receive the least attention are fused (`fuse`), in place of
+            the most similar ones joined (`merge`).
     """
 
     vit: ViT
     merged: int
+    by_attention: bool = False
 
     @nn.compact
     def __call__(
@@ -151,7 +191,10 @@ class TomeViT(nn.Module):
         size = jnp.ones(x.shape[:2])
         for i, (heads, hidden) in enumerate(zip(vit.num_heads, vit.hidden, strict=True)):
             merged = min(self.merged, (x.shape[1] - 1) // 2)
-            x, size = _Block(heads, vit.head_dim, hidden, merged, name=f"block_{i}")(x, size)
+            block = _Block(
+                heads, vit.head_dim, hidden, merged, self.by_attention, name=f"block_{i}"
+            )
+            x, size = block(x, size)
         x = LayerNorm(name="norm")(x)
         weights = size[:, 1:, None] / jnp.sum(size[:, 1:], axis=1)[:, None, None]
         x = x[:, 0] if vit.pool == "token" else jnp.sum(x[:, 1:] * weights, axis=1)

@@ -27,6 +27,7 @@ CURVES = {
     "tla": (STAR, "D", "assigner"),
     "cascade": (RAMP[0], "s", "confidence cascade"),
     "tome": (RAMP[1], "^", "token merging (ToMe)"),
+    "evit": (MUTED, "v", "tokens fused by attention (as EViT)"),
 }
 DOTS = {"random": (MUTED, "X", "random, the assigner's mix"), "oracle": (RAMP[2], "*", "oracle")}
 

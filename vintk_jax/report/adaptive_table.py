@@ -92,13 +92,20 @@ def takes_longest(line: Mapping[str, Any]) -> bool:
 def equal_speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The assigner at each budget, and what others reach in the same time."""
     table = _table(
-        "may lose", "x longest's speed", "points gained", "tla", "random mix", "cascade", "tome"
+        "may lose",
+        "x longest's speed",
+        "points gained",
+        "tla",
+        "random mix",
+        "cascade",
+        "tome",
+        "evit",
     )
     for row in rows:
         budget = "any" if row["budget"] is None else f"{row['budget']:g}"
         reached = [
-            f"{row[name]:.2%}" if row[name] is not None else "-"
-            for name in ("tla", "random", "cascade", "tome")
+            f"{row[name]:.2%}" if row.get(name) is not None else "-"
+            for name in ("tla", "random", "cascade", "tome", "evit")
         ]
         table.add_row(budget, f"{row['speed']:.2f}", f"{row['gain']:+.2f}", *reached)
     return table
