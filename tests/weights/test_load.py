@@ -11,6 +11,8 @@ from safetensors.numpy import save_file
 
 from vintk_jax.errors import UserError
 from vintk_jax.models import resample
+from vintk_jax.models.passes import at_lengths
+from vintk_jax.models.regions import Regions
 from vintk_jax.models.segmenter import Segmenter
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
@@ -196,6 +198,22 @@ def test_norms_by_length_and_scanned_blocks(file, relative_error):
 
     for got, wanted in run(found, variables):
         assert relative_error(got, wanted) < 1e-5
+
+
+def test_lengths_by_region(file, relative_error):
+    """They start with the file's norms and know nothing: with all tokens cut, a pass on the finer
+    grid. That is said.
+    """
+    write, variables = file
+    every = Regions(2, 4)
+    model = vit(norm_grids=((4, 4), every, (2, 2)), pool="mean")
+    said = []
+    found = load_weights(write(), model, say=said.append)
+    (got,) = at_lengths(model, found, IMAGES, [every])
+    wanted = vit(pool="mean").apply(variables, IMAGES, (4, 4))
+    assert relative_error(got, wanted) < 1e-5
+    assert np.asarray(found["params"]["reuse"]["fc1"]["kernel"]).any()
+    assert any("second pass" in note for note in said)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from training.commands import SMALL, command
+from training.commands import SMALL, command, run
 from weights.test_load import timm_names
 
 from vintk_jax.adaptive.session import Session
@@ -162,6 +162,24 @@ def test_a_training_begins_from_a_file(file, own_probabilities, tmp_path, capsys
     said = capsys.readouterr().out
     assert "Each of the 2 token lengths starts with the file's norms" in said.replace("\n", " ")
     assert_predicts(tmp_path / "run", own_probabilities)
+
+
+@pytest.mark.slow
+def test_three_commands_make_a_file_adaptive(file, tmp_path):
+    """Its own length and others, fine-tuned by what its own says; then as any model (docs/
+    adaptive.md).
+    """
+    workdir = tmp_path / "run"
+    sizes = ["--config.model.num_heads=2", "--config.model.mlp_ratio=2.0"]
+    tuned = ["--config.optimizer.steps=4", "--config.loss.distill=1.0"]
+    train(workdir, f"--config.model.weights={file}", *sizes, *tuned)
+    labels = ["--config.labels.split=assign[:64]", "--config.labels.calibrate_split="]
+    tla = ["--config.tla.batch_size=32", "--config.compare.rounds=1", "--config.data.threads=0"]
+    run(command("assign", "tla_digits", workdir, *labels, *tla))
+    printed = run(command("infer", "tla_digits", workdir, *labels, *tla))
+    assert "dapting " in printed
+    result = json.loads((workdir / "adaptive.json").read_text())
+    assert {"fixed-16", "fixed-4", "tla"} <= {entry["name"] for entry in result["methods"]}
 
 
 def test_a_training_of_no_steps_wants_weights(tmp_path):

@@ -101,11 +101,13 @@ def _lengths(section: ml_collections.ConfigDict) -> tuple[Length, ...]:
             f"{coarse**2} tokens, and a length of {2 * coarse} tokens a side, which the cut ones "
             f"are embedded as, got regions={tuple(cuts)} with lengths={tuple(section.lengths)}."
         )
-    if section.pool != "mean" or section.aux_head or section.get("arch", ""):
+    plain = not (section.aux_head or section.arch) and section.separate_norms
+    if section.pool != "mean" or not plain:
         raise UserError(
             "Lengths by region ask the classifier which tokens matter. Expected model.pool=mean "
-            "without aux_head and arch, got "
-            f"pool={section.pool!r}, aux_head={section.aux_head}, arch={section.arch!r}."
+            "and separate_norms without aux_head and arch, got "
+            f"pool={section.pool!r}, separate_norms={section.separate_norms}, "
+            f"aux_head={section.aux_head}, arch={section.arch!r}."
         )
     regions = [Regions(coarse, cut) for cut in cuts]
     return tuple(sorted([*grids, *regions], key=_all_tokens, reverse=True))

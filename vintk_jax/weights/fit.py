@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vintk_jax.models import resample
+from vintk_jax.models.passes import drawn
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
 
@@ -24,7 +25,7 @@ def variables_like(model: ViT | TimeSformer) -> dict[str, Any]:
     images = jax.ShapeDtypeStruct((1, *frames, *side, 3), jnp.float32)
 
     def init(key, images):
-        return model.init(key, images, *model.norm_grids[:1])
+        return drawn(model, key, images, model.norm_grids or (None,))
 
     return jax.eval_shape(init, jax.random.key(0), images)
 

@@ -103,6 +103,8 @@ def load_weights(
     arrays = dict(named.arrays)
     if head == "new":
         arrays |= _drawn_head(shapes, key)
+    reused = [path for path in shapes if path.startswith("reuse/")]
+    arrays |= _drawn_reuse({path: shapes[path] for path in reused}, key)
     missing = [path for path in shapes if path not in arrays]
     if scheme.supernet and not missing:
         cut = autoformer.cut(traverse_util.unflatten_dict(arrays, sep="/"), model)
@@ -116,6 +118,8 @@ def load_weights(
         say(f"Each of the {len(model.norm_grids)} token lengths starts with the file's norms.")
     if head == "new":
         say(f"The classifier of {shapes['head/bias'][0]} classes was drawn anew.")
+    if reused:
+        say("What a second pass adds of the first was drawn anew: nothing, to begin with.")
     return fit.assembled(arrays, model)
 
 
@@ -141,6 +145,17 @@ def _drawn_head(shapes: dict[str, tuple[int, ...]], key: jax.Array | None) -> fi
     return {
         "head/kernel": np.asarray(linear_init(key, shapes["head/kernel"])),
         "head/bias": np.zeros(shapes["head/bias"], np.float32),
+    }
+
+
+def _drawn_reuse(shapes: dict[str, tuple[int, ...]], key: jax.Array | None) -> fit.Plain:
+    """The two layers of `models.regions.Reuse`, of which the second is zero."""
+    key = jax.random.fold_in(jax.random.key(0) if key is None else key, 1)
+    return {
+        path: np.asarray(linear_init(key, shape))
+        if path == "reuse/fc1/kernel"
+        else np.zeros(shape, np.float32)
+        for path, shape in shapes.items()
     }
 
 
