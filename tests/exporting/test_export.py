@@ -21,6 +21,7 @@ from vintk_jax.exporting.load import Model
 from vintk_jax.inference.engine import Engine
 from vintk_jax.inference.plans import Plans
 from vintk_jax.inference.predictor import Predictor
+from vintk_jax.models.regions import Regions
 from vintk_jax.models.timesformer import TimeSformer
 from vintk_jax.models.vit import ViT
 from vintk_jax.spaces import conformance
@@ -44,7 +45,15 @@ CLIP_GRIDS = ((4, 2, 2), (2, 2, 2))
 TIMESFORMER = TimeSformer(
     patch_size=16, native_grid=(2, 2), native_frames=4, norm_grids=CLIP_GRIDS, **TWO_BLOCKS
 )
-MODELS = {"vit": (VIT, GRIDS), "lvvit": (LVVIT, GRIDS), "clips": (TIMESFORMER, CLIP_GRIDS)}
+REGIONS = Regions(2, 2)
+BY_REGION = ((4, 4), REGIONS, (2, 2))
+REGION_VIT = VIT.clone(norm_grids=BY_REGION, pool="mean")
+MODELS = {
+    "vit": (VIT, GRIDS),
+    "lvvit": (LVVIT, GRIDS),
+    "clips": (TIMESFORMER, CLIP_GRIDS),
+    "regions": (REGION_VIT, BY_REGION),
+}
 # Run in a process that finds neither our code nor what it stands on.
 ALONE = """
 import sys
@@ -67,7 +76,10 @@ def predictor_of(model, grids, frames=0):
     """A model with random weights, which tell images apart."""
     trained = ModelSpec(model, grids, 32, "fan_in", frames)
     shown = jnp.zeros((1, *trained.shape))
-    return Predictor(trained, conformance.draw(model, shown, grids[0], seed=1), CLASSES)
+    asked = (grids[0],)
+    if REGIONS in grids:
+        asked = (REGIONS, None, None, False, jnp.zeros((1, 5, model.embed_dim)))
+    return Predictor(trained, conformance.draw(model, shown, *asked, seed=1), CLASSES)
 
 
 def images_of(predictor, count):
@@ -142,6 +154,8 @@ def assigned(name, kind, start):
         pytest.param("vit", "cnn", 0, id="thumbnails"),
         pytest.param("lvvit", "shared", 1, id="lvvit", marks=pytest.mark.slow),
         pytest.param("clips", "shared", 0, id="clips", marks=pytest.mark.slow),
+        pytest.param("regions", "shared", 0, id="regions"),
+        pytest.param("regions", "cnn", 0, id="regions-thumbnails", marks=pytest.mark.slow),
     ],
 )
 def test_answers_are_the_librarys(name, kind, start, tmp_path, relative_error):
@@ -199,6 +213,7 @@ def test_a_process_without_our_code(plain, tmp_path, relative_error):
         pytest.param("vit", "cnn", id="thumbnails"),
         pytest.param("lvvit", "shared", id="lvvit", marks=pytest.mark.slow),
         pytest.param("clips", "shared", id="clips", marks=pytest.mark.slow),
+        pytest.param("regions", "shared", id="regions"),
     ],
 )
 def test_onnx_answers_are_the_librarys(name, kind, tmp_path, relative_error):

@@ -121,5 +121,6 @@ def assembled(
     kept = coarse + reused
     parents = chosen(reused[:, 1:], cut)
     children = chosen(by_parent(fine, regions), cut) + parents[:, :, None]
-    children = children.reshape(len(children), -1, children.shape[-1])
+    n, _, parts, embed = children.shape
+    children = children.reshape(n, regions.cut * parts, embed)
     return jnp.concatenate([kept[:, :1], chosen(kept[:, 1:], stay), children], axis=1)
