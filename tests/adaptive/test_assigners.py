@@ -10,9 +10,10 @@ from hypothesis.extra import numpy as hnp
 
 from vintk_jax.adaptive import assigner_files, assigner_networks, calibration, length_labels
 from vintk_jax.adaptive.answers import Answers
-from vintk_jax.adaptive.assigner import FeatureAssigner, make_assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.calibration import Calibration, chances_of, cross_fitted_chances, fitted
+from vintk_jax.adaptive.feature_assigner import FeatureAssigner
 from vintk_jax.adaptive.fitting import Fit, fit_assigner
 from vintk_jax.errors import UserError
 from vintk_jax.inference.plans import Plans

@@ -10,7 +10,7 @@ from exporting.test_hugging_face import IMAGES, assign, trained
 
 from vintk_jax.adaptive import assigner_networks
 from vintk_jax.adaptive.answers import thumbnails
-from vintk_jax.adaptive.assigner import make_assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.adaptive.by_setting import Setting, Settings, plan_by_setting
 from vintk_jax.inference.engine import Engine
 from vintk_jax.inference.plans import Plans

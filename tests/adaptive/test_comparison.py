@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vintk_jax.adapting.results import summary_of
-from vintk_jax.adaptive import assigner_networks, compared_methods
-from vintk_jax.adaptive.assigner import FeatureAssigner
+from vintk_jax.adaptive import assigner_networks, compared_methods, comparison
 from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.calibration import Calibration
-from vintk_jax.adaptive.compared_methods import Method, compare
+from vintk_jax.adaptive.compared_methods import Method
+from vintk_jax.adaptive.comparison import compare
+from vintk_jax.adaptive.feature_assigner import FeatureAssigner
 from vintk_jax.errors import UserError
 from vintk_jax.inference.engine import DONE, Engine, Plan, Step
 from vintk_jax.inference.plans import Plans
@@ -48,7 +49,7 @@ def test_at_equal_speed():
     """1/160 s an image: between fixed 1/100 and 1/200; between the cascade's settings the better of
     the slower and their mixture.
     """
-    first, second = compared_methods.at_equal_speed(ENTRIES)
+    first, second = comparison.at_equal_speed(ENTRIES)
     assert first["budget"] == 0.5
     assert first["speed"] == pytest.approx(1.6)
     assert first["gain"] == pytest.approx(-0.5)
@@ -70,7 +71,7 @@ def test_the_best_mixture(points, seconds):
     nothing is fast enough.
     """
     times, accuracies = (np.array(values) for values in zip(*sorted(points), strict=True))
-    reached = compared_methods.reached_at(seconds, times, accuracies)
+    reached = comparison.reached_at(seconds, times, accuracies)
     fast = [a for t, a in points if t <= seconds]
     if not fast:
         assert reached is None
@@ -80,7 +81,7 @@ def test_the_best_mixture(points, seconds):
 
 def test_the_share_of_the_oracles_saving():
     """Of 1/100 - 1/400 s and of 10 - 3 operations."""
-    shares = compared_methods.captured(ENTRIES)
+    shares = comparison.captured(ENTRIES)
     assert shares["time"] == pytest.approx((1 / 100 - 1 / 160) / (1 / 100 - 1 / 400))
     assert shares["multiply_adds"] == pytest.approx(4 / 7)
 
@@ -140,7 +141,7 @@ def test_a_looser_budget_is_never_slower():
         for name, budget, plan in zip(names, budgets, plans, strict=True)
     ]
     seconds = [[t, 9 * t, t] for t in (4.0, 3.0, 2.0, 1.5, 5.0, 7.0)]
-    assert compared_methods._never_slower(compared, range(6), seconds) == [0, 3, 2, 3, 4, 5]
+    assert comparison._never_slower(compared, range(6), seconds) == [0, 3, 2, 3, 4, 5]
 
 
 def advised(*rows):

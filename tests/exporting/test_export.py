@@ -14,7 +14,7 @@ import pytest
 
 from vintk_jax.adaptive import assigner_networks
 from vintk_jax.adaptive.answers import features_of, thumbnails
-from vintk_jax.adaptive.assigner import make_assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import folder, programs
 from vintk_jax.exporting.load import Model

@@ -15,7 +15,7 @@ import vintk_jax
 from vintk_jax import export
 from vintk_jax.adaptive import assigner_files, assigner_networks
 from vintk_jax.adaptive.answers import features_of
-from vintk_jax.adaptive.assigner import make_assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.calibration import Calibration
 from vintk_jax.command_line import take_compile_cache

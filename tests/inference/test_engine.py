@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from inference.test_batches import cut
 
 from vintk_jax.adaptive.answers import Answers, features_of
-from vintk_jax.adaptive.assigner import make_assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.adaptive.assigner_networks import example
 from vintk_jax.adaptive.calibration import chances_of
 from vintk_jax.defaults.training import training

@@ -10,7 +10,7 @@ import pytest
 from adaptive.test_by_setting import by_thumbnail
 
 from vintk_jax.adaptive.answers import Answers, features_of
-from vintk_jax.adaptive.assigner import make_assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.adaptive.assigner_networks import example
 from vintk_jax.adaptive.by_setting import Setting, Settings, lengths_of_steps, plan_by_setting
 from vintk_jax.adaptive.calibration import cascade_outcomes, chances_of

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vintk_jax.adaptive import assigner_files, compared_methods
+from vintk_jax.adaptive import assigner_files, compared_methods, comparison
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.adaptive.calibration import Calibration, chances_of
@@ -136,7 +136,7 @@ def _compare(
         for engine in engines:
             engine.warm_up()
         progress.phase("comparing")
-        entries = compared_methods.compare(
+        entries = comparison.compare(
             compared, engines, images, answers.labels, plans.names, compare.rounds, progress.update
         )
     device = jax.devices()[0]
@@ -146,8 +146,8 @@ def _compare(
         "batch_size": config.data.batch_size,
         "images": len(source),
         "methods": entries,
-        "at_equal_speed": compared_methods.at_equal_speed(entries),
-        "captured": compared_methods.captured(entries),
+        "at_equal_speed": comparison.at_equal_speed(entries),
+        "captured": comparison.captured(entries),
     }
     write_json(session.workdir / "adaptive.json", result)
     write_adaptive_picture(session.workdir / "adaptive.png", result)

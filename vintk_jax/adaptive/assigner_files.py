@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vintk_jax.adaptive.assigner import Assigner, make_assigner
+from vintk_jax.adaptive.assigner import Assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.adaptive.assigner_networks import example
 from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.calibration import Calibration

@@ -8,7 +8,8 @@ from typing import Any
 
 from vintk_jax.adaptive import assigner_files, calibration, length_labels
 from vintk_jax.adaptive.answers import Answers
-from vintk_jax.adaptive.assigner import Assigner, make_assigner
+from vintk_jax.adaptive.assigner import Assigner
+from vintk_jax.adaptive.assigner_kinds import make_assigner
 from vintk_jax.adaptive.calibration import Calibration
 from vintk_jax.adaptive.crossfit import cross_fitted_answers
 from vintk_jax.adaptive.fitting import FIELDS, Fit, steps_of

@@ -16,7 +16,8 @@ from jaxtyping import Float, Int
 
 from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.answers import features_of, thumbnails
-from vintk_jax.adaptive.assigner import Assigner, FeatureAssigner
+from vintk_jax.adaptive.assigner import Assigner
+from vintk_jax.adaptive.feature_assigner import FeatureAssigner
 from vintk_jax.inference.plan import DONE, Plan, Step
 from vintk_jax.inference.plans import Plans
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from vintk_jax.adaptive.assigner import Assigner, FeatureAssigner
+from vintk_jax.adaptive.assigner import Assigner
+from vintk_jax.adaptive.feature_assigner import FeatureAssigner
 from vintk_jax.data.archives import MEAN, STD
 from vintk_jax.errors import UserError
 from vintk_jax.exporting import timm

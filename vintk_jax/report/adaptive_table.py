@@ -84,7 +84,7 @@ def comparison_table(entries: Sequence[Mapping[str, Any]]) -> Table:
 
 def takes_longest(line: Mapping[str, Any]) -> bool:
     """Whether a line of `at_equal_speed` is the longest length for all images: it then has that
-    length's time (`compared_methods.compare`).
+    length's time (`comparison.compare`).
     """
     return line["speed"] == 1
 
