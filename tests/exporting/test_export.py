@@ -177,6 +177,26 @@ def test_answers_are_the_librarys(name, kind, start, tmp_path, relative_error):
     assert exported.classes == list(CLASSES)
 
 
+def test_a_first_pass_is_run_once(tmp_path, relative_error):
+    """An image that has had it goes on with what it knew: the program of both isn't called."""
+    predictor, images, _ = subject("regions")
+    assigner, _, _ = assigned("regions", "shared", 0)
+    # All go to the second pass, and stay there.
+    assigner = dataclasses.replace(assigner, price=-0.1, costs=(0.0, 100.0, -100.0))
+    plan = assigner.plan(Plans(predictor))
+    block = Engine(plan, predictor.shape, (9,)).all(images)
+    of_engine = [plan.steps[i].name for i in block.steps]
+    answers = block.probabilities
+    assert str(REGIONS) in of_engine
+    found = programs.programs_of(predictor, assigner)
+    folder.write(tmp_path / "out", predictor, assigner, found, {})
+    exported = Model(tmp_path / "out")
+    del exported._programs[str(REGIONS)]
+    probabilities, lengths = exported(images)
+    assert lengths == of_engine
+    assert relative_error(probabilities, answers) < 1e-5
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """The folder of a model without an assigner."""

@@ -42,8 +42,10 @@ def onnx(folder, plan):
         yield name, functools.partial(_run_onnx, session)
 
 
-def _run_onnx(session, inputs):
-    return session.run(None, {session.get_inputs()[0].name: inputs})
+def _run_onnx(session, *inputs):
+    return session.run(
+        None, {given.name: array for given, array in zip(session.get_inputs(), inputs)}
+    )
 
 
 class Model:
@@ -71,8 +73,8 @@ class Model:
             came = f"{getattr(images, 'dtype', type(images).__name__)}"
             raise ValueError(f"Expected {wanted}, got {came}{getattr(images, 'shape', '')}.")
 
-    def _run(self, name, inputs):
-        return [np.array(output) for output in self._programs[name](inputs)]
+    def _run(self, name, *inputs):
+        return [np.array(output) for output in self._programs[name](*inputs)]
 
     def at(self, length, images):
         """Probabilities (n, classes) of images at one length."""
@@ -88,14 +90,23 @@ class Model:
             at = self._run("assigner", images)[0]
         else:
             at = np.full(len(images), self.plan["start"])
+        tokens = {}  # what a pass gave that others begin with, by image
         for number, length in enumerate(self.lengths):
             rows = np.flatnonzero(at == number)
             if not len(rows):
                 continue
-            new, *features = self._run(length, images[rows])
+            asked = f"assigner-{number}" in self._programs
+            name, inputs = length, [images[rows]]
+            if f"{length}-after" in self._programs and all(row in tokens for row in rows.tolist()):
+                name = f"{length}-after"
+                inputs.append(np.stack([tokens[row] for row in rows.tolist()]))
+            new, *more = self._run(name, *inputs)
+            features = more.pop(0) if asked else None
+            for left in more:
+                tokens.update(zip(rows.tolist(), left))
             weight = (self.plan["keep"] * passed[rows, None]).astype(np.float32)
             probabilities[rows] = weight * probabilities[rows] + (1 - weight) * new
             passed[rows] = True
-            if f"assigner-{number}" in self._programs:
-                at[rows] = self._run(f"assigner-{number}", features[0])[0]
+            if asked:
+                at[rows] = self._run(f"assigner-{number}", features)[0]
         return probabilities, [self.lengths[i] for i in at]

@@ -14,10 +14,12 @@ from jax import export
 from vintk_jax.adaptive.answers import features_of
 from vintk_jax.adaptive.assigner import Assigner
 from vintk_jax.errors import UserError
-from vintk_jax.inference.predictor import OneLength, Predictor
+from vintk_jax.inference.lengths import Lengths
+from vintk_jax.inference.predictor import Predictor
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FORMATS = ("stablehlo", "onnx")
+AFTER = "-after"  # behind the name of a second pass's program; also in load.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,40 +27,38 @@ class Program:
     """A pure function, and what it is called with.
 
     Attributes:
-        function: (list of arrays, inputs) -> tuple of arrays; the first axis of inputs and outputs
-            is the batch.
+        function: (list of arrays, inputs ...) -> tuple of arrays; the first axis of inputs and
+            outputs is the batch.
         weights: the arrays.
-        inputs: shape (without the batch) and type of the inputs.
+        inputs: shape (without the batch) and type of each input.
     """
 
-    function: Callable[[list[jax.Array], jax.Array], tuple[jax.Array, ...]]
+    function: Callable[..., tuple[jax.Array, ...]]
     weights: list[jax.Array]
-    inputs: jax.ShapeDtypeStruct
+    inputs: tuple[jax.ShapeDtypeStruct, ...]
 
     @classmethod
     def of(
         cls,
-        function: Callable[[Any, jax.Array], tuple[jax.Array, ...]],
+        function: Callable[..., tuple[jax.Array, ...]],
         variables: Any,
-        shape: tuple[int, ...],
-        dtype: Any,
+        *inputs: jax.ShapeDtypeStruct,
     ) -> "Program":
         """From a function of a tree of variables."""
         leaves, tree = jax.tree.flatten(variables)
 
-        def of_leaves(weights, inputs):
-            return function(jax.tree.unflatten(tree, weights), inputs)
+        def of_leaves(weights, *inputs):
+            return function(jax.tree.unflatten(tree, weights), *inputs)
 
-        return cls(of_leaves, leaves, jax.ShapeDtypeStruct(shape, dtype))
+        return cls(of_leaves, leaves, inputs)
 
     def stablehlo(self) -> bytes:
         """StableHLO with a free batch size, for `PLATFORMS`. The weights are arguments."""
         batch = export.symbolic_shape("batch")
-        inputs = jax.ShapeDtypeStruct((*batch, *self.inputs.shape), self.inputs.dtype)
+        inputs = [jax.ShapeDtypeStruct((*batch, *one.shape), one.dtype) for one in self.inputs]
         weights = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in self.weights]
-        return bytes(
-            export.export(jax.jit(self.function), platforms=PLATFORMS)(weights, inputs).serialize()
-        )
+        exported = export.export(jax.jit(self.function), platforms=PLATFORMS)(weights, *inputs)
+        return bytes(exported.serialize())
 
     def onnx(self) -> bytes:
         """An ONNX model with a free batch size, its weights inside; by jax2onnx.
@@ -78,56 +78,66 @@ class Program:
         logging.getLogger("onnx_ir").setLevel(logging.ERROR)
         # and of its examples that want other packages
         logging.getLogger("jax2onnx.plugins.plugin_system").setLevel(logging.ERROR)
-        inputs = jax.ShapeDtypeStruct(("batch", *self.inputs.shape), self.inputs.dtype)
+        inputs = [jax.ShapeDtypeStruct(("batch", *one.shape), one.dtype) for one in self.inputs]
 
-        def with_weights(inputs):
-            return self.function(self.weights, inputs)
+        def with_weights(*inputs):
+            return self.function(self.weights, *inputs)
 
-        return to_onnx(with_weights, [inputs]).SerializeToString()
+        return to_onnx(with_weights, inputs).SerializeToString()
 
 
 def programs_of(predictor: Predictor, assigner: Assigner | None) -> dict[str, Program]:
     """The programs of an export, by name.
 
-    - A length's name: uint8 images -> probabilities, and features where the assigner reads them.
+    - A length's name: uint8 images -> probabilities, then features where the assigner reads them,
+      then tokens where another length begins with this one's pass.
+    - "NAME-after", for a length of two passes: images, and the first pass's tokens -> what the
+      length's own program gives.
     - "assigner": images -> the number of a length.
     - "assigner-i": features of a pass at length i -> the number of a length, i to stay.
 
     Numbers count from the cheapest length.
     """
-    names = tuple(reversed(predictor.names))
+    lengths = Lengths(predictor)
     stages = [] if assigner is None else assigner.stages()
-    with_features = {stage.after for stage in stages}
+    asked_after = {stage.after for stage in stages if stage.after is not None}
+    image = jax.ShapeDtypeStruct(predictor.shape, jnp.uint8)
     programs = {}
-    for number, name in enumerate(names):
-        length = predictor.length(name)
-        function = _with_features(length) if number in with_features else _alone(length)
-        programs[name] = Program.of(function, length.variables, predictor.shape, jnp.uint8)
+    features = {}
+    for number, name in enumerate(lengths.names):
+        length = lengths.lengths[number]
+        gives = (number in asked_after, bool(asked_after) and lengths.carries(number))
+        of_length = Program.of(_giving(length, *gives), length.variables, image)
+        programs[name] = of_length
+        features[number] = _shape_of_features(of_length) if number in asked_after else None
+        tokens = lengths.takes(number)
+        if asked_after and tokens is not None:
+            carried = jax.ShapeDtypeStruct(tokens, jnp.float32)
+            run = _giving(length.own_pass, *gives)
+            programs[f"{name}{AFTER}"] = Program.of(run, length.variables, image, carried)
     for stage in stages:
-        inputs = jax.ShapeDtypeStruct((1, *predictor.shape), jnp.uint8)
-        if stage.after is not None:
-            before = programs[names[stage.after]]
-            inputs = jax.eval_shape(before.function, before.weights, inputs)[1]
-        programs[stage.name] = Program.of(
-            stage.choose, stage.params, inputs.shape[1:], inputs.dtype
-        )
+        inputs = image if stage.after is None else features[stage.after]
+        programs[stage.name] = Program.of(stage.choose, stage.params, inputs)
     return programs
 
 
-def _alone(length: OneLength) -> Callable:
-    """Images -> (probabilities,)."""
+def _giving(run: Callable, features: bool, tokens: bool) -> Callable:
+    """A pass as a program: probabilities, then features and tokens where they are asked for."""
 
-    def run(variables, images):
-        return length(variables, images)[:1]
+    def giving(variables, *inputs):
+        probabilities, left = run(variables, *inputs)
+        found = [probabilities]
+        if features:
+            found.append(features_of(probabilities, left))
+        if tokens:
+            found.append(left)
+        return tuple(found)
 
-    return run
+    return giving
 
 
-def _with_features(length: OneLength) -> Callable:
-    """Images -> (probabilities, features)."""
-
-    def run(variables, images):
-        probabilities, tokens = length(variables, images)
-        return probabilities, features_of(probabilities, tokens)
-
-    return run
+def _shape_of_features(program: Program) -> jax.ShapeDtypeStruct:
+    """Of one image, as a pass gives them."""
+    inputs = [jax.ShapeDtypeStruct((1, *one.shape), one.dtype) for one in program.inputs]
+    found = jax.eval_shape(program.function, program.weights, *inputs)[1]
+    return jax.ShapeDtypeStruct(found.shape[1:], found.dtype)
