@@ -68,7 +68,7 @@ def main(invocation: Invocation) -> None:
                 classes=trained.classes,
                 step=trained.step,
                 assigner=assigner,
-                multiply_adds=Plans(predictor).multiply_adds,
+                multiply_adds=Plans(predictor).multiply_adds_alone,
                 about=about,
                 license=config.license,
             )

@@ -61,7 +61,7 @@ def write_results(workdir: Path, folder: Path) -> None:
         "device": compared["device"],
         "found": _found(workdir, plan, given),
         "params": _parameters(workdir / running.EXPORT),
-        "lengths": by_length(answers.names, right, session.plans.multiply_adds),
+        "lengths": by_length(answers.names, right, session.plans.multiply_adds_alone),
         "adaptive": {"accuracy": float(adaptive.mean()), "low": low, "high": high},
         "points": dict(zip(("low", "high"), points_interval(right[:, -1], adaptive), strict=True)),
         "thresholds": {"images": calibration.images, "points": _points(point, calibration.full)},

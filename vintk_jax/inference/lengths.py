@@ -59,6 +59,12 @@ class Lengths:
         """
         return self._with_beginnings(self.paid)
 
+    @property
+    def multiply_adds_alone(self) -> dict[str, int]:
+        """`paid_alone` by the length's name."""
+        counted = zip(self.names, self.paid_alone, strict=True)
+        return {name: int(count) for name, count in counted}
+
     def _with_beginnings(self, own: np.ndarray) -> Float[np.ndarray, " lengths"]:
         begun = [0 if first == i else own[first] for i, first in enumerate(self.begins_at)]
         return own + np.array(begun, float)
