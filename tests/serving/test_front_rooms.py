@@ -9,7 +9,7 @@ import pytest
 
 from vintk_jax.serving import link as links
 from vintk_jax.serving.answering import Answering
-from vintk_jax.serving.asks import Ask
+from vintk_jax.serving.asks import Ask, asks_of
 from vintk_jax.serving.child import Child
 from vintk_jax.serving.guard import FAULT, Guard
 from vintk_jax.serving.metrics import Metrics
@@ -158,3 +158,9 @@ def test_a_fault_of_ours(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "in fault" in said
     assert secret not in said
+
+
+def test_a_plus_in_an_address_is_a_space():
+    """So that ?length=16+40 names that length."""
+    assert asks_of({"length": ["16 40"]}, 1) == asks_of({"length": ["16+40"]}, 1)
+    assert asks_of({"length": ["16"]}, 2) == [Ask(length="16")] * 2

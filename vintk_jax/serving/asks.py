@@ -119,7 +119,8 @@ def _number(name: str, value: Any) -> float:
 def _name(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value or len(value) > 40:
         raise UserError(f"Expected the name of a length, got {str(value)[:40]!r}.")
-    return value
+    # In an address a plus stands for a space, and a length may be 16+40.
+    return value.replace(" ", "+")
 
 
 _READ = {"max_drop": _number, "max_cost": _number, "length": _name}

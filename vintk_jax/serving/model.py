@@ -226,8 +226,10 @@ class Model:
 
 
 def _grid(length: OneLength) -> list[int]:
-    """Token rows and columns; the finer ones of a length by region."""
-    return list(getattr(length.grid, "fine", length.grid) or ())
+    """Token rows and columns, which the page draws; none for a length by region, whose tokens lie
+    elsewhere in each image.
+    """
+    return list(length.grid) if isinstance(length.grid, tuple) else []
 
 
 def _dearer(point: Point) -> tuple[float, float]:
