@@ -105,7 +105,13 @@ def test_linear_macs_is_the_cheaper_of_the_two(n, t, a, b):
 
 
 @pytest.mark.parametrize(
-    ("shape", "order"), [((4, 2, 50, 60), "_over_tokens"), ((4, 60, 5, 6), "_over_gradients")]
+    ("shape", "order"),
+    [
+        ((4, 2, 50, 60), "_over_tokens"),
+        ((4, 60, 5, 6), "_over_gradients"),
+        ((48, 17, 192, 576), "_over_tokens"),
+        ((48, 17, 64, 64), "_over_gradients"),
+    ],
 )
 def test_linear_gram_takes_the_cheaper_order(monkeypatch, shape, order):
     """Few tokens of a wide layer go over tokens, many tokens of a narrow one over gradients."""
