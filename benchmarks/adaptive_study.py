@@ -5,6 +5,8 @@ in the same time.
       --source npz:../shared/data/cifar10/cifar10_subset.npz
     python -m benchmarks.adaptive_study --config configs/tla_cifar10.py \
       --trained runs/revit_study/revit_cifar10 --batch-sizes 1 32 256
+    python -m benchmarks.adaptive_study --config configs/tla_cifar10.py:regions --seeds 1 \
+      --trained runs/regions --batch-sizes 1 32 256 --images 3000
     python -m benchmarks.adaptive_study --config configs/tla_digits.py \
       --trained runs/revit_study/revit_digits
 
@@ -47,7 +49,9 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     from vintk_jax.adaptive.session import Session
     from vintk_jax.inference.engine import Engine
 
-    session = Session.open(workdir, runpy.run_path(config)["get_config"](), print)
+    path, _, argument = config.partition(":")
+    get_config = runpy.run_path(path)["get_config"]
+    session = Session.open(workdir, get_config(*filter(None, [argument])), print)
     assigner, calibration = assigner_files.read(session.folder, session.predictor.identity)
     assigner = assigner.at(calibration.choose("assigned", 2.0, np.inf, 0.9))
     plans = session.plans
@@ -106,8 +110,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timed runs of each method")
     parser.add_argument("--images", type=int, default=2000, help="of the test images, the first")
     arguments = parser.parse_args()
+    path, _, argument = arguments.config.partition(":")
+    name = "-".join(filter(None, [Path(path).stem, argument]))
     kept = Kept(
-        common.RESULTS / f"adaptive_study-{Path(arguments.config).stem}.json",
+        common.RESULTS / f"adaptive_study-{name}.json",
         {"config": arguments.config, "max_drop": arguments.max_drop},
     )
     for seed in range(arguments.seeds):

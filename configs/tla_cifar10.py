@@ -25,5 +25,6 @@ def get_config(kind: str = "") -> ml_collections.ConfigDict:
         )
     config = adaptive()
     config.labels.split = "train[90%:]" if kind else "train[80%:]"
+    config.tla.costs = "clock" if kind else "multiply_adds"
     config.compare.images = 10000
     return config
