@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vintk_jax.inference.batches import next_batch, wasted
-from vintk_jax.inference.plan import Plan, Step
+from vintk_jax.inference.plan import DONE, Plan, Step
 
 _AHEAD = 2  # full batches of a stream taken and not yet handed to the device
 # Of a full batch's rows, what late images may waste; saved for so many full batches' rows at most.
@@ -216,17 +216,24 @@ class Waiting:
         which, slots, running = self.running.popleft()
         step = self._plan.steps[which]
         outputs = tuple(np.asarray(array)[: len(slots)] for array in running)
+        carried = None
         if step.carries:
             *outputs, carried = outputs
             outputs = tuple(outputs)
-            if self.carried is None:
-                self.carried = np.zeros((self._capacity, *carried.shape[1:]), carried.dtype)
-            self.carried[slots] = carried
         if step.name:
             outputs = (self._blended(step, slots, outputs[0]), *outputs[1:])
             self.known[slots] = outputs[0]
             self._has_answer[slots] = True
-        return which, slots, self.follow(step, slots, outputs)
+        after = self.follow(step, slots, outputs)
+        if carried is not None:
+            self._keep(carried, slots, after != DONE)
+        return which, slots, after
+
+    def _keep(self, carried: np.ndarray, slots: Slots, going_on: np.ndarray) -> None:
+        """What images that go on carry."""
+        if self.carried is None:
+            self.carried = np.zeros((self._capacity, *carried.shape[1:]), carried.dtype)
+        self.carried[slots[going_on]] = carried[going_on]
 
     def follow(self, step: Step, slots: Slots, outputs: tuple[Any, ...]) -> Int[np.ndarray, " n"]:
         """The number of the next step of each image, or `DONE`."""
