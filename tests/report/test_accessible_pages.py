@@ -149,20 +149,34 @@ def test_the_page_of_a_search(candidates, tmp_path, view):
     check(page, tmp_path, view)
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_the_page_of_adaptive_inference(tmp_path, view):
-    """With images."""
+@pytest.fixture
+def adaptive_page(tmp_path):
+    """The page of an adaptive inference in which nobody was given the longest of three lengths."""
     rng = np.random.default_rng(0)
     page = tmp_path / "adaptive.html"
     write_adaptive_page(
         page,
-        result=METHODS,
+        result={**METHODS, "at_equal_speed": AT_EQUAL_SPEED},
         images=rng.integers(0, 256, (8, 32, 32, 3), np.uint8),
         lengths=np.arange(8) % 2,
         predicted=np.zeros(8, int),
         labels=np.arange(8) % 3 // 2,
-        names=("1", "4"),
+        names=("1", "4", "16"),
         classes=("cat", "dog"),
         config={"seed": 0},
     )
-    check(page, tmp_path, view)
+    return page
+
+
+def test_adaptive_inference_begins_with_advice(adaptive_page):
+    """Then the picture, then images by length; no length that nobody was given."""
+    text = adaptive_page.read_text()
+    places = [text.index(words) for words in ("Adapting pays", "<figure", "1 tokens:", "4 tokens:")]
+    assert places == sorted(places)
+    assert "16 tokens:" not in text
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_page_of_adaptive_inference(adaptive_page, tmp_path, view):
+    """With images."""
+    check(adaptive_page, tmp_path, view)
