@@ -23,7 +23,8 @@ from vintk_jax.inference.tickets import Tickets
 from vintk_jax.models.passes import at_lengths, drawn
 from vintk_jax.spaces import conformance
 from vintk_jax.tasks.classification import build
-from vintk_jax.tasks.objectives import normalise
+from vintk_jax.tasks.objectives import Classification, normalise
+from vintk_jax.tasks.teachers import with_patch_labels
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (40, 16, 16, 3), np.uint8)
 NAMES = ("4", "4+10", "16")
@@ -212,6 +213,7 @@ def test_settings_of_a_service(plans, assigner, kind):
         ({"regions": (0,)}, "different numbers of the shortest length's 4 tokens"),
         ({"regions": (2, 2)}, "different numbers"),
         ({"lengths": (4, 3)}, "a length of 6 tokens a side"),
+        ({"regions": (3,)}, "fewer tokens than the longest length's 16, got 4\\+13"),
         ({"pool": "token"}, "pool=mean"),
     ],
 )
@@ -219,3 +221,11 @@ def test_regions_that_do_not_fit_are_refused(model, said):
     """With what fits."""
     with pytest.raises(UserError, match=said):
         build(config_of(**model), 10)
+
+
+def test_token_labelling_of_regions_is_refused(spec):
+    """They have no map of patches."""
+    config = config_of()
+    config.loss.teacher = "runs/teacher"
+    with pytest.raises(UserError, match=r"Expected model\.regions=\(\)"):
+        with_patch_labels(Classification(10), config, spec, tuple("0123456789"))

@@ -110,6 +110,12 @@ def _lengths(section: ml_collections.ConfigDict) -> tuple[Length, ...]:
             f"aux_head={section.aux_head}, arch={section.arch!r}."
         )
     regions = [Regions(coarse, cut) for cut in cuts]
+    too_long = [str(one) for one in regions if _all_tokens(one) >= math.prod(grids[0])]
+    if too_long:
+        raise UserError(
+            "Expected model.regions whose two passes have fewer tokens than the longest length's "
+            f"{math.prod(grids[0])}, got {', '.join(too_long)}. Cut fewer."
+        )
     return tuple(sorted([*grids, *regions], key=_all_tokens, reverse=True))
 
 

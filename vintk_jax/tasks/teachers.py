@@ -9,6 +9,7 @@ from pathlib import Path
 import ml_collections
 
 from vintk_jax.errors import UserError
+from vintk_jax.models.regions import Regions
 from vintk_jax.models.vit import ViT
 from vintk_jax.tasks.model_spec import ModelSpec
 from vintk_jax.tasks.objectives import Classification
@@ -37,6 +38,11 @@ def with_patch_labels(
             "Expected a ViT that classifies patches as the student of "
             f"loss.teacher={where}, got a {type(spec.model).__name__}. Set model.aux_head=True or "
             "model.pool=mean."
+        )
+    if any(isinstance(grid, Regions) for grid in spec.grids):
+        raise UserError(
+            "Token labelling wants a label for every patch of a grid, and lengths by region have "
+            f"none. Expected model.regions=() beside loss.teacher={where}."
         )
     if config.loss.token_weight < 0:
         raise UserError(
