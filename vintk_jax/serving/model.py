@@ -18,6 +18,7 @@ from vintk_jax.adaptive.budget_choice import Point
 from vintk_jax.adaptive.by_setting import Setting, Settings, lengths_of_steps, plan_by_setting
 from vintk_jax.adaptive.calibration import Calibration
 from vintk_jax.adaptive.drift import Drift, Reference
+from vintk_jax.adaptive.feature_assigner import FeatureAssigner
 from vintk_jax.adaptive.session import FOLDER
 from vintk_jax.data.augment import Centre
 from vintk_jax.errors import UserError
@@ -107,6 +108,9 @@ class Model:
         self._loaded = loaded
         self._settings = Settings()
         self.plans = Plans(loaded.predictor)
+        # Lengths cost what the assigner was made for, by the clock or counted, as its budgets do.
+        if isinstance(loaded.assigner, FeatureAssigner):
+            self.plans.seconds = np.array(loaded.assigner.costs)
         self.plan = plan_by_setting(self.plans, loaded.assigner, self._settings)
         self.lengths = lengths_of_steps(self.plan, self.plans.names)
         self.drift = Drift(len(self.plans.names), window, limit)
