@@ -3,6 +3,7 @@ choice for a budget is in `budget_choice`.
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import jax
 import numpy as np
@@ -88,6 +89,32 @@ def cascade_outcomes(
     return policies.simulate(answers.probabilities, first, decide, earlier_weight)
 
 
+def cascade_points(
+    answers: Answers, plans: Plans, earlier_weight: int | float, starts: Iterable[int]
+) -> list[Point]:
+    """A point for every threshold of a cascade, from each of these first lengths that an image may
+    begin at.
+
+    Args:
+        earlier_weight: see `policies.simulate`.
+    """
+    points = []
+    for start in filter(plans.can_start_at, starts):
+
+        def outcomes(threshold, start=start):
+            return cascade_outcomes(answers, threshold, start, earlier_weight)
+
+        points += budget_choice.curve(
+            outcomes,
+            budget_choice.thresholds(confidence(answers.probabilities)),
+            answers.labels,
+            answers.right[:, -1],
+            np.array(plans.costs),
+            start=start,
+        )
+    return points
+
+
 @dataclasses.dataclass(frozen=True)
 class Calibration:
     """Accuracy against cost on the calibration images.
@@ -136,28 +163,13 @@ class Calibration:
                 start,
             )
 
-        def cascaded_from(start: int) -> list[Point]:
-            def outcomes(threshold):
-                return cascade_outcomes(answers, threshold, start, assigner.earlier_weight)
-
-            return budget_choice.curve(
-                outcomes,
-                budget_choice.thresholds(confidence(answers.probabilities)),
-                answers.labels,
-                right,
-                np.array(plans.costs),
-                start=start,
-            )
-
         assigned = []
         for start in assigner.first_lengths:
             if plans.can_start_at(start):
                 assigned += assigned_from(start)
         # What the assigner may do, the cascade may: begin at any length, blend answers.
-        cascaded = []
-        for start in range(len(answers.names) - 1):
-            if plans.can_start_at(start):
-                cascaded += cascaded_from(start)
+        shorter = range(len(answers.names) - 1)
+        cascaded = cascade_points(answers, plans, assigner.earlier_weight, shorter)
         full = float(right.mean())
         return cls(len(answers.labels), full, assigned, cascaded, assigner.earlier_weight)
 

@@ -9,12 +9,11 @@ import numpy as np
 
 from vintk_jax.adaptive import budget_choice
 from vintk_jax.adaptive.answers import Answers, collect
-from vintk_jax.adaptive.calibration import cascade_outcomes
+from vintk_jax.adaptive.calibration import cascade_points
 from vintk_jax.adaptive.length_labels import smallest_right
 from vintk_jax.adaptive.session import Session
 from vintk_jax.data.sources import Source
 from vintk_jax.inference.clock import seconds_of_passes
-from vintk_jax.inference.plan import confidence
 from vintk_jax.inference.plans import Plans
 
 IMAGES = 200
@@ -78,21 +77,7 @@ def of_answers(answers: Answers, plans: Plans, max_drop: float, keep: float) -> 
     """
     right = answers.right
     smallest, _ = smallest_right(right, "shortest")
-    points = []
-    for start in range(len(answers.names)):
-        if plans.can_start_at(start):
-
-            def outcomes(threshold, start=start):
-                return cascade_outcomes(answers, threshold, start, keep)
-
-            points += budget_choice.curve(
-                outcomes,
-                budget_choice.thresholds(confidence(answers.probabilities)),
-                answers.labels,
-                right[:, -1],
-                np.array(plans.costs),
-                start=start,
-            )
+    points = cascade_points(answers, plans, keep, range(len(answers.names)))
     full = float(right[:, -1].mean())
     within = budget_choice.within(points, full, max_drop, np.inf, 0.5)
     return Foretold(
