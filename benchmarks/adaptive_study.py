@@ -7,19 +7,21 @@ in the same time.
       --trained runs/revit_study/revit_cifar10 --batch-sizes 1 32 256
     python -m benchmarks.adaptive_study --config configs/tla_cifar10.py:regions --seeds 1 \
       --trained runs/regions --batch-sizes 1 32 256 --images 3000
+    python -m benchmarks.adaptive_picture docs/adaptive_cifar10.png
     python -m benchmarks.adaptive_study --config configs/tla_digits.py \
       --trained runs/revit_study/revit_digits
 
 Runs `assign` once and `infer` at each batch size in the workdirs revit-0, revit-1, ... of a
-revit_study; writes what was measured to benchmarks/results/ as it goes. Prints means over seeds
-with their range, the share of the oracle's saving, and where the time goes.
+revit_study, and each beside the plain, smaller ViT in plain-0, plain-1, ..., where there is one;
+writes what was measured to benchmarks/results/ as it goes. Prints means over seeds with their range
+or interval, the share of the oracle's saving, and where the time goes.
 """
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import common
+from benchmarks.adaptive_curves import mean_and_range, print_budgets, print_losses, print_plain
+from benchmarks.adaptive_plain import plain_beside
 from benchmarks.trainings import Kept, command
 
 
@@ -97,6 +101,24 @@ def overheads(workdir: Path, config: str, rounds: int = 15) -> dict[str, float]:
     }
 
 
+def print_found(found: dict[str, Any], seeds: Sequence[int], size: int) -> None:
+    """All tables of a size of batch."""
+    results = [found[f"{seed}-{size}"] for seed in seeds]
+    title = f"{results[0]['dataset']}, {results[0]['images']} images, batch {size}"
+    print_budgets(title, results)
+    print_losses(title, results)
+    beside = [seed for seed in seeds if f"{seed}-{size}-plain" in found]
+    if beside:
+        print_plain(
+            title,
+            [found[f"{seed}-{size}"] for seed in beside],
+            [found[f"{seed}-{size}-plain"] for seed in beside],
+        )
+    for kind in ("time", "multiply_adds"):
+        shares = mean_and_range([result["captured"][kind] for result in results], ".0%")
+        print(f"share of the oracle's saving at the first budget, {kind}: {shares}")
+
+
 def main() -> None:
     """Measure what isn't measured, print the tables."""
     parser = argparse.ArgumentParser(
@@ -131,57 +153,16 @@ def main() -> None:
                 options |= {"compare.rounds": arguments.rounds, "compare.images": arguments.images}
                 command("infer", arguments.config, workdir, **options)
                 kept.add(f"{seed}-{size}", json.loads((workdir / "adaptive.json").read_text()))
+            name_of_plain = f"{seed}-{size}-plain"
+            plain = arguments.trained / f"plain-{seed}"
+            if plain.exists() and name_of_plain not in kept.found:
+                found = plain_beside(plain, workdir, size, arguments.images, arguments.rounds)
+                kept.add(name_of_plain, found)
     for size in arguments.batch_sizes:
-        print_found(size, [kept.found[f"{seed}-{size}"] for seed in range(arguments.seeds)])
+        print_found(kept.found, range(arguments.seeds), size)
     for what in ("assigner", "grouping"):
         shares = [kept.found[f"{seed}-overheads"][what] for seed in range(arguments.seeds)]
         print(f"{what}: {', '.join(f'{share:+.1%}' for share in shares)}")
-
-
-def print_found(size: int, results: list[dict[str, Any]]) -> None:
-    """A row a budget: means over seeds, the range of speeds and gains in brackets."""
-    rows = []
-
-    def spread(values, form):
-        return f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
-
-    for budget in dict.fromkeys(
-        row["budget"] for result in results for row in result["at_equal_speed"]
-    ):
-        mine = [
-            row for result in results for row in result["at_equal_speed"] if row["budget"] == budget
-        ]
-        beyond = []
-        for other in ("random", "cascade", "tome", "evit"):
-            margins = [100 * (row["tla"] - row[other]) for row in mine if row[other] is not None]
-            beyond.append(f"{np.mean(margins):+.2f}" if margins else "-")
-        rows.append(
-            [
-                f"{budget:g}",
-                f"{len(mine)}",
-                spread([row["speed"] for row in mine], ".2f"),
-                spread([row["gain"] for row in mine], "+.2f"),
-                *beyond,
-            ]
-        )
-    headings = [
-        "may lose",
-        "seeds",
-        "x longest's images/s",
-        "points gained",
-        "over random",
-        "over cascade",
-        "over ToMe",
-        "over EViT",
-    ]
-    common.print_table(
-        f"{results[0]['dataset']}, {results[0]['images']} images, batch {size}", headings, rows
-    )
-    for kind in ("time", "multiply_adds"):
-        print(
-            f"share of the oracle's saving, {kind}: "
-            f"{spread([result['captured'][kind] for result in results], '.0%')}"
-        )
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ TARGETS = (
     # all longer ones, says the sum
     "smallest",
     "each",  # a chance of its own of being right at each length
+    "margin",  # the same, learned from how clearly each length is right
 )
 # Also in defaults.adaptive.
 KINDS = {"shared": SharedHead, "cnn": ThumbnailCnn, "vit": ThumbnailViT}
@@ -132,4 +133,6 @@ def chances(logits: Float[Array, "n lengths"], target: str) -> Float[Array, "n l
     Args:
         target: what the logits stand for, one of `TARGETS`.
     """
-    return nn.sigmoid(logits) if target == "each" else jnp.cumsum(nn.softmax(logits), axis=-1)
+    if target == "smallest":
+        return jnp.cumsum(nn.softmax(logits), axis=-1)
+    return nn.sigmoid(logits)

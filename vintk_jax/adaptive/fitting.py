@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from vintk_jax.adaptive.assigner_networks import TARGETS
 from vintk_jax.adaptive.length_labels import smallest_right
@@ -53,7 +53,7 @@ def steps_of(epochs: int | float, batch_size: int, images: int) -> int:
 def fit_assigner(
     assigner: nn.Module,
     inputs: Shaped[np.ndarray, " n *features"],
-    right: Bool[np.ndarray, "n lengths"],
+    right: Float[np.ndarray, "n lengths"],
     costs: tuple[float, ...],
     how: Fit,
     seed: int,
@@ -61,14 +61,15 @@ def fit_assigner(
     """Parameters, and the loss of every step.
 
     With the target "smallest", cross-entropy on the smallest length at which the model is right;
-    with "each", cross-entropy on right or wrong at each. To either, `cost_weight` times the
-    expected cost of the lengths under a softmax of the outputs is added, which makes an assigner
-    that is unsure lean to the cheaper length (our choice; the paper has the labels' cross-entropy
-    alone).
+    with "each" and "margin", cross-entropy on how right it is at each. To all, `cost_weight` times
+    the expected cost of the lengths under a softmax of the outputs is added, which makes an
+    assigner that is unsure lean to the cheaper length (our choice; the paper has the labels'
+    cross-entropy alone).
 
     Args:
         inputs: what the assigner reads: features or thumbnails.
-        right: whether the model is right about each image at each length, cheapest first.
+        right: how right the model is about each image at each length, cheapest first, from 0 to 1
+            (`Assigner.learns`); over a half it is right.
         costs: of each length, the longest's being 1.
 
     Raises:
@@ -77,10 +78,12 @@ def fit_assigner(
     """
     steps = steps_of(how.epochs, how.batch_size, len(inputs))
     if how.target not in TARGETS:
-        raise UserError(f"Expected tla.target to be {' or '.join(TARGETS)}, got {how.target!r}.")
+        raise UserError(
+            f"Expected tla.target to be one of {', '.join(TARGETS)}, got {how.target!r}."
+        )
     schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)
     optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
-    labels, weights = smallest_right(right, how.none_right)
+    labels, weights = smallest_right(right > 0.5, how.none_right)
     data = (
         jnp.asarray(inputs),
         jnp.asarray(labels),
@@ -117,10 +120,10 @@ def _loss(assigner: nn.Module, how: Fit, costs: tuple[float, ...]) -> Callable[.
 
     def loss_of(params, inputs, labels, weights, right):
         logits = assigner.apply(params, inputs)
-        if how.target == "each":
-            entropy = optax.sigmoid_binary_cross_entropy(logits, right).mean(axis=-1)
-        else:
+        if how.target == "smallest":
             entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        else:
+            entropy = optax.sigmoid_binary_cross_entropy(logits, right).mean(axis=-1)
         mean_entropy = jnp.sum(entropy * weights) / jnp.maximum(jnp.sum(weights), 1)
         expected_cost = jnp.mean(nn.softmax(logits) @ share)
         return mean_entropy + how.cost_weight * expected_cost

@@ -59,9 +59,9 @@ ASSIGNER = {
     ),
     "tla.target": Field(
         "smallest",
-        "what it predicts: the smallest length at which the model is right (smallest), or right "
-        "or wrong at each length (each)",
-        choice("smallest", "each"),
+        "what it learns: the smallest length at which the model is right (smallest), whether it is "
+        "right at each length (each), or how clearly it is (margin)",
+        choice("smallest", "each", "margin"),
     ),
     "tla.again": Field(
         True,
