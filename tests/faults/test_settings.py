@@ -25,7 +25,8 @@ ARGUMENTS = {
     "clip_space": ["small", "mini"],
     "revit_cifar10": ["lvvit", "regions"],
     "tla_cifar10": ["regions"],
-    "revit_digits": ["lvvit"],
+    "tla_digits": ["stem"],
+    "revit_digits": ["lvvit", "stem"],
     "seg_space": ["small", "mini"],
     "vit_space": ["tiny", "small", "base", "pit", "s3", "lvvit", "cifar", "nasbench201"],
 }

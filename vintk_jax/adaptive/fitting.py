@@ -4,6 +4,7 @@ seed.
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -81,8 +82,6 @@ def fit_assigner(
         raise UserError(
             f"Expected tla.target to be one of {', '.join(TARGETS)}, got {how.target!r}."
         )
-    schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)
-    optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
     labels, weights = smallest_right(right > 0.5, how.none_right)
     data = (
         jnp.asarray(inputs),
@@ -90,28 +89,44 @@ def fit_assigner(
         jnp.asarray(weights, jnp.float32),
         jnp.asarray(right, jnp.float32),
     )
-    loss_of = _loss(assigner, how, costs)
+    params, losses = _trained(assigner, how, costs, steps, jax.random.key(seed), *data)
+    if not np.isfinite(losses[-1]):
+        raise UserError(f"The assigner's loss is {losses[-1]} at the end. Lower tla.learning_rate.")
+    return params, np.asarray(losses)
 
-    def step(state, key):
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _trained(
+    assigner: nn.Module, how: Fit, costs: tuple[float, ...], steps: int, key: Array, *data: Array
+) -> tuple[dict, Float[Array, " steps"]]:
+    """Parameters, and the loss of every step. One program for all stages and parts of one size.
+
+    Args:
+        data: inputs, labels, weights, and how right each length is.
+    """
+    count = len(data[0])
+    schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)
+    optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
+    loss_of = _loss(assigner, how, costs)
+    of_params, of_order = jax.random.split(key)
+    passes = -(-steps * how.batch_size // count)
+
+    def order(key):
+        return jax.random.permutation(key, count)
+
+    # Drawn ahead: a draw without repeats in each step takes longer than the step.
+    orders = jax.lax.map(order, jax.random.split(of_order, passes))
+    batches = orders.reshape(-1)[: steps * how.batch_size].reshape(steps, how.batch_size)
+
+    def step(state, chosen):
         params, opt_state = state
-        chosen = jax.random.choice(key, len(inputs), (how.batch_size,), replace=False)
         loss, gradient = jax.value_and_grad(loss_of)(params, *(array[chosen] for array in data))
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
-    @jax.jit
-    def run(key):
-        of_params, of_steps = jax.random.split(key)
-        params = assigner.init(of_params, data[0][:1])
-        (params, _), losses = jax.lax.scan(
-            step, (params, optimizer.init(params)), jax.random.split(of_steps, steps)
-        )
-        return params, losses
-
-    params, losses = run(jax.random.key(seed))
-    if not np.isfinite(losses[-1]):
-        raise UserError(f"The assigner's loss is {losses[-1]} at the end. Lower tla.learning_rate.")
-    return params, np.asarray(losses)
+    params = assigner.init(of_params, data[0][:1])
+    (params, _), losses = jax.lax.scan(step, (params, optimizer.init(params)), batches)
+    return params, losses
 
 
 def _loss(assigner: nn.Module, how: Fit, costs: tuple[float, ...]) -> Callable[..., Array]:
