@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vintk_jax.adaptive import assigner_files, assigner_networks, calibration, length_labels
@@ -64,9 +63,7 @@ def separable(count=600):
 
 
 @pytest.mark.parametrize(
-    ("target", "again"),
-    [("smallest", True), ("each", False), ("margin", False)],
-    ids=assigner_networks.TARGETS,
+    ("target", "again"), [("smallest", True), ("each", False)], ids=assigner_networks.TARGETS
 )
 def test_an_assigner_learns_chances(target, again):
     """One from the first right length on, nothing below it: what the images are made by, for new
@@ -75,7 +72,6 @@ def test_an_assigner_learns_chances(target, again):
     features, right, _ = separable()
     module = assigner_networks.make("shared", 3, 16, 8)
     how = dataclasses.replace(HOW, target=target, none_right="drop")
-    right = right.astype(np.float32)
     params, losses = fit_assigner(module, features, right, COSTS, how, 0)
     assert losses[-20:].mean() < 0.75 * losses[:5].mean()
     new, _, first = separable(300)
@@ -92,40 +88,6 @@ def test_an_assigner_learns_chances(target, again):
         jax.tree.map(np.testing.assert_array_equal, params, same)
 
 
-@given(
-    probabilities=hnp.arrays(
-        np.float32, (12, 3, 4), elements=st.floats(0.0009765625, 1.0, width=32)
-    )
-)
-def test_margins_are_a_race_of_two(probabilities):
-    """Against the strongest other class alone; over a half where the length is right."""
-    labels = np.arange(12) % 4
-    got = length_labels.margins(probabilities, labels)
-    for i, label in enumerate(labels):
-        for length in range(3):
-            mine = probabilities[i, length, label]
-            other = max(p for c, p in enumerate(probabilities[i, length]) if c != label)
-            np.testing.assert_allclose(got[i, length], mine / (mine + other), rtol=1e-5)
-            if mine != other:
-                assert (got[i, length] > 0.5) == (mine > other)
-
-
-def test_what_an_assigner_learns_is_what_would_be_answered():
-    """Asked after the first pass, of longer lengths the answer that keeps some of the first's;
-    asked ahead of all, of each length its own.
-    """
-    made = answers()
-    keep = 0.4
-    first = made.probabilities[:, :1]
-    wanted = np.concatenate([first, keep * first + (1 - keep) * made.probabilities[:, 1:]], axis=1)
-    after = make_assigner("shared", 8, "margin", 8, keep, COSTS).learns(made, 0)
-    np.testing.assert_allclose(after, length_labels.margins(wanted, made.labels), rtol=1e-5)
-    ahead = make_assigner("cnn", 8, "margin", 8, keep, COSTS).learns(made, 0)
-    np.testing.assert_allclose(ahead, length_labels.margins(made.probabilities, made.labels))
-    whether = make_assigner("shared", 8, "each", 8, keep, COSTS).learns(made, 0)
-    np.testing.assert_array_equal(whether, made.right)
-
-
 def test_the_cost_term_leans_to_cheaper_lengths():
     """Where features say nothing: the expected cost under the assigner's own probabilities
     falls.
@@ -139,7 +101,7 @@ def test_the_cost_term_leans_to_cheaper_lengths():
 
     def expected(cost_weight):
         how = dataclasses.replace(HOW, cost_weight=cost_weight)
-        params, _ = fit_assigner(module, 0 * features, right.astype(np.float32), COSTS, how, 0)
+        params, _ = fit_assigner(module, 0 * features, right, COSTS, how, 0)
         return float(np.mean(np.asarray(probabilities(params, 0 * features)) @ np.array(COSTS)))
 
     assert expected(2.0) < expected(0.0) - 0.05
@@ -161,7 +123,7 @@ def test_fits_that_cannot_be(changed, words):
         fit_assigner(
             assigner_networks.make("shared", 3, 8, 8),
             features,
-            right.astype(np.float32),
+            right,
             COSTS,
             dataclasses.replace(HOW, **changed),
             0,
@@ -181,11 +143,31 @@ def test_assigners_that_cannot_be(kind, width, thumbnail, words):
 @pytest.mark.parametrize("kind", assigner_networks.KINDS)
 def test_every_kind_gives_a_number_a_length(kind, variables_for):
     """From what `example` shows."""
-    module = assigner_networks.make(kind, 3, 8, 16)
+    module = assigner_networks.make(kind, 3, 8, 16, classes=4)
     seen = assigner_networks.example(module, 12, 16)
     logits = jax.jit(module.apply)(variables_for(module, seen), np.repeat(seen, 2, axis=0))
     assert logits.shape == (2, 3)
-    assert assigner_networks.reads_features(module) == (kind == "shared")
+    assert assigner_networks.reads_features(module) == (kind in ("shared", "confidence"))
+
+
+def test_a_confidence_head_reads_the_highest_log_probability_alone(variables_for):
+    """Whatever else the features say, at more classes than are seen and at fewer."""
+    for classes, sure in ((4, 4), (100, 32)):
+        module = assigner_networks.make("confidence", 3, 8, 8, classes)
+        features = RNG.standard_normal((50, 6 + sure)).astype(np.float32)
+        ordered = -np.sort(RNG.exponential(size=(50, sure))).astype(np.float32)
+        features[:, 6:] = ordered
+        variables = variables_for(module, assigner_networks.example(module, 6 + sure, 8), seed=1)
+        apply = jax.jit(module.apply)
+        logits = np.asarray(apply(variables, features))
+        others = features.copy()
+        others[:, :6] += 1
+        others[:, 7:] -= 1
+        np.testing.assert_array_equal(apply(variables, others), logits)
+        others[:, 6] -= 0.1
+        assert (np.asarray(apply(variables, others)) != logits).any(axis=1).all()
+        features[:, 6] = 0  # quite sure
+        assert np.isfinite(apply(variables, features)).all()
 
 
 def answers(count=200):

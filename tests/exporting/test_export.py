@@ -110,23 +110,25 @@ def assigner_of(kind, predictor, images, start=0):
     """
     names = predictor.names
     costs = tuple(np.linspace(0.3, 1, len(predictor.names)))
-    bare = make_assigner(kind, 8, "each", 16, 0.3, costs)
+    classes = len(predictor.classes)
+    bare = make_assigner(kind, 8, "each", 16, 0.3, costs, classes=classes)
     module = bare.module
+    asked_after = assigner_networks.reads_features(module)
     one = predictor.length(tuple(reversed(names))[start])
 
     @jax.jit
     def read(variables, images):
-        return features_of(*one(variables, images)) if kind == "shared" else thumbnails(images, 16)
+        return features_of(*one(variables, images)) if asked_after else thumbnails(images, 16)
 
     seen = read(one.variables, images)
     example = assigner_networks.example(module, seen.shape[1], 16)
-    looks = len(names) - 1 if kind == "shared" else 1
+    looks = len(names) - 1 if asked_after else 1
     params = tuple(conformance.draw(module, example, size=0.45, seed=i) for i in range(looks))
     assigner = dataclasses.replace(bare, params=params, start=start)
-    first = params[start if kind == "shared" else 0]
+    first = params[start if asked_after else 0]
     chances = np.asarray(jax.jit(assigner.chances)(first, seen))
     there = np.asarray(costs)
-    paid = np.where(np.arange(len(costs)) == start, 0, there) if kind == "shared" else there
+    paid = np.where(np.arange(len(costs)) == start, 0, there) if asked_after else there
     gains = (chances - chances[:, [start]])[:, start + 1 :] / (paid - paid[start])[start + 1 :]
     middle = len(images) // 2
     # no image is on the edge
@@ -151,6 +153,7 @@ def assigned(name, kind, start):
     ("name", "kind", "start"),
     [
         pytest.param("vit", "shared", 0, id="vit"),
+        pytest.param("vit", "confidence", 0, id="confidence"),
         pytest.param("vit", "cnn", 0, id="thumbnails"),
         pytest.param("lvvit", "shared", 1, id="lvvit", marks=pytest.mark.slow),
         pytest.param("clips", "shared", 0, id="clips", marks=pytest.mark.slow),

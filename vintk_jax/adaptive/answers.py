@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from vintk_jax.adaptive.assigner_networks import num_sure
 from vintk_jax.data.loader import Transform
 from vintk_jax.data.sources import Source
 from vintk_jax.files import write_atomically
@@ -26,7 +27,6 @@ from vintk_jax.models.timesformer import frames_shown
 
 BLOCK = 16  # batches in a file
 _MOMENTS = 4  # frames of a clip that are in its thumbnail
-_MOST_SURE = 32  # log-probabilities that an assigner sees at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ def features_of(
     sure, not of what.
     """
     ordered, _ = jax.lax.top_k(
-        jnp.log(jnp.maximum(probabilities, 1e-6)), min(probabilities.shape[1], _MOST_SURE)
+        jnp.log(jnp.maximum(probabilities, 1e-6)), num_sure(probabilities.shape[1])
     )
     return jnp.concatenate([tokens[:, 0], tokens[:, 1:].mean(axis=1), ordered], axis=-1)
 

@@ -19,7 +19,6 @@ from vintk_jax.adaptive import policies
 from vintk_jax.adaptive.answers import Answers
 from vintk_jax.adaptive.assigner_networks import chances
 from vintk_jax.adaptive.budget_choice import Point
-from vintk_jax.adaptive.length_labels import margins
 from vintk_jax.adaptive.policies import Outcomes
 from vintk_jax.inference.plan import Plan
 from vintk_jax.inference.plans import Plans
@@ -108,18 +107,6 @@ class Assigner(abc.ABC):
     @abc.abstractmethod
     def inputs(self, answers: Answers, stage: int) -> np.ndarray:
         """What it reads of images whose answers are known."""
-
-    def learns(self, answers: Answers, stage: int) -> Float[np.ndarray, "n lengths"]:
-        """How right each length is, from 0 to 1, as the network learns it at a stage: whether it
-        is, or with the target "margin" how clearly what would be answered then is.
-        """
-        if self.target == "margin":
-            return margins(self.answered(answers, stage), answers.labels)
-        return answers.right.astype(np.float32)
-
-    @abc.abstractmethod
-    def answered(self, answers: Answers, stage: int) -> Float[np.ndarray, "n lengths classes"]:
-        """What is answered where a length follows the stage."""
 
     @property
     @abc.abstractmethod

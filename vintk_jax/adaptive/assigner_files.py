@@ -33,7 +33,7 @@ def save(
 
     Args:
         record: with the fields model (`Predictor.identity`), names, features (how many numbers a
-            pass gives), looks and tla.
+            pass gives), classes (how many), looks and tla.
     """
     (folder / RECORD).unlink(missing_ok=True)
     shutil.rmtree(folder / _WEIGHTS, ignore_errors=True)
@@ -79,6 +79,7 @@ def untrained(record: Mapping[str, Any]) -> tuple[Assigner, tuple[Any, ...]]:
         tla["thumbnail"],
         tla["keep"],
         tuple(record["costs"]),
+        classes=record.get("classes", 0),
     )
     inputs = example(assigner.module, record["features"], tla["thumbnail"])
     shapes = jax.eval_shape(assigner.module.init, jax.random.key(0), inputs)

@@ -14,6 +14,7 @@ def make_assigner(
     earlier_weight: int | float,
     costs: tuple[float, ...],
     costs_alone: tuple[float, ...] | None = None,
+    classes: int = 0,
 ) -> Assigner:
     """An assigner that isn't trained yet.
 
@@ -23,11 +24,12 @@ def make_assigner(
         earlier_weight: see `Assigner`; only one that reads features has it.
         costs: see `Assigner`; costs_alone: with the passes that lengths begin with, for one that is
             asked before any; None where each is one pass.
+        classes: of the model; only a network that reads how sure the model is needs it.
 
     Raises:
         UserError: for another kind, or sizes that don't fit.
     """
-    module = make(kind, len(costs), width, thumbnail)
+    module = make(kind, len(costs), width, thumbnail, classes)
     if reads_features(module):
         return FeatureAssigner(module, (), target, thumbnail, earlier_weight, tuple(costs))
     costs = costs if costs_alone is None else costs_alone

@@ -1,8 +1,9 @@
 """Token-Length Assigners: light networks that say, before the work is done, how many tokens an
 image needs.
 
-Three kinds, each giving one number a length, cheapest first:
+Four kinds, each giving one number a length, cheapest first:
 
+- confidence: an MLP on how sure a pass is of its answer, and on nothing else.
 - shared: an MLP on what a pass knows. Where that pass suffices, its answer is the answer;
   elsewhere it is the price of knowing.
 - cnn: depth-wise separable convolutions on a thumbnail.
@@ -16,6 +17,15 @@ from jaxtyping import Array, Float, UInt8
 from vintk_jax.errors import UserError, nearest
 from vintk_jax.models.vit import ViT
 from vintk_jax.tasks.objectives import normalise
+
+_MOST_SURE = 32  # log-probabilities that an assigner sees at most
+_LEAST_DOUBT = 1e-6
+_ODDS = 4.0  # log-odds are from -2 to 14
+
+
+def num_sure(classes: int) -> int:
+    """How many log-probabilities an assigner sees, of so many classes."""
+    return min(classes, _MOST_SURE)
 
 
 class SharedHead(nn.Module):
@@ -33,6 +43,30 @@ class SharedHead(nn.Module):
         """Logits of the lengths."""
         x = nn.LayerNorm()(features)
         return nn.Dense(self.lengths, name="head")(nn.gelu(nn.Dense(self.width)(x)))
+
+
+class ConfidenceHead(nn.Module):
+    """An MLP on one number: the log-odds of the likeliest class.
+
+    What a cascade by confidence goes by, but with a chance for each length: the price chooses among
+    all longer ones (our choice).
+
+    Attributes:
+        lengths: outputs; width: of its one hidden layer.
+        sure: how many log-probabilities the features end with, the highest first.
+    """
+
+    lengths: int
+    width: int
+    sure: int
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "n features"]) -> Float[Array, "n lengths"]:
+        """Logits of the lengths."""
+        highest = features[:, features.shape[1] - self.sure, None]
+        odds = highest - jnp.log(jnp.maximum(-jnp.expm1(highest), _LEAST_DOUBT))
+        hidden = nn.gelu(nn.Dense(self.width)(odds / _ODDS))
+        return nn.Dense(self.lengths, name="head")(hidden)
 
 
 class ThumbnailCnn(nn.Module):
@@ -82,18 +116,22 @@ TARGETS = (
     # all longer ones, says the sum
     "smallest",
     "each",  # a chance of its own of being right at each length
-    "margin",  # the same, learned from how clearly each length is right
 )
 # Also in defaults.adaptive.
-KINDS = {"shared": SharedHead, "cnn": ThumbnailCnn, "vit": ThumbnailViT}
+KINDS = {
+    "shared": SharedHead,
+    "confidence": ConfidenceHead,
+    "cnn": ThumbnailCnn,
+    "vit": ThumbnailViT,
+}
 
 
-def make(kind: str, lengths: int, width: int, thumbnail: int) -> nn.Module:
+def make(kind: str, lengths: int, width: int, thumbnail: int, classes: int = 0) -> nn.Module:
     """An assigner.
 
     Args:
         kind: one of `KINDS`; lengths: outputs; width: of its layers; thumbnail: pixels a side of
-            what it will see.
+            what it will see; classes: of the model, for one that reads how sure it is.
 
     Raises:
         UserError: for another kind, or sizes that don't fit.
@@ -108,12 +146,14 @@ def make(kind: str, lengths: int, width: int, thumbnail: int) -> nn.Module:
             "Expected an even width and a thumbnail of a multiple of 4 pixels from 8 on, got "
             f"tla.width={width} and tla.thumbnail={thumbnail}."
         )
+    if kind == "confidence":
+        return ConfidenceHead(lengths, width, num_sure(classes))
     return KINDS[kind](lengths, width)
 
 
 def reads_features(assigner: nn.Module) -> bool:
     """Whether it runs on a pass' features, instead of a thumbnail."""
-    return isinstance(assigner, SharedHead)
+    return isinstance(assigner, SharedHead | ConfidenceHead)
 
 
 def example(assigner: nn.Module, features: int, thumbnail: int) -> Array:

@@ -74,6 +74,7 @@ class Assigning:
             tla.keep,
             plans.costs,
             plans.costs_alone,
+            len(session.predictor.classes),
         )
         fit = Fit(labels.none_right, **{name: tla[name] for name in FIELDS})
         sources = {}
@@ -164,6 +165,7 @@ class Assigning:
             "model": self.session.predictor.identity,
             "names": plans.names,
             "features": features,
+            "classes": len(self.session.predictor.classes),
             "tla": dict(self.session.config.tla.items()),
             "looks": self.stages,
             "labels": distributions,

@@ -33,7 +33,7 @@ def fitted(
         of_stage, of_steps = fit_assigner(
             assigner.module,
             assigner.inputs(answers, stage),
-            assigner.learns(answers, stage),
+            answers.right,
             assigner.costs,
             how,
             seed,

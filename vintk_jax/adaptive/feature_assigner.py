@@ -27,14 +27,6 @@ class FeatureAssigner(Assigner):
         """Features of the pass before the stage."""
         return answers.features[:, stage]
 
-    def answered(self, answers: Answers, stage: int) -> Float[np.ndarray, "n lengths classes"]:
-        """A longer length's answer keeps some of what the stage's pass said."""
-        blended = policies.blended(
-            answers.probabilities[:, stage : stage + 1], answers.probabilities, self.earlier_weight
-        )
-        longer = np.arange(len(answers.names)) > stage
-        return np.where(longer[:, None], blended, answers.probabilities)
-
     @property
     def first_lengths(self) -> tuple[int, ...]:
         """Every length with a stage, and the longest: from there nobody is asked, so that no budget

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from vintk_jax.adaptive.assigner_networks import TARGETS
 from vintk_jax.adaptive.length_labels import smallest_right
@@ -54,7 +54,7 @@ def steps_of(epochs: int | float, batch_size: int, images: int) -> int:
 def fit_assigner(
     assigner: nn.Module,
     inputs: Shaped[np.ndarray, " n *features"],
-    right: Float[np.ndarray, "n lengths"],
+    right: Bool[np.ndarray, "n lengths"],
     costs: tuple[float, ...],
     how: Fit,
     seed: int,
@@ -62,15 +62,14 @@ def fit_assigner(
     """Parameters, and the loss of every step.
 
     With the target "smallest", cross-entropy on the smallest length at which the model is right;
-    with "each" and "margin", cross-entropy on how right it is at each. To all, `cost_weight` times
-    the expected cost of the lengths under a softmax of the outputs is added, which makes an
-    assigner that is unsure lean to the cheaper length (our choice; the paper has the labels'
-    cross-entropy alone).
+    with "each", cross-entropy on right or wrong at each. To either, `cost_weight` times the
+    expected cost of the lengths under a softmax of the outputs is added, which makes an assigner
+    that is unsure lean to the cheaper length (our choice; the paper has the labels' cross-entropy
+    alone).
 
     Args:
         inputs: what the assigner reads: features or thumbnails.
-        right: how right the model is about each image at each length, cheapest first, from 0 to 1
-            (`Assigner.learns`); over a half it is right.
+        right: whether the model is right about each image at each length, cheapest first.
         costs: of each length, the longest's being 1.
 
     Raises:
@@ -79,10 +78,8 @@ def fit_assigner(
     """
     steps = steps_of(how.epochs, how.batch_size, len(inputs))
     if how.target not in TARGETS:
-        raise UserError(
-            f"Expected tla.target to be one of {', '.join(TARGETS)}, got {how.target!r}."
-        )
-    labels, weights = smallest_right(right > 0.5, how.none_right)
+        raise UserError(f"Expected tla.target to be {' or '.join(TARGETS)}, got {how.target!r}.")
+    labels, weights = smallest_right(right, how.none_right)
     data = (
         jnp.asarray(inputs),
         jnp.asarray(labels),
@@ -102,7 +99,7 @@ def _trained(
     """Parameters, and the loss of every step. One program for all stages and parts of one size.
 
     Args:
-        data: inputs, labels, weights, and how right each length is.
+        data: inputs, labels, weights, and whether each length is right, as 0 or 1.
     """
     count = len(data[0])
     schedule = make_schedule(how.learning_rate, round(0.1 * steps), steps)

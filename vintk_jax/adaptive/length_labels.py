@@ -41,24 +41,6 @@ def smallest_right(
     return labels, np.where(hopeless & (none_right == "drop"), 0.0, 1.0)
 
 
-def margins(
-    probabilities: Float[np.ndarray, "n lengths classes"], labels: Int[np.ndarray, " n"]
-) -> Float[np.ndarray, "n lengths"]:
-    """How clearly each length is right: the label's share in the sum of its probability and that of
-    the strongest other class. Over a half where the length is right.
-
-    One image being right or wrong is nearly a coin's toss where a model is unsure. This says what
-    coin it was, so an assigner learns the same from fewer images (our choice; docs/adaptive.md has
-    what it is worth).
-    """
-    at_label = labels[:, None, None]
-    mine = np.take_along_axis(probabilities, at_label, axis=-1)[..., 0]
-    others = probabilities.copy()
-    np.put_along_axis(others, np.broadcast_to(at_label, (*mine.shape, 1)), 0.0, axis=-1)
-    strongest = others.max(axis=-1)
-    return mine / np.maximum(mine + strongest, np.finfo(np.float32).tiny)
-
-
 def distribution(
     right: Bool[np.ndarray, "n lengths"], none_right: str, names: Sequence[str]
 ) -> dict[str, float]:

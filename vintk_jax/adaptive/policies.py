@@ -36,17 +36,6 @@ class Outcomes:
     passes: Int[np.ndarray, "n lengths"]
 
 
-def blended(
-    earlier: Float[np.ndarray, "*some classes"],
-    longer: Float[np.ndarray, "*any classes"],
-    earlier_weight: int | float,
-) -> Float[np.ndarray, "*any classes"]:
-    """The answer of a longer pass with what was answered before it: two lengths err differently,
-    and the first pass is paid for (our choice).
-    """
-    return earlier_weight * earlier + (1 - earlier_weight) * longer
-
-
 def simulate(
     probabilities: Probabilities,
     first: Lengths,
@@ -60,7 +49,8 @@ def simulate(
         first: the length that each image starts at.
         decide: (a length, the answers by then of all images) -> the length to go on to; that length
             itself to stop.
-        earlier_weight: weight that earlier answers have in what comes after (`blended`).
+        earlier_weight: weight that earlier answers have in what comes after. Two lengths err
+            differently, and the first pass is paid for (our choice).
     """
     everyone = np.arange(len(first))
     at = first.copy()
@@ -71,7 +61,8 @@ def simulate(
         after = decide(length, answers)
         goes_on = (at == length) & (after > length)
         longer = probabilities[everyone, after]
-        answers = np.where(goes_on[:, None], blended(answers, longer, earlier_weight), answers)
+        blended = earlier_weight * answers + (1 - earlier_weight) * longer
+        answers = np.where(goes_on[:, None], blended, answers)
         at = np.where(goes_on, after, at)
         passes[everyone[goes_on], after[goes_on]] += 1
     return Outcomes(at, answers, passes)

@@ -25,10 +25,6 @@ class ThumbnailAssigner(Assigner):
         """Thumbnails."""
         return answers.thumbnails
 
-    def answered(self, answers: Answers, stage: int) -> Float[np.ndarray, "n lengths classes"]:
-        """What each length says by itself."""
-        return answers.probabilities
-
     @property
     def first_lengths(self) -> tuple[int, ...]:
         """One: it is asked before any pass."""

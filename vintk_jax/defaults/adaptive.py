@@ -53,25 +53,26 @@ LABELS = {
 ASSIGNER = {
     "tla.kind": Field(
         "shared",
-        "what the assigner reads: what the model's passes have computed (shared), or a thumbnail, "
-        "by a small cnn or vit",
-        choice("shared", "cnn", "vit"),
+        "what the assigner reads: what the model's passes have computed (shared), only how sure "
+        "they are (confidence), or a thumbnail, by a small cnn or vit",
+        choice("shared", "confidence", "cnn", "vit"),
     ),
     "tla.target": Field(
         "smallest",
-        "what it learns: the smallest length at which the model is right (smallest), whether it is "
-        "right at each length (each), or how clearly it is (margin)",
-        choice("smallest", "each", "margin"),
+        "what it predicts: the smallest length at which the model is right (smallest), or right "
+        "or wrong at each length (each)",
+        choice("smallest", "each"),
     ),
     "tla.again": Field(
         True,
-        "with kind=shared: predict again after each pass but the longest; False: once, after the "
-        "first",
+        "with kind=shared or confidence: predict again after each pass but the longest; False: "
+        "once, after the first",
         CHECKED_WHERE_USED,
     ),
     "tla.keep": Field(
         0.3,
-        "with kind=shared: weight of what shorter passes predict in what a longer one predicts",
+        "with kind=shared or confidence: weight of what shorter passes predict in what a longer "
+        "one predicts",
         SHARE,
     ),
     "tla.width": Field(64, "width of its layers", COUNT),

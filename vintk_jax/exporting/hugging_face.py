@@ -91,7 +91,8 @@ class HuggingFace:
         (folder / ASSIGNER_WEIGHTS).write_bytes(_safetensors(by_stage))
         record = assigner_files.read_record(self.workdir / "assign")
         write_json(folder / CALIBRATION, {**record["calibration"], "cascade": []})
-        kept = {name: record[name] for name in ("tla", "features", "looks", "costs")}
+        names = ("tla", "features", "classes", "looks", "costs")
+        kept = {name: record[name] for name in names if name in record}
         return {**kept, "price": self.assigner.price, "start": self.assigner.start}
 
     def _preprocessor(self) -> dict[str, Any]:
