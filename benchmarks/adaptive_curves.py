@@ -16,6 +16,11 @@ LOSSES = (0.2, 0.5, 1.0, 2.0)  # points of accuracy
 OTHERS = {"fixed": "fixed lengths", "cascade": "cascade", "tome": "ToMe", "evit": "EViT"}
 
 
+def longest_of(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The entry of the longest length for all images: the first of the fixed ones."""
+    return next(entry for entry in entries if entry["name"].startswith("fixed-"))
+
+
 class Curve(NamedTuple):
     """Settings of one method of one seed, the fastest first.
 
@@ -30,7 +35,7 @@ class Curve(NamedTuple):
     @classmethod
     def of(cls, entries: Sequence[Mapping[str, Any]], name: str) -> "Curve":
         """A method of adaptive.json's "methods". The longest length is a setting of each."""
-        longest = next(entry for entry in entries if entry["name"].startswith("fixed-"))
+        longest = longest_of(entries)
         times, accuracies = points_of([*entries, {**longest, "name": name}], name)
         return cls(times * longest["images_per_second"], 100 * (accuracies - longest["accuracy"]))
 
@@ -147,11 +152,9 @@ def print_plain(
     rows = []
     differences = []
     for number, (result, other) in enumerate(zip(results, plain, strict=True)):
-        longest = next(e for e in result["methods"] if e["name"].startswith("fixed-"))
         alone = 100 * other["accuracy"]
-        adaptive = 100 * longest["accuracy"] + Curve.of(result["methods"], "tla").gain_at(
-            other["speed"]
-        )
+        gained = Curve.of(result["methods"], "tla").gain_at(other["speed"])
+        adaptive = 100 * longest_of(result["methods"])["accuracy"] + gained
         differences.append(adaptive - alone)
         cells = [f"{other['speed']:.2f}", f"{alone:.2f}", f"{adaptive:.2f}"]
         rows.append([f"{number + 1}", *cells, f"{adaptive - alone:+.2f}"])

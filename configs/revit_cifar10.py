@@ -15,7 +15,7 @@ as an LV-ViT, beside it by benchmarks/lvvit_study.py:
       --workdir runs/teacher_cifar10
     python -m vintk_jax.train --config configs/revit_cifar10.py:lvvit
 
-A model that pays to adapt (docs/adaptive.md), in about two hours:
+A model that pays to adapt (docs/adaptive.md), in 40 to 85 minutes:
 
     python -m vintk_jax.train --config configs/revit_cifar10.py:regions
 
