@@ -233,6 +233,7 @@ def test_a_process_without_our_code(plain, tmp_path, relative_error):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
+        pytest.param("vit", "confidence", id="confidence"),
         pytest.param("vit", "cnn", id="thumbnails"),
         pytest.param("lvvit", "shared", id="lvvit", marks=pytest.mark.slow),
         pytest.param("clips", "shared", id="clips", marks=pytest.mark.slow),
