@@ -132,7 +132,12 @@ def test_fits_that_cannot_be(changed, words):
 
 @pytest.mark.parametrize(
     ("kind", "width", "thumbnail", "words"),
-    [("shard", 8, 8, "shared"), ("cnn", 7, 16, "tla.width=7"), ("vit", 8, 10, "tla.thumbnail=10")],
+    [
+        ("shard", 8, 8, "shared"),
+        ("cnn", 7, 16, "tla.width=7"),
+        ("vit", 8, 10, "tla.thumbnail=10"),
+        ("confidence", 8, 8, "classes for tla.kind=confidence, got 0"),
+    ],
 )
 def test_assigners_that_cannot_be(kind, width, thumbnail, words):
     """One message each, with what was meant."""

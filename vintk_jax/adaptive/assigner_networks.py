@@ -147,6 +147,12 @@ def make(kind: str, lengths: int, width: int, thumbnail: int, classes: int = 0) 
             f"tla.width={width} and tla.thumbnail={thumbnail}."
         )
     if kind == "confidence":
+        if classes < 1:
+            raise UserError(
+                "Expected the number of the model's classes for tla.kind=confidence, got "
+                f"{classes}. An assigner of before has no such record: run `python -m "
+                "vintk_jax.assign` again."
+            )
         return ConfidenceHead(lengths, width, num_sure(classes))
     return KINDS[kind](lengths, width)
 
