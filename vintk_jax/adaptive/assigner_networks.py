@@ -150,8 +150,7 @@ def make(kind: str, lengths: int, width: int, thumbnail: int, classes: int = 0) 
         if classes < 1:
             raise UserError(
                 "Expected the number of the model's classes for tla.kind=confidence, got "
-                f"{classes}. An assigner of before has no such record: run `python -m "
-                "vintk_jax.assign` again."
+                f"{classes}."
             )
         return ConfidenceHead(lengths, width, num_sure(classes))
     return KINDS[kind](lengths, width)
@@ -179,6 +178,4 @@ def chances(logits: Float[Array, "n lengths"], target: str) -> Float[Array, "n l
     Args:
         target: what the logits stand for, one of `TARGETS`.
     """
-    if target == "smallest":
-        return jnp.cumsum(nn.softmax(logits), axis=-1)
-    return nn.sigmoid(logits)
+    return nn.sigmoid(logits) if target == "each" else jnp.cumsum(nn.softmax(logits), axis=-1)

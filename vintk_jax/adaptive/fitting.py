@@ -132,10 +132,10 @@ def _loss(assigner: nn.Module, how: Fit, costs: tuple[float, ...]) -> Callable[.
 
     def loss_of(params, inputs, labels, weights, right):
         logits = assigner.apply(params, inputs)
-        if how.target == "smallest":
-            entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        else:
+        if how.target == "each":
             entropy = optax.sigmoid_binary_cross_entropy(logits, right).mean(axis=-1)
+        else:
+            entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         mean_entropy = jnp.sum(entropy * weights) / jnp.maximum(jnp.sum(weights), 1)
         expected_cost = jnp.mean(nn.softmax(logits) @ share)
         return mean_entropy + how.cost_weight * expected_cost
