@@ -147,6 +147,22 @@ def test_masks_that_leave_too_much_on(small):
         supernet_conformance.supernet(space, [arch], 32)
 
 
+class OtherParts(Good):
+    """Parts whose blocks are halved."""
+
+    def by_width(self):
+        return {width: Good(embed_dim=(width,)) for width in self.embed_dim}
+
+    def supernet(self, image_size=224, num_classes=1000, **options):
+        return super().supernet(image_size, num_classes, residual_scale=0.5, **options)
+
+
+def test_parts_that_are_other_models():
+    space = OtherParts()
+    with pytest.raises(conformance.BrokenPromise, match="supernet of width 16 are"):
+        supernet_conformance.parts(space, [space.cheapest()], 32)
+
+
 def test_a_rule_that_is_wrong(small, monkeypatch):
     """Half a share of every linear layer."""
     from vintk_jax.ntk import rules

@@ -268,3 +268,17 @@ def test_masked_supernet_is_the_small_model(space, scan):
     """
     conformance.masks(space, MEMBERS[space.name])
     supernet_conformance.supernet(space, MEMBERS[space.name], 32, scan=scan)
+
+
+@pytest.mark.usefixtures("weights_on_the_host")
+@pytest.mark.parametrize("space", [MINI, MINI_LVVIT, MINI_SEG, MINI_CLIPS], ids=name_of)
+def test_the_part_of_a_width_is_the_whole_masked(space):
+    """Logits and kernel of a narrow member; the parts hold all members, each its width's."""
+    supernet_conformance.parts(space, MEMBERS[space.name][:1], 32)
+    members = [arch for part in space.by_width().values() for arch in part.enumerate()]
+    assert set(members) == set(space.enumerate())
+    assert all(
+        space.width(arch) == width
+        for width, part in space.by_width().items()
+        for arch in part.enumerate()
+    )

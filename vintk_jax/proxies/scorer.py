@@ -16,6 +16,7 @@ from vintk_jax.ntk import memory
 from vintk_jax.ntk.verify import verify
 from vintk_jax.proxies.base import PLAIN, STEM, Measured, Measurement, Network, Proxy
 from vintk_jax.proxies.supernet import Supernet
+from vintk_jax.proxies.widths import MOST_WIDTHS, Widths
 
 _FIRST = operator.itemgetter(0)  # of arrays stacked over draws
 
@@ -43,6 +44,9 @@ class Scorer:
         self._names = [m.name for m in measurements if m.of != "architecture"]
         self._stems: dict[bytes, dict[str, np.ndarray]] = {}
         self._mapped = supernet.devices[0].platform == "cpu"
+        # Under vmap all widths would be computed for each candidate; neural-tangents compiles long.
+        by_width = self._mapped and self._settings.implementation == "structured"
+        self._widths = Widths(supernet, MOST_WIDTHS if by_width else 1)
         count = len(supernet.devices)
         self.batch_size = -(-(batch_size or count * (4 if self._mapped else 16)) // count) * count
         # Where candidates are mapped, a call of few takes as much less time: the first result is
@@ -52,9 +56,10 @@ class Scorer:
         self._compiled = None
         self.peak_bytes = 0
 
-    def _arguments(self, masks: Sequence[dict]) -> tuple:
+    def _arguments(self, archs: Sequence[Any], masks: Sequence[dict]) -> tuple:
         net = self.supernet
-        return net.params, net.images, net.directions, net.keys, self._stack(masks)
+        drawn = (net.params, net.images, net.directions, net.keys)
+        return *drawn, *self._stack(masks, [self._widths.place(arch) for arch in archs])
 
     def compile(self) -> None:
         """Compile the one function, in the first variant that fits into memory: as it is, then
@@ -80,7 +85,8 @@ class Scorer:
             self._verify()
         chunks = [n // parts for parts in (4, 8) if n % parts == 0 and kernels]
         variants = [(False, None), (True, None), *((True, chunk) for chunk in chunks)]
-        arguments = self._arguments([self._space.masks(self._space.example())])
+        example = self._space.example()
+        arguments = self._arguments([example], [self._space.masks(example)])
 
         def compiled(variant):
             return self._build(*variant).lower(*arguments).compile()
@@ -109,35 +115,53 @@ class Scorer:
         verify(apply, params, self.supernet.images[view], (type(self._space), self._space))
 
     def _build(self, remat: bool, chunk: int | None):
-        """The one function, not yet compiled: from arrays and masks of candidates to measured."""
-        model = self.supernet.model(remat=remat)
+        """The one function, not yet compiled: from arrays, masks of candidates and the places of
+        their widths to measured.
+        """
 
-        def one(params, images, directions, keys, masks):
-            def of_seed(drawn):
-                params, directions, key = drawn
-                return {
-                    group: self._measured(m, model, chunk, params, images, directions, key, masks)
-                    for group, m in self._compiling.items()
-                }
+        def one(params, images, directions, keys, masks, place):
+            def within(width, measurement):
+                """The measurement within the supernet of that width."""
+                model = self._widths.model(width, remat=remat)
 
-            return jax.lax.map(of_seed, (params, directions, keys))
+                def run(params, masks):
+                    view = measurement.view
+                    of_view, cut = self._widths.cut(width, view, params[view], masks)
+                    of_view = {**params, view: of_view}
 
-        def many(params, images, directions, keys, masks):
-            def candidate(m):
-                return one(params, images, directions, keys, m)
+                    def of_seed(drawn):
+                        return self._measured(measurement, model, chunk, images, cut, *drawn)
 
-            return jax.lax.map(candidate, masks) if self._mapped else jax.vmap(candidate)(masks)
+                    return jax.lax.map(of_seed, (of_view, directions, keys))
+
+                return run
+
+            def measured(measurement):
+                # Only a kernel doesn't see columns that are switched off.
+                if measurement.of != "kernel" or len(self._widths) == 1:
+                    return within(len(self._widths) - 1, measurement)(params, masks)
+                branches = [within(width, measurement) for width in range(len(self._widths))]
+                return jax.lax.switch(place, branches, params, masks)
+
+            return {group: measured(m) for group, m in self._compiling.items()}
+
+        def many(params, images, directions, keys, masks, places):
+            def candidate(own):
+                return one(params, images, directions, keys, *own)
+
+            each = (masks, places)
+            return jax.lax.map(candidate, each) if self._mapped else jax.vmap(candidate)(each)
 
         everywhere = PartitionSpec()
         spread = PartitionSpec("candidates")
-        specs = (everywhere, everywhere, everywhere, everywhere, spread)
+        specs = (everywhere, everywhere, everywhere, everywhere, spread, spread)
         return jax.jit(
             jax.shard_map(
                 many, mesh=self.supernet.mesh, in_specs=specs, out_specs=spread, check_vma=False
             )
         )
 
-    def _measured(self, measurement, model, chunk, params, images, directions, key, masks):
+    def _measured(self, measurement, model, chunk, images, masks, params, directions, key):
         """One measurement of one candidate under one draw of the weights."""
         settings = self._settings
         if measurement.of == "network":
@@ -157,25 +181,27 @@ class Scorer:
         devices = len(self.supernet.devices)
         return [i % devices * (self.batch_size // devices) + i // devices for i in range(count)]
 
-    def _stack(self, masks: Sequence[dict]):
-        """Masks of a call. Slots left over are masked as a whole, so that a mapped scorer skips
-        their blocks.
+    def _stack(self, masks: Sequence[dict], places: Sequence[int]):
+        """Masks and places of a call. Slots left over are masked as a whole, so that a mapped
+        scorer skips their blocks.
         """
         slots = [jax.tree.map(np.zeros_like, masks[0])] * self.batch_size
-        for slot, mask in zip(self._slots(len(masks)), masks, strict=True):
+        at = np.zeros(self.batch_size, np.int32)
+        for slot, mask, place in zip(self._slots(len(masks)), masks, places, strict=True):
             slots[slot] = mask
+            at[slot] = place
 
         def stacked(*leaves):
             return np.stack(leaves).astype(self._settings.dtype)
 
-        return jax.device_put(jax.tree.map(stacked, *slots), self._spread)
+        return jax.device_put((jax.tree.map(stacked, *slots), at), self._spread)
 
-    def _run(self, masks: Sequence[dict]) -> list[dict[str, Any]]:
-        """What is compiled, for up to `batch_size` masks; by mask, arrays with a leading axis of
-        seeds.
+    def _run(self, archs: Sequence[Any], masks: Sequence[dict]) -> list[dict[str, Any]]:
+        """What is compiled, for masks of up to `batch_size` architectures; by mask, arrays with a
+        leading axis of seeds.
         """
         self.compile()
-        out = jax.device_get(self._compiled(*self._arguments(masks)))
+        out = jax.device_get(self._compiled(*self._arguments(archs, masks)))
         return [jax.tree.map(operator.itemgetter(slot), out) for slot in self._slots(len(masks))]
 
     def _without_blocks(self, archs: Sequence[Any]) -> list[dict[str, np.ndarray]]:
@@ -187,10 +213,13 @@ class Scorer:
             b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(mask)) for mask in masks
         ]
         missing = {
-            key: mask for key, mask in zip(keys, masks, strict=True) if key not in self._stems
+            key: (arch, mask)
+            for key, arch, mask in zip(keys, archs, masks, strict=True)
+            if key not in self._stems
         }
         if missing:
-            self._stems |= dict(zip(missing, self._run(list(missing.values())), strict=True))
+            stems = self._run(*map(list, zip(*missing.values(), strict=True)))
+            self._stems |= dict(zip(missing, stems, strict=True))
         return [
             {f"{name}{STEM}": kernels for name, kernels in self._stems[key].items()} for key in keys
         ]
@@ -199,7 +228,7 @@ class Scorer:
         """Measurements of up to `batch_size` architectures: by architecture, seed, name."""
         computed: list[dict[str, Any]] = [{} for _ in archs]
         if self._compiling:
-            computed = self._run([self._space.masks(arch) for arch in archs])
+            computed = self._run(archs, [self._space.masks(arch) for arch in archs])
         if any(name.endswith(STEM) for name in self._names):
             for of_arch, stem in zip(computed, self._without_blocks(archs), strict=True):
                 of_arch |= stem

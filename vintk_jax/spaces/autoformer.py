@@ -16,6 +16,7 @@ from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
+from vintk_jax.spaces.parts import by_embed_dim
 
 HEAD_DIM = 64
 PATCH = 16
@@ -91,6 +92,10 @@ class AutoFormerSpace(SearchSpace):
             "num_heads": list(arch.num_heads),
             "mlp_ratio": [int(ratio) if ratio == int(ratio) else ratio for ratio in arch.mlp_ratio],
         }
+
+    def by_width(self) -> dict[int, SearchSpace]:
+        """A part for each `embed_dim`."""
+        return by_embed_dim(self)
 
     def cost(self, arch: AutoFormer, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Parameters, and multiply-adds of matrix products, attention and relative positions as our

@@ -222,6 +222,16 @@ class SearchSpace(abc.ABC):
         """
         return self.encode(arch).get("embed_dim", 0)
 
+    def by_width(self) -> Mapping[int, "SearchSpace"]:
+        """Spaces of the architectures of one `width` each, by width: parts of this one, whose
+        supernets are narrower. A search on a CPU takes an architecture's own part, which costs
+        less. Empty, the default: there are none.
+
+        The weights and masks of a part's supernet have to be the leading entries of the whole
+        one's.
+        """
+        return {}
+
     def total_depth(self, arch: Any) -> int:
         """Number of blocks: the choice `depth`, or where that isn't one, the ones in masks named
         `alive`.

@@ -63,6 +63,7 @@ def check(
         yield conformance.least, (space, archs)
         yield conformance.masks, (space, archs)
         yield supernet_conformance.supernet, (space, members, image_size)
+        yield supernet_conformance.parts, (space, members[:1], image_size)
         yield supernet_conformance.kernel, (space, members[:1], image_size)
 
     for function, arguments in checks():

@@ -19,6 +19,7 @@ from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.block_shapes import BlockShape, Heads
 from vintk_jax.spaces.by_choices import leading_ones, of_blocks
 from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
+from vintk_jax.spaces.parts import by_embed_dim
 
 HEAD_DIM = 64
 PATCH = 16
@@ -44,6 +45,10 @@ class LvVitSpace(SearchSpace):
             **of_model,
             **of_blocks(max(self.depth), num_heads=self.num_heads, mlp_ratio=self.mlp_ratio),
         }
+
+    def by_width(self) -> dict[int, SearchSpace]:
+        """A part for each `embed_dim`."""
+        return by_embed_dim(self)
 
     def cost(self, arch: Any, image_size: int = 224, num_classes: int = 1000) -> Cost:
         """Parameters, and multiply-adds of convolutions, matrix products and attention."""

@@ -15,6 +15,7 @@ from vintk_jax.spaces.base import Cost, SearchSpace
 from vintk_jax.spaces.block_costs import block_cost
 from vintk_jax.spaces.by_choices import leading_ones
 from vintk_jax.spaces.cutting import block_at, cut_block, leading, leading_inputs
+from vintk_jax.spaces.parts import by_embed_dim
 
 _BY_STAGE = ("depth", "num_heads", "mlp_ratio")
 
@@ -80,6 +81,10 @@ class SegmenterSpace(SearchSpace):
         return SegmenterArch(
             chosen["embed_dim"], depth, heads, tuple(map(float, ratios)), chosen["decoder"]
         )
+
+    def by_width(self) -> dict[int, SearchSpace]:
+        """A part for each `embed_dim`."""
+        return by_embed_dim(self)
 
     def cost(
         self, arch: SegmenterArch, image_size: int | tuple[int, int] = 0, num_classes: int = 0

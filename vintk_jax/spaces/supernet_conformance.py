@@ -16,6 +16,7 @@ from vintk_jax import ntk
 from vintk_jax.ntk import definition
 from vintk_jax.spaces.base import SearchSpace
 from vintk_jax.spaces.conformance import draw, require
+from vintk_jax.spaces.parts import leading_entries
 
 TOLERANCE = 1e-5  # Frobenius norm of a difference over that of what was wanted
 _IMAGES = 3
@@ -59,13 +60,17 @@ def supernet(
                 )
 
 
-def _logits_and_kernel(model: Any, variables: Any, images: Any) -> tuple[jax.Array, jax.Array]:
-    @jax.jit
-    def run(variables, images):
-        logits = model.apply(variables, images)
-        return logits, ntk.kernel(model, variables, images, dtype=jnp.float64)
+def _logits_and_kernel(
+    model: Any, variables: Any, images: Any, masks: Any = None
+) -> tuple[jax.Array, jax.Array]:
+    options = {} if masks is None else {"masks": masks}
 
-    return run(variables, images)
+    @jax.jit
+    def run(variables, images, options):
+        logits = model.apply(variables, images, **options)
+        return logits, ntk.kernel(model, variables, images, dtype=jnp.float64, **options)
+
+    return run(variables, images, options)
 
 
 def _check_shapes(cut: Any, wanted: Any, arch: Any) -> None:
@@ -79,6 +84,33 @@ def _check_shapes(cut: Any, wanted: Any, arch: Any) -> None:
             mine == its,
             f"subnet gives {'/'.join(path[1:])} as {mine}, the model has {its}, for {arch}.",
         )
+
+
+def parts(
+    space: SearchSpace, archs: Sequence[Any], image_size: int, num_classes: int = 3, **options: Any
+) -> None:
+    """The supernet of an architecture's width (`by_width`) gives what the whole one does."""
+    by_width = space.by_width()
+    archs = [arch for arch in archs if by_width]
+    wide = space.supernet(image_size, num_classes, **options)
+    images = _inputs(space, image_size)
+    for arch in archs:
+        variables = draw(wide, images, size=0.1)
+        part = by_width[space.width(arch)]
+        narrow = part.supernet(image_size, num_classes, **options)
+        shapes = jax.eval_shape(narrow.init, jax.random.key(0), images)
+        cut = leading_entries(variables, shapes)
+        with jax.enable_x64(True):
+            wanted = _logits_and_kernel(wide, *_float64((variables, images, space.masks(arch))))
+            got = _logits_and_kernel(narrow, *_float64((cut, images, part.masks(arch))))
+        for what, mine, its in zip(("logits", "kernel"), got, wanted, strict=True):
+            apart = _error(mine, its)
+            require(
+                apart < TOLERANCE,
+                f"The {what} of the supernet of width {space.width(arch)} are {apart:.1e} from the "
+                f"whole one's, relatively, for {arch}. Are its weights and masks not the leading "
+                "ones? Then don't give `by_width`.",
+            )
 
 
 def kernel(
