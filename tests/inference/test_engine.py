@@ -105,6 +105,20 @@ def test_images_in_memory(count, size):
         assert [length for step, length in batches if step == which] == cut(images, sizes)
 
 
+@pytest.mark.parametrize(
+    ("count", "wanted"), [(0, {1, 8, 64}), (5, {8}), (64, {64}), (70, {8, 64}), (2000, {8, 64})]
+)
+def test_sizes_that_are_tried_beforehand(count, wanted):
+    """Of a plan of one step, those that so many images in memory are cut into; else all."""
+    batches = []
+    three = counting_plan(batches=batches)
+    Engine(Plan(three.steps[:1]), (SIDE, SIDE, 3), (1, 8, 64)).warm_up(count)
+    assert {size for _, size in batches} == wanted
+    batches.clear()
+    Engine(three, (SIDE, SIDE, 3), (1, 8, 64)).warm_up(count)
+    assert set(batches) == {(step, size) for step in range(3) for size in (1, 8, 64)}
+
+
 def test_earlier_answers_have_their_say():
     """keep = k: k of what was known, 1 - k of what the step says: 0, 1 and 2 more than the number
     at the three steps.
@@ -272,6 +286,39 @@ def test_an_assigned_plan_is_what_calibration_simulated(plans, known, variables_
     assert (block.steps == wanted.lengths).mean() > 0.99
     same = block.steps == wanted.lengths
     np.testing.assert_allclose(block.probabilities[same], wanted.probabilities[same], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["shared", "cnn"])
+def test_settings_of_one_assigner_share_programs(plans, known, variables_for, monkeypatch, kind):
+    """They are traced once, and still each setting has its own lengths; other costs are another
+    program.
+    """
+    images, _, features = known
+    bare = make_assigner(kind, 8, "smallest", 8, 0.3, plans.costs)
+    shown = example(bare.module, features.shape[-1], 8)
+    params = tuple(
+        variables_for(bare.module, shown, seed=stage) for stage in range(bare.num_stages(True))
+    )
+    traced = []
+    choose = type(bare).choose
+
+    def noted(self, params, price, inputs, at):
+        traced.append(at)
+        return choose(self, params, price, inputs, at)
+
+    monkeypatch.setattr(type(bare), "choose", noted)
+
+    def lengths_at(**setting):
+        assigner = dataclasses.replace(bare, params=params, **setting)
+        return Engine(assigner.plan(plans), (16, 16, 3), (8,)).all(images[:24]).steps
+
+    free = lengths_at(price=0.0)
+    once = len(traced)
+    dear = lengths_at(price=5.0)
+    assert len(traced) == once > 0
+    assert not np.array_equal(free, dear)
+    lengths_at(price=0.0, costs=tuple(2 * cost for cost in plans.costs))
+    assert len(traced) > once
 
 
 def test_memory_is_flat_over_ten_thousand_images(predictor):

@@ -134,7 +134,7 @@ def _compare(
     with Progress(len(compared) * compare.rounds, unit="runs", console=console) as progress:
         progress.phase(COMPILING)
         for engine in engines:
-            engine.warm_up()
+            engine.warm_up(len(images))
         progress.phase("comparing")
         entries = comparison.compare(
             compared, engines, images, answers.labels, plans.names, compare.rounds, progress.update

@@ -8,7 +8,7 @@ that pass knows of the image. `assigner_kinds` makes either.
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import flax.linen as nn
@@ -78,6 +78,13 @@ class Assigner(abc.ABC):
     def identity(self) -> str:
         """A checksum of its weights and setting."""
         return f"{checksum((self.params, np.float64(self.price), np.int64(self.start))):08x}"
+
+    @property
+    def program_key(self) -> tuple[Hashable, ...]:
+        """What its programs depend on beside their arguments (`Plans.program`): not on weights, nor
+        on the price.
+        """
+        return self.module, self.target, self.thumbnail, self.costs
 
     def chances(self, params: Any, inputs: Any) -> Any:
         """Chances of being right at each length, cheapest first.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -66,13 +65,14 @@ class FeatureAssigner(Assigner):
         length = plans.lengths[number]
         pass_and_stage = self._pass_and_stage(plans, number)
 
-        @jax.jit
-        def program(variables, params, price, *inputs):
+        def of_batch(variables, params, price, *inputs):
             def run(inputs):
                 return pass_and_stage(variables, params, price, *inputs)
 
             return length.in_pieces(run, inputs)
 
+        # Whatever the budget: its price is an argument.
+        program = plans.program(("stage", number, *self.program_key), of_batch)
         variables = length.variables
         params = self.params[number]
 

@@ -1,6 +1,5 @@
 """The assigner that is asked once, before any pass."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -40,12 +39,13 @@ class ThumbnailAssigner(Assigner):
     def plan(self, plans: Plans) -> Plan:
         """The assigner as the first step, then one pass at the length that it chose."""
 
-        @jax.jit
         def choose(params, price, images):
             return (self.choose(params, price, thumbnails(images, self.thumbnail), None),)
 
+        program = plans.program(("choose", *self.program_key), choose)
+
         def run(images):
-            return choose(self.params[0], self.price, images)
+            return program(self.params[0], self.price, images)
 
         # The assigner itself is step 0.
         lengths, starts = plans.one_each(at=1)

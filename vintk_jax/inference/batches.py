@@ -20,6 +20,16 @@ def next_batch(waiting: int, sizes: tuple[int, ...]) -> int:
     return -_cuts(waiting, sizes)[1]
 
 
+def sizes_of_all(count: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes of batches that so many images are cut into when none is waited for."""
+    found = set()
+    while count > 0:
+        size = next_batch(count, sizes)
+        found.add(size)
+        count -= size
+    return tuple(sorted(found))
+
+
 def wasted(waiting: int, sizes: tuple[int, ...]) -> float:
     """Rows, with what calls count as, that batches of so many images take more than their share of
     full ones.

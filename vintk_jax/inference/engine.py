@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from vintk_jax.data.pixels import check_batch
 from vintk_jax.errors import UserError
+from vintk_jax.inference.batches import sizes_of_all
 from vintk_jax.inference.feeds import ArrayFeed, Feed, Image, StreamFeed
 from vintk_jax.inference.plan import DONE, Block, Plan, Step
 from vintk_jax.inference.queues import Queues
@@ -99,9 +100,13 @@ class Engine:
         """Images that are held at most: what has been taken and not given back."""
         return most_held(self._sizes, self._shape, len(self.plan.steps))
 
-    def warm_up(self) -> None:
-        """Compile every step at every batch size."""
-        warm_up(self.plan, self._shape, self._sizes)
+    def warm_up(self, count: int = 0) -> None:
+        """Compile every step at every batch size; or all that `all` runs of so many images, which
+        is fewer where a plan has one step.
+        """
+        one_step = len(self.plan.steps) == 1
+        sizes = sizes_of_all(count, self._sizes) if count and one_step else self._sizes
+        warm_up(self.plan, self._shape, sizes)
 
     def __call__(self, images: Iterable[Image | UserError]) -> Iterator[Answer]:
         """Answers in the order of the images; an error in an image's place comes out in its place,

@@ -3,7 +3,7 @@ all, lengths given beforehand, a cascade, merged tokens.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 
 import jax
@@ -31,29 +31,30 @@ class Plans(Lengths):
 
     def __init__(self, predictor: Predictor):
         super().__init__(predictor)
-        self._programs: dict[tuple[int, bool], Callable] = {}
+        self._programs: dict[Hashable, Callable] = {}
 
-    def _program(self, number: int, carries: bool) -> Callable:
+    def program(self, key: Hashable, function: Callable) -> Callable:
+        """The function compiled; the one of an earlier call with the key, which is compiled
+        already. So plans that differ only in what a program is called with share it.
+
+        Args:
+            key: all that the function depends on beside this model and its arguments.
+        """
+        return self._programs.setdefault(key, jax.jit(function))
+
+    def _pass(self, number: int, carries: bool) -> Callable:
         """A length's own pass: a function images[, carried] -> (probabilities[, carried])."""
-        if (number, carries) not in self._programs:
-            self._programs[number, carries] = self._compiled(number, carries)
-        return self._programs[number, carries]
-
-    def _compiled(self, number: int, carries: bool) -> Callable:
         length = self.lengths[number]
 
-        @jax.jit
-        def program(variables, *inputs):
+        def of_batch(variables, *inputs):
             def run(inputs):
                 probabilities, tokens = length.own_pass(variables, *inputs)
                 return (probabilities, tokens) if carries else (probabilities,)
 
             return length.in_pieces(run, inputs)
 
-        def run(*inputs):
-            return program(length.variables, *inputs)
-
-        return run
+        program = self.program(("pass", number, carries), of_batch)
+        return partial(program, length.variables)
 
     def step(
         self, number: int, follow: Callable, earlier_weight: float = 0.0, carries: bool = False
@@ -66,7 +67,7 @@ class Plans(Lengths):
         """
         return Step(
             self.names[number],
-            self._program(number, carries),
+            self._pass(number, carries),
             follow,
             earlier_weight,
             carries,
