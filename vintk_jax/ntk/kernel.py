@@ -15,7 +15,7 @@ from vintk_jax.errors import UserError
 from vintk_jax.ntk import structured
 from vintk_jax.ntk.cotangents import given_or_drawn
 from vintk_jax.ntk.layer_measures import KERNEL, Measure
-from vintk_jax.ntk.model_check import check_model, output_shape
+from vintk_jax.ntk.model_check import Structure, check_model, output_shape
 
 IMPLEMENTATIONS = ("structured", "neural_tangents", "neural_tangents_ntvp")
 
@@ -46,6 +46,7 @@ def kernel(
     dtype: DTypeLike = jnp.float32,
     precision: str = "highest",
     verify: bool | None = None,
+    structure: Structure | None = None,
 ) -> Float[Array, "n n"]:
     """The empirical NTK of a network on a batch; may be called under `jax.jit`, `vmap`, `lax.map`.
 
@@ -69,6 +70,8 @@ def kernel(
         verify: whether the structured kernel of two samples is first compared with their
             gradients (`ntk.verify`): some seconds, once for a model and its shapes. None: only for
             models that aren't of vintk_jax.
+        structure: what `structure_of` says of the model, or of one with the same layers of other
+            widths; None: the model is traced and checked, most of what tracing a kernel takes.
 
     Under `jax.jit` and other transforms there are no numbers to compare, and nothing is verified.
     What the structured path would then get wrong without an error is a model that mixes samples
@@ -98,7 +101,7 @@ def kernel(
 
     with jax.default_matmul_precision(precision):
         if implementation == "structured":
-            structure = check_model(apply, params, inputs)
+            structure = structure or check_model(apply, params, inputs)
             vectors = directions_for(structure.outputs)
             _verify(verify, model, apply, params, inputs, masks)
             of_batch = partial(
@@ -125,6 +128,20 @@ def kernel(
         if chunk is None or chunk >= inputs.shape[0]:
             return of_batch(inputs)
         return _in_chunks(of_batch, inputs, chunk)
+
+
+def structure_of(
+    model: nn.Module | Callable,
+    params: dict,
+    inputs: Shaped[Array, "n ..."],
+    masks: dict | None = None,
+) -> Structure:
+    """What the structured kernel has to know of a model: a trace of it, checked.
+
+    Raises:
+        UnsupportedModel: for a model that the structured path would get wrong.
+    """
+    return check_model(_apply_function(model, masks), nn.meta.unbox(params), inputs)
 
 
 def _cast(params: dict, inputs: Array, dtype: DTypeLike) -> tuple[dict, Array]:

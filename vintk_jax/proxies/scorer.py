@@ -53,6 +53,7 @@ class Scorer:
         # there soon.
         self.first_batch_size = count if self._mapped else self.batch_size
         self._spread = NamedSharding(supernet.mesh, PartitionSpec("candidates"))
+        self._structure = None  # the same for all widths and views
         self._compiled = None
         self.peak_bytes = 0
 
@@ -172,8 +173,15 @@ class Scorer:
         options = {"cotangent": directions, "masks": masks, "dtype": jnp.dtype(settings.dtype)}
         if measurement.of == "layers":
             return ntk.by_layer(model, *of_view, measure=measurement.function, **options)
+        if settings.implementation == "structured" and self._structure is None:
+            self._structure = ntk.structure_of(model, *of_view, masks)
         return ntk.kernel(
-            model, *of_view, implementation=settings.implementation, chunk=chunk, **options
+            model,
+            *of_view,
+            implementation=settings.implementation,
+            chunk=chunk,
+            structure=self._structure,
+            **options,
         )
 
     def _slots(self, count: int) -> list[int]:
