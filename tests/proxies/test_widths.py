@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_space import S3, SPACE
 
+from vintk_jax.errors import UserError
 from vintk_jax.proxies.base import Measurement
 from vintk_jax.proxies.scorer import Scorer
 from vintk_jax.proxies.supernet import KernelSettings, Supernet
@@ -59,6 +60,41 @@ class WithParts(Halved):
 def test_a_users_subclass_has_parts_where_it_says_so(kind, count):
     space = kind("halved", (16, 24), (1,), (1,), (1.0,))
     assert len(Widths(supernet_of(space), 4)) == count
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherParts(AutoFormerSpace):
+    """A user's space whose parts are other models."""
+
+    def by_width(self):
+        return {width: Halved("halved", (width,), (1,), (1,), (1.0,)) for width in self.embed_dim}
+
+
+def test_parts_that_are_other_models_are_refused():
+    """Ahead of the first score."""
+    supernet = supernet_of(OtherParts("other", (16, 24), (1,), (1,), (1.0,)))
+    with pytest.raises(UserError, match="supernet of width 16 are"):
+        Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2).compile()
+
+
+@dataclasses.dataclass(frozen=True)
+class OnePart(AutoFormerSpace):
+    """A user's space with a part of some widths only."""
+
+    def by_width(self):
+        parts = super().by_width()
+        return {16: parts[16], 24: parts[24]}
+
+
+def test_a_width_without_a_part_is_computed_in_the_whole():
+    """A narrow one and a wide one."""
+    space = OnePart("some", (12, 16, 24, 40), (1,), (1,), (1.0,))
+    widths = Widths(supernet_of(space), 4)
+    places = [
+        widths.place(dataclasses.replace(space.cheapest(), embed_dim=width))
+        for width in space.embed_dim
+    ]
+    assert [widths.model(place).embed_dim for place in places] == [40, 16, 40, 40]
 
 
 def test_a_kernel_is_computed_at_its_architectures_width(monkeypatch):

@@ -17,6 +17,7 @@ from vintk_jax.ntk.verify import verify
 from vintk_jax.proxies.base import PLAIN, STEM, Measured, Measurement, Network, Proxy
 from vintk_jax.proxies.supernet import Supernet
 from vintk_jax.proxies.widths import MOST_WIDTHS, Widths
+from vintk_jax.spaces import supernet_conformance
 
 _FIRST = operator.itemgetter(0)  # of arrays stacked over draws
 
@@ -101,9 +102,16 @@ class Scorer:
         )
 
     def _verify(self) -> None:
-        """Hold the structured kernel of a space that isn't ours against gradients, for one of its
-        architectures.
+        """Hold the structured kernel of a space that isn't ours against gradients, and its part of
+        one width against the whole, for one of its architectures.
         """
+        if len(self._widths) > 1:
+            supernet_conformance.parts(
+                self._space,
+                [self._space.example()],
+                self.supernet.image_size,
+                self._settings.num_classes,
+            )
         model = self.supernet.model()
         masks = self._space.masks(self._space.example())
         masks = jax.tree.map(partial(jnp.asarray, dtype=jnp.float32), masks)

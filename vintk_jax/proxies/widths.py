@@ -31,6 +31,7 @@ class Widths:
         self._supernet = supernet
         space = supernet.space
         parts = _parts(space)
+        self._known = frozenset(parts)
         self._widths = _spread(sorted(parts), most)
         self._spaces = [parts[width] for width in self._widths[:-1]] + [space]
 
@@ -38,10 +39,13 @@ class Widths:
         return len(self._spaces)
 
     def place(self, arch: Any) -> int:
-        """Which of these supernets is the first that is wide enough for an architecture."""
-        if len(self) == 1:
-            return 0
-        width = self._supernet.space.width(arch)
+        """Which of these supernets is the first that is wide enough for an architecture; the whole
+        one for a width that there is no part of.
+        """
+        whole = len(self) - 1
+        width = self._supernet.space.width(arch) if whole else 0
+        if width not in self._known:
+            return whole
         return next(place for place, most in enumerate(self._widths) if width <= most)
 
     def model(self, place: int, **options: Any) -> Any:
