@@ -15,6 +15,7 @@ from vintk_jax.config_digest import digest
 from vintk_jax.jax_settings import set_up_jax
 from vintk_jax.workdir.config_claims import claim_workdir
 
+_DRY_RUN_BATCHES = 2  # architectures take more or less time by their widths
 MAY_CHANGE = (
     "search.num_candidates",
     "search.batch_size",
@@ -114,7 +115,7 @@ def _print_outcome(console, search, ledger, candidates, seconds: float) -> None:
 
 
 def _dry_run(console, search, start: float) -> None:
-    """Compile, score one batch, and say what the whole would take."""
+    """Compile, score some batches, and say what the whole would take."""
     import numpy as np
 
     scorer = search.make_scorer()
@@ -123,9 +124,10 @@ def _dry_run(console, search, start: float) -> None:
     compile_end = time.perf_counter()
     scorer.measure([search.space.example()])
     score_start = time.perf_counter()
-    generators = [np.random.default_rng(i) for i in range(scorer.batch_size)]
-    scorer.measure([search.space.sample(generator) for generator in generators])
-    each = (time.perf_counter() - score_start) / scorer.batch_size
+    generator = np.random.default_rng(search.config.seed)
+    for _ in range(_DRY_RUN_BATCHES):
+        scorer.measure([search.space.sample(generator) for _ in range(scorer.batch_size)])
+    each = (time.perf_counter() - score_start) / (_DRY_RUN_BATCHES * scorer.batch_size)
     minutes = (search.total * each + compile_end - start) / 60
     console.print(
         f"A dry run: nothing was written. Compiling takes {compile_end - compile_start:.0f} s and "
