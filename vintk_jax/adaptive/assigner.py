@@ -84,7 +84,7 @@ class Assigner(abc.ABC):
         """What its programs depend on beside their arguments (`Plans.program`): not on weights, nor
         on the price.
         """
-        return self.module, self.target, self.thumbnail, self.costs
+        return type(self), self.module, self.target, self.thumbnail, self.costs
 
     def chances(self, params: Any, inputs: Any) -> Any:
         """Chances of being right at each length, cheapest first.
