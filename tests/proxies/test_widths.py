@@ -78,7 +78,7 @@ def test_parts_that_are_other_models_are_refused():
 
 
 @dataclasses.dataclass(frozen=True)
-class OnePart(AutoFormerSpace):
+class SomeParts(AutoFormerSpace):
     """A user's space with a part of some widths only."""
 
     def by_width(self):
@@ -88,13 +88,33 @@ class OnePart(AutoFormerSpace):
 
 def test_a_width_without_a_part_is_computed_in_the_whole():
     """A narrow one and a wide one."""
-    space = OnePart("some", (12, 16, 24, 40), (1,), (1,), (1.0,))
+    space = SomeParts("some", (12, 16, 24, 40), (1,), (1,), (1.0,))
     widths = Widths(supernet_of(space), 4)
     places = [
         widths.place(dataclasses.replace(space.cheapest(), embed_dim=width))
         for width in space.embed_dim
     ]
     assert [widths.model(place).embed_dim for place in places] == [40, 16, 40, 40]
+    # The check ahead of the first score is of a part that there is.
+    Scorer(supernet_of(space), [Measurement("plain", "kernel")], batch_size=2).compile()
+
+
+@dataclasses.dataclass(frozen=True)
+class Deeper(AutoFormerSpace):
+    """A user's space whose parts have more blocks than the whole."""
+
+    def by_width(self):
+        return {
+            width: dataclasses.replace(self, embed_dim=(width,), depth=(2,))
+            for width in self.embed_dim
+        }
+
+
+def test_parts_with_other_weights_are_refused():
+    """By a message, ahead of the first score."""
+    supernet = supernet_of(Deeper("deeper", (16, 24), (1,), (1,), (1.0,)))
+    with pytest.raises(UserError, match="width 16 has other weights than the whole one"):
+        Scorer(supernet, [Measurement("plain", "kernel")], batch_size=2).compile()
 
 
 def test_a_kernel_is_computed_at_its_architectures_width(monkeypatch):

@@ -106,9 +106,10 @@ class Scorer:
         one width against the whole, for one of its architectures.
         """
         if len(self._widths) > 1:
+            narrowest = min(self._space.by_width().items())[1]
             supernet_conformance.parts(
                 self._space,
-                [self._space.example()],
+                [narrowest.example()],
                 self.supernet.image_size,
                 self._settings.num_classes,
             )
@@ -129,13 +130,13 @@ class Scorer:
         """
 
         def one(params, images, directions, keys, masks, place):
-            def within(width, measurement):
-                """The measurement within the supernet of that width."""
-                model = self._widths.model(width, remat=remat)
+            def within(number, measurement):
+                """The measurement within that supernet of `_widths`."""
+                model = self._widths.model(number, remat=remat)
 
                 def run(params, masks):
                     view = measurement.view
-                    of_view, cut = self._widths.cut(width, view, params[view], masks)
+                    of_view, cut = self._widths.cut(number, view, params[view], masks)
                     of_view = {**params, view: of_view}
 
                     def of_seed(drawn):
@@ -149,7 +150,7 @@ class Scorer:
                 # Only a kernel doesn't see columns that are switched off.
                 if measurement.of != "kernel" or len(self._widths) == 1:
                     return within(len(self._widths) - 1, measurement)(params, masks)
-                branches = [within(width, measurement) for width in range(len(self._widths))]
+                branches = [within(i, measurement) for i in range(len(self._widths))]
                 return jax.lax.switch(place, branches, params, masks)
 
             return {group: measured(m) for group, m in self._compiling.items()}

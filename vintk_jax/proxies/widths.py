@@ -64,7 +64,7 @@ class Widths:
         one_image = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
         shapes = jax.eval_shape(model.init, jax.random.key(0), one_image)
         space = self._spaces[place]
-        own_masks = jax.tree.map(np.asarray, space.masks(space.example()))
+        own_masks = space.masks(space.example())
         return leading_entries(params, shapes, axes=1), leading_entries(masks, own_masks)
 
 

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict
 from vintk_jax import ntk
 from vintk_jax.ntk import definition
 from vintk_jax.spaces.base import SearchSpace
-from vintk_jax.spaces.conformance import draw, require
+from vintk_jax.spaces.conformance import BrokenPromise, draw, require
 from vintk_jax.spaces.parts import leading_entries
 
 TOLERANCE = 1e-5  # Frobenius norm of a difference over that of what was wanted
@@ -50,14 +50,28 @@ def supernet(
             model_inputs = _float64((cut, images))
             got = of_supernet(*supernet_inputs)
             wanted = _logits_and_kernel(model, *model_inputs)
-            for what, mine, its in zip(("logits", "kernel"), got, wanted, strict=True):
-                apart = _error(mine, its)
-                require(
-                    apart < TOLERANCE,
-                    f"The {what} of the masked supernet are {apart:.1e} from the model's own, "
-                    f"relatively, for {arch}. Is a mask missing behind a layer (its bias fills "
-                    "dead columns), or does `subnet` cut other entries than the masks leave?",
-                )
+            _require_alike(
+                got,
+                wanted,
+                ("the masked supernet", "the model's own", arch),
+                "Is a mask missing behind a layer (its bias fills dead columns), or does `subnet` "
+                "cut other entries than the masks leave?",
+            )
+
+
+def _require_alike(got: Any, wanted: Any, whose: tuple[str, str, Any], advice: str) -> None:
+    """Whether logits and kernel are equal to rounding.
+
+    Args:
+        whose: what gave them, what else gave what is wanted, and the architecture.
+    """
+    mine, other, arch = whose
+    for what, ours, theirs in zip(("logits", "kernel"), got, wanted, strict=True):
+        apart = _error(ours, theirs)
+        require(
+            apart < TOLERANCE,
+            f"The {what} of {mine} are {apart:.1e} from {other}, relatively, for {arch}. {advice}",
+        )
 
 
 def _logits_and_kernel(
@@ -91,26 +105,31 @@ def parts(
 ) -> None:
     """The supernet of an architecture's width (`by_width`) gives what the whole one does."""
     by_width = space.by_width()
-    archs = [arch for arch in archs if by_width]
     wide = space.supernet(image_size, num_classes, **options)
     images = _inputs(space, image_size)
     for arch in archs:
+        part = by_width.get(space.width(arch))
+        if part is None:
+            continue
         variables = draw(wide, images, size=0.1)
-        part = by_width[space.width(arch)]
         narrow = part.supernet(image_size, num_classes, **options)
         shapes = jax.eval_shape(narrow.init, jax.random.key(0), images)
-        cut = leading_entries(variables, shapes)
+        advice = (
+            "Are its weights and masks not the leading ones of the whole? Then don't give "
+            "`by_width`."
+        )
+        try:
+            cut = leading_entries(variables, shapes)
+        except ValueError as error:
+            raise BrokenPromise(
+                f"The supernet of width {space.width(arch)} has other weights than the whole one: "
+                f"{error} {advice}"
+            ) from error
         with jax.enable_x64(True):
             wanted = _logits_and_kernel(wide, *_float64((variables, images, space.masks(arch))))
             got = _logits_and_kernel(narrow, *_float64((cut, images, part.masks(arch))))
-        for what, mine, its in zip(("logits", "kernel"), got, wanted, strict=True):
-            apart = _error(mine, its)
-            require(
-                apart < TOLERANCE,
-                f"The {what} of the supernet of width {space.width(arch)} are {apart:.1e} from the "
-                f"whole one's, relatively, for {arch}. Are its weights and masks not the leading "
-                "ones? Then don't give `by_width`.",
-            )
+        whose = (f"the supernet of width {space.width(arch)}", "the whole one's", arch)
+        _require_alike(got, wanted, whose, advice)
 
 
 def kernel(
