@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from damage import change_a_number
 
 from vintk_jax.errors import UserError
 from vintk_jax.workdir.checkpoints import Checkpoints
@@ -38,3 +39,44 @@ def test_raw_parameters_do_not_stand_in_for_a_running_mean(tmp_path):
     reading = Checkpoints(tmp_path / "best", {"model": "x"}, read_only=True)
     with pytest.raises(UserError, match="None of the checkpoints"):
         reading.restore_params(like, said.append)
+
+
+def test_a_changed_byte_changes_no_number(tmp_path):
+    """In whichever file of a checkpoint it is: either the damage is noticed and the checkpoint
+    before it taken, or the numbers are right (orbax's files hold parts that are read no more).
+    """
+    rng = np.random.default_rng(0)
+    like = {name: rng.normal(size=(32, 32)).astype(np.float32) for name in "abcd"}
+    checkpoints = Checkpoints(tmp_path / "best", {"model": "x"}, keep=2)
+    for step in (1, 2):
+        params = {name: part + np.float32(step) for name, part in like.items()}
+        checkpoints.save(State(np.int32(step), params, {"none": np.int32(0)}, None))
+    checkpoints.close()
+    noticed = 0
+    files = [p for p in (tmp_path / "best" / "2" / "params").rglob("*") if p.is_file()]
+    for path in files:
+        content = path.read_bytes()
+        for place in (len(content) // 4, len(content) // 2):
+            changed = bytearray(content)
+            changed[place] ^= 255
+            path.write_bytes(changed)
+            said = []
+            reading = Checkpoints(tmp_path / "best", {"model": "x"}, read_only=True)
+            restored = reading.restore_params(like, said.append)
+            for name, part in restored.params.items():
+                np.testing.assert_array_equal(part, like[name] + np.float32(restored.step))
+            assert (restored.step == 1) == ("is corrupt" in " ".join(said))
+            noticed += bool(said)
+        path.write_bytes(content)
+    assert noticed > 0
+
+
+def test_a_changed_number_is_noticed(tmp_path):
+    """Written by orbax itself, in files that are whole."""
+    saved(tmp_path / "best")
+    change_a_number(tmp_path / "best" / "2" / "ema")
+    said = []
+    reading = Checkpoints(tmp_path / "best", {"model": "x"}, read_only=True)
+    restored = reading.restore_params({"w": np.zeros(3, np.float32)}, said.append)
+    assert restored.step == 1
+    assert "the numbers of its ema are not those that were written" in said[0]
