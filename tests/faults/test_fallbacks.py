@@ -44,12 +44,14 @@ def test_raw_parameters_do_not_stand_in_for_a_running_mean(tmp_path):
 def test_a_changed_byte_changes_no_number(tmp_path):
     """In whichever file of a checkpoint it is: either the damage is noticed and the checkpoint
     before it taken, or the numbers are right (orbax's files hold parts that are read no more).
+
+    One array only: where one of several can't be read, orbax leaves the others' reads to end after
+    their event loop, which pytest counts against whatever test runs then.
     """
-    rng = np.random.default_rng(0)
-    like = {name: rng.normal(size=(32, 32)).astype(np.float32) for name in "abcd"}
+    like = {"w": np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)}
     checkpoints = Checkpoints(tmp_path / "best", {"model": "x"}, keep=2)
     for step in (1, 2):
-        params = {name: part + np.float32(step) for name, part in like.items()}
+        params = {"w": like["w"] + np.float32(step)}
         checkpoints.save(State(np.int32(step), params, {"none": np.int32(0)}, None))
     checkpoints.close()
     noticed = 0
@@ -63,8 +65,8 @@ def test_a_changed_byte_changes_no_number(tmp_path):
             said = []
             reading = Checkpoints(tmp_path / "best", {"model": "x"}, read_only=True)
             restored = reading.restore_params(like, said.append)
-            for name, part in restored.params.items():
-                np.testing.assert_array_equal(part, like[name] + np.float32(restored.step))
+            right = like["w"] + np.float32(restored.step)
+            np.testing.assert_array_equal(restored.params["w"], right)
             assert (restored.step == 1) == ("is corrupt" in " ".join(said))
             noticed += bool(said)
         path.write_bytes(content)
