@@ -11,21 +11,17 @@ that each row and column receives. No array of t x t elements is made for positi
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from vintk_jax.models.attend import attended, products
 from vintk_jax.models.layers import Dense, linear_init, masked
 from vintk_jax.models.regions import Regions
 
 Grid = tuple[int, int]
-# With so many tokens or fewer, products are written out as sums: on a CPU a matrix product for each
-# image and head costs more in calls than in arithmetic (5 tokens, 64 images, 4 heads: 83 us instead
-# of 295; 17 tokens: no gain).
-FEW = 8
 
 
 def by_distance_to_pairs(x: Float[Array, "*batch g distances"]) -> Float[Array, "*batch g g"]:
@@ -47,28 +43,6 @@ def _pairs_to_by_distance(y: Float[Array, "*batch g g"]) -> Float[Array, "*batch
     none = [(0, 0)] * len(batch)
     flat = jnp.pad(y, [*none, (0, 0), (0, g - 2)]).reshape(*batch, g * (2 * g - 2))
     return jnp.pad(flat, [*none, (g - 1, 1)]).reshape(*batch, g, 2 * g - 1)
-
-
-def _few(tokens: int) -> bool:
-    return 1 < tokens <= FEW
-
-
-def products(
-    q: Float[Array, "*batch queries dim"], k: Float[Array, "*batch keys dim"]
-) -> Float[Array, "*batch queries keys"]:
-    """The inner product of each query with each key."""
-    if _few(k.shape[-2]):
-        return jnp.sum(q[..., :, None, :] * k[..., None, :, :], axis=-1)
-    return jnp.einsum("...qd,...kd->...qk", q, k)
-
-
-def mixed(
-    attention: Float[Array, "*batch queries keys"], v: Float[Array, "*batch keys dim"]
-) -> Float[Array, "*batch queries dim"]:
-    """The values, weighted by the attention and summed over keys."""
-    if _few(v.shape[-2]):
-        return jnp.sum(attention[..., None] * v[..., None, :, :], axis=-2)
-    return jnp.einsum("...qk,...kd->...qd", attention, v)
 
 
 class _RelativeTables(nn.Module):
@@ -217,12 +191,7 @@ class Attention(nn.Module):
             q = jnp.concatenate([q, relative], axis=-1)
             k = jnp.concatenate([k, where], axis=-1)
             v = jnp.concatenate([v, where], axis=-1)
-        logits = products(q, k)
-        attention = jax.nn.softmax(
-            logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        ).astype(x.dtype)
-        attention = checkpoint_name(attention, "attention")
-        context = checkpoint_name(mixed(attention, v), "context")
+        context = attended(products(q, k), v)
         out = context
         if self.max_distance:
             out = context[..., : self.head_dim]

@@ -5,13 +5,12 @@ one frame (TimeSformer, arXiv 2102.05095).
 from typing import Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from vintk_jax.models.attention import mixed, products
+from vintk_jax.models.attend import attended, products
 from vintk_jax.models.layers import Dense, linear_init, masked
 
 
@@ -54,14 +53,10 @@ class GroupedAttention(nn.Module):
         )(x)
         qkv = checkpoint_name(qkv, "qkv").reshape(n, tokens, 3, self.num_heads, self.head_dim)
         q, k, v = self._split(qkv, frames)
-        logits = products(q * self.head_dim**-0.5, k)
-        attention = jax.nn.softmax(
-            logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        ).astype(x.dtype)
-        out = mixed(checkpoint_name(attention, "attention"), v)
+        out = attended(products(q * self.head_dim**-0.5, k), v)
         if head_mask is not None:
             out *= head_mask.astype(out.dtype)[:, None, None]
-        out = checkpoint_name(self._join(out), "context").reshape(n, tokens, -1)
+        out = self._join(out).reshape(n, tokens, -1)
         return masked(
             Dense(embed, kernel_init=linear_init, dtype=self.dtype, name="proj")(out), embed_mask
         )

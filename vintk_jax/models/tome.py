@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vintk_jax.models.attend import exponentials
 from vintk_jax.models.conv_stem import STRIDE, ConvStem
 from vintk_jax.models.layers import Dense, LayerNorm, Mlp
 from vintk_jax.models.patch_embed import (
@@ -114,10 +115,11 @@ class _Attention(nn.Module):
         logits = (
             jnp.einsum("nhqd,nhkd->nhqk", q * self.head_dim**-0.5, k) + jnp.log(size)[:, None, None]
         )
-        attention = jax.nn.softmax(logits)
-        out = jnp.einsum("nhqk,nhkd->nhqd", attention, v)
+        e, total = exponentials(logits)
+        out = jnp.einsum("nhqk,nhkd->nhqd", e, v) / total
         out = Dense(embed, name="proj")(out.transpose(0, 2, 1, 3).reshape(n, tokens, -1))
-        return out, k.mean(axis=1), attention.mean(axis=(1, 2))
+        received = jnp.einsum("nhqk,nhq->nk", e, 1 / total[..., 0]) / (self.num_heads * tokens)
+        return out, k.mean(axis=1), received
 
 
 class _Block(nn.Module):

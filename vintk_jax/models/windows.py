@@ -7,14 +7,14 @@ are alike, so that one zero token goes through the linear layer for all.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from vintk_jax.models.attention import by_distance_to_pairs, mixed, products
+from vintk_jax.models.attend import attended, products
+from vintk_jax.models.attention import by_distance_to_pairs
 from vintk_jax.models.layers import Dense, linear_init, masked
 from vintk_jax.models.patch_embed import Grid
 
@@ -141,7 +141,6 @@ class WindowAttention(nn.Module):
         else:
             place = jnp.asarray([sides.index(window) for window in self.windows])
             out = nn.switch(place[jnp.argmax(window_mask)], branches, self, qkv)
-        out = checkpoint_name(out, "context")
         if head_mask is not None:
             by_head = out.reshape(*out.shape[:2], self.num_heads, -1)
             out = (by_head * head_mask.astype(out.dtype)[:, None]).reshape(out.shape)
@@ -179,10 +178,7 @@ class WindowAttention(nn.Module):
             logits = jnp.where(
                 separate if shifted is True else separate & shifted, -jnp.inf, logits
             )
-        attention = jax.nn.softmax(
-            logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        ).astype(qkv.dtype)
-        out = mixed(checkpoint_name(attention, "attention"), v)
+        out = attended(logits, v)
         out = out.reshape(
             n, full[0] // side, full[1] // side, self.num_heads, side, side, self.head_dim
         ).transpose(0, 1, 4, 2, 5, 3, 6)
