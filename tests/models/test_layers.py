@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from scipy.stats import norm as gauss
 
-from vintk_jax.models.layers import Dense, LayerNorm, Mlp, gelu, masked
+from vintk_jax.models.layers import Dense, LayerNorm, Mlp, gelu, masked, spread, times_kernel
 
 
 def test_gelu_is_x_phi_x_with_its_derivative():
@@ -135,3 +135,38 @@ def test_masked_zeroes_dead_columns():
     y = jax.jit(masked)(x, np.float32([1, 0, 1]))
     assert y.dtype == x.dtype
     np.testing.assert_array_equal(np.float32(y), [[2, 0, 2]] * 2)
+
+
+@pytest.mark.parametrize(("a", "b"), [(8, 3), (3, 8), (5, 5)])
+def test_a_linear_layers_derivatives(a, b):
+    """x W + c: forwards and backwards, whichever of W's sides is longer, against NumPy."""
+    rng = np.random.default_rng(0)
+    x, kernel, bias, d = (rng.standard_normal(s) for s in ((7, a), (a, b), (b,), (7, b)))
+    moves = [rng.standard_normal(part.shape) for part in (x, kernel, bias)]
+
+    def function(x, kernel, bias):
+        y = times_kernel(x, kernel)
+        return y + spread(bias, y)
+
+    arguments = [jnp.float32(part) for part in (x, kernel, bias)]
+    y, backward = jax.vjp(function, *arguments)
+    np.testing.assert_allclose(y, x @ kernel + bias, atol=1e-5)
+    wanted = (d @ kernel.T, x.T @ d, d.sum(0))
+    for got, right in zip(backward(jnp.float32(d)), wanted, strict=True):
+        np.testing.assert_allclose(got, right, atol=1e-5)
+    _, moved = jax.jvp(function, arguments, [jnp.float32(part) for part in moves])
+    np.testing.assert_allclose(moved, moves[0] @ kernel + x @ moves[1] + moves[2], atol=1e-5)
+
+
+def test_a_layer_whose_kernel_is_kept():
+    """Its input's gradient alone: no product for a kernel that doesn't move."""
+    x = jnp.ones((2, 8))
+    kernel = jnp.ones((8, 3))
+
+    def of_input(times):
+        return jax.jit(jax.grad(lambda x: jnp.sum(times(x, kernel) ** 2)))
+
+    ours, plain = of_input(times_kernel), of_input(jnp.matmul)
+    np.testing.assert_array_equal(ours(x), plain(x))
+    counts = [one.lower(x).as_text().count("dot_general") for one in (ours, plain)]
+    assert counts[0] == counts[1] == 2

@@ -5,10 +5,13 @@ Every module takes `mask=None`; then it is the ordinary layer. A masked layer co
 narrow layer would, given inputs whose dead columns are zero, and leaves its own dead columns zero.
 """
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -35,6 +38,61 @@ def in_rows(x: Float[Array, "*batch features"]) -> Float[Array, "rows features"]
     return x.reshape(-1, x.shape[-1])
 
 
+@jax.custom_jvp
+def _narrowing(x: Float[Array, "rows a"], kernel: Float[Array, "a b"]) -> Float[Array, "rows b"]:
+    return x @ kernel
+
+
+@partial(_narrowing.defjvp, symbolic_zeros=True)
+def _narrowing_jvp(primals, tangents):
+    x, kernel = primals
+    dx, dkernel = tangents
+    y = x @ kernel
+    moved = jnp.zeros_like(y)
+    if not isinstance(dx, SymbolicZero):
+        moved += dx @ kernel
+    if not isinstance(dkernel, SymbolicZero):
+        # The barrier keeps XLA from turning the product round again.
+        moved += jnp.einsum("ra,ba->rb", x, jax.lax.optimization_barrier(dkernel.T))
+    return y, moved
+
+
+def times_kernel(x: Float[Array, "rows a"], kernel: Float[Array, "a b"]) -> Float[Array, "rows b"]:
+    """x W. On a CPU the gradient of a W with more rows than columns is formed as (d' x)', not x' d.
+
+    XLA's CPU backend takes up to twice as long for a product whose first factor is the wider one
+    and is read by columns.
+    """
+    if kernel.shape[0] > kernel.shape[1] and jax.default_backend() == "cpu":
+        return _narrowing(x, kernel)
+    return x @ kernel
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _spread_on_cpu(vector, rows):
+    return jnp.broadcast_to(vector, (rows, *vector.shape))
+
+
+@_spread_on_cpu.defjvp
+def _spread_jvp(rows, primals, tangents):
+    ones = jnp.ones(rows, tangents[0].dtype)
+    return _spread_on_cpu(*primals, rows), jnp.einsum("r,f->rf", ones, tangents[0])
+
+
+def spread(
+    vector: Float[Array, " features"], like: Float[Array, "rows features"]
+) -> Float[Array, "rows features"]:
+    """The same vector for every row of an array. On a CPU its gradient is formed as a product with
+    ones.
+
+    XLA's CPU backend turns a sum over rows into one over images and tokens, in windows, which takes
+    ten times as long.
+    """
+    if jax.default_backend() == "cpu":
+        return _spread_on_cpu(vector, like.shape[0])
+    return jnp.broadcast_to(vector, like.shape)
+
+
 class Dense(nn.Module):
     """A linear layer, as `flax.linen.Dense`, computed `in_rows`.
 
@@ -57,8 +115,8 @@ class Dense(nn.Module):
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
         rows, kernel, bias = nn.dtypes.promote_dtype(in_rows(x), kernel, bias, dtype=self.dtype)
-        y = rows @ kernel
-        y = y if bias is None else y + bias
+        y = times_kernel(rows, kernel)
+        y = y if bias is None else y + spread(bias, y)
         return y.reshape(*x.shape[:-1], self.features)
 
 
@@ -89,9 +147,11 @@ class LayerNorm(nn.Module):
         variance = jnp.sum(centred * centred, axis=-1, keepdims=True) / count
         y = centred * jax.lax.rsqrt(variance + self.epsilon)
         if self.use_scale:
-            y = y * self._learned("scale", nn.initializers.ones, x.shape[-1], variant)
+            scale = self._learned("scale", nn.initializers.ones, x.shape[-1], variant)
+            y = y * spread(scale, y)
         if self.use_bias:
-            y = y + masked(self._learned("bias", nn.initializers.zeros, x.shape[-1], variant), mask)
+            bias = self._learned("bias", nn.initializers.zeros, x.shape[-1], variant)
+            y = y + spread(masked(bias, mask), y)
         return y.astype(x.dtype).reshape(x.shape)
 
     def _learned(self, name: str, init, features: int, variant: int) -> Array:
