@@ -12,7 +12,7 @@ import time
 
 from vintk_jax.command_line import Invocation, command, run
 from vintk_jax.config_digest import digest
-from vintk_jax.jax_settings import set_up_jax
+from vintk_jax.jax_settings import restart_with_large_pages, set_up_jax
 from vintk_jax.workdir.config_claims import claim_workdir
 
 _DRY_RUN_BATCHES = 2  # architectures take more or less time by their widths
@@ -137,4 +137,5 @@ def _dry_run(console, search, start: float) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_large_pages()
     run(main)

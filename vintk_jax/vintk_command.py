@@ -27,7 +27,7 @@ COMMANDS = {
     "configs": ("show_configs", "list the configs that come with the package, or copy one"),
     "doctor": ("doctor", "say what this machine has, and what a command lacks"),
 }
-_LARGE_PAGES = ("train", "assign", "infer")
+_LARGE_PAGES = ("search", "train", "assign", "infer")
 
 
 def usage() -> str:
