@@ -25,7 +25,7 @@ _SHARED = 6
 # A batch whose outputs are fewer times the last cache is left to one device: it is too little work
 # for two, and images are prepared beside it. Measured with `vintk_jax.train` on the digits.
 _WORTH_SHARING = 4
-_LEAST = 4  # images of a batch that a device is given (our choice)
+_LEAST = 8  # images of a batch that a device is given (our choice)
 _UNKNOWN = 2**25  # bytes of a cache that the system says nothing of
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
