@@ -28,7 +28,7 @@ def test_bytes_are_those_of_all_outputs():
         return jax.lax.scan(lambda total, _: (total + 1, None), x, None, length=7)[0]
 
     found = pieces.bytes_of(once, x)
-    assert found == 4 * (12 + 5 * 4 + 5 * 4 + 1)  # the ones, the product, its exponentials, the sum
+    assert found == 4 * (5 * 4 + 5 * 4 + 1)  # the product, its exponentials, the sum
     assert pieces.bytes_of(looped, x) == 7 * 4 * 5 * 3
 
 
@@ -52,14 +52,15 @@ def test_the_fewest_pieces_that_fit(batch, each, cache, devices):
     devices' pieces share the cache.
     """
     count = pieces.pieces_for(batch, each, cache, devices)
-    whole, piece = (24, 16) if devices == 1 else (6, 6)
+    whole, piece = (24, 16) if devices == 1 else (6, 10)
     size = batch // count
     assert count * size == batch
     if batch * devices * each <= whole * cache:
         assert count == 1
         return
     assert size == 1 or size * devices * each <= piece * cache
-    larger = [n for n in range(1, count) if batch % n == 0]
+    assert count > 1 or batch == 1
+    larger = [n for n in range(2, count) if batch % n == 0]
     assert all(batch // n * devices * each > piece * cache for n in larger)
 
 
@@ -78,9 +79,9 @@ def test_the_choice_for_models_that_two_devices_share():
         (32, 2.9): 1,
         (32, 4.6): 2,
         (32, 11.0): 4,
-        (64, 9.9): 8,
-        (64, 37.3): 32,
-        (32, 34.1): 16,
+        (64, 9.9): 4,
+        (64, 37.3): 16,
+        (32, 34.1): 8,
     }
     for (batch, each), wanted in measured.items():
         assert pieces.pieces_for(batch, int(each * mib), 32 * mib, devices=2) == wanted

@@ -46,8 +46,8 @@ def cache_bytes() -> int:
 
 
 def bytes_of(function: Callable, *arguments: Any) -> int:
-    """Bytes of the outputs of all operations in one call but reshapes and slices; a loop's as often
-    as it runs.
+    """Bytes of the outputs of all operations in one call but reshapes, slices and repeated numbers;
+    a loop's as often as it runs.
 
     Args:
         arguments: arrays, or `jax.ShapeDtypeStruct`s in their places.
@@ -60,8 +60,8 @@ def _of_jaxpr(jaxpr: Any) -> int:
     for eqn in jaxpr.eqns:
         inner = list(jaxprs_in_params(eqn.params))
         times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
-        if eqn.primitive.name in ("reshape", "slice"):
-            continue  # the same numbers, read where they are: nothing is written
+        if eqn.primitive.name in ("reshape", "slice", "broadcast_in_dim"):
+            continue  # numbers that are read where they are: nothing is written
         if inner:
             total += times * sum(map(_of_jaxpr, inner))
         else:
@@ -70,8 +70,8 @@ def _of_jaxpr(jaxpr: Any) -> int:
 
 
 def pieces_for(batch: int, bytes_each: int, cache: int, devices: int = 1) -> int:
-    """One for a batch that is small enough whole; else the fewest pieces of equal size that fit the
-    cache, of one sample if none do.
+    """One for a batch that is small enough whole; else the fewest pieces of equal size, two or
+    more, that fit the cache, of one sample if none do.
 
     Args:
         batch: samples of a device.
@@ -84,7 +84,7 @@ def pieces_for(batch: int, bytes_each: int, cache: int, devices: int = 1) -> int
     if batch * bytes_at_once <= whole * cache:
         return 1
     fitting = max(piece * cache / bytes_at_once, 1)
-    divisors = [count for count in range(1, batch + 1) if not batch % count]
+    divisors = [count for count in range(min(2, batch), batch + 1) if not batch % count]
     return next(count for count in divisors if batch // count <= fitting)
 
 
