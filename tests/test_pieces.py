@@ -52,15 +52,14 @@ def test_the_fewest_pieces_that_fit(batch, each, cache, devices):
     devices' pieces share the cache.
     """
     count = pieces.pieces_for(batch, each, cache, devices)
-    whole, piece = (24, 16) if devices == 1 else (6, 10)
+    whole, piece = (24, 16) if devices == 1 else (6, 6)
     size = batch // count
     assert count * size == batch
     if batch * devices * each <= whole * cache:
         assert count == 1
         return
     assert size == 1 or size * devices * each <= piece * cache
-    assert count > 1 or batch == 1
-    larger = [n for n in range(2, count) if batch % n == 0]
+    larger = [n for n in range(1, count) if batch % n == 0]
     assert all(batch // n * devices * each > piece * cache for n in larger)
 
 
@@ -79,9 +78,9 @@ def test_the_choice_for_models_that_two_devices_share():
         (32, 2.9): 1,
         (32, 4.6): 2,
         (32, 11.0): 4,
-        (64, 9.9): 4,
-        (64, 37.3): 16,
-        (32, 34.1): 8,
+        (64, 9.9): 8,
+        (64, 37.3): 32,
+        (32, 34.1): 16,
     }
     for (batch, each), wanted in measured.items():
         assert pieces.pieces_for(batch, int(each * mib), 32 * mib, devices=2) == wanted

@@ -17,12 +17,11 @@ from jax.extend.core import jaxprs_in_params
 
 # How many times the last cache the outputs of all operations of a forward pass may be: of a batch
 # that stays whole, and of a piece of one that doesn't (XLA writes few of them to memory, and each
-# piece costs a sum of gradients). And where several devices share the cache, each a piece of its
-# own at the same time. Measured, not derived: benchmarks/piece_sizes.py.
+# piece costs a sum of gradients). Where several devices share the cache, each a piece of its own
+# at the same time, one number does for both. Measured, not derived: benchmarks/piece_sizes.py.
 _WHOLE = 24
 _PIECE = 16
-_WHOLE_SHARED = 6
-_PIECE_SHARED = 10
+_SHARED = 6
 # A batch whose outputs are fewer times the last cache is left to one device: it is too little work
 # for two, and images are prepared beside it. Measured with `vintk_jax.train` on the digits.
 _WORTH_SHARING = 4
@@ -70,8 +69,8 @@ def _of_jaxpr(jaxpr: Any) -> int:
 
 
 def pieces_for(batch: int, bytes_each: int, cache: int, devices: int = 1) -> int:
-    """One for a batch that is small enough whole; else the fewest pieces of equal size, two or
-    more, that fit the cache, of one sample if none do.
+    """One for a batch that is small enough whole; else the fewest pieces of equal size that fit the
+    cache, of one sample if none do.
 
     Args:
         batch: samples of a device.
@@ -79,12 +78,12 @@ def pieces_for(batch: int, bytes_each: int, cache: int, devices: int = 1) -> int
         cache: in bytes.
         devices: that share the cache.
     """
-    whole, piece = (_WHOLE, _PIECE) if devices == 1 else (_WHOLE_SHARED, _PIECE_SHARED)
+    whole, piece = (_WHOLE, _PIECE) if devices == 1 else (_SHARED, _SHARED)
     bytes_at_once = devices * bytes_each
     if batch * bytes_at_once <= whole * cache:
         return 1
     fitting = max(piece * cache / bytes_at_once, 1)
-    divisors = [count for count in range(min(2, batch), batch + 1) if not batch % count]
+    divisors = [count for count in range(1, batch + 1) if not batch % count]
     return next(count for count in divisors if batch // count <= fitting)
 
 
